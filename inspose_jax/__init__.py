@@ -1,0 +1,8 @@
+"""InsPose in JAX: find every person in a picture, and their joints, in one look.
+
+A map of the package: `network/` is figure 3 of the paper, one file a box; `targets`, `losses`, `decode` and `nms` are
+sections 3.1 to 3.4; `data/` turns pictures into batches; `training/` and `evaluation/` run the loop and measure;
+`predictor` is the one way from a picture to people; `cli/` is the command line.  Read `structures.py` first.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,6 @@
+"""`python -m inspose_jax` is the console script `inspose`."""
+
+from inspose_jax.cli import main
+
+if __name__ == "__main__":
+    main()

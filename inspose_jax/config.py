@@ -1,0 +1,256 @@
+"""Everything that an experiment may vary, as frozen dataclasses: Config ⊃ Model ⊃ KPNet, Data ⊃ Scene, Schedule.
+
+A recipe (`configs/*.py`) is a function that returns a `Config`; the command line overrides single fields with
+`--config.model.backbone resnet18`.  The defaults are the paper's model and its 36-epoch recipe; each value that the
+paper leaves open says so and gives its reason.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class KPNet:
+    """The tiny network of every person (Sec. 3.2, Table 2)."""
+
+    feature_channels: int = 8
+    """Channels of F_kp, the features shared by all people."""
+    width: int = 8
+    """Channels of the hidden layers."""
+    depth: int = 3
+    """Number of 1x1 convolutions."""
+    relative_scale: float = 64.0
+    """Relative coordinates of a location on level l are divided by this times 2^(l - 3); the released model's 64."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The network, whom its locations answer for, and how its outputs become poses."""
+
+    skeleton: Literal["coco"] = "coco"
+    """The joints (`skeletons.py`)."""
+    backbone: Literal["resnet18", "resnet50", "resnet101"] = "resnet50"
+    """The residual network that sees the picture."""
+    backbone_width: int = 64
+    """Channels of the stem; the stages have 1, 2, 4, 8 times as many (times 4 with bottlenecks)."""
+    batch_norm: Literal["frozen", "trained"] = "frozen"
+    """Frozen needs pretrained weights (`--init`); trained uses the statistics of the global batch."""
+    frozen_stages: int = 1
+    """0: all trains; 1: the stem and the first stage stay as they are, as in FCOS; up to 4."""
+    levels: tuple[int, ...] = (3, 4, 5, 6, 7)
+    """Pyramid levels whose locations answer for people; level l has stride 2^l.  Small pictures need fewer."""
+    level_limits: tuple[float, ...] = (64, 128, 256, 512)
+    """Pixels: a person whose farthest box side is beyond limit i belongs to a level above levels[i] (FCOS)."""
+    map_level: int = 3
+    """The level of keypoint maps, disk offsets and heatmaps: 3 is the paper's stride 8, 2 is stride 4 (from C2)."""
+    fpn_channels: int = 256
+    """Channels of every pyramid level."""
+    head_channels: int = 256
+    """Channels of the classification and controller towers."""
+    head_depth: int = 4
+    """3x3 convolutions in each tower (FCOS)."""
+    controller_kernel: int = 3
+    """Size of the last convolution of the controller; 1 saves a fifth of a small network's work."""
+    keypoint_channels: int = 128
+    """Channels of the keypoint feature branch."""
+    keypoint_depth: int = 4
+    """3x3 convolutions of the keypoint feature branch before its last layer."""
+    dense_channels: int = 256
+    """Hidden channels of the disk offset and the heatmap branch."""
+    shared_trunk: bool = False
+    """Disk offsets and heatmaps read the keypoint branch's features instead of towers of their own (small models)."""
+    disk_offset: bool = True
+    """With the disk offset branch (Table 1)."""
+    heatmap: bool = True
+    """With the auxiliary heatmap branch in training (Table 1)."""
+    kp_net: KPNet = field(default_factory=KPNet)
+    centre_radius: float = 1.5
+    """Half side of the centre region, in strides (Sec. 3.1)."""
+    disk_radius: float = 2.0
+    """R of Sec. 3.3 in map cells; the paper gives no number."""
+    heatmap_overlap: float = 0.7
+    """CornerNet's overlap that sets the radius of the Gaussians."""
+    ignore_unlabelled: bool = True
+    """Locations inside the box of a crowd or of a person without joints are no negatives."""
+    num_people: int = 32
+    """People of a picture that can be targets; the smallest beyond it become ignore regions."""
+    num_slots: int = 256
+    """Positive locations of a picture that are trained; every person keeps its nearest ones."""
+    score_threshold: float = 0.1
+    """Locations of lower class score are dropped (Sec. 3.4)."""
+    num_candidates: int = 500
+    """Locations whose pose is computed (Sec. 3.4)."""
+    nms_threshold: float = 0.6
+    """Poses whose rectangles overlap a better one by more (IoU) are dropped; the paper gives no number."""
+    num_poses: int = 100
+    """Poses kept of a picture (Sec. 3.4)."""
+    pose_score: Literal["class", "class_times_peak"] = "class"
+    """Poses are ranked by their class score, or by that times the mean softmax peak of their maps."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """How difficult drawn pictures are."""
+
+    size: int = 128
+    """Pixels of the square picture."""
+    num_people: tuple[int, int] = (0, 4)
+    """Fewest and most people, uniform."""
+    height: tuple[float, float] = (0.4, 1.0)
+    """Extent of the posed body as a fraction of the picture before the frame cuts it, log-uniform."""
+    clutter: float = 1.0
+    """Amount of things in the background and in front."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where pictures come from and how they become batches."""
+
+    source: Literal["coco", "drawn"] = "coco"
+    """A COCO folder with its JSON, or people drawn on the fly."""
+    scene: Scene = field(default_factory=Scene)
+    num_drawn: int = 10_000
+    """Drawn pictures in an epoch."""
+    short_side: tuple[int, int] = (640, 800)
+    """Shorter side in training, drawn uniformly, in pixels (Sec. 4)."""
+    long_side: int = 1333
+    """The longer side never exceeds it, in pixels."""
+    test_short_side: int = 800
+    """Shorter side in evaluation and prediction, in pixels."""
+    shapes: tuple[tuple[int, int], ...] = ((800, 1344), (1344, 800))
+    """The fixed (height, width) that pictures are padded to, multiples of 32; the smallest that holds it is taken."""
+    flip: float = 0.5
+    """Probability of a mirrored picture in training."""
+    only_labelled: bool = True
+    """Train on pictures with at least one labelled joint (the paper's 57 k)."""
+    joint_pixel_offset: float = 0.5
+    """Added to COCO's joints, which are indices of pixels; the released model adds 0."""
+    num_ignore: int = 32
+    """Ignore regions of a picture that a batch can hold; the largest stay."""
+    num_threads: int = 2
+    """Threads that read and resize."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the network is trained (Sec. 4)."""
+
+    batch_size: int = 16
+    """Pictures of a step, over all devices."""
+    epochs: float = 36
+    """Length of the run; `--steps` replaces it."""
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
+    """The paper's SGD with momentum; AdamW or Muon for small runs from random weights."""
+    learning_rate: float = 0.01
+    """Peak rate, for `batch_size` pictures."""
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    """On everything that trains."""
+    decay: Literal["step", "cosine"] = "step"
+    """Divide by 10 at `drop_at`, or follow half a cosine to 0."""
+    drop_at: tuple[float, ...] = (27 / 36, 33 / 36)
+    """Fractions of the run, so that a short run has its drops too."""
+    warmup_steps: int = 1000
+    """Linear from a third of the rate; at most a tenth of the run."""
+    clip_norm: float = 35.0
+    """Global norm of the gradient."""
+    weight_cls: float = 1.0
+    """Weights of the four terms of Eq. 5; the paper's plain sum is 1."""
+    weight_keypoint: float = 1.0
+    weight_offset: float = 1.0
+    weight_heatmap: float = 1.0
+    ema: float = 0.0
+    """Decay of the running average of the parameters that is evaluated and saved beside them; 0 is without."""
+    save_every: int = 1000
+    """Steps between checkpoints; one is always saved at the end."""
+    seed: int = 0
+    """Of initialisation and data order."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole experiment."""
+
+    model: Model = field(default_factory=Model)
+    data: Data = field(default_factory=Data)
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+def check(config: Config) -> None:
+    """Raise ValueError with one line for combinations of values that cannot work."""
+    model, data, schedule = config.model, config.data, config.schedule
+    if len(model.level_limits) != len(model.levels) - 1:
+        raise ValueError(
+            f"model.level_limits has {len(model.level_limits)} numbers for {len(model.levels)} levels; "
+            f"give one fewer than levels"
+        )
+    if list(model.levels) != list(range(model.levels[0], model.levels[0] + len(model.levels))) or (
+        model.levels[0] < model.map_level
+    ):
+        raise ValueError(
+            f"model.levels {model.levels} must count up by one and start at map_level {model.map_level} or above"
+        )
+    if model.map_level not in (2, 3):
+        raise ValueError(f"model.map_level is {model.map_level}; 3 (stride 8) and 2 (stride 4) exist")
+    if not 0 <= model.frozen_stages <= 4:
+        raise ValueError(f"model.frozen_stages is {model.frozen_stages}; it counts from 0 (all trains) to 4")
+    bad = [shape for shape in data.shapes if shape[0] % 32 or shape[1] % 32 or min(shape) < 32]
+    if bad or not data.shapes:
+        raise ValueError(f"data.shapes {bad or data.shapes}: each side must be a positive multiple of 32")
+    low, high = data.short_side
+    if not 0 < low <= high or data.test_short_side < 1 or data.long_side < 1:
+        raise ValueError("data.short_side must be (low, high) with 0 < low <= high, and all sides positive")
+    for name, value in (
+        ("model.num_people", model.num_people),
+        ("model.num_slots", model.num_slots),
+        ("model.num_candidates", model.num_candidates),
+        ("model.num_poses", model.num_poses),
+        ("model.kp_net.depth", model.kp_net.depth),
+        ("data.num_drawn", data.num_drawn),
+        ("data.num_ignore", data.num_ignore),
+        ("data.num_threads", data.num_threads),
+        ("schedule.batch_size", schedule.batch_size),
+        ("schedule.epochs", schedule.epochs),
+        ("schedule.learning_rate", schedule.learning_rate),
+        ("schedule.clip_norm", schedule.clip_norm),
+        ("schedule.save_every", schedule.save_every),
+    ):
+        if value <= 0:
+            raise ValueError(f"{name} is {value}; it must be above 0")
+    for name, value in (
+        ("model.score_threshold", model.score_threshold),
+        ("model.nms_threshold", model.nms_threshold),
+        ("data.flip", data.flip),
+        ("schedule.ema", schedule.ema),
+    ):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value}; it must lie between 0 and 1")
+
+
+def to_json(config: Config) -> str:
+    """The config as JSON text, every field written out."""
+    return json.dumps(dataclasses.asdict(config), indent=2)
+
+
+def from_json(text: str) -> Config:
+    """The config of a JSON text; ValueError names a field that is missing or unknown."""
+    return _build(Config, json.loads(text), "config")
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """Rebuild nested dataclasses and tuples, which JSON knows as dicts and lists."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        for fault, names in (("unknown", value.keys() - hints.keys()), ("missing", hints.keys() - value.keys())):
+            if names:
+                raise ValueError(f"{where}: {fault} fields {sorted(names)}; was it written by another version?")
+        return typing.cast(Any, kind)(**{name: _build(hints[name], value[name], f"{where}.{name}") for name in hints})
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)[0]
+        return tuple(_build(inner, item, where) for item in value)
+    assert not isinstance(kind, types.GenericAlias), f"{where}: unexpected type {kind}"
+    return value

@@ -1,0 +1,126 @@
+"""Eq. 5, one function a term: focal classification, KP-Net cross-entropy (Eq. 4), disk offsets, heatmaps.
+
+Every term is a sum over the global batch divided by a count over the global batch, so that it does not depend on how
+many devices share the work.
+Axes: B pictures, L locations, M slots, N people, K keypoints, P parameters, h w map cells.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int32
+
+from inspose_jax import config, geometry
+from inspose_jax.network.kp_net import KPNetFunctions
+from inspose_jax.structures import Batch, Outputs, Targets
+
+
+def losses(
+    outputs: Outputs, targets: Targets, batch: Batch, model: config.Model, kp_net: KPNetFunctions
+) -> dict[str, Float[Array, ""]]:
+    """The terms of Eq. 5, unweighted: cls, keypoint, and offset and heatmap where the outputs have them."""
+    image_size = (batch.image.shape[1], batch.image.shape[2])
+    num_positives = targets.is_slot.sum(dtype=jnp.int32)
+    terms = {
+        "cls": classification_loss(outputs.logits, targets.is_positive, targets.is_ignored, num_positives),
+        "keypoint": keypoint_loss(outputs, targets, batch.size, num_positives, image_size, model, kp_net),
+    }
+    if outputs.disk_offsets is not None:
+        terms["offset"] = offset_loss(outputs.disk_offsets, targets.disk_offsets, targets.in_disk)
+    if outputs.heatmaps is not None:
+        terms["heatmap"] = heatmap_loss(outputs.heatmaps, targets.heatmaps, targets.is_cell)
+    return terms
+
+
+def total(terms: dict[str, Float[Array, ""]], schedule: config.Schedule) -> Float[Array, ""]:
+    """Eq. 5 with the schedule's weights, all 1 in the paper."""
+    weights = {
+        "cls": schedule.weight_cls,
+        "keypoint": schedule.weight_keypoint,
+        "offset": schedule.weight_offset,
+        "heatmap": schedule.weight_heatmap,
+    }
+    return jnp.sum(jnp.stack([weights[name] * term for name, term in terms.items()]))
+
+
+def classification_loss(
+    logits: Float[Array, "B L"],
+    is_positive: Bool[Array, "B L"],
+    is_ignored: Bool[Array, "B L"],
+    num_positives: Int32[Array, ""],
+) -> Float[Array, ""]:
+    """Sigmoid focal loss (alpha .25, gamma 2) summed over all locations that count / max(positives, 1)."""
+    alpha, gamma = 0.25, 2
+    logits = at_least_float32(logits)
+    sign = jnp.where(is_positive, 1, -1).astype(logits.dtype)
+    probability = jax.nn.sigmoid(sign * logits)  # of the true answer
+    weight = jnp.where(is_positive, alpha, 1 - alpha).astype(logits.dtype)
+    loss = -weight * (1 - probability) ** gamma * jax.nn.log_sigmoid(sign * logits)
+    return over_count(jnp.where(is_ignored, 0, loss), num_positives)
+
+
+def keypoint_loss(
+    outputs: Outputs,
+    targets: Targets,
+    size: Int32[Array, "B 2"],
+    num_positives: Int32[Array, ""],
+    image_size: tuple[int, int],
+    model: config.Model,
+    kp_net: KPNetFunctions,
+) -> Float[Array, ""]:
+    """Eq. 4: cross-entropy of each joint's map, mean over a person's labelled joints, mean over positive locations."""
+    centres, scales = generating_locations(targets.slot_location, image_size, model)
+    # One person, then the M slots of a picture, then the B pictures; F_kp belongs to the picture.
+    over_slots = jax.vmap(kp_net.log_likelihood, in_axes=(0, None, 0, 0, None, 0))
+    per_joint = jax.vmap(over_slots)(
+        jnp.take_along_axis(outputs.theta, targets.slot_location[..., None], axis=1),
+        outputs.features,
+        centres,
+        scales,
+        size,
+        jnp.take_along_axis(targets.cells, targets.slot_person[..., None], axis=1),
+    )
+    counts = jnp.take_along_axis(targets.is_joint, targets.slot_person[..., None], axis=1) & targets.is_slot[..., None]
+    num_joints = jnp.maximum(counts.sum(-1), 1).astype(per_joint.dtype)
+    return over_count(jnp.where(counts, -per_joint, 0).sum(-1) / num_joints, num_positives)
+
+
+def offset_loss(
+    predicted: Float[Array, "B h w K2"], true: Float[Array, "B h w K2"], in_disk: Bool[Array, "B h w K"]
+) -> Float[Array, ""]:
+    """L1 in map cells, mean over the supervised values (Sec. 3.3)."""
+    counts = jnp.repeat(in_disk, 2, axis=-1)  # x and y of each joint
+    error = jnp.abs(at_least_float32(predicted) - true)
+    return over_count(jnp.where(counts, error, 0), counts.sum(dtype=jnp.int32))
+
+
+def heatmap_loss(
+    logits: Float[Array, "B h w K"], true: Float[Array, "B h w K"], is_cell: Bool[Array, "B h w"]
+) -> Float[Array, ""]:
+    """CornerNet's penalty-reduced focal loss (2, 4) / max(number of peaks, 1) (Sec. 3.4)."""
+    logits = at_least_float32(logits)
+    probability = jax.nn.sigmoid(logits)
+    is_peak = true == 1
+    at_peak = -jax.nn.log_sigmoid(logits) * (1 - probability) ** 2
+    elsewhere = -jax.nn.log_sigmoid(-logits) * probability**2 * (1 - true) ** 4
+    loss = jnp.where(is_cell[..., None], jnp.where(is_peak, at_peak, elsewhere), 0)
+    return over_count(loss, is_peak.sum(dtype=jnp.int32))
+
+
+def generating_locations(
+    index: Int32[Array, "B M"], image_size: tuple[int, int], model: config.Model
+) -> tuple[Float[Array, "B M 2"], Float[Array, "B M"]]:
+    """Point (x, y) in pixels and scale of the relative coordinates, 64 * 2^(level - 3), of locations in the list L."""
+    places = geometry.locations(image_size, model.levels)
+    scales = (model.kp_net.relative_scale * places.strides / 8).astype(np.float32)
+    return jnp.asarray(places.points)[index], jnp.asarray(scales)[index]
+
+
+def over_count(values: Float[Array, "*shape"], count: Int32[Array, ""]) -> Float[Array, ""]:
+    """Sum divided by max(count, 1): a batch without people has a finite loss."""
+    return values.sum() / jnp.maximum(count, 1).astype(values.dtype)
+
+
+def at_least_float32(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Losses are never computed in half precision, and stay float64 where a test asks for it."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,0 +1,18 @@
+"""Figure 3 of the paper, one file a box.
+
+    picture                                       dashed box, shared over the levels: instance_heads.py
+       |                                        .------------------------------------------------------.
+    resnet.py   C2 C3 C4 C5                     |  tower -> is a person?  logits f32[B,L]              |
+       |                                  P3..P7|                                                      |
+    fpn.py      P2 P3 P4 P5 P6 P7 --------------+  tower -> theta of a KP-Net  f32[B,L,P]              |
+                 |  |                           '------------------------------------------------------'
+                 '--+ the level of the maps             |
+                    |                                   v
+                    +-- keypoint_features.py  F_kp --> kp_net.py   one KP-Net a person -> keypoint map -> Eq. 2
+                    |
+                    +-- disk_offset.py        where in its cell a joint lies -> Eq. 3
+                    |
+                    '-- heatmap.py            training only (Sec. 3.4)
+
+inspose.py puts the boxes together; tower.py is the stack of convolutions that most of them begin with.
+"""

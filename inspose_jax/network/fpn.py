@@ -1,0 +1,41 @@
+"""The neck: C2..C5 -> pyramid levels, all with the same channels (FPN, as FCOS uses it)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+xavier = nn.initializers.xavier_uniform()
+
+
+class FPN(nn.Module):
+    """1x1 lateral convolutions, sums from the top down, 3x3 output convolutions; P6 and P7 by stride-2 convolutions.
+
+    `levels` are the ones given back; the top-down path always starts at C5.  Level 2 (stride 4) reads C2.
+    """
+
+    levels: tuple[int, ...]
+    channels: int
+
+    @nn.compact
+    def __call__(self, features: dict[int, Float[Array, "B h w C"]]) -> dict[int, Float[Array, "B h w D"]]:
+        pyramid: dict[int, Float[Array, "B h w D"]] = {}
+        above = None
+        for level in range(5, min(self.levels) - 1, -1):
+            here = nn.Conv(self.channels, (1, 1), kernel_init=xavier, name=f"lateral{level}")(features[level])
+            if above is not None:
+                here = here + enlarge(above, here.shape[1], here.shape[2])
+            if level in self.levels or (level == 5 and max(self.levels) > 5):
+                pyramid[level] = nn.Conv(self.channels, (3, 3), kernel_init=xavier, name=f"output{level}")(here)
+            above = here
+        for level in range(6, max(self.levels) + 1):
+            below = pyramid[level - 1] if level == 6 else nn.relu(pyramid[level - 1])
+            down = nn.Conv(
+                self.channels, (3, 3), (2, 2), padding=((1, 1), (1, 1)), kernel_init=xavier, name=f"output{level}"
+            )
+            pyramid[level] = down(below)
+        return {level: pyramid[level] for level in self.levels}
+
+
+def enlarge(x: Float[Array, "B h w C"], height: int, width: int) -> Float[Array, "B h2 w2 C"]:
+    """Twice as large by repeating cells, cut to the finer level's size where that is odd."""
+    return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)[:, :height, :width]

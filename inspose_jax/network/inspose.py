@@ -1,0 +1,66 @@
+"""Figure 3, the boxes put together: a batch of pictures -> `Outputs`."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32, UInt8
+
+from inspose_jax import config, geometry
+from inspose_jax.network import kp_net
+from inspose_jax.network.disk_offset import DiskOffset
+from inspose_jax.network.fpn import FPN
+from inspose_jax.network.heatmap import Heatmap
+from inspose_jax.network.instance_heads import InstanceHeads
+from inspose_jax.network.keypoint_features import KeypointFeatures
+from inspose_jax.network.resnet import ResNet
+from inspose_jax.skeletons import SKELETONS
+from inspose_jax.structures import Outputs
+
+MEAN = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255; what torchvision's weights expect
+STD = (58.395, 57.12, 57.375)
+
+
+class InsPose(nn.Module):
+    """The whole network.  `train=True` adds the heatmaps and, where the config trains them, batch statistics."""
+
+    model: config.Model
+
+    @nn.compact
+    def __call__(self, image: UInt8[Array, "B H W 3"], size: Int32[Array, "B 2"], train: bool = False) -> Outputs:
+        """Pictures u8 RGB, padded; `size` i32[B,2] is the (height, width) of the real part of each."""
+        model = self.model
+        num_keypoints = SKELETONS[model.skeleton].num_keypoints
+        train_norm = train and model.batch_norm == "trained"
+        pyramid_levels = tuple(range(min(model.map_level, *model.levels), max(model.levels) + 1))
+
+        picture = normalise(image, size)
+        features = ResNet(model.backbone, model.backbone_width, train_norm, model.frozen_stages, name="backbone")(picture)
+        pyramid = FPN(pyramid_levels, model.fpn_channels, name="fpn")(features)
+        logits, theta = InstanceHeads(
+            model.head_channels,
+            model.head_depth,
+            kp_net.num_parameters(model.kp_net, num_keypoints),
+            model.controller_kernel,
+            name="instance_heads",
+        )([pyramid[level] for level in model.levels])
+
+        base = pyramid[model.map_level]
+        shared_features, trunk = KeypointFeatures(
+            model.keypoint_channels, model.keypoint_depth, model.kp_net.feature_channels, name="keypoint_features"
+        )(base)
+        dense, depth = (trunk, 0) if model.shared_trunk else (base, 2)
+        offsets = heatmaps = None
+        if model.disk_offset:
+            offsets = DiskOffset(num_keypoints, model.dense_channels, depth, name="disk_offset")(dense)
+        if model.heatmap and train:
+            heatmaps = Heatmap(num_keypoints, model.dense_channels, depth, name="heatmap")(dense)
+        return Outputs(logits, theta, shared_features, offsets, heatmaps)
+
+
+def normalise(image: UInt8[Array, "B H W 3"], size: Int32[Array, "B 2"]) -> Float[Array, "B H W 3"]:
+    """Bytes -> ImageNet's mean 0 and deviation 1; the padding becomes 0 (after normalising, as torchvision pads)."""
+    x = image.astype(jnp.result_type(float))  # float32, or float64 where a test has turned that on
+    x = (x - jnp.asarray(MEAN, x.dtype)) / jnp.asarray(STD, x.dtype)
+    pixel_centres = jnp.asarray(geometry.cell_centres((image.shape[1], image.shape[2]), 1))
+    is_real = jax.vmap(geometry.inside, in_axes=(None, 0))(pixel_centres, size)
+    return jnp.where(is_real[..., None], x, 0)

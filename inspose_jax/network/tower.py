@@ -1,0 +1,45 @@
+"""The stack that heads and branches begin with: 3x3 convolution, GroupNorm, ReLU, a few times (FCOS)."""
+
+import math
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+# Layers that are not part of the backbone start as in RetinaNet: small normal weights, no bias (Sec. 4).
+small_normal = nn.initializers.normal(0.01)
+
+
+class Tower(nn.Module):
+    """`depth` times (conv3x3, GroupNorm, ReLU) with `channels` channels; the size of the map stays."""
+
+    channels: int
+    depth: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h w D"]:
+        for i in range(self.depth):
+            x = nn.Conv(self.channels, (3, 3), use_bias=False, kernel_init=small_normal, name=f"conv{i}")(x)
+            # The plain variance: E[x²] - E[x]² loses all digits where the mean is large.
+            x = nn.GroupNorm(
+                math.gcd(32, self.channels), epsilon=1e-5, use_fast_variance=False, name=f"norm{i}"
+            )(x)
+            x = nn.relu(x)
+        return x
+
+
+class Output(nn.Module):
+    """A last convolution with bias, neither norm nor ReLU; `bias` is where its bias starts."""
+
+    channels: int
+    kernel: int = 3
+    bias: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h w D"]:
+        return nn.Conv(
+            self.channels,
+            (self.kernel, self.kernel),
+            kernel_init=small_normal,
+            bias_init=nn.initializers.constant(self.bias),
+            name="conv",
+        )(x)

@@ -1,0 +1,235 @@
+"""Who answers for whom, and what they should say: Sec. 3.1 owners, 3.2 cells, 3.3 disks, 3.4 heatmaps.
+
+Written for one picture and vmapped over the batch.
+Axes: N people, K keypoints, L locations of all levels, M slots, h w map cells, C candidates of a person.
+Points are (x, y) in pixels of the padded picture unless a name says cells.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Int32
+
+from inspose_jax import config, geometry
+from inspose_jax.structures import Batch, Targets
+
+
+def make_targets(batch: Batch, model: config.Model) -> Targets:
+    """Targets of every picture of a batch; blank pictures (size 0) get none and are ignored everywhere."""
+    image_size = (batch.image.shape[1], batch.image.shape[2])
+
+    def one_picture(keypoints: Array, is_person: Array, ignore_boxes: Array, size: Array) -> Targets:
+        return picture_targets(keypoints, is_person, ignore_boxes, size, image_size, model)
+
+    return jax.vmap(one_picture)(batch.keypoints, batch.is_person, batch.ignore_boxes, batch.size)
+
+
+def picture_targets(
+    keypoints: Float[Array, "N K 3"],
+    is_person: Bool[Array, " N"],
+    ignore_boxes: Float[Array, "G 4"],
+    size: Int32[Array, " 2"],
+    image_size: tuple[int, int],
+    model: config.Model,
+) -> Targets:
+    """Everything the outputs of one picture are compared with; `size` is the real (height, width) in pixels."""
+    places = geometry.locations(image_size, model.levels)
+    stride = 2**model.map_level
+    map_size = geometry.level_size(image_size, model.map_level)
+    is_labelled = (keypoints[..., 2] > 0) & is_person[:, None]
+    boxes = geometry.pseudo_boxes(keypoints[..., :2], is_labelled)
+    is_answerable = geometry.inside(jnp.asarray(places.points), size)
+
+    owner = owners(boxes, is_person, places, model)
+    owner = jnp.where(is_answerable, owner, -1)
+    slot_location, slot_person, is_slot, slots_dropped = fill_slots(owner, boxes, image_size, model)
+    # Empty slots write to index L, which is dropped: they must not touch location 0.
+    chosen = jnp.where(is_slot, slot_location, len(places.points))
+    is_positive = jnp.zeros(len(places.points), bool).at[chosen].set(True, mode="drop")
+    in_ignore_region = in_boxes(jnp.asarray(places.points), ignore_boxes).any(0)
+    # An owned location without a slot is neither a person nor background.
+    is_ignored = ~is_positive & (~is_answerable | in_ignore_region | (owner >= 0))
+
+    is_cell = geometry.inside(jnp.asarray(geometry.cell_centres(map_size, stride)), size)
+    cells, is_joint = keypoint_cells(keypoints[..., :2], is_labelled, is_cell, stride)
+    radius = gaussian_radius(boxes / stride, model.heatmap_overlap)
+    disk_offsets, in_disk, heatmaps = dense_targets(
+        keypoints[..., :2] / stride, cells, is_joint, radius, is_cell, model.disk_radius
+    )
+    return Targets(
+        is_positive,
+        is_ignored,
+        slot_location,
+        slot_person,
+        is_slot,
+        slots_dropped,
+        cells,
+        is_joint,
+        disk_offsets,
+        in_disk,
+        heatmaps,
+        is_cell,
+    )
+
+
+# --- Sec. 3.1: who answers for whom ---------------------------------------------------------------------------------
+
+
+def owners(
+    boxes: Float[Array, "N 4"], is_person: Bool[Array, " N"], places: geometry.Locations, model: config.Model
+) -> Int32[Array, " L"]:
+    """The person that each location answers for, -1 for nobody.
+
+    A location claims a person when it lies inside the square of half side r s around the centre of the person's pseudo
+    box (Sec. 3.1), and its level is the one for a box of that extent (FCOS).  Of several the smallest box wins, of
+    equal ones the first listed.
+    """
+    points, strides = jnp.asarray(places.points), jnp.asarray(places.strides)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    distance = jnp.abs(points[None] - centres[:, None]).max(-1)
+    in_centre = distance < model.centre_radius * strides
+
+    to_sides = jnp.concatenate([points[None] - boxes[:, None, :2], boxes[:, None, 2:] - points[None]], -1)
+    farthest = to_sides.max(-1)
+    limits = np.array([-1, *model.level_limits, np.inf], np.float32)
+    low, high = jnp.asarray(limits[places.level]), jnp.asarray(limits[places.level + 1])
+    on_level = (farthest > low) & (farthest <= high)
+
+    area = jnp.where(in_centre & on_level & is_person[:, None], geometry.box_area(boxes)[:, None], jnp.inf)
+    return jnp.where(jnp.isfinite(area.min(0)), area.argmin(0), -1).astype(jnp.int32)
+
+
+def fill_slots(
+    owner: Int32[Array, " L"], boxes: Float[Array, "N 4"], image_size: tuple[int, int], model: config.Model
+) -> tuple[Int32[Array, " M"], Int32[Array, " M"], Bool[Array, " M"], Int32[Array, ""]]:
+    """At most M owned locations: each person's nearest to its centre, in turn, so that nobody is lost.
+
+    Gives back the location and the person of every slot, which slots are filled, and how many locations found none.
+    No sort over all L locations: a person's own lie in a few cells around its centre on every level.
+    """
+    near, is_near = nearby_locations((boxes[:, :2] + boxes[:, 2:]) / 2, image_size, model)
+    people = jnp.arange(len(boxes), dtype=jnp.int32)
+    is_own = is_near & (owner[near] == people[:, None])
+    points = jnp.asarray(geometry.locations(image_size, model.levels).points)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    distance = jnp.where(is_own, jnp.square(points[near] - centres[:, None]).sum(-1), jnp.inf)
+    order = jnp.argsort(distance, axis=1)  # stable: of equally near ones the finer level, then the upper, the left
+    near = jnp.take_along_axis(near, order, 1)
+    is_own = jnp.take_along_axis(is_own, order, 1)
+
+    # Turn r gives every person its r-th nearest location: slots are handed out column by column.
+    slot = jnp.cumsum(is_own.T.ravel().astype(jnp.int32)) - 1
+    slot = jnp.where(is_own.T.ravel(), slot, model.num_slots)  # beyond the last slot: dropped
+    empty = jnp.zeros(model.num_slots, jnp.int32)
+    slot_location = empty.at[slot].set(near.T.ravel(), mode="drop")
+    slot_person = empty.at[slot].set(jnp.tile(people, near.shape[1]), mode="drop")
+    num_own = is_own.sum(dtype=jnp.int32)
+    is_slot = jnp.arange(model.num_slots) < num_own
+    return slot_location, slot_person, is_slot, jnp.maximum(num_own - model.num_slots, 0)
+
+
+def nearby_locations(
+    centres: Float[Array, "N 2"], image_size: tuple[int, int], model: config.Model
+) -> tuple[Int32[Array, "N C"], Bool[Array, "N C"]]:
+    """Indices of all locations that can lie in a centre region, and which of them exist (the map ends somewhere)."""
+    side = math.ceil(2 * model.centre_radius)  # an open interval of length 2 r s holds at most that many
+    indices, exists, start = [], [], 0
+    for level in model.levels:
+        stride = 2**level
+        height, width = geometry.level_size(image_size, level)
+        first = jnp.floor((centres - stride // 2) / stride - model.centre_radius).astype(jnp.int32) + 1
+        columns = first[:, 0, None, None] + jnp.arange(side)[None, None, :]
+        rows = first[:, 1, None, None] + jnp.arange(side)[None, :, None]
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        index = start + jnp.clip(rows, 0, height - 1) * width + jnp.clip(columns, 0, width - 1)
+        indices.append(index.reshape(len(centres), -1))
+        exists.append(inside.reshape(len(centres), -1))
+        start += height * width
+    return jnp.concatenate(indices, 1), jnp.concatenate(exists, 1)
+
+
+def in_boxes(points: Float[Array, "L 2"], boxes: Float[Array, "G 4"]) -> Bool[Array, "G L"]:
+    """Which points lie strictly inside which boxes; an empty box holds none."""
+    return ((points[None] > boxes[:, None, :2]) & (points[None] < boxes[:, None, 2:])).all(-1)
+
+
+# --- Sec. 3.2: the cell of every joint ------------------------------------------------------------------------------
+
+
+def keypoint_cells(
+    points: Float[Array, "N K 2"], is_labelled: Bool[Array, "N K"], is_cell: Bool[Array, "h w"], stride: int
+) -> tuple[Int32[Array, "N K"], Bool[Array, "N K"]]:
+    """Row-major map cell of every joint, and which joints count: labelled, in a cell of the real picture."""
+    height, width = is_cell.shape
+    # floor, not round: a joint belongs to the cell that contains it ("low-resolution equivalent")
+    column, row = jnp.moveaxis(jnp.floor(points / stride).astype(jnp.int32), -1, 0)
+    on_map = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    cells = jnp.where(on_map, row * width + column, 0)
+    return cells, is_labelled & on_map & is_cell.ravel()[cells]
+
+
+# --- Sec. 3.3 disks and 3.4 heatmaps --------------------------------------------------------------------------------
+
+
+def dense_targets(
+    points_cells: Float[Array, "N K 2"],
+    cells: Int[Array, "N K"],
+    is_joint: Bool[Array, "N K"],
+    radius: Float[Array, " N"],
+    is_cell: Bool[Array, "h w"],
+    disk_radius: float,
+) -> tuple[Float[Array, "h w K2"], Bool[Array, "h w K"], Float[Array, "h w K"]]:
+    """Disk offsets in cells, where they are supervised, and heatmaps, person after person.
+
+    Offsets: cells whose centre lies within R of a joint point to it (joint - cell index, so that Eq. 3 gives the joint
+    back); the nearest joint of the same kind wins.  Heatmaps: a Gaussian around each joint's cell in a window of
+    half-width r, sigma (2 r + 1) / 6, combined by maximum.
+    """
+    height, width = is_cell.shape
+    row, column = jnp.mgrid[:height, :width].astype(points_cells.dtype)
+
+    def add_person(carry: tuple[Array, Array, Array, Array], person: tuple[Array, ...]):
+        nearest, offset_x, offset_y, heatmap = carry
+        point, cell, counts, r = person
+        # After broadcasting: [h, w, K]
+        x = point[:, 0] - column[..., None]
+        y = point[:, 1] - row[..., None]
+        distance = jnp.where(counts, jnp.square(x - 0.5) + jnp.square(y - 0.5), jnp.inf)
+        is_nearer = (distance <= disk_radius**2) & (distance < nearest)
+        away_x = column[..., None] - (cell % width)
+        away_y = row[..., None] - (cell // width)
+        in_window = (jnp.abs(away_x) <= r) & (jnp.abs(away_y) <= r) & counts
+        sigma = (2 * r + 1) / 6
+        gaussian = jnp.exp(-(jnp.square(away_x) + jnp.square(away_y)) / (2 * jnp.square(sigma)))
+        return (
+            jnp.where(is_nearer, distance, nearest),
+            jnp.where(is_nearer, x, offset_x),
+            jnp.where(is_nearer, y, offset_y),
+            jnp.maximum(heatmap, jnp.where(in_window, gaussian, 0)),
+        ), None
+
+    zeros = jnp.zeros((height, width, points_cells.shape[1]), points_cells.dtype)
+    people = (points_cells, cells.astype(points_cells.dtype), is_joint, radius)
+    (nearest, offset_x, offset_y, heatmap), _ = jax.lax.scan(add_person, (zeros + jnp.inf, zeros, zeros, zeros), people)
+    offsets = jnp.stack([offset_x, offset_y], -1).reshape(height, width, -1)
+    return offsets, jnp.isfinite(nearest) & is_cell[..., None], heatmap
+
+
+def gaussian_radius(boxes_cells: Float[Array, "N 4"], overlap: float) -> Float[Array, " N"]:
+    """Half-width of a person's Gaussians in cells: CornerNet's radius in the form that the released code uses."""
+    width, height = boxes_cells[:, 2] - boxes_cells[:, 0], boxes_cells[:, 3] - boxes_cells[:, 1]
+    area, perimeter = width * height, width + height
+
+    def root(b: Array, four_a_c: Array) -> Array:
+        # The well-known slip: divided by 2, not by 2a.
+        return (b + jnp.sqrt(jnp.maximum(jnp.square(b) - four_a_c, 0))) / 2
+
+    radius = jnp.minimum(
+        jnp.minimum(
+            root(perimeter, 4 * area * (1 - overlap) / (1 + overlap)), root(2 * perimeter, 16 * (1 - overlap) * area)
+        ),
+        root(-2 * overlap * perimeter, 16 * overlap * (overlap - 1) * area),
+    )
+    return jnp.floor(jnp.maximum(radius, 0))

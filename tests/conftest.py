@@ -1,0 +1,23 @@
+"""Session settings: 8 pretend devices, strict dtypes, and where the reference data lies."""
+
+import os
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+REFERENCE = Path(os.environ.get("INSPOSE_REFERENCE_DATA", Path(__file__).parents[1] / ".." / "shared"))
+
+
+@pytest.fixture(scope="session")
+def coco_real() -> Path:
+    """The folder of real COCO pictures, or a skip that says how to get there."""
+    folder = REFERENCE / "data" / "coco_real"
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}; set INSPOSE_REFERENCE_DATA")
+    return folder

@@ -1,0 +1,67 @@
+"""Imports point downwards only: the table of who may import whom, and where the heavy packages may appear."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "inspose_jax"
+LAYERS = [
+    {"structures", "config", "skeletons"},
+    {"geometry", "draw"},
+    {"network", "data", "targets", "nms"},
+    {"losses", "decode", "checkpoints"},
+    {"predictor"},
+    {"training", "evaluation", "torch_bridge", "report"},
+    {"cli", "__main__", "demo"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine
+STANDARD = {"typing", "functools", "itertools", "collections", "dataclasses", "math"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of everything a module imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(path: Path) -> str:
+    """First part of a module's place in the package: `network/fpn.py` is in `network`."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_every_module_stands_in_the_table():
+    assert {room(path) for path in modules()} - {"__init__"} <= LEVEL.keys()
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path):
+    here = room(path)
+    for name in imports(path):
+        if here == "__init__" or not name.startswith("inspose_jax."):
+            continue
+        there = name.split(".")[1]
+        if there in LEVEL and there != here:
+            assert LEVEL[there] < LEVEL[here], f"{here} imports {name}, which stands at or above it"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_packages_stay_in_their_rooms(path: Path):
+    where = str(path.relative_to(PACKAGE))
+    packages = {name.split(".")[0] for name in imports(path)}
+    if room(path) == "data":
+        assert not packages & {"jax", "flax", "optax"}, "data never sees a device"
+    assert "torch" not in packages
+    assert "pycocotools" not in packages or room(path) == "evaluation"
+    if room(path) in ("network", "targets", "losses", "decode", "nms", "geometry") or where == "training/step.py":
+        assert packages - {"inspose_jax"} <= BARE | STANDARD

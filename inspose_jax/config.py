@@ -43,7 +43,7 @@ class Model:
     """0: all trains; 1: the stem and the first stage stay as they are, as in FCOS; up to 4."""
     levels: tuple[int, ...] = (3, 4, 5, 6, 7)
     """Pyramid levels whose locations answer for people; level l has stride 2^l.  Small pictures need fewer."""
-    level_limits: tuple[float, ...] = (64, 128, 256, 512)
+    level_limits: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)
     """Pixels: a person whose farthest box side is beyond limit i belongs to a level above levels[i] (FCOS)."""
     map_level: int = 3
     """The level of keypoint maps, disk offsets and heatmaps: 3 is the paper's stride 8, 2 is stride 4 (from C2)."""
@@ -141,7 +141,7 @@ class Schedule:
 
     batch_size: int = 16
     """Pictures of a step, over all devices."""
-    epochs: float = 36
+    epochs: int = 36
     """Length of the run; `--steps` replaces it."""
     optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
     """The paper's SGD with momentum; AdamW or Muon for small runs from random weights."""

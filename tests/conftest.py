@@ -9,6 +9,7 @@ import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_disable_most_optimizations", True)  # compiling is most of a small test's time
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 REFERENCE = Path(os.environ.get("INSPOSE_REFERENCE_DATA", Path(__file__).parents[1] / ".." / "shared"))

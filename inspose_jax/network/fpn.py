@@ -17,8 +17,8 @@ class FPN(nn.Module):
     channels: int
 
     @nn.compact
-    def __call__(self, features: dict[int, Float[Array, "B h w C"]]) -> dict[int, Float[Array, "B h w D"]]:
-        pyramid: dict[int, Float[Array, "B h w D"]] = {}
+    def __call__(self, features: dict[int, Float[Array, "B _ _ _"]]) -> dict[int, Float[Array, "B _ _ D"]]:
+        pyramid: dict[int, Float[Array, "B _ _ D"]] = {}
         above = None
         for level in range(5, min(self.levels) - 1, -1):
             here = nn.Conv(self.channels, (1, 1), kernel_init=xavier, name=f"lateral{level}")(features[level])

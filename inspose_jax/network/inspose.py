@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int32, UInt8
 
 from inspose_jax import config, geometry
@@ -26,14 +27,19 @@ class InsPose(nn.Module):
     model: config.Model
 
     @nn.compact
-    def __call__(self, image: UInt8[Array, "B H W 3"], size: Int32[Array, "B 2"], train: bool = False) -> Outputs:
+    def __call__(
+        self,
+        image: UInt8[Array | np.ndarray, "B H W 3"],
+        size: Int32[Array | np.ndarray, "B 2"],
+        train: bool = False,
+    ) -> Outputs:
         """Pictures u8 RGB, padded; `size` i32[B,2] is the (height, width) of the real part of each."""
         model = self.model
         num_keypoints = SKELETONS[model.skeleton].num_keypoints
         train_norm = train and model.batch_norm == "trained"
         pyramid_levels = tuple(range(min(model.map_level, *model.levels), max(model.levels) + 1))
 
-        picture = normalise(image, size)
+        picture = normalise(jnp.asarray(image), jnp.asarray(size))
         features = ResNet(model.backbone, model.backbone_width, train_norm, model.frozen_stages, name="backbone")(picture)
         pyramid = FPN(pyramid_levels, model.fpn_channels, name="fpn")(features)
         logits, theta = InstanceHeads(

@@ -86,7 +86,7 @@ class ResNet(nn.Module):
     frozen_stages: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W 3"]) -> dict[int, Float[Array, "B h w C"]]:
+    def __call__(self, x: Float[Array, "B H W 3"]) -> dict[int, Float[Array, "B _ _ _"]]:
         outputs = {}
         x = Stem(self.width, not self.train_norm or self.frozen_stages >= 1, name="stem")(x)
         for i, num_blocks in enumerate(BLOCKS[self.name_of]):

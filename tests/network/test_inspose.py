@@ -1,0 +1,96 @@
+"""The whole network: shapes, parameter counts, what train and test programs contain."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from inspose_jax import config
+from inspose_jax.network.inspose import InsPose, normalise
+
+IMAGE = np.zeros((2, 64, 96, 3), np.uint8)
+SIZE = np.array([[64, 96], [50, 70]], np.int32)
+
+
+def abstract(model: config.Model, train: bool):
+    """Shapes of the variables and the outputs, without computing anything."""
+    network = InsPose(model)
+    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGE, SIZE, train=True))
+    outputs = jax.eval_shape(lambda v: network.apply(v, IMAGE, SIZE, train=train, mutable=["batch_stats"])[0], variables)
+    return variables, outputs
+
+
+def count(tree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "parameters"), [("resnet18", 11_176_512), ("resnet50", 23_508_032), ("resnet101", 42_500_160)]
+)
+def test_backbones_have_torchvisions_parameters(backbone, parameters):
+    variables, _ = abstract(config.Model(backbone=backbone), train=False)
+    assert count(variables["params"]["backbone"]) == parameters
+
+
+def test_the_papers_heads_have_the_parameters_that_hand_counting_gives():
+    params = abstract(config.Model(), train=True)[0]["params"]
+    conv = 9 * 256 * 256 + 2 * 256  # 3x3 without bias, and its norm
+    assert count(params["instance_heads"]) == 8 * conv + (9 * 256 + 1) + (9 * 256 * 313 + 313)
+    hidden = 9 * 256 * 128 + 3 * 9 * 128 * 128 + 4 * 2 * 128
+    assert count(params["keypoint_features"]) == hidden + 9 * 128 * 8 + 8
+    assert count(params["disk_offset"]) == 2 * conv + 9 * 256 * 34 + 34
+    assert count(params["heatmap"]) == 2 * conv + 9 * 256 * 17 + 17
+    # laterals of C3, C4, C5; outputs P3..P7, all with bias
+    assert count(params["fpn"]) == (512 + 1024 + 2048) * 256 + 3 * 256 + 5 * (9 * 256 * 256 + 256)
+
+
+def test_shapes_of_the_papers_outputs():
+    _, outputs = abstract(config.Model(), train=True)
+    locations = 8 * 12 + 4 * 6 + 2 * 3 + 1 * 2 + 1 * 1  # P6 and P7 round up
+    assert outputs.logits.shape == (2, locations)
+    assert outputs.theta.shape == (2, locations, 313)
+    assert outputs.features.shape == (2, 8, 12, 8)
+    assert outputs.disk_offsets.shape == (2, 8, 12, 34)
+    assert outputs.heatmaps.shape == (2, 8, 12, 17)
+
+
+def test_maps_of_level_2_have_stride_4():
+    _, outputs = abstract(tiny.model(map_level=2), train=True)
+    assert outputs.features.shape[1:3] == outputs.heatmaps.shape[1:3] == (16, 24)
+    assert outputs.logits.shape == (2, 8 * 12 + 4 * 6)
+
+
+def test_the_test_time_program_has_no_heatmap_branch():
+    network, variables = InsPose(tiny.MODEL), tiny.variables()
+    outputs = jax.jit(network.apply)(variables, IMAGE, SIZE)
+    assert outputs.heatmaps is None
+    without = {name: value for name, value in variables["params"].items() if name != "heatmap"}
+    again = jax.jit(network.apply)({**variables, "params": without}, IMAGE, SIZE)
+    np.testing.assert_array_equal(outputs.logits, again.logits)
+
+
+def test_every_location_starts_as_a_person_with_probability_one_percent():
+    network = InsPose(tiny.MODEL)
+    outputs = jax.jit(lambda key: network.init_with_output(key, IMAGE, SIZE)[0])(jax.random.key(0))
+    np.testing.assert_allclose(jax.nn.sigmoid(outputs.logits), 0.01, atol=0.003)
+
+
+def test_normalising_gives_mean_and_deviation_of_imagenet_and_zero_padding():
+    image = np.zeros((1, 32, 32, 3), np.uint8)
+    image[0, :, :, 0] = 182  # (182 - 123.675) / 58.395 = .99880
+    image[0, 20:] = 255
+    normalised = normalise(jnp.asarray(image), jnp.array([[20, 32]], jnp.int32))
+    np.testing.assert_allclose(normalised[0, 0, 0], [0.99880, -116.28 / 57.12, -103.53 / 57.375], atol=1e-4)
+    assert (normalised[0, 20:] == 0).all()
+
+
+def test_frozen_batch_norm_changes_no_statistics_and_trained_does():
+    image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    size = np.full((2, 2), 32, np.int32)
+    for mode, stages, moves in (("frozen", 0, False), ("trained", 4, False), ("trained", 0, True)):
+        network, variables = InsPose(tiny.model(batch_norm=mode, frozen_stages=stages)), tiny.variables()
+        apply = jax.jit(lambda v, network=network: network.apply(v, image, size, train=True, mutable=["batch_stats"]))
+        _, changed = apply(variables)
+        same = jax.tree.map(lambda a, b: bool((a == b).all()), variables["batch_stats"], changed["batch_stats"])
+        assert all(jax.tree.leaves(same)) != moves

@@ -1,0 +1,87 @@
+"""Outputs to poses: thresholds, Eq. 2 and 3, ranking, and that padding never yields a person."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tiny
+
+from inspose_jax import decode
+from inspose_jax.network import kp_net
+from inspose_jax.structures import Outputs
+
+NUM_LOCATIONS = 8 * 8 + 4 * 4
+
+
+def told(theta, features, centre, scale, size):
+    """A KP-Net that was told its answer: theta holds each joint's cell, and then the softmax peak."""
+    return kp_net.Peak(theta[:17].astype(jnp.int32), jnp.log(theta[17:]), jnp.zeros(17))
+
+
+TOLD = kp_net.KPNetFunctions(log_likelihood=lambda *_: None, peak=told)
+
+
+def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:
+    """Outputs of one picture in which some locations have (logit, cells, softmax peak); the rest is background."""
+    logits, theta = np.full((1, NUM_LOCATIONS), -9.0, np.float32), np.ones((1, NUM_LOCATIONS, 34), np.float32)
+    for location, (logit, cells, peak) in people.items():
+        logits[0, location] = logit
+        theta[0, location] = np.concatenate([cells, np.full(17, peak)])
+    return Outputs(*map(jnp.asarray, (logits, theta, np.zeros((1, 8, 8, 8), np.float32))), None, None)
+
+
+def poses(out, model=tiny.MODEL, size=(64, 64)):
+    found = decode.decode(out, jnp.array([size], jnp.int32), (64, 64), model, TOLD)
+    return jax.tree.map(lambda x: np.asarray(x[0]), found)
+
+
+DIAGONAL = np.array([i % 8 * 9 for i in range(17)])  # cells (0, 0), (1, 1), ..
+CORNER = np.array([i % 4 + 3 * 8 * (i % 2) for i in range(17)])
+
+
+def test_a_pose_is_read_from_its_cells_and_scored_by_its_class():
+    found = poses(outputs({20: (2.0, DIAGONAL, 0.5)}))
+    assert found.is_person.tolist() == [True] + [False] * 7
+    np.testing.assert_allclose(found.scores[0], 0.880797, rtol=1e-5)
+    np.testing.assert_allclose(found.keypoint_scores[0], 0.5, rtol=1e-6)
+    np.testing.assert_array_equal(found.keypoints[0, :3], [[4, 4], [12, 12], [20, 20]])  # (c + .5) * 8
+
+
+def test_the_disk_offset_of_the_cell_shifts_the_joint_x_before_y():
+    offsets = np.zeros((1, 8, 8, 34), np.float32)
+    offsets[0, 2, 2, 4:6] = 0.25, 0.75  # joint 2, at cell (row 2, column 2)
+    found = poses(outputs({20: (2.0, DIAGONAL, 0.5)})._replace(disk_offsets=jnp.asarray(offsets)))
+    np.testing.assert_array_equal(found.keypoints[0, 2], [(2 + 0.25) * 8, (2 + 0.75) * 8])
+    np.testing.assert_array_equal(found.keypoints[0, 1], [8, 8])
+
+
+def test_scores_at_or_below_the_threshold_are_nobody():
+    assert not poses(outputs({20: (-2.2, DIAGONAL, 0.5)})).is_person.any()  # sigmoid .0998
+    assert poses(outputs({20: (-2.1, DIAGONAL, 0.5)})).is_person.sum() == 1  # .109
+
+
+def test_overlapping_poses_leave_the_better_one():
+    found = poses(outputs({20: (1.0, DIAGONAL, 0.9), 21: (2.0, DIAGONAL, 0.1), 3: (0.0, CORNER, 0.5)}))
+    assert found.is_person.sum() == 2
+    np.testing.assert_allclose(found.scores[:2], [0.880797, 0.5], rtol=1e-5)
+
+
+def test_poses_can_be_ranked_by_class_times_mean_peak():
+    out = outputs({20: (1.0, DIAGONAL, 0.9), 3: (2.0, CORNER, 0.1)})
+    assert poses(out).class_scores.argmax() == 0
+    found = poses(out, tiny.model(pose_score="class_times_peak"))
+    np.testing.assert_allclose(found.scores[:2], [0.731059 * 0.9, 0.880797 * 0.1], rtol=1e-5)
+    np.testing.assert_allclose(found.class_scores[:2], [0.731059, 0.880797], rtol=1e-5)
+
+
+def test_locations_in_the_padding_are_never_decoded():
+    column = 5  # its centre is at x = 44
+    assert not poses(outputs({column: (5.0, DIAGONAL, 0.5)}), size=(64, 44)).is_person.any()
+    assert poses(outputs({column: (5.0, DIAGONAL, 0.5)}), size=(64, 45)).is_person.any()
+
+
+def test_no_more_than_num_poses_are_kept_best_first():
+    cells = {i: (3.0 - 0.1 * i, np.full(17, i), 0.5) for i in range(12)}  # twelve people, each in a cell of its own
+    found = poses(outputs(cells))
+    assert found.is_person.all()
+    assert len(found.scores) == tiny.MODEL.num_poses
+    np.testing.assert_allclose(found.scores, jax.nn.sigmoid(3.0 - 0.1 * np.arange(8)), rtol=1e-5)

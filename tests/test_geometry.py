@@ -1,0 +1,40 @@
+"""Locations, cells and boxes, against numbers computed by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from inspose_jax import geometry
+
+
+def test_locations_lie_at_the_middle_of_their_stride():
+    places = geometry.locations((64, 96), (3, 4))
+    assert len(places.points) == 8 * 12 + 4 * 6
+    np.testing.assert_array_equal(places.points[[0, 1, 12]], [[4, 4], [12, 4], [4, 12]])  # x s + floor(s / 2)
+    np.testing.assert_array_equal(places.points[[96, 97]], [[8, 8], [24, 8]])
+    np.testing.assert_array_equal(places.strides[[0, 96]], [8, 16])
+
+
+def test_coarse_levels_round_up():
+    assert geometry.level_size((800, 1344), 6) == (13, 21)
+    assert geometry.level_size((800, 1344), 7) == (7, 11)
+
+
+def test_cell_centres_are_in_the_middle_of_their_cells():
+    np.testing.assert_array_equal(geometry.cell_centres((2, 3), 8)[1, 2], [20, 12])
+
+
+def test_pseudo_boxes_hold_the_counted_joints_only():
+    points = jnp.array([[[3.0, 9.0], [7.0, 4.0], [90.0, 90.0]], [[1.0, 1.0]] * 3])
+    counts = jnp.array([[True, True, False], [False] * 3])
+    np.testing.assert_array_equal(geometry.pseudo_boxes(points, counts), [[3, 4, 7, 9], [0, 0, 0, 0]])
+
+
+def test_iou_by_hand_and_zero_where_the_union_is_empty():
+    boxes = jnp.array([[0.0, 0, 4, 4], [2.0, 2, 6, 6], [5.0, 5, 5, 5]])
+    # 2x2 shared of 16 + 16 - 4
+    np.testing.assert_allclose(geometry.box_iou(boxes, boxes), [[1, 1 / 7, 0], [1 / 7, 1, 0], [0, 0, 0]], rtol=1e-6)
+
+
+def test_padding_is_not_inside():
+    points = jnp.array([[0.0, 0.0], [9.9, 4.9], [10.0, 1.0], [1.0, 5.0], [-0.1, 1.0]])
+    assert geometry.inside(points, jnp.array([5, 10], jnp.int32)).tolist() == [True, True, False, False, False]

@@ -1,0 +1,116 @@
+"""Every term of Eq. 5 against hand values, and the laws: padding adds nothing, empty pictures stay finite."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from inspose_jax import config, losses
+from inspose_jax.network import kp_net
+from inspose_jax.network.inspose import InsPose
+from inspose_jax.targets import make_targets
+
+MODEL = tiny.MODEL
+KP_NET = kp_net.plain(MODEL.kp_net, 17, 8)
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return tiny.variables(MODEL)
+
+
+@jax.jit
+def terms_and_gradient(variables, batch):
+    def total(params):
+        everything = {"params": params, "batch_stats": variables["batch_stats"]}
+        frozen = InsPose(tiny.model(batch_norm="frozen"))  # so that pictures do not see each other
+        outputs = frozen.apply(everything, batch.image, batch.size, train=True)
+        terms = losses.losses(outputs, make_targets(batch, MODEL), batch, MODEL, KP_NET)
+        return losses.total(terms, config.Schedule()), terms
+
+    return jax.grad(total, has_aux=True)(variables["params"])
+
+
+def test_focal_loss_by_hand():
+    logits = jnp.array([[0.0, 2.0, -1.0, 5.0]])
+    positive, ignored = jnp.array([[True, False, False, False]]), jnp.array([[False, False, False, True]])
+    # positive: .25 * .5² * ln 2; negatives: .75 * p² * -ln(1 - p) with p = .880797, .268941
+    expected = 0.25 * 0.25 * np.log(2) + 0.75 * 0.880797**2 * 2.126928 + 0.75 * 0.268941**2 * 0.313262
+    value = losses.classification_loss(logits, positive, ignored, jnp.int32(2))
+    np.testing.assert_allclose(value, expected / 2, rtol=1e-5)
+
+
+def test_offset_loss_is_the_mean_over_supervised_values():
+    predicted = jnp.zeros((1, 1, 2, 4))
+    true = jnp.array([[[[1.0, -2.0, 9.0, 9.0], [9.0, 9.0, 0.5, 0.0]]]])
+    in_disk = jnp.array([[[[True, False], [False, True]]]])
+    np.testing.assert_allclose(losses.offset_loss(predicted, true, in_disk), (1 + 2 + 0.5 + 0) / 4)
+
+
+def test_heatmap_loss_by_hand():
+    logits, true = jnp.zeros((1, 1, 3, 1)), jnp.array([[[[1.0], [0.5], [0.0]]]])
+    is_cell = jnp.array([[[True, True, False]]])  # the last lies in the padding
+    # ln 2 * .5² * (1 + (1 - .5)⁴) / one peak
+    np.testing.assert_allclose(losses.heatmap_loss(logits, true, is_cell), np.log(2) / 4 * (1 + 0.0625), rtol=1e-6)
+
+
+def test_keypoint_loss_of_zero_thetas_is_the_log_of_the_number_of_cells(variables):
+    batch = jax.tree.map(jnp.asarray, tiny.batch([[tiny.person(6, 6, 18, 18)], []]))
+    outputs = InsPose(MODEL).apply(variables, batch.image, batch.size, train=False)
+    outputs = outputs._replace(theta=jnp.zeros_like(outputs.theta))
+    terms = losses.losses(outputs, make_targets(batch, MODEL), batch, MODEL, KP_NET)
+    np.testing.assert_allclose(terms["keypoint"], np.log(64), rtol=1e-6)  # 8 x 8 cells, all alike
+
+
+def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
+    batch = jax.tree.map(jnp.asarray, tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(38, 38, 50, 50)]]))
+    found = make_targets(batch, MODEL)
+    outputs = InsPose(MODEL).apply(variables, batch.image, batch.size, train=False)
+
+    def loss(theta):
+        return losses.losses(outputs._replace(theta=theta), found, batch, MODEL, KP_NET)["keypoint"]
+
+    touched = np.abs(jax.grad(loss)(outputs.theta)).max(-1) > 0
+    np.testing.assert_array_equal(touched, found.is_positive)
+
+
+@pytest.mark.parametrize(
+    "people",
+    [
+        pytest.param([[], []], id="nobody"),
+        pytest.param([[np.zeros((17, 3), np.float32)], []], id="no labelled joint"),
+        pytest.param([[tiny.person(63, 63, 63, 63)], []], id="one point at the border"),
+        pytest.param([[tiny.person(0, 0, 64, 64)] * 4, [tiny.person(20, 20, 40, 40)] * 4], id="a crowd in one place"),
+    ],
+)
+def test_loss_and_gradient_are_finite(variables, people):
+    gradient, terms = terms_and_gradient(variables, tiny.batch(people))
+    assert set(terms) == {"cls", "keypoint", "offset", "heatmap"}
+    assert all(np.isfinite(value) for value in terms.values())
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_blank_pictures_add_no_loss(variables):
+    people = [[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]]
+    _, alone = terms_and_gradient(variables, jax.tree.map(lambda x: x[:1], tiny.batch(people)))
+    gradient, filled = terms_and_gradient(variables, tiny.blank(tiny.batch(people), 1))
+    for name in alone:
+        np.testing.assert_allclose(filled[name], alone[name], rtol=1e-5)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_every_term_is_divided_by_its_count(variables):
+    picture = [tiny.person(6, 6, 18, 18)]
+    _, once = terms_and_gradient(variables, jax.tree.map(lambda x: x[:1], tiny.batch([picture, picture])))
+    twice = jax.tree.map(lambda x: np.concatenate([x[:1], x[:1]]), tiny.batch([picture, picture]))
+    _, both = terms_and_gradient(variables, twice)
+    for name in once:  # the same picture twice: sums and counts double
+        np.testing.assert_allclose(both[name], once[name], rtol=1e-5)
+
+
+def test_weights_multiply_their_own_term():
+    terms = {"cls": jnp.float32(1), "keypoint": jnp.float32(10), "offset": jnp.float32(100), "heatmap": jnp.float32(1e3)}
+    schedule = config.Schedule(weight_cls=2.0, weight_keypoint=3.0, weight_offset=4.0, weight_heatmap=5.0)
+    assert float(losses.total(terms, schedule)) == 5432
+    assert float(losses.total({"cls": terms["cls"]}, schedule)) == 2

@@ -1,0 +1,103 @@
+"""The smallest sizes that still have every part, shared by the tests: a model, a config, a batch."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inspose_jax import config
+from inspose_jax.network.inspose import InsPose
+from inspose_jax.structures import Batch
+
+MODEL = config.Model(
+    backbone="resnet18",
+    backbone_width=4,
+    batch_norm="trained",
+    frozen_stages=0,
+    levels=(3, 4),
+    level_limits=(64.0,),
+    fpn_channels=8,
+    head_channels=8,
+    head_depth=1,
+    keypoint_channels=8,
+    keypoint_depth=1,
+    dense_channels=8,
+    num_people=4,
+    num_slots=16,
+    num_candidates=20,
+    num_poses=8,
+)
+CONFIG = config.Config(
+    model=MODEL,
+    data=config.Data(
+        source="drawn",
+        scene=config.Scene(size=64),
+        num_drawn=8,
+        short_side=(64, 64),
+        long_side=64,
+        test_short_side=64,
+        shapes=((64, 64),),
+        num_ignore=2,
+    ),
+    schedule=config.Schedule(batch_size=2, epochs=1, optimizer="adamw", learning_rate=1e-3, decay="cosine"),
+)
+
+
+def person(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
+    """f32[17,3]: labelled joints spread over the diagonal of a box (pixels), so that it is their pseudo box."""
+    t = np.linspace(0, 1, 17)
+    return np.stack([x0 + t * (x1 - x0), y0 + t * (y1 - y0), np.full(17, 2)], -1).astype(np.float32)
+
+
+def batch(pictures: list[list[np.ndarray]], model: config.Model = MODEL, size: int = 64, seed: int = 0) -> Batch:
+    """Noise pictures of `size` pixels with the given people."""
+    rng = np.random.default_rng(seed)
+    number = len(pictures)
+    keypoints = np.zeros((number, model.num_people, 17, 3), np.float32)
+    for i, people in enumerate(pictures):
+        keypoints[i, : len(people)] = people if people else np.zeros((0, 17, 3))
+    return Batch(
+        image=rng.integers(0, 256, (number, size, size, 3), dtype=np.uint8),
+        size=np.full((number, 2), size, np.int32),
+        keypoints=keypoints,
+        is_person=(keypoints[..., 2] > 0).any(-1),
+        ignore_boxes=np.zeros((number, 2, 4), np.float32),
+        people_dropped=np.zeros(number, np.int32),
+        is_real=np.ones(number, bool),
+        scale=np.ones((number, 2), np.float32),
+        image_id=np.arange(number, dtype=np.int32),
+    )
+
+
+def variables(model: config.Model = MODEL, size: int = 64, seed: int = 0) -> dict:
+    """Random variables of the network, made by numpy: compiling the real initialisation takes seconds."""
+    image, sizes = np.zeros((1, size, size, 3), np.uint8), np.zeros((1, 2), np.int32)
+    shapes = jax.eval_shape(lambda: InsPose(model).init(jax.random.key(0), image, sizes, train=True))
+    rng = np.random.default_rng(seed)
+
+    def fill(path, leaf):
+        if path[-1].key in ("scale", "var"):
+            return jnp.ones(leaf.shape, leaf.dtype)
+        fan_in = np.prod(leaf.shape[:-1], initial=1)
+        values = rng.normal(0, 1 / np.sqrt(fan_in), leaf.shape) if path[-1].key == "kernel" else np.zeros(leaf.shape)
+        return jnp.asarray(values, leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+def blank(batch: Batch, index: int) -> Batch:
+    """The batch with one picture made a blank, as those that fill the last batch of an epoch."""
+    real = np.arange(len(batch.image)) != index
+    return batch._replace(
+        image=batch.image * real[:, None, None, None].astype(np.uint8),
+        size=batch.size * real[:, None].astype(np.int32),
+        keypoints=batch.keypoints * real[:, None, None, None].astype(np.float32),
+        is_person=batch.is_person & real[:, None],
+        is_real=real,
+    )
+
+
+def model(**fields) -> config.Model:
+    """The tiny model with other values in some fields."""
+    return dataclasses.replace(MODEL, **fields)

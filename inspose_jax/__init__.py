@@ -5,4 +5,17 @@ sections 3.1 to 3.4; `data/` turns pictures into batches; `training/` and `evalu
 `predictor` is the one way from a picture to people; `cli/` is the command line.  Read `structures.py` first.
 """
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inspose_jax.predictor import Predictor
+
 __version__ = "0.1.0"
+
+
+def load(path: str | Path) -> "Predictor":
+    """A model that finds people: `load("runs/a")("photo.jpg")`; see `predictor.load`."""
+    from inspose_jax import predictor  # jax and the rest only when somebody needs them
+
+    return predictor.load(path)

@@ -35,8 +35,8 @@ class Model:
     """The joints (`skeletons.py`)."""
     backbone: Literal["resnet18", "resnet50", "resnet101"] = "resnet50"
     """The residual network that sees the picture."""
-    backbone_width: int = 64
-    """Channels of the stem; the stages have 1, 2, 4, 8 times as many (times 4 with bottlenecks)."""
+    backbone_widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Channels of the four stages (times 4 at the end of a bottleneck); the stem has the first number."""
     batch_norm: Literal["frozen", "trained"] = "frozen"
     """Frozen needs pretrained weights (`--init`); trained uses the statistics of the global batch."""
     frozen_stages: int = 1
@@ -196,6 +196,8 @@ def check(config: Config) -> None:
         )
     if model.map_level not in (2, 3):
         raise ValueError(f"model.map_level is {model.map_level}; 3 (stride 8) and 2 (stride 4) exist")
+    if len(model.backbone_widths) != 4:
+        raise ValueError(f"model.backbone_widths has {len(model.backbone_widths)} numbers; a ResNet has 4 stages")
     if not 0 <= model.frozen_stages <= 4:
         raise ValueError(f"model.frozen_stages is {model.frozen_stages}; it counts from 0 (all trains) to 4")
     bad = [shape for shape in data.shapes if shape[0] % 32 or shape[1] % 32 or min(shape) < 32]

@@ -12,7 +12,7 @@ from inspose_jax.structures import Batch
 
 MODEL = config.Model(
     backbone="resnet18",
-    backbone_width=4,
+    backbone_widths=(4, 8, 16, 32),
     batch_norm="trained",
     frozen_stages=0,
     levels=(3, 4),

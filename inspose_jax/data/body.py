@@ -1,92 +1,235 @@
-"""An articulated body: random angles within what joints allow -> points in space.
+"""An articulated human body: a random plausible pose, turned in space and seen by a camera, as 17 joints and 16 parts.
 
-Unit: the person's stature.  Axes of the body: x to its left, y up, z to where it faces; seen by a viewer in front of
-it, x runs to the right of the picture and z towards the viewer.
+A part is the convex hull of a few balls, so that its picture is the hull of a few circles.  Angles stay within joint
+limits because they are clipped to them; poses look natural because they vary around a table of everyday ones.
+
+Two frames: the body's (x to its left, y up, z forward) and the camera's (x right, y down, z towards the viewer, all
+in units of the upright body's height until `posed` scales them to pixels).  P points, B balls.
 """
 
+from dataclasses import dataclass, replace
+from math import cos, radians, sin
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-# Points beyond the 17 joints of COCO, used for drawing only; indices follow them.
-HEAD, NECK, LEFT_HAND, RIGHT_HAND, LEFT_TOE, RIGHT_TOE, CHEST, CROWN = range(17, 25)
-NUM_POINTS = 25
-HEAD_RADIUS = 0.075
+from inspose_jax.skeletons import COCO
 
-THIGH, SHIN, UPPER_ARM, FOREARM, HAND, FOOT = 0.245, 0.235, 0.165, 0.145, 0.045, 0.075
-SHOULDER_WIDTH, HIP_WIDTH, SPINE, NECK_TO_HEAD = 0.115, 0.075, 0.295, 0.125
+LIMB_PARTS = ("upper_arm", "forearm", "hand", "thigh", "shin", "foot")
+PARTS = ("torso", "pelvis", "neck", "head", *(f"{side}_{part}" for part in LIMB_PARTS for side in ("left", "right")))
+PART = {name: number for number, name in enumerate(PARTS)}
+JOINT = {name: number for number, name in enumerate(COCO.keypoint_names)}
+EXTRA = ("left_hand", "right_hand", "left_toe", "right_toe", "chest", "belly", "throat", "head", "seat", "front")
+POINT = JOINT | {name: COCO.num_keypoints + number for number, name in enumerate(EXTRA)}
+
+# Balls (point, radius) of each part; radii in body heights.
+BALLS: dict[str, tuple[tuple[str, float], ...]] = {
+    "torso": (("left_shoulder", 0.046), ("right_shoulder", 0.046), ("chest", 0.088), ("belly", 0.086)),
+    "pelvis": (("left_hip", 0.074), ("right_hip", 0.074), ("belly", 0.07)),
+    "neck": (("throat", 0.036), ("head", 0.036)),
+    "head": (("head", 0.085),),
+} | {
+    f"{side}_{part}": ((f"{side}_{start}", thick), (f"{side}_{end}", thin))
+    for side in ("left", "right")
+    for part, start, thick, end, thin in (
+        ("upper_arm", "shoulder", 0.048, "elbow", 0.039),
+        ("forearm", "elbow", 0.039, "wrist", 0.029),
+        ("hand", "wrist", 0.026, "hand", 0.032),
+        ("thigh", "hip", 0.076, "knee", 0.054),
+        ("shin", "knee", 0.053, "ankle", 0.036),
+        ("foot", "ankle", 0.04, "toe", 0.03),
+    )
+}
+# The same as arrays over the balls of all parts, in the order of `PARTS`; part p owns FIRST_BALL[p : p + 2].
+BALL_POINTS = np.array([POINT[name] for part in PARTS for name, _ in BALLS[part]])
+BALL_RADII = np.array([radius for part in PARTS for _, radius in BALLS[part]])
+BALL_IS_HEAD = np.array([part == "head" for part in PARTS for _ in BALLS[part]])
+FIRST_BALL = np.cumsum([0, *(len(BALLS[part]) for part in PARTS)])
+HEAD_RADIUS = BALLS["head"][0][1]
+
+# What may be seen at a joint's pixel for the joint to count as seen.
+SHOWN_BY: dict[str, tuple[str, ...]] = dict.fromkeys(COCO.keypoint_names[:5], ("head",)) | {
+    f"{side}_{joint}": tuple(part if part in PART else f"{side}_{part}" for part in parts)
+    for side in ("left", "right")
+    for joint, parts in (
+        ("shoulder", ("torso", "upper_arm")),
+        ("elbow", ("upper_arm", "forearm")),
+        ("wrist", ("forearm", "hand")),
+        ("hip", ("torso", "pelvis", "thigh")),
+        ("knee", ("thigh", "shin")),
+        ("ankle", ("shin", "foot")),
+    )
+}
+
+# Directions from the head's centre in the head's frame; 1 is the head's surface before it is stretched upwards.
+FACE = np.array([(0, -0.15, 1.05), (0.4, 0.2, 0.88), (-0.4, 0.2, 0.88), (1.04, -0.02, -0.1), (-1.04, -0.02, -0.1)])
+FACE_SHOWN_ABOVE = np.array([-0.1, 0.1, 0.1, -0.48, -0.48])  # its direction's part towards the viewer; ears stick out
+HEAD_STRETCH = 0.18
+
+# Degrees: thigh forward, knee, upper arm forward, upper arm out, elbow, and where the forearm bends to.
+Side = tuple[float, float, float, float, float, str]
+EASY: Side = (0, 6, 0, 13, 18, "forward")
+POSES: dict[str, tuple[float, float, Side, Side]] = {  # weight, lean forward, one side, the other
+    "standing": (0.3, 2, EASY, EASY),
+    "walking": (0.18, 4, (24, 12, -20, 10, 22, "forward"), (-16, 26, 22, 10, 28, "forward")),
+    "running": (0.06, 12, (50, 55, -35, 12, 85, "forward"), (-14, 60, 30, 12, 85, "forward")),
+    "hands_on_hips": (0.06, 0, (0, 5, -18, 46, 88, "medial"), (4, 8, -18, 46, 88, "medial")),
+    "arms_up": (0.08, 0, (4, 8, 10, 140, 25, "medial"), (0, 6, 10, 140, 25, "medial")),
+    "waving": (0.08, 0, (0, 6, 10, 88, 75, "up"), EASY),
+    "reaching": (0.08, 6, (8, 10, 80, 22, 15, "up"), EASY),
+    "holding": (0.06, 4, (4, 8, 28, 16, 80, "forward"), (0, 6, 28, 16, 80, "forward")),
+    "sitting": (0.14, 4, (86, 84, 26, 14, 45, "forward"), (86, 84, 26, 14, 45, "forward")),
+    "leaning": (0.04, 34, (14, 10, 55, 14, 20, "forward"), (10, 14, 40, 14, 30, "forward")),
+    "squatting": (0.04, 22, (98, 112, 55, 16, 40, "forward"), (98, 112, 55, 16, 40, "forward")),
+}
+POSE_WEIGHTS = np.array([pose[0] for pose in POSES.values()])
+SPREAD = np.array([7.0, 7.0, 10.0, 6.0, 12.0])  # standard deviations of the five angles
+LIMITS = np.array([(-25, 112), (0, 130), (-45, 170), (4, 165), (3, 135)], float)
+BEND_TO = {"forward": (0.0, 0.3, 1.0), "medial": (-1.0, 0.3, 0.45), "up": (-0.1, 1.0, 0.35)}  # x: outwards
 
 
-def turn(axis: int, degrees: float) -> Float[np.ndarray, "3 3"]:
-    """Rotation about one axis, right-handed."""
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    i, j = (axis + 1) % 3, (axis + 2) % 3
-    matrix = np.eye(3)
-    matrix[i, i] = matrix[j, j] = c
-    matrix[i, j], matrix[j, i] = -s, s
-    return matrix
+@dataclass(frozen=True)
+class Body:
+    """A posed body in the camera's frame, pixels; its origin is the middle of the hips until `moved`."""
+
+    points: Float[np.ndarray, "P 3"]  # the joints first, then `EXTRA`
+    scale: float  # pixels of the upright body's height
+    thickness: float  # factor on all radii but the head's
+    head_size: float  # factor on the head's radius
+    head_axes: Float[np.ndarray, "3 3"]  # rows: the head's left, up and forward in the camera's frame
+    chest_axes: Float[np.ndarray, "3 3"]  # the same for the chest
+    faces_viewer: Bool[np.ndarray, "17"]  # False for what is on the far side of its own head or torso
+    is_seated: bool
+
+    @property
+    def joints(self) -> Float[np.ndarray, "17 2"]:
+        """x, y in pixels."""
+        return self.points[: COCO.num_keypoints, :2]
+
+    @property
+    def head_radius(self) -> float:
+        """Pixels."""
+        return HEAD_RADIUS * self.head_size * self.scale
+
+    def balls(self) -> tuple[Float[np.ndarray, "B 3"], Float[np.ndarray, " B"]]:
+        """Centres (x, y, towards the viewer) and radii in pixels of the balls of all parts."""
+        size = np.where(BALL_IS_HEAD, self.head_size, self.thickness)
+        return self.points[BALL_POINTS], BALL_RADII * (self.scale * size)
+
+    def on_head(self, directions: np.ndarray) -> np.ndarray:
+        """Pixels [n, 2] of unit directions [n, 3] of the camera's frame on the surface of the head."""
+        up = self.head_axes[1]
+        stretched = directions + HEAD_STRETCH * (directions @ up)[:, None] * up
+        return self.points[POINT["head"], :2] + self.head_radius * stretched[:, :2]
+
+    def box(self) -> np.ndarray:
+        """x0, y0, x1, y1 of the whole body before anything hides or cuts it; pixels."""
+        centres, radii = self.balls()
+        crown = self.on_head(np.array([(0.0, -1.0, 0.0), (0.0, 1.0, 0.0)]))  # the head is taller than its ball
+        low = np.minimum((centres[:, :2] - radii[:, None]).min(0), crown.min(0))
+        high = np.maximum((centres[:, :2] + radii[:, None]).max(0), crown.max(0))
+        return np.concatenate([low, high])
+
+    def moved(self, offset: np.ndarray) -> "Body":
+        """The same body, offset (x, y) pixels further."""
+        points = self.points.copy()
+        points[:, :2] += offset
+        return replace(self, points=points)
 
 
-def random_body(rng: np.random.Generator) -> tuple[Float[np.ndarray, "P 3"], Float[np.ndarray, " 3"]]:
-    """A posed body as the viewer sees it (x right, y up, z towards the viewer): its points, and where the head faces.
+def posed(rng: np.random.Generator, height: float, camera_pitch: float) -> Body:
+    """A random body whose picture is `height` pixels tall, seen from `camera_pitch` radians above the horizon."""
+    name = list(POSES)[rng.choice(len(POSES), p=POSE_WEIGHTS / POSE_WEIGHTS.sum())]
+    points, chest, head = _in_body_frame(rng, name)
+    camera = _camera(_facing(rng), camera_pitch)
+    points = points @ camera.T
+    thickness, head_size = rng.uniform(0.95, 1.3), rng.uniform(0.95, 1.15)
+    head_axes = head @ camera.T
+    chest_axes = chest @ camera.T
+    face = FACE @ head_axes
+    middle = points[POINT["head"]]
+    stretched = face + HEAD_STRETCH * (face @ head_axes[1])[:, None] * head_axes[1]
+    points[:5] = middle + HEAD_RADIUS * head_size * stretched
+    faces_viewer = np.ones(COCO.num_keypoints, bool)
+    faces_viewer[:5] = face[:, 2] > FACE_SHOWN_ABOVE
+    for pair in (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")):
+        left, right = (points[POINT[joint]] for joint in pair)
+        far = JOINT[pair[0] if left[2] < right[2] else pair[1]]
+        # beyond about 50 degrees of turn the far shoulder or hip lies behind the torso, whatever is painted there
+        faces_viewer[far] = abs(left[2] - right[2]) < 0.77 * float(np.linalg.norm(left - right))
+    unit = Body(points, 1.0, thickness, head_size, head_axes, chest_axes, faces_viewer, name == "sitting")
+    box = unit.box()
+    scale = height / float(box[3] - box[1])
+    return replace(unit, points=points * scale, scale=scale)
 
-    The first 17 points are COCO's joints.
-    """
-    points = np.zeros((NUM_POINTS, 3))
-    activity = rng.choice(["stand", "walk", "sit", "reach"], p=[0.4, 0.3, 0.12, 0.18])
 
-    # The torso leans forward (about x) and sideways (about z) from the hips; the shoulders twist against them.
-    lean = rng.normal(5, 9) if activity != "sit" else rng.normal(8, 8)
-    torso = turn(0, np.clip(lean, -12, 45)) @ turn(2, np.clip(rng.normal(0, 5), -15, 15))
-    shoulders = torso @ turn(1, np.clip(rng.normal(0, 10), -30, 30))
-    points[CHEST] = torso @ [0, SPINE * 0.75, 0]
-    points[NECK] = torso @ [0, SPINE, 0]
-    neck = shoulders @ turn(1, np.clip(rng.normal(0, 18), -60, 60)) @ turn(0, np.clip(rng.normal(3, 8), -20, 30))
-    points[HEAD] = points[NECK] + neck @ [0, NECK_TO_HEAD, 0.02]
-    points[CROWN] = points[HEAD] + neck @ [0, HEAD_RADIUS * 1.15, 0]
-    r = HEAD_RADIUS
-    points[0] = points[HEAD] + neck @ [0, -0.1 * r, 1.0 * r]
-    for side, eye, ear in ((1, 1, 3), (-1, 2, 4)):
-        points[eye] = points[HEAD] + neck @ [0.4 * side * r, 0.22 * r, 0.85 * r]
-        points[ear] = points[HEAD] + neck @ [0.95 * side * r, 0.05 * r, -0.05 * r]
-
-    swing = rng.uniform(-1, 1)  # walking: the arm goes with the opposite leg
-    for side, shoulder, elbow, wrist, hand, hip, knee, ankle, toe in (
-        (1, 5, 7, 9, LEFT_HAND, 11, 13, 15, LEFT_TOE),
-        (-1, 6, 8, 10, RIGHT_HAND, 12, 14, 16, RIGHT_TOE),
-    ):
-        # Arms: flexion lifts forward (-x turn), abduction to the side; the elbow only bends forward.
-        if activity == "walk":
-            flexion, abduction, bend = -30 * swing * side + rng.normal(0, 8), rng.uniform(3, 15), rng.uniform(5, 60)
-        elif activity == "reach" and rng.random() < 0.7:
-            flexion, abduction, bend = rng.uniform(0, 120), rng.uniform(10, 150), rng.uniform(0, 80)
-        elif activity == "sit":
-            flexion, abduction, bend = rng.uniform(0, 50), rng.uniform(3, 25), rng.uniform(10, 100)
-        else:
-            flexion, abduction, bend = rng.normal(5, 14), rng.uniform(6, 45), abs(rng.normal(0, 45))
-        upper = shoulders @ turn(2, side * abduction) @ turn(0, -flexion)
-        lower = upper @ turn(1, side * rng.uniform(-30, 70)) @ turn(0, -np.clip(bend, 0, 140))
-        points[shoulder] = points[NECK] + shoulders @ [side * SHOULDER_WIDTH, -0.035, 0]
-        points[elbow] = points[shoulder] + upper @ [0, -UPPER_ARM, 0]
-        points[wrist] = points[elbow] + lower @ [0, -FOREARM, 0]
-        points[hand] = points[wrist] + lower @ [0, -HAND, 0]
-
-        # Legs: the knee only bends backwards.
-        if activity == "walk":
-            stride = 28 * swing * side
-            flexion, abduction, bend = stride + rng.normal(3, 4), rng.uniform(0, 6), 5 + max(0, -stride) * 1.2
-        elif activity == "sit":
-            flexion, abduction = rng.uniform(60, 95), rng.uniform(2, 22)
-            bend = flexion + rng.uniform(-15, 15)
-        else:
-            flexion, abduction, bend = rng.normal(5, 9), rng.uniform(1, 15), abs(rng.normal(0, 14))
-        thigh = turn(2, side * abduction) @ turn(0, -np.clip(flexion, -25, 100))
-        shin = thigh @ turn(0, np.clip(bend, 0, 130))
-        points[hip] = [side * HIP_WIDTH, 0, 0]
-        points[knee] = points[hip] + thigh @ [0, -THIGH, 0]
-        points[ankle] = points[knee] + shin @ [0, -SHIN, 0]
-        points[toe] = points[ankle] + shin @ turn(1, side * rng.uniform(0, 25)) @ [0, -0.025, FOOT]
-
+def _facing(rng: np.random.Generator) -> float:
+    """Radians by which a body is turned away from facing the viewer: mostly front views, some profiles and backs."""
     kind = rng.random()
-    facing = rng.normal(0, 40) if kind < 0.8 else rng.normal(180, 35) if kind < 0.9 else rng.uniform(-180, 180)
-    view = turn(2, rng.normal(0, 3)) @ turn(0, rng.uniform(-4, 12)) @ turn(1, facing)
-    return points @ view.T, view @ neck @ np.array([0.0, 0, 1])
+    if kind < 0.76:
+        return radians(rng.normal(0, 25))
+    if kind < 0.88:
+        return radians(rng.choice([-1, 1]) * rng.normal(80, 15))
+    return radians(rng.normal(180, 28))
+
+
+def _in_body_frame(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points [P, 3], and the axes (left, up, forward as rows) of chest and head."""
+    _, lean, *sides = POSES[name]
+    if rng.random() < 0.5:
+        sides.reverse()
+    long = rng.uniform(0.94, 1.06)
+    leg, arm, wide = long, long * rng.uniform(0.95, 1.05), rng.uniform(0.92, 1.12)
+    chest = _axes(radians(np.clip(rng.normal(lean, 4), -8, 48)), radians(rng.normal(0, 4)), radians(rng.normal(0, 8)))
+    # people mostly keep their heads up: of a lean only a part is left
+    head = _axes(radians(0.4 * lean + rng.normal(3, 7)), radians(rng.normal(0, 6)), radians(rng.normal(0, 18)))
+    point = dict.fromkeys(POINT, np.zeros(3))
+    throat = chest[1] * 0.29
+    point["throat"] = throat + chest[1] * 0.015
+    point["chest"] = chest[1] * 0.215 + chest[2] * 0.008
+    point["belly"] = chest[1] * 0.075
+    point["front"] = point["chest"] + chest[2] * 0.09
+    point["head"] = throat + chest[1] * 0.045 + head[1] * 0.087 + head[2] * 0.012
+    point["seat"] = np.array([0, -0.06, 0.02])
+    for side, sign, angles in (("left", 1.0, sides[0]), ("right", -1.0, sides[1])):
+        drawn = np.clip(np.array(angles[:5]) + SPREAD * rng.standard_normal(5), LIMITS[:, 0], LIMITS[:, 1])
+        hip, knee, forward, out, elbow = (radians(angle) for angle in drawn)
+        spread = radians(np.clip(rng.normal(6, 4), 0, 25))
+        thigh = _swing(sign, hip, spread)
+        shin = _swing(sign, hip - knee, 0.6 * spread)
+        toe = np.array([sign * sin(0.3), -0.25, cos(0.3)])
+        point[f"{side}_hip"] = np.array([sign * 0.078 * wide, 0, 0])
+        point[f"{side}_knee"] = point[f"{side}_hip"] + thigh * (0.235 * leg)
+        point[f"{side}_ankle"] = point[f"{side}_knee"] + shin * (0.225 * leg)
+        # the sole follows the shin in part, so that a lifted foot points down
+        toe = toe * 0.6 + np.array([0, shin[2], -shin[1]]) * 0.4
+        point[f"{side}_toe"] = point[f"{side}_ankle"] + toe * 0.085 + np.array([0, -0.012, 0])
+        upper = _swing(sign, forward, out) @ chest
+        bend = np.array(BEND_TO[angles[5]]) * (sign, 1, 1) @ chest
+        bend = bend - (bend @ upper) * upper
+        fore = upper * cos(elbow) + bend * (sin(elbow) / max(float(np.linalg.norm(bend)), 1e-6))
+        point[f"{side}_shoulder"] = throat + chest[0] * (sign * 0.128 * wide) - chest[1] * 0.012
+        point[f"{side}_elbow"] = point[f"{side}_shoulder"] + upper * (0.165 * arm)
+        point[f"{side}_wrist"] = point[f"{side}_elbow"] + fore * (0.145 * arm)
+        point[f"{side}_hand"] = point[f"{side}_wrist"] + fore * 0.052
+    return np.stack(list(point.values())), chest, head
+
+
+def _swing(side: float, forward: float, out: float) -> np.ndarray:
+    """Unit direction of a limb that hangs down, swung forward and then outwards; radians."""
+    return np.array([side * sin(out), -cos(out) * cos(forward), cos(out) * sin(forward)])
+
+
+def _axes(lean: float, tilt: float, turn: float) -> np.ndarray:
+    """Left, up and forward (rows) of a segment turned about up, tilted to its left, then leant forward; radians."""
+    turned = np.array([(cos(turn), 0, -sin(turn)), (0, 1, 0), (sin(turn), 0, cos(turn))])
+    tilted = np.array([(cos(tilt), -sin(tilt), 0), (sin(tilt), cos(tilt), 0), (0, 0, 1)])
+    leant = np.array([(1, 0, 0), (0, cos(lean), sin(lean)), (0, -sin(lean), cos(lean))])
+    return turned @ tilted @ leant
+
+
+def _camera(turn: float, pitch: float) -> np.ndarray:
+    """Body frame to camera frame: a body turned by `turn`, seen from `pitch` above; facing us, its left is right."""
+    turned = np.array([(cos(turn), 0, sin(turn)), (0, 1, 0), (-sin(turn), 0, cos(turn))])
+    seen = np.array([(1, 0, 0), (0, -cos(pitch), sin(pitch)), (0, sin(pitch), cos(pitch))])
+    return seen @ turned

@@ -1,0 +1,55 @@
+"""The command line: picks the command and turns a known error into one line and exit code 2.
+
+Each command is a file that parses, wires the parts and computes nothing.  Nothing heavy is imported before a command has
+its arguments, so that `--help` answers at once.
+"""
+
+import difflib
+import importlib
+import sys
+
+import inspose_jax
+
+COMMANDS = {
+    "demo": ("demo", "learn, measure and draw people: no data, no GPU"),
+    "train": ("train", "train a recipe on drawn people or a COCO folder"),
+    "eval": ("evaluate", "the ten COCO keypoint statistics of a checkpoint"),
+    "predict": ("predict", "find people in pictures, draw them, write their joints"),
+    "data": ("data", "draw a data set, or check one"),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command in `arguments` (those of the process by default); exits with 2 on a user's error."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return
+    if arguments[0] == "--version":
+        print(inspose_jax.__version__)
+        return
+    try:
+        if arguments[0] not in COMMANDS:
+            near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+            raise ValueError(f"{arguments[0]}: no such command; {hint}")
+        importlib.import_module(f"inspose_jax.cli.{COMMANDS[arguments[0]][0]}").run(arguments[1:])
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"inspose: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit("inspose: stopped")
+
+
+def usage() -> str:
+    """What `inspose --help` prints."""
+    lines = [f"  {name:8} {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: inspose COMMAND ...   find every person in a picture, and their joints, in one look",
+            "",
+            *lines,
+            "",
+            "`inspose COMMAND --help` tells more; start with `inspose demo`.",
+        ]
+    )

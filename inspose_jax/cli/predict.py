@@ -1,0 +1,77 @@
+"""`inspose predict`: find people in pictures, draw them, write their joints."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from inspose_jax.cli import arguments
+
+
+@dataclass
+class Predict:
+    """Find people in pictures.
+
+    Example: inspose predict --checkpoint demo_out/run photo.jpg holiday/ --out drawn --json people.json
+    """
+
+    pictures: tyro.conf.Positional[tuple[Path, ...]]
+    """Files, or folders of pictures."""
+    checkpoint: Path
+    """A run's folder, or one of its checkpoints."""
+    out: Path | None = None
+    """Folder for the pictures with people drawn on them."""
+    json: Path | None = None
+    """File for a COCO results list, with each picture's file name."""
+    threshold: Annotated[float, tyro.conf.arg(metavar="T")] = 0.3
+    """People of lower score are left out."""
+
+
+def run(argv: list[str]) -> None:
+    """Parse, predict file after file, print a line each, write at the end."""
+    launch, _ = arguments.parse(Predict, argv, "predict")
+    if not 0 <= launch.threshold <= 1:
+        raise ValueError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
+    paths = list_pictures(launch.pictures)
+
+    import inspose_jax
+    from inspose_jax.cli import files
+    from inspose_jax.predictor import BATCH
+
+    model = inspose_jax.load(launch.checkpoint)
+    if launch.out is not None:
+        files.make_folder(launch.out)
+    results = []
+    for first in range(0, len(paths), BATCH):
+        chunk = paths[first : first + BATCH]
+        for number, people in enumerate(model(chunk, launch.threshold), start=first):
+            path = paths[number]
+            print(f"{path}: {len(people)} {'person' if len(people) == 1 else 'people'}")
+            if launch.out is not None:
+                people.save(launch.out / f"{path.stem}.jpg")
+            image_id = int(path.stem) if path.stem.isdigit() else number
+            results += [{**result, "file_name": path.name} for result in people.to_coco(image_id)]
+    if launch.json is not None:
+        files.write(launch.json, json.dumps(results))
+
+
+def list_pictures(given: tuple[Path, ...]) -> list[Path]:
+    """Files as they are, folders as the pictures in them; FileNotFoundError or ValueError for what has none."""
+    from inspose_jax.data.image_files import SUFFIXES
+
+    paths = []
+    for path in given:
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            if not found:
+                raise ValueError(f"{path}: no picture in this folder ({', '.join(SUFFIXES)})")
+            paths += found
+        elif path.is_file():
+            paths.append(path)
+        else:
+            raise FileNotFoundError(f"{path}: no such picture or folder; check the path")
+    if not paths:
+        raise ValueError("no picture given; name files or folders")
+    return paths

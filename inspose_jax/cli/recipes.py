@@ -1,0 +1,41 @@
+"""Finding a recipe: a path, or a name looked up in ./configs and in the recipes that the package carries."""
+
+import difflib
+import runpy
+from pathlib import Path
+
+from inspose_jax import config
+from inspose_jax.config import Config
+
+
+def find(name: str) -> Path:
+    """The file of a recipe; ValueError lists the known names."""
+    package = Path(__file__).parents[1]
+    places = [Path("configs"), package / "configs", package.parent / "configs"]  # here, in a wheel, in a checkout
+    for path in (Path(name), *(place / f"{name}.py" for place in places)):
+        if path.is_file() and path.suffix == ".py":
+            return path
+    known = sorted({path.stem for place in places for path in place.glob("*.py") if path.stem != "__init__"})
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    raise ValueError(f"{name}: no such recipe file or name; {hint}")
+
+
+def load(name: str) -> Config:
+    """The config that a recipe returns; ValueError if the file has no function `recipe`."""
+    path = find(name)
+    recipe = runpy.run_path(str(path)).get("recipe")
+    made = recipe() if callable(recipe) else None
+    if not isinstance(made, Config):
+        raise ValueError(f"{path}: no recipe; it needs a function `recipe` that returns a Config")
+    return made
+
+
+def override(base: Config, arguments: list[str]) -> Config:
+    """`base` with `--config.FIELD VALUE` arguments put in; a wrong one ends the program with code 2."""
+    import tyro  # slow enough that --help of other commands should not wait for it
+
+    arguments = [argument.replace("--config.", "--", 1) for argument in arguments]
+    changed = tyro.cli(Config, default=base, args=arguments, prog="--config.FIELD VALUE", compact_help=True)
+    config.check(changed)
+    return changed

@@ -1,0 +1,27 @@
+"""Which data a command works on: the folder it was given, or drawn people."""
+
+from pathlib import Path
+
+from inspose_jax.config import Config
+from inspose_jax.data import pipeline
+from inspose_jax.data.coco import CocoFolder
+from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.skeletons import SKELETONS
+
+
+def coco(config: Config, images: Path, annotations: Path) -> CocoFolder:
+    """An annotated folder, read as the config says."""
+    return CocoFolder(images, annotations, SKELETONS[config.model.skeleton], config.data.joint_pixel_offset)
+
+
+def training_source(config: Config, images: Path | None, annotations: Path | None) -> pipeline.Source:
+    """What a recipe trains on; ValueError where it needs a folder that was not given, or has no use for one."""
+    if config.data.source == "drawn":
+        if images or annotations:
+            raise ValueError("this recipe draws its own pictures; leave out --images and --annotations")
+        return pipeline.InMemory(
+            DrawnPeople(config.data.scene, "train", config.schedule.seed, config.data.num_drawn)
+        )
+    if images is None or annotations is None:
+        raise ValueError("this recipe trains on a COCO folder: give --images FOLDER and --annotations JSON")
+    return coco(config, images, annotations)

@@ -1,0 +1,89 @@
+"""A few fixed shapes: pad pictures and people, stack them into a `Batch`.  Every new shape would be a new compilation.
+
+Axes: B pictures, N people, G ignore regions.  Sizes are (height, width) in pixels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int32
+
+from inspose_jax import config
+from inspose_jax.skeletons import SKELETONS
+from inspose_jax.structures import Batch, Sample
+
+
+def choose_shapes(sizes: Int32[np.ndarray, "n 2"], shapes: Sequence[tuple[int, int]]) -> Int32[np.ndarray, " n"]:
+    """For every size the index of the smallest shape that holds it; ValueError for one that none holds."""
+    table = np.asarray(shapes)
+    fits = (sizes[:, None] <= table[None]).all(-1)
+    if not fits.any(1).all():
+        height, width = sizes[~fits.any(1)][0]
+        raise ValueError(
+            f"a picture of {height} x {width} pixels (height x width, after resizing) fits none of data.shapes "
+            f"{tuple(shapes)}; add a larger shape or lower the resized sides"
+        )
+    return np.where(fits, table.prod(-1), np.iinfo(np.int64).max).argmin(1).astype(np.int32)
+
+
+def pad(
+    samples: Sequence[Sample | None],
+    shape: tuple[int, int],
+    original_sizes: Sequence[tuple[int, int]],
+    model: config.Model,
+    num_ignore: int,
+) -> Batch:
+    """A batch of pictures padded at the right and bottom; None is a blank picture, which fills the last batch.
+
+    Labelled people become targets, at most N of them: of more the ones with the smallest pseudo boxes go first, to the
+    ignore regions, where crowds and people without a labelled joint are too; of those the largest G stay.
+    """
+    batch = blank_batch(len(samples), shape, model, num_ignore)
+    for b, (sample, original) in enumerate(zip(samples, original_sizes, strict=True)):
+        if sample is None:
+            continue
+        height, width = sample.image.shape[:2]
+        batch.image[b, :height, :width] = sample.image
+        batch.size[b] = height, width
+        batch.scale[b] = width / original[1], height / original[0]
+        batch.image_id[b] = sample.image_id
+        batch.is_real[b] = True
+
+        targets = np.flatnonzero((sample.keypoints[..., 2] > 0).any(-1) & ~sample.is_crowd)
+        by_size = targets[np.argsort(-pseudo_box_areas(sample.keypoints[targets]), kind="stable")]
+        kept = np.sort(by_size[: model.num_people])  # in the order of the file: ties go to the first listed
+        batch.keypoints[b, : len(kept)] = sample.keypoints[kept]
+        batch.is_person[b, : len(kept)] = True
+        batch.people_dropped[b] = len(targets) - len(kept)
+        if model.ignore_unlabelled:
+            regions = np.delete(sample.boxes_xyxy, kept, axis=0)
+        else:
+            regions = sample.boxes_xyxy[by_size[model.num_people :]]
+        areas = (regions[:, 2] - regions[:, 0]) * (regions[:, 3] - regions[:, 1])
+        regions = regions[np.argsort(-areas, kind="stable")][:num_ignore]
+        batch.ignore_boxes[b, : len(regions)] = regions
+    return batch
+
+
+def blank_batch(batch_size: int, shape: tuple[int, int], model: config.Model, num_ignore: int) -> Batch:
+    """A batch of blank pictures: no size, nobody; also tells the shape and type of every field."""
+    num_keypoints = SKELETONS[model.skeleton].num_keypoints
+    return Batch(
+        image=np.zeros((batch_size, *shape, 3), np.uint8),
+        size=np.zeros((batch_size, 2), np.int32),
+        keypoints=np.zeros((batch_size, model.num_people, num_keypoints, 3), np.float32),
+        is_person=np.zeros((batch_size, model.num_people), bool),
+        ignore_boxes=np.zeros((batch_size, num_ignore, 4), np.float32),
+        people_dropped=np.zeros(batch_size, np.int32),
+        is_real=np.zeros(batch_size, bool),
+        scale=np.ones((batch_size, 2), np.float32),
+        image_id=np.full(batch_size, -1, np.int32),
+    )
+
+
+def pseudo_box_areas(keypoints: np.ndarray) -> np.ndarray:
+    """f32[N] area of the smallest rectangle around each person's labelled joints; every person has one."""
+    is_labelled = keypoints[..., 2:] > 0
+    low = np.where(is_labelled, keypoints[..., :2], np.inf).min(1, initial=np.inf)
+    high = np.where(is_labelled, keypoints[..., :2], -np.inf).max(1, initial=-np.inf)
+    return (high - low).prod(-1)

@@ -1,0 +1,155 @@
+"""A COCO folder: pictures and one JSON file -> samples, and back: drawn people -> a COCO folder."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from inspose_jax.data.image_files import read_image
+from inspose_jax.skeletons import Skeleton
+from inspose_jax.structures import Sample
+
+
+class CocoFolder:
+    """A source over `images` (a folder) and `annotations` (a COCO keypoint JSON).
+
+    COCO's joints are indices of pixels: `joint_pixel_offset` is added to the labelled ones.  The whole file is checked
+    for what training and evaluation cannot do without; ValueError or FileNotFoundError name the fault and the remedy.
+    """
+
+    def __init__(self, images: Path, annotations: Path, skeleton: Skeleton, joint_pixel_offset: float):
+        self.images, self.skeleton, self.joint_pixel_offset = images, skeleton, joint_pixel_offset
+        self.ground_truth = read_json(annotations)
+        if not images.is_dir():
+            raise FileNotFoundError(f"{images}: no such folder of pictures; give the one that {annotations} lists")
+        self.entries = sorted(self.ground_truth["images"], key=lambda entry: entry["id"])
+        self.image_ids = np.array([entry["id"] for entry in self.entries], np.int64)
+        self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
+        people: dict[int, list[dict]] = {int(image_id): [] for image_id in self.image_ids}
+        if not any("keypoints" in person for person in self.ground_truth["annotations"]):
+            raise ValueError(
+                f"{annotations}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
+            )
+        for person in self.ground_truth["annotations"]:
+            numbers = len(person.get("keypoints", ()))
+            if numbers not in (0, 3 * skeleton.num_keypoints):
+                raise ValueError(
+                    f"{annotations}: annotation {person['id']} has {numbers} numbers for keypoints; {skeleton.name} "
+                    f"needs {3 * skeleton.num_keypoints} (x, y, visibility each)"
+                )
+            people.setdefault(person["image_id"], []).append(person)
+        self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
+        self.is_labelled = np.array(
+            [bool(((joints[..., 2] > 0).any(-1) & ~crowd).any()) for joints, _, _, crowd in self.people], bool
+        )
+        if not self.is_labelled.any():
+            raise ValueError(f"{annotations}: nobody has a labelled joint (visibility above 0); there is nothing to use")
+
+    def parse(self, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of one picture."""
+        num_keypoints = self.skeleton.num_keypoints
+        flat = [person.get("keypoints") or [0] * (3 * num_keypoints) for person in people]
+        keypoints = np.array(flat, np.float32).reshape(-1, num_keypoints, 3)
+        is_labelled = keypoints[..., 2:] > 0
+        keypoints[..., :2] = np.where(is_labelled, keypoints[..., :2] + np.float32(self.joint_pixel_offset), 0)
+        boxes = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        area = np.array([person.get("area", person["bbox"][2] * person["bbox"][3]) for person in people], np.float32)
+        return keypoints, boxes, area, np.array([bool(person.get("iscrowd", 0)) for person in people], bool)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Sample:
+        entry = self.entries[index]
+        path = self.images / entry["file_name"]
+        image = read_image(path, follow_exif=False)
+        if image.shape[:2] != (entry["height"], entry["width"]):
+            raise ValueError(
+                f"{path}: {image.shape[0]} x {image.shape[1]} pixels, but its annotation says {entry['height']} x "
+                f"{entry['width']} (height x width); labels would not fit. Is it the file that was annotated?"
+            )
+        return Sample(image, *self.people[index], image_id=entry["id"])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of an annotation file; its lists `images` and `annotations` exist."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such annotation file; check the path")
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error}); is it damaged or cut off?") from None
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise ValueError(f"{path}: no list `images`; is it a COCO annotation file?")
+    if not isinstance(content.get("annotations"), list):
+        raise ValueError(f"{path}: no list `annotations`; is it a COCO annotation file with labels?")
+    return content
+
+
+def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> dict[str, Any]:
+    """Samples -> the content of a COCO keypoint file, joints as indices of pixels again."""
+    images, annotations = [], []
+    for sample in samples:
+        height, width = sample.image.shape[:2]
+        file_name = f"{sample.image_id:012d}.jpg"
+        images.append({"id": int(sample.image_id), "file_name": file_name, "height": height, "width": width})
+        for joints, box, area, crowd in zip(
+            sample.keypoints, sample.boxes_xyxy, sample.area, sample.is_crowd, strict=True
+        ):
+            is_labelled = joints[:, 2] > 0
+            flat = np.where(is_labelled[:, None], joints - [joint_pixel_offset, joint_pixel_offset, 0], 0)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": int(sample.image_id),
+                    "category_id": 1,
+                    "keypoints": flat.round(2).ravel().tolist(),
+                    "num_keypoints": int(is_labelled.sum()),
+                    "area": float(area),
+                    "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
+                    "iscrowd": int(crowd),
+                }
+            )
+    category = {
+        "id": 1,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": list(skeleton.keypoint_names),
+        "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
+    }
+    info = {"description": "drawn people"}
+    return {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": [category]}
+
+
+def write_folder(out: Path, samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> None:
+    """Samples -> `out`/images/*.jpg and `out`/annotations.json; everything or nothing.
+
+    Raises ValueError where `out` already holds something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out}: already holds something; give a new or empty folder")
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        (partial / "images").mkdir(parents=True)
+
+        def written() -> Iterable[Sample]:
+            for sample in samples:
+                path = partial / "images" / f"{sample.image_id:012d}.jpg"
+                bgr = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
+                if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95]):
+                    raise OSError(f"{path}: cannot be written; is the disk full?")
+                yield sample
+
+        truth = ground_truth_of(written(), skeleton, joint_pixel_offset)
+        (partial / "annotations.json").write_text(json.dumps(truth))
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

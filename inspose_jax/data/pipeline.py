@@ -1,0 +1,83 @@
+"""The plan, executed: grain runs read, resize, flip and pad in threads, in the plan's order.
+
+Position is the global step, so that going on after a stop is starting at that step: no iterator state is ever saved.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import grain
+import numpy as np
+
+from inspose_jax import config
+from inspose_jax.data import buckets, transforms
+from inspose_jax.data.plan import Plan, PlannedStep
+from inspose_jax.skeletons import SKELETONS
+from inspose_jax.structures import Batch, Sample
+
+
+class Source(Protocol):
+    """What a data set is here: random access to samples, and what the plan must know of them beforehand."""
+
+    sizes: np.ndarray  # i32[n,2] height and width of every picture
+    is_labelled: np.ndarray  # bool[n] has somebody to learn from
+    image_ids: np.ndarray  # i64[n]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class InMemory:
+    """A source that keeps every sample after its first use: for small pictures that cost more to make than to hold."""
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.sizes, self.is_labelled, self.image_ids = source.sizes, source.is_labelled, source.image_ids
+        self.samples: list[Sample | None] = [None] * len(source)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.samples[index]
+        if sample is None:  # two threads may both make it; they make the same
+            sample = self.samples[index] = self.source[index]
+        return sample
+
+
+def make_plan(source: Source, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:
+    """The plan of a run over `source`; training leaves out pictures without labels if the config says so."""
+    eligible = np.ones(len(source), bool)
+    if train and config.data.only_labelled:
+        eligible = np.asarray(source.is_labelled)
+    return Plan(
+        source.sizes, eligible, config.data, batch_size or config.schedule.batch_size, config.schedule.seed, train
+    )
+
+
+def load_batch(source: Source, step: PlannedStep, config: config.Config, rows: slice = slice(None)) -> Batch:
+    """The rows of a planned step as a padded batch on the host."""
+    samples, original_sizes = [], []
+    for index, (height, width), mirrored in zip(step.index[rows], step.resized[rows], step.flip[rows], strict=True):
+        if index < 0:
+            samples.append(None)
+            original_sizes.append((1, 1))
+            continue
+        sample = source[index]
+        original_sizes.append(sample.image.shape[:2])
+        sample = transforms.resize(sample, (int(height), int(width)))
+        samples.append(transforms.flip(sample, SKELETONS[config.model.skeleton]) if mirrored else sample)
+    return buckets.pad(samples, step.shape, original_sizes, config.model, config.data.num_ignore)
+
+
+def batches(
+    source: Source, plan: Plan, config: config.Config, start: int, stop: int, rows: slice = slice(None)
+) -> Iterator[Batch]:
+    """Batches of the global steps from `start` up to `stop`, made ahead by `data.num_threads` threads.
+
+    `rows` are this host's rows of the global batch.
+    """
+    dataset = grain.MapDataset.range(start, stop).map(lambda step: load_batch(source, plan[int(step)], config, rows))
+    threads = config.data.num_threads
+    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))

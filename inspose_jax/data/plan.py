@@ -1,0 +1,115 @@
+"""The order of everything: for (seed, epoch), which pictures every step takes, at what size, mirrored or not.
+
+The plan is a function of its arguments alone, the same on every host and after every restart; a run's position in it is
+its global step.  Whoever executes it (`pipeline.py`) has no order of its own.
+"""
+
+import threading
+from bisect import bisect_right
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int32
+
+from inspose_jax import config
+from inspose_jax.data import buckets
+from inspose_jax.data.transforms import resized_size
+
+
+class PlannedStep(NamedTuple):
+    """What one global batch holds."""
+
+    index: Int32[np.ndarray, " B"]  # into the source; -1 is a blank picture
+    shape: tuple[int, int]  # padded (height, width)
+    resized: Int32[np.ndarray, "B 2"]  # (height, width) before padding
+    flip: Bool[np.ndarray, " B"]
+
+
+class Plan:
+    """The steps of a run, epoch after epoch: `plan[global_step]`.
+
+    `sizes` are the (height, width) of the source's pictures, `eligible` those that take part.  In training every epoch
+    is shuffled, scaled and mirrored anew; otherwise there is one epoch, in order, at the test size.
+    """
+
+    def __init__(
+        self,
+        sizes: Int32[np.ndarray, "n 2"],
+        eligible: Bool[np.ndarray, " n"],
+        data: config.Data,
+        batch_size: int,
+        seed: int,
+        train: bool,
+    ):
+        if not eligible.any():
+            raise ValueError("no picture to take: the data set is empty, or none has a labelled person")
+        # Threads ask at the same time, around the end of an epoch for two of them in turn.
+        self.lock = threading.Lock()
+        self.steps_of = lru_cache(maxsize=2)(
+            lambda epoch: make_epoch(epoch, sizes, eligible, data, batch_size, seed, train)
+        )
+        self.starts = [0]  # global step at which each epoch known so far begins
+        self.steps_per_epoch = len(self.steps_of(0))
+
+    def __getitem__(self, global_step: int) -> PlannedStep:
+        with self.lock:
+            # Epochs differ in length: how many batches of each shape there are depends on the sizes drawn.
+            while global_step >= self.starts[-1] + len(self.steps_of(len(self.starts) - 1)):
+                self.starts.append(self.starts[-1] + len(self.steps_of(len(self.starts) - 1)))
+            epoch = bisect_right(self.starts, global_step) - 1
+            return self.steps_of(epoch)[global_step - self.starts[epoch]]
+
+
+def make_epoch(
+    epoch: int,
+    sizes: Int32[np.ndarray, "n 2"],
+    eligible: Bool[np.ndarray, " n"],
+    data: config.Data,
+    batch_size: int,
+    seed: int,
+    train: bool,
+) -> list[PlannedStep]:
+    """All steps of an epoch: every eligible picture once, the last batch of each shape filled with blank pictures."""
+    rng = np.random.default_rng((seed, epoch))
+    index = np.flatnonzero(eligible).astype(np.int32)
+    mirrored = np.zeros(len(index), bool)
+    short_sides = np.full(len(index), data.test_short_side)
+    if train:
+        index = rng.permutation(index)
+        mirrored = rng.random(len(index)) < data.flip
+        short_sides = rng.integers(data.short_side[0], data.short_side[1] + 1, len(index))
+    resized = np.array(
+        [
+            resized_size(height, width, short, data.long_side)
+            for (height, width), short in zip(sizes[index].tolist(), short_sides.tolist(), strict=True)
+        ],
+        np.int32,
+    )
+    which = buckets.choose_shapes(resized, data.shapes)
+    steps = []
+    for shape_index, shape in enumerate(data.shapes):
+        (rows,) = np.nonzero(which == shape_index)
+        for first in range(0, len(rows), batch_size):
+            steps.append(planned_step(rows[first : first + batch_size], index, resized, mirrored, shape, batch_size))
+    if train:
+        steps = [steps[i] for i in rng.permutation(len(steps))]
+    return steps
+
+
+def planned_step(
+    rows: np.ndarray,
+    index: np.ndarray,
+    resized: np.ndarray,
+    mirrored: np.ndarray,
+    shape: tuple[int, int],
+    batch_size: int,
+) -> PlannedStep:
+    """The step of these rows of an epoch's arrays, filled up with blank pictures."""
+    step = PlannedStep(
+        np.full(batch_size, -1, np.int32), shape, np.zeros((batch_size, 2), np.int32), np.zeros(batch_size, bool)
+    )
+    step.index[: len(rows)] = index[rows]
+    step.resized[: len(rows)] = resized[rows]
+    step.flip[: len(rows)] = mirrored[rows]
+    return step

@@ -1,0 +1,59 @@
+"""The ten keypoint statistics of COCO, computed by pycocotools."""
+
+import contextlib
+import io
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from inspose_jax.skeletons import Skeleton
+
+NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+MAX_PEOPLE = 20  # COCO counts at most so many detections a picture
+
+
+def keypoint_ap(
+    ground_truth: dict[str, Any], results: list[dict[str, Any]], skeleton: Skeleton, image_ids: list[int] | None = None
+) -> dict[str, float]:
+    """Statistics of COCO results against the content of a COCO file, over all its pictures or those named.
+
+    -1 stands for a size class without people, as in COCO.  Crowds and people without labelled joints are ignored.
+    """
+    by_image = defaultdict(list)
+    for result in results:
+        by_image[result["image_id"]].append(result)
+    best = [r for found in by_image.values() for r in sorted(found, key=lambda r: -r["score"])[:MAX_PEOPLE]]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = ground_truth
+        truth.createIndex()
+        detected = truth.loadRes(best) if best else COCO()
+        evaluation = COCOeval(truth, detected, "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.array(skeleton.oks_sigmas)
+        evaluation.params.imgIds = sorted(image_ids or [image["id"] for image in ground_truth["images"]])
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return dict(zip(NAMES, (float(value) for value in evaluation.stats), strict=True))
+
+
+def ap_by_number_of_people(
+    ground_truth: dict[str, Any], results: list[dict[str, Any]], skeleton: Skeleton
+) -> dict[int, float]:
+    """AP over the pictures with 1, 2, 3, .. labelled people."""
+    count = {image["id"]: 0 for image in ground_truth["images"]}
+    for person in ground_truth["annotations"]:
+        count[person["image_id"]] += person["num_keypoints"] > 0 and not person["iscrowd"]
+    return {
+        number: keypoint_ap(ground_truth, results, skeleton, [i for i, n in count.items() if n == number])["AP"]
+        for number in sorted(set(count.values()) - {0})
+    }
+
+
+def table(statistics: dict[str, float]) -> str:
+    """The statistics in two lines, for people."""
+    names = "  ".join(f"{name:>5}" for name in statistics)
+    return names + "\n" + "  ".join(f"{value:5.3f}" if value >= 0 else "    -" for value in statistics.values())

@@ -1,0 +1,141 @@
+"""Tensors out of `.pth` files, both formats of torch.save, without torch and without running code from the file.
+
+A `.pth` is a pickle, which may name any function to call.  This reader knows only those that rebuild tensors.
+"""
+
+import io
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# bfloat16 has no numpy type: it is read as the upper half of a float32.
+STORAGES = {
+    "FloatStorage": np.dtype("<f4"),
+    "DoubleStorage": np.dtype("<f8"),
+    "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype("<u2"),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
+}
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+
+
+class StorageType:
+    """Stands for torch.FloatStorage and its kin."""
+
+    def __init__(self, name: str):
+        self.name, self.dtype = name, STORAGES[name]
+
+
+class Reader(pickle.Unpickler):
+    """An unpickler of tensors; `storage` turns a persistent id into its flat array."""
+
+    def __init__(self, file: Any, path: Path, storage: Callable[[tuple], tuple[str, np.ndarray]]):
+        super().__init__(file)
+        self.path, self.storage = path, storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Only what rebuilds tensors; ValueError for anything else."""
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "torch" and name in STORAGES:
+            return StorageType(name)
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return rebuild_tensor
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return lambda tensor, *_: tensor
+        raise ValueError(
+            f"{self.path}: holds {module}.{name}, which is no tensor and is not run; save a plain state_dict, or "
+            f"convert it to .safetensors"
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        """The storage that a tensor refers to."""
+        return self.storage(pid)
+
+
+def rebuild_tensor(
+    storage: tuple[str, np.ndarray], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> np.ndarray:
+    """A view of a flat storage as torch lays it out, copied; bfloat16 becomes float32."""
+    kind, flat = storage
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    if min(size, default=1) > 0 and not 0 <= offset <= last < len(flat):
+        raise ValueError("a tensor reaches beyond its storage")
+    flat = flat[offset:]
+    strides = [s * flat.itemsize for s in stride]
+    tensor = np.lib.stride_tricks.as_strided(flat, size, strides).copy()
+    if kind == "BFloat16Storage":
+        return (tensor.astype("<u4") << 16).view("<f4")
+    return tensor
+
+
+def read_pth(path: Path) -> dict[str, np.ndarray]:
+    """The state_dict in a file; ValueError if it is none, or holds more than tensors."""
+    try:
+        content = read_zip(path) if zipfile.is_zipfile(path) else read_legacy(path)
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}; is it damaged?") from None
+    except (pickle.UnpicklingError, EOFError, KeyError, IndexError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a file that torch.save wrote ({type(error).__name__}); is it damaged?") from None
+    for level in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(level), dict):
+            content = content[level]
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds {type(content).__name__}, not a state_dict of tensors")
+    return {name: tensor for name, tensor in content.items() if isinstance(tensor, np.ndarray)}
+
+
+def read_zip(path: Path) -> Any:
+    """The format since PyTorch 1.6: a zip of one pickle and a file a storage."""
+    with zipfile.ZipFile(path) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
+        folder = name.removesuffix("data.pkl")
+
+        def storage(pid: tuple) -> tuple[str, np.ndarray]:
+            _, kind, key, _, _ = pid
+            return kind.name, np.frombuffer(archive.read(f"{folder}data/{key}"), kind.dtype)
+
+        return Reader(io.BytesIO(archive.read(name)), path, storage).load()
+
+
+def read_legacy(path: Path) -> Any:
+    """The format before: pickles one after the other, then the storages in the order of their keys.
+
+    The pickle refers to storages whose bytes come later, so it is read twice: first to learn their types.
+    """
+    data = path.read_bytes()
+    file = io.BytesIO(data)
+
+    def nothing(_: tuple) -> tuple[str, np.ndarray]:
+        raise ValueError("a storage where none belongs")
+
+    if Reader(file, path, nothing).load() != LEGACY_MAGIC:
+        raise ValueError(f"{path}: not a file that torch.save wrote")
+    for _ in range(2):  # protocol version, system information
+        Reader(file, path, nothing).load()
+    start = file.tell()
+    kinds: dict[str, StorageType] = {}
+
+    def note(pid: tuple) -> tuple[str, np.ndarray]:
+        kinds[pid[2]] = pid[1]
+        return pid[1].name, np.broadcast_to(np.zeros(1, pid[1].dtype), (pid[4],))
+
+    Reader(file, path, note).load()
+    keys = Reader(file, path, nothing).load()
+    flat = {}
+    for key in keys:
+        number = int.from_bytes(file.read(8), "little")
+        flat[key] = np.frombuffer(file.read(number * kinds[key].dtype.itemsize), kinds[key].dtype)
+    again = io.BytesIO(data)
+    again.seek(start)
+    return Reader(again, path, lambda pid: (pid[1].name, flat[pid[2]])).load()

@@ -1,0 +1,61 @@
+"""torchvision's ResNet weights -> our backbone; all of them or an error, never a guess."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from inspose_jax import config
+from inspose_jax.torch_bridge import names
+from inspose_jax.torch_bridge.pth import read_pth
+
+
+def load_backbone(path: Path, model: config.Model, params: Any, batch_stats: Any) -> tuple[Any, Any]:
+    """Copies of `params` and `batch_stats` with the backbone from a torchvision file (.pth or .safetensors).
+
+    ValueError lists what is missing, unknown or of another shape; then nothing was loaded.
+    """
+    tensors = read_tensors(path)
+    used: set[str] = set()
+    faults: list[str] = []
+
+    def take(tree_path: tuple, leaf: Any) -> np.ndarray:
+        name = names.torchvision_name(tuple(entry.key for entry in tree_path))
+        used.add(name)
+        if name not in tensors:
+            faults.append(f"{name} is missing")
+            return leaf
+        array = names.to_flax(tensors[name])
+        if array.shape != leaf.shape:
+            faults.append(f"{name} has shape {array.shape}, the model {leaf.shape}")
+            return leaf
+        return array.astype(leaf.dtype)
+
+    loaded = [jax.tree_util.tree_map_with_path(take, tree["backbone"]) for tree in (params, batch_stats)]
+    faults += [f"{name} is not in the model" for name in tensors.keys() - used if not is_unused(name)]
+    if faults:
+        shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
+        raise ValueError(f"{path}: not the weights of a {model.backbone}: {shown}. Give that model's torchvision file")
+    return {**params, "backbone": loaded[0]}, {**batch_stats, "backbone": loaded[1]}
+
+
+def is_unused(name: str) -> bool:
+    """Whether a tensor of the file belongs to what we leave out: the classifier, and counters."""
+    return any(part in name for part in names.UNUSED)
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """All tensors of a file by name, without the prefixes that wrappers add; ValueError for other files."""
+    if path.suffix == ".safetensors":
+        try:
+            tensors = load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path}: not a safetensors file ({error}); is it damaged?") from None
+    elif path.suffix in (".pth", ".pt"):
+        tensors = read_pth(path)
+    else:
+        raise ValueError(f"{path}: weights come as .pth or .safetensors")
+    return {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in tensors.items()}

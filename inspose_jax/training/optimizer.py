@@ -1,0 +1,106 @@
+"""How gradients move parameters: SGD with momentum (Sec. 4), or AdamW or Muon for small runs from random weights.
+
+What is frozen is decided here and only here: frozen parameters get no gradient, no decay and no update.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from inspose_jax import config
+
+Rate = Any  # Callable[[i32[]], f32[]]: step -> learning rate
+
+# Muon is for the matrices inside the network; Adam, at this fraction of its rate, for what reads and what is read:
+# stem, last layers, norms and biases.  At Muon's full rate theta never settles.
+ADAM_FRACTION = 0.3
+ADAM_LAYERS = {"stem", "logits", "theta", "features", "offsets"}
+
+
+def learning_rate(schedule: config.Schedule, num_steps: int) -> Rate:
+    """Rate of every step of a run of `num_steps`: linear warm-up from a third, then drops by 10 or half a cosine."""
+    warmup = min(schedule.warmup_steps, num_steps // 10)
+
+    def rate(step: Int[Array, ""]) -> Float[Array, ""]:
+        progress = step.astype(jnp.float32)  # a whole step times a Python float has no strict type
+        factor = jnp.minimum(1.0, 1 / 3 + 2 / 3 * progress / max(warmup, 1))
+        if schedule.decay == "cosine":
+            left = (progress - warmup) / max(num_steps - warmup, 1)
+            factor = factor * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(left, 0, 1)))
+        else:
+            for fraction in schedule.drop_at:
+                factor = factor * jnp.where(progress >= round(fraction * num_steps), 0.1, 1.0)
+        return schedule.learning_rate * factor
+
+    return rate
+
+
+def trainable(params: Any, model: config.Model) -> Any:
+    """A tree like `params`: True where the parameter trains."""
+
+    def trains(path: tuple, _: Array) -> bool:
+        names = [entry.key for entry in path]
+        if names[0] != "backbone":
+            return True
+        stage = 0 if names[1] == "stem" else int(names[1].removeprefix("stage"))
+        in_frozen_stage = model.frozen_stages > 0 and stage <= model.frozen_stages
+        is_frozen_norm = model.batch_norm == "frozen" and "norm" in names[-2]
+        return not (in_frozen_stage or is_frozen_norm)
+
+    return jax.tree_util.tree_map_with_path(trains, params)
+
+
+def freeze(gradient: Any, model: config.Model) -> Any:
+    """The gradient with zeros where nothing trains; the backward pass there is never computed."""
+    return jax.tree.map(lambda g, train: g if train else jnp.zeros_like(g), gradient, trainable(gradient, model))
+
+
+def make_optimizer(
+    schedule: config.Schedule, model: config.Model, num_steps: int
+) -> optax.GradientTransformationExtraArgs:
+    """Clip by global norm, then the schedule's rule on everything that trains; expects `freeze`-d gradients."""
+    rate = learning_rate(schedule, num_steps)
+    rules = {"frozen": optax.set_to_zero()}
+    if schedule.optimizer == "sgd":
+        rules["rest"] = optax.chain(
+            optax.add_decayed_weights(schedule.weight_decay),
+            optax.trace(schedule.momentum),
+            optax.scale_by_learning_rate(rate),
+        )
+    elif schedule.optimizer == "adamw":
+        rules["rest"] = adam(schedule, rate)
+    else:
+        rules["rest"] = adam(schedule, lambda step: ADAM_FRACTION * rate(step))
+        rules["matrix"] = optax.chain(
+            optax.contrib.scale_by_muon(ns_steps=4, beta=0.95, weight_dimension_numbers=as_matrices),
+            optax.add_decayed_weights(schedule.weight_decay),
+            optax.scale_by_learning_rate(rate),
+        )
+
+    def label(params: Any) -> Any:
+        def of(path: tuple, leaf: Array, trains: bool) -> str:
+            if not trains:
+                return "frozen"
+            inner = leaf.ndim == 4 and not ADAM_LAYERS & {entry.key for entry in path}
+            return "matrix" if schedule.optimizer == "muon" and inner else "rest"
+
+        return jax.tree_util.tree_map_with_path(of, params, trainable(params, model))
+
+    return optax.chain(optax.clip_by_global_norm(schedule.clip_norm), optax.partition(rules, label))
+
+
+def adam(schedule: config.Schedule, rate: Rate) -> optax.GradientTransformation:
+    """AdamW; its second moment forgets a little faster than usual, since small runs are short."""
+    return optax.chain(
+        optax.scale_by_adam(schedule.momentum, 0.99),
+        optax.add_decayed_weights(schedule.weight_decay),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
+def as_matrices(params: Any) -> Any:
+    """Muon sees a convolution f[h,w,in,out] as the matrix [h w in, out]."""
+    return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers((0, 1, 2), (3,)), params)

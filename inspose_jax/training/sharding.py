@@ -1,0 +1,70 @@
+"""All devices as one: batches split over a mesh axis `data`, the state the same on every device.
+
+The state is replicated whole: 36 million parameters with their momentum are .3 GB, far below what any chip holds, and
+then a step needs no communication but the sum of gradients, statistics and counts.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from inspose_jax import config
+from inspose_jax.structures import Batch
+from inspose_jax.training.step import State, create_state, make_train_step
+
+
+def make_mesh(batch_size: int) -> Mesh:
+    """All devices of all hosts in a row; ValueError if the global batch does not divide over them."""
+    devices = jax.devices()
+    if batch_size % len(devices):
+        raise ValueError(
+            f"schedule.batch_size {batch_size} does not divide over {len(devices)} devices; take a multiple of "
+            f"{len(devices)}, or show the program fewer devices"
+        )
+    # Auto: the compiler places what is between inputs and outputs (scatter and gather want that).
+    return Mesh(np.asarray(devices), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split(mesh: Mesh) -> NamedSharding:
+    """The leading axis divided over the devices."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def host_rows(mesh: Mesh, batch_size: int) -> slice:
+    """The rows of the global batch that this host loads."""
+    rows = batch_size // jax.process_count()
+    return slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
+
+
+def put_batch(batch: Batch, mesh: Mesh) -> Batch:
+    """This host's rows -> one global array a field, split over `data`."""
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(split(mesh), x), batch)
+
+
+def new_state(config: config.Config, num_steps: int, mesh: Mesh) -> State:
+    """A random state, made where it lives."""
+    create = jax.jit(create_state, static_argnums=(1, 2), out_shardings=replicated(mesh))
+    return create(jax.random.key(config.schedule.seed), config, num_steps)
+
+
+def abstract_state(config: config.Config, num_steps: int, mesh: Mesh) -> Any:
+    """Shapes, types and places of a state, without making one: what a checkpoint is restored into."""
+    shapes = jax.eval_shape(lambda key: create_state(key, config, num_steps), jax.random.key(0))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), shapes)
+
+
+def jit_train_step(config: config.Config, num_steps: int, mesh: Mesh) -> Any:
+    """The compiled step: state in, state out in the same memory, batch split, measurements on every device."""
+    return jax.jit(
+        make_train_step(config, num_steps),
+        in_shardings=(replicated(mesh), split(mesh)),
+        out_shardings=(replicated(mesh), replicated(mesh)),
+        donate_argnums=0,
+    )

@@ -60,7 +60,9 @@ def picture_poses(
     is_kept = nms.keep(rectangles(keypoints[order]), is_candidate[order], model.nms_threshold)
     best = order[jnp.argsort(~is_kept, stable=True)[: model.num_poses]]
     is_person = jnp.sort(is_kept, descending=True)[: model.num_poses]
-    return Poses(keypoints[best], keypoint_scores[best], pose_scores[best], class_scores[best], is_person)
+    return Poses(
+        keypoints[best], keypoint_scores[best], pose_scores[best], class_scores[best], is_person, location[best]
+    )
 
 
 def read_joints(cells: Int32[Array, "C K"], outputs: Outputs, stride: int) -> Float[Array, "C K 2"]:

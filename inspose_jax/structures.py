@@ -75,3 +75,4 @@ class Poses(NamedTuple):
     scores: Array  # f32[D] what poses are ranked by
     class_scores: Array  # f32[D] sigmoid of the class logit
     is_person: Array  # bool[D] False for padding
+    location: Array  # i32[D] index into L of the location that made the pose's KP-Net

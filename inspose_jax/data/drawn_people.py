@@ -28,7 +28,8 @@ class DrawnPeople:
 
     def __init__(self, scene: Scene, split: Split, seed: int, count: int):
         """Pictures 0 to `count` - 1 of a split."""
-        self.scene, self.split, self.seed, self.count = scene, split, seed, count
+        self.scene, self.seed, self.count = scene, seed, count
+        self.split: Split = split
         self.sizes = np.full((count, 2), scene.size, np.int32)
         self.is_labelled = np.ones(count, bool)  # also the empty ones: they teach what is nobody
         self.image_ids = np.arange(count)

@@ -74,10 +74,10 @@ def test_people_overlap_one_another(samples: list[Sample]):
     assert np.mean(overlaps) >= 0.40
 
 
-def test_people_are_broad_enough_for_oks_to_be_fair(samples: list[Sample]):
+def test_people_are_broad_enough_for_oks_to_be_fair():
     # a lone body's mask, as OKS's scale is the root of it
     areas = [draw(Scene(num_people=(1, 1), height=(0.7, 0.7), clutter=0.0), (12, index)).area for index in range(60)]
-    assert np.median(np.concatenate(areas) / (0.7 * SCENE.size) ** 2) > 0.16
+    assert np.median(np.concatenate(areas) / (0.7 * SCENE.size) ** 2) > 0.2
 
 
 def test_area_and_box_are_those_of_the_visible_mask(pictures: list[tuple[Sample, np.ndarray]]):

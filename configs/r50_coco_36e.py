@@ -1,0 +1,17 @@
+"""The paper's recipe on COCO: ResNet-50, 36 epochs, batch 16, SGD.
+
+    inspose train r50_coco_36e --init resnet50.pth --images coco/train2017 \
+        --annotations coco/annotations/person_keypoints_train2017.json
+
+The paper's AP: 63.1 on minival (Table 1, last row). Not run here.
+"""
+
+from inspose_jax.config import Config, Model, Schedule
+
+
+def recipe() -> Config:
+    """Sec. 4, with the drops of the learning rate as fractions of the run."""
+    return Config(
+        model=Model(backbone="resnet50"),
+        schedule=Schedule(batch_size=16, epochs=36, learning_rate=0.01, drop_at=(27 / 36, 33 / 36)),
+    )

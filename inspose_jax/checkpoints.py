@@ -94,7 +94,9 @@ def load(path: Path | str) -> Loaded:
     resolved = config.from_json(json.dumps(about["config"]))
     known = SKELETONS.get(about["skeleton"]["name"])
     if known is None or list(known.keypoint_names) != about["skeleton"]["keypoint_names"]:
-        raise ValueError(f"{folder}: made for the skeleton {about['skeleton']['name']}, which this version does not know")
+        raise ValueError(
+            f"{folder}: made for the skeleton {about['skeleton']['name']}, which this version does not know"
+        )
     name = "average" if resolved.schedule.ema > 0 else ""
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         state = reader.restore(folder / "state", args=ocp.args.StandardRestore(restored_as_numpy(reader, folder)))
@@ -104,7 +106,6 @@ def load(path: Path | str) -> Loaded:
 
 def restored_as_numpy(reader: ocp.Checkpointer, folder: Path) -> Any:
     """Shapes of the stored state, without the devices it was stored from: they need not be here."""
-    stored = reader.metadata(folder / "state")
-    tree = getattr(stored, "item_metadata", stored)
+    tree: Any = reader.metadata(folder / "state").item_metadata.tree
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), dict(getattr(tree, "tree", tree)))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), tree)

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from inspose_jax import config, geometry, nms
-from inspose_jax.losses import generating_locations
 from inspose_jax.network.kp_net import KPNetFunctions
 from inspose_jax.structures import Outputs, Poses
 
@@ -44,10 +43,10 @@ def picture_poses(
     class_scores, location = jax.lax.top_k(scores, min(model.num_candidates, len(points)))
     is_candidate = class_scores > model.score_threshold
 
-    centres, scales = generating_locations(location[None], image_size, model)
+    centres, scales = geometry.generating_locations(location, image_size, model.levels, model.kp_net.relative_scale)
     peaks = jax.lax.map(
         lambda one: kp_net.peak(one[0], outputs.features, one[1], one[2], size),
-        (outputs.theta[location], centres[0], scales[0]),
+        (outputs.theta[location], centres, scales),
         batch_size=CHUNK,
     )
     keypoints = read_joints(peaks.cell, outputs, 2**model.map_level)
@@ -80,5 +79,3 @@ def rectangles(keypoints: Float[Array, "C K 2"]) -> Float[Array, "C 4"]:
     every = jnp.ones(keypoints.shape[:2], bool)
     boxes: Float[Array, "C 4"] = geometry.pseudo_boxes(keypoints, every)
     return boxes.at[:, 2:].max(boxes[:, :2] + 1)
-
-

@@ -38,7 +38,9 @@ def draw_people(
     return canvas
 
 
-def contact_sheet(pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int, gap: int = 4) -> UInt8[np.ndarray, "H W 3"]:
+def contact_sheet(
+    pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int, gap: int = 4
+) -> UInt8[np.ndarray, "H W 3"]:
     """Pictures row by row on white, each in a cell as large as the largest."""
     height = max(picture.shape[0] for picture in pictures) + gap
     width = max(picture.shape[1] for picture in pictures) + gap

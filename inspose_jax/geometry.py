@@ -41,10 +41,29 @@ def locations(size: tuple[int, int], levels: tuple[int, ...]) -> Locations:
     )
 
 
+def generating_locations(
+    index: Int32[Array, "*shape"], image_size: tuple[int, int], levels: tuple[int, ...], relative_scale: float
+) -> tuple[Float32[Array, "*shape 2"], Float32[Array, "*shape"]]:
+    """Point (x, y) in pixels, and scale of the relative coordinates, of locations by their index in the list L.
+
+    The scale is `relative_scale` pixels on level 3 and doubles with every level (spelt out in `kp_net.py`).
+    """
+    places = locations(image_size, levels)
+    scales = (relative_scale * places.strides / 8).astype(np.float32)
+    return jnp.asarray(places.points)[index], jnp.asarray(scales)[index]
+
+
 def cell_centres(map_size: tuple[int, int], stride: int) -> Float32[np.ndarray, "h w 2"]:
     """Centre (x, y) of every map cell in pixels: cell c spans [c s, (c + 1) s)."""
     y, x = np.mgrid[: map_size[0], : map_size[1]]
     return ((np.stack([x, y], -1) + 0.5) * stride).astype(np.float32)
+
+
+def real_cells(map_size: tuple[int, int], stride: int, size: Int32[Array, " 2"]) -> Bool[Array, "h w"]:
+    """Which map cells hold a piece of the real picture of `size` (height, width): all that its joints can lie in."""
+    height, width = size
+    rows, columns = jnp.arange(map_size[0]) * stride < height, jnp.arange(map_size[1]) * stride < width
+    return rows[:, None] & columns
 
 
 def inside(points: Float[Array, "*shape 2"], size: Int32[Array, " 2"]) -> Bool[Array, "*shape"]:

@@ -7,7 +7,6 @@ Axes: B pictures, L locations, M slots, N people, K keypoints, P parameters, h w
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int32
 
 from inspose_jax import config, geometry
@@ -69,7 +68,9 @@ def keypoint_loss(
     kp_net: KPNetFunctions,
 ) -> Float[Array, ""]:
     """Eq. 4: cross-entropy of each joint's map, mean over a person's labelled joints, mean over positive locations."""
-    centres, scales = generating_locations(targets.slot_location, image_size, model)
+    centres, scales = geometry.generating_locations(
+        targets.slot_location, image_size, model.levels, model.kp_net.relative_scale
+    )
     # One person, then the M slots of a picture, then the B pictures; F_kp belongs to the picture.
     over_slots = jax.vmap(kp_net.log_likelihood, in_axes=(0, None, 0, 0, None, 0))
     per_joint = jax.vmap(over_slots)(
@@ -105,15 +106,6 @@ def heatmap_loss(
     elsewhere = -jax.nn.log_sigmoid(-logits) * probability**2 * (1 - true) ** 4
     loss = jnp.where(is_cell[..., None], jnp.where(is_peak, at_peak, elsewhere), 0)
     return over_count(loss, is_peak.sum(dtype=jnp.int32))
-
-
-def generating_locations(
-    index: Int32[Array, "B M"], image_size: tuple[int, int], model: config.Model
-) -> tuple[Float[Array, "B M 2"], Float[Array, "B M"]]:
-    """Point (x, y) in pixels and scale of the relative coordinates, 64 * 2^(level - 3), of locations in the list L."""
-    places = geometry.locations(image_size, model.levels)
-    scales = (model.kp_net.relative_scale * places.strides / 8).astype(np.float32)
-    return jnp.asarray(places.points)[index], jnp.asarray(scales)[index]
 
 
 def over_count(values: Float[Array, "*shape"], count: Int32[Array, ""]) -> Float[Array, ""]:

@@ -1,13 +1,13 @@
 """From pictures to people: the one inference path, which `predict`, `eval`, the demo and Python code all take.
 
-    model = inspose_jax.load("runs/a")
-    people = model("photo.jpg")
+model = inspose_jax.load("runs/a")
+people = model("photo.jpg")
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ from inspose_jax.decode import decode
 from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
 from inspose_jax.skeletons import SKELETONS, Skeleton
-from inspose_jax.structures import Batch, Poses, Sample
+from inspose_jax.structures import Batch, Outputs, Poses, Sample
 
 BATCH = 8  # pictures of a list that go through the network at once
 DRAWN = 0.05  # joints of lower score are not painted; their coordinates stay
@@ -95,9 +95,13 @@ class Predictor:
         self.kp_net = kp_net.plain(model.kp_net, self.skeleton.num_keypoints, 2**model.map_level)
         self.poses = jax.jit(self.poses_of)
 
+    def outputs_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Outputs:
+        """u8[B,H,W,3] padded pictures and their sizes -> what the network says about them."""
+        return cast(Outputs, self.network.apply(variables, image, size))
+
     def poses_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Poses:
         """u8[B,H,W,3] padded pictures and their sizes -> `Poses` in pixels of the padded pictures."""
-        outputs = self.network.apply(variables, image, size)
+        outputs = self.outputs_of(variables, image, size)
         return decode(outputs, size, (image.shape[1], image.shape[2]), self.config.model, self.kp_net)
 
     def __call__(self, images: Any, threshold: float = 0.3) -> Any:
@@ -137,10 +141,16 @@ class Predictor:
         data, model = self.config.data, self.config.model
         nobody = np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
         empty = Sample(
-            np.zeros((1, 1, 3), np.uint8), nobody, nobody[:, 0, :1].repeat(4, 1), nobody[:, 0, 0], nobody[:, 0, 0] > 0, 0
+            np.zeros((1, 1, 3), np.uint8),
+            nobody,
+            nobody[:, 0, :1].repeat(4, 1),
+            nobody[:, 0, 0],
+            nobody[:, 0, 0] > 0,
+            0,
         )
         samples: list[Sample | None] = [
-            transforms.resize(empty._replace(image=picture), size) for picture, size in zip(pictures, sizes, strict=True)
+            transforms.resize(empty._replace(image=picture), size)
+            for picture, size in zip(pictures, sizes, strict=True)
         ]
         blank = [None] * (number - len(samples))
         originals = [(picture.shape[0], picture.shape[1]) for picture in pictures] + [(1, 1)] * len(blank)

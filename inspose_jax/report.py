@@ -27,7 +27,7 @@ section { background: #fff; border: 1px solid #dfe4ea; border-radius: 10px; padd
 img { max-width: 100%; height: auto; display: block; border-radius: 6px; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem .3rem 0; text-align: right; border-bottom: 1px solid #e8ecf0; }
-th:first-child, td:first-child { text-align: left; } code { background: #eef1f5; padding: .1rem .3rem; border-radius: 4px; }
+th:first-child, td:first-child { text-align: left; }
 p.note { color: #56657a; font-size: .93rem; max-width: 75ch; }
 """
 
@@ -45,7 +45,7 @@ def loss_curves(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axis.set_yscale("log")
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc="upper right", ncols=len(names))
     axes[0].set_ylabel(f"loss (mean of {window} steps)" if window > 1 else "loss")
     figure.savefig(path, dpi=110)
 
@@ -83,16 +83,16 @@ def keypoint_maps(predictor: Predictor, image: UInt8[np.ndarray, "H W 3"], path:
     shown = batch.image[0, : size[0], : size[1]]
     for person, row in enumerate(axes):
         keypoints = poses.keypoints[0, person][None]
-        drawn = draw.draw_people(
-            draw.enlarge(shown, 3), keypoints * 3, np.ones(keypoints.shape[:2], bool), skeleton
-        )
+        drawn = draw.draw_people(draw.enlarge(shown, 3), keypoints * 3, np.ones(keypoints.shape[:2], bool), skeleton)
         row[0].imshow(drawn)
         row[0].set_title(f"person {person + 1}", fontsize=10)
         grey = shown.mean(-1)
         for axis, joint in zip(row[1:], joints, strict=True):
-            axis.imshow(grey, cmap="gray", alpha=0.55, extent=(0, size[1], size[0], 0))
+            axis.imshow(grey, cmap="gray", vmin=0, vmax=420, extent=(0, size[1], size[0], 0))
             extent = (0, batch.image.shape[2], batch.image.shape[1], 0)
-            axis.imshow(np.asarray(maps[person, joint]) ** 0.5, cmap="inferno", alpha=0.65, extent=extent)
+            glow = np.asarray(maps[person, joint])
+            glow = np.sqrt(glow / glow.max())  # the root shows the faint second guesses too
+            axis.imshow(glow, cmap="inferno", alpha=np.minimum(glow * 1.2, 1), extent=extent)
             axis.set(xlim=(0, size[1]), ylim=(size[0], 0))
             axis.set_title(skeleton.keypoint_names[joint].replace("_", " "), fontsize=10)
         for axis in row:
@@ -103,19 +103,18 @@ def keypoint_maps(predictor: Predictor, image: UInt8[np.ndarray, "H W 3"], path:
 def person_maps(predictor: Predictor, variables: Any, batch: Any, location: jax.Array) -> Float[jax.Array, "N K h w"]:
     """Softmax of the keypoint maps that the given locations of the first picture of a batch generate."""
     model = predictor.config.model
-    outputs = predictor.network.apply(variables, batch.image, batch.size)
-    places = geometry.locations(batch.image.shape[1:3], model.levels)
+    outputs = predictor.outputs_of(variables, batch.image, batch.size)
     sizes = kp_net.layer_sizes(model.kp_net, predictor.skeleton.num_keypoints)
+    centres, scales = geometry.generating_locations(
+        location, batch.image.shape[1:3], model.levels, model.kp_net.relative_scale
+    )
 
-    def one(theta: jax.Array, centre: jax.Array, stride: jax.Array) -> jax.Array:
-        scale = model.kp_net.relative_scale * stride / 8
+    def one(theta: jax.Array, centre: jax.Array, scale: jax.Array) -> jax.Array:
         features = outputs.features[0]
         logits = kp_net.keypoint_map(theta, features, centre, scale, batch.size[0], sizes, 2**model.map_level)
         return jax.nn.softmax(logits, axis=1).reshape(-1, *features.shape[:2])
 
-    return jax.vmap(one)(
-        outputs.theta[0, location], jax.numpy.asarray(places.points)[location], jax.numpy.asarray(places.strides)[location]
-    )
+    return jax.vmap(one)(outputs.theta[0, location], centres, scales)
 
 
 def page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
@@ -128,7 +127,7 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
     """An HTML table that scrolls by itself on a narrow screen."""
     head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)

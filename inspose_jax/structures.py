@@ -10,7 +10,7 @@ The arrays are numpy on the host and jax on the device; the same noun serves bot
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 Array = Any  # numpy on the host, jax inside a jitted function
 
@@ -64,7 +64,7 @@ class Targets(NamedTuple):
     disk_offsets: Array  # f32[h,w,2K] map cells
     in_disk: Array  # bool[h,w,K]
     heatmaps: Array  # f32[h,w,K] Gaussians, 1 at the joint's cell
-    is_cell: Array  # bool[h,w] the cell's centre lies inside the real picture
+    is_cell: Array  # bool[h,w] the cell holds a piece of the real picture
 
 
 class Poses(NamedTuple):

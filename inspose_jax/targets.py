@@ -52,7 +52,7 @@ def picture_targets(
     # An owned location without a slot is neither a person nor background.
     is_ignored = ~is_positive & (~is_answerable | in_ignore_region | (owner >= 0))
 
-    is_cell = geometry.inside(jnp.asarray(geometry.cell_centres(map_size, stride)), size)
+    is_cell = geometry.real_cells(map_size, stride, size)
     cells, is_joint = keypoint_cells(keypoints[..., :2], is_labelled, is_cell, stride)
     radius = gaussian_radius(boxes / stride, model.heatmap_overlap)
     disk_offsets, in_disk, heatmaps = dense_targets(

@@ -38,3 +38,8 @@ def test_iou_by_hand_and_zero_where_the_union_is_empty():
 def test_padding_is_not_inside():
     points = jnp.array([[0.0, 0.0], [9.9, 4.9], [10.0, 1.0], [1.0, 5.0], [-0.1, 1.0]])
     assert geometry.inside(points, jnp.array([5, 10], jnp.int32)).tolist() == [True, True, False, False, False]
+
+
+def test_a_cell_is_real_when_a_piece_of_it_is():
+    cells = geometry.real_cells((2, 4), 8, jnp.array([8, 17], jnp.int32))
+    assert cells.tolist() == [[True, True, True, False], [False] * 4]

@@ -13,7 +13,8 @@ LAYERS = [
     {"losses", "decode", "checkpoints"},
     {"predictor"},
     {"training", "evaluation", "torch_bridge", "report"},
-    {"cli", "__main__", "demo"},
+    {"cli"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine

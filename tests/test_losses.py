@@ -110,7 +110,12 @@ def test_every_term_is_divided_by_its_count(variables):
 
 
 def test_weights_multiply_their_own_term():
-    terms = {"cls": jnp.float32(1), "keypoint": jnp.float32(10), "offset": jnp.float32(100), "heatmap": jnp.float32(1e3)}
+    terms = {
+        "cls": jnp.float32(1),
+        "keypoint": jnp.float32(10),
+        "offset": jnp.float32(100),
+        "heatmap": jnp.float32(1e3),
+    }
     schedule = config.Schedule(weight_cls=2.0, weight_keypoint=3.0, weight_offset=4.0, weight_heatmap=5.0)
     assert float(losses.total(terms, schedule)) == 5432
     assert float(losses.total({"cls": terms["cls"]}, schedule)) == 2

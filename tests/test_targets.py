@@ -78,7 +78,7 @@ def test_locations_and_cells_in_the_padding_take_no_part():
     found = of([tiny.person(6, 6, 50, 18)], size=size)
     x = geometry.locations((64, 64), (3, 4)).points[:, 0]
     assert (np.asarray(found.is_ignored) == (x >= 30)).all()
-    # the centre of column 3 is at 28: inside; joints beyond are dropped
+    # column 3 spans 24..32, a piece of it is real; joints beyond are dropped
     assert np.asarray(found.is_cell).sum() == 8 * 4
     joints = tiny.person(6, 6, 50, 18)[:, 0]
     assert (np.asarray(found.is_joint[0]) == (joints < 32)).all()

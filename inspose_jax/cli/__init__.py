@@ -1,7 +1,7 @@
 """The command line: picks the command and turns a known error into one line and exit code 2.
 
-Each command is a file that parses, wires the parts and computes nothing.  Nothing heavy is imported before a command has
-its arguments, so that `--help` answers at once.
+Each command is a file that parses, wires the parts and computes nothing.  Nothing heavy is imported before a command
+has its arguments, so that `--help` answers at once.
 """
 
 import difflib

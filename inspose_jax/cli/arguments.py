@@ -10,7 +10,9 @@ import tyro
 Launch = TypeVar("Launch")
 
 
-def parse(launch: type[Launch], arguments: list[str], command: str, with_config: bool = False) -> tuple[Launch, list[str]]:
+def parse(
+    launch: type[Launch], arguments: list[str], command: str, with_config: bool = False
+) -> tuple[Launch, list[str]]:
     """A dataclass of flags from `arguments`, and what belongs to the config.
 
     ValueError names an unknown flag and the nearest known one; --help prints the dataclass's docstring and ends.

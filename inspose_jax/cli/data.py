@@ -59,8 +59,8 @@ def draw(argv: list[str]) -> None:
     launch, _ = arguments.parse(Draw, argv, "data draw")
     if launch.count < 1 or not 32 <= launch.size <= 4096 or launch.seed < 0:
         raise ValueError(
-            f"--count {launch.count}, --size {launch.size}, --seed {launch.seed}: the count must be at least 1, the size "
-            f"32 to 4096 pixels, the seed not negative"
+            f"--count {launch.count}, --size {launch.size}, --seed {launch.seed}: the count must be at least 1, "
+            f"the size 32 to 4096 pixels, the seed not negative"
         )
 
     from tqdm import tqdm
@@ -73,8 +73,10 @@ def draw(argv: list[str]) -> None:
     source = DrawnPeople(Scene(size=launch.size), "test", launch.seed, launch.count)
     samples = (source[i] for i in tqdm(range(launch.count), desc="drawing", unit="picture", dynamic_ncols=True))
     coco.write_folder(launch.out, samples, COCO, Data().joint_pixel_offset)
-    print(f"{launch.out}: {launch.count} pictures; look at them, or: inspose data check --images {launch.out}/images "
-          f"--annotations {launch.out}/annotations.json")
+    print(
+        f"{launch.out}: {launch.count} pictures; look at them, or: inspose data check --images {launch.out}/images "
+        f"--annotations {launch.out}/annotations.json"
+    )
 
 
 def check(argv: list[str]) -> None:

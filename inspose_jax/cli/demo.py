@@ -62,8 +62,10 @@ def run(argv: list[str]) -> None:
     print(f"\nAP {metrics['AP']:.3f} on {number} held-out pictures, {metrics['seconds']:.0f} s in all")
     for name in ("index.html", "metrics.json", "loss.png", "predictions.png", "keypoint_maps.png", "run"):
         print(f"  {launch.out / name}")
-    print(f"next: inspose data draw --out drawn --count 20 --size 128 && "
-          f"inspose predict --checkpoint {workdir} drawn/images --out found")
+    print(
+        f"next: inspose data draw --out drawn --count 20 --size 128 && "
+        f"inspose predict --checkpoint {workdir} drawn/images --out found"
+    )
 
 
 def measure(model: Any, held_out: Any) -> dict[str, Any]:
@@ -95,7 +97,9 @@ def speed(rows: list[dict[str, Any]], batch_size: int) -> dict[str, Any]:
         "steps": rows[-1]["step"],
         "training_seconds": round(sum(seconds), 1),
         "images_per_s": steady[len(steady) // 2],
-        "data_wait": round(sum(s * row["data_wait"] for s, row in zip(seconds, windows, strict=True)) / sum(seconds), 4),
+        "data_wait": round(
+            sum(s * row["data_wait"] for s, row in zip(seconds, windows, strict=True)) / sum(seconds), 4
+        ),
     }
 
 
@@ -126,14 +130,18 @@ def html_page(out: Path, metrics: dict[str, Any], config: Any) -> str:
         (
             "Ground truth beside prediction",
             report.picture(out / "predictions.png", "pairs of drawn pictures with skeletons")
-            + report.note("Left of each pair the labels, right what the model found. Nose magenta, left side blue, right "
-                          "side orange."),
+            + report.note(
+                "Left of each pair the labels, right what the model found. Nose magenta, left side blue, right "
+                "side orange."
+            ),
         ),
         (
             "One picture, two KP-Nets",
             report.picture(out / "keypoint_maps.png", "keypoint maps of two people, joint by joint")
-            + report.note("Figure 1 of the paper: both people's networks read the same features; only their 313 generated "
-                          "numbers differ. Each lights up at its own person's joints."),
+            + report.note(
+                "Figure 1 of the paper: both people's networks read the same features; only their 313 generated "
+                "numbers differ. Each lights up at its own person's joints."
+            ),
         ),
         ("Loss", report.picture(out / "loss.png", "loss curves")),
         (

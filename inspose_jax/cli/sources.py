@@ -19,9 +19,7 @@ def training_source(config: Config, images: Path | None, annotations: Path | Non
     if config.data.source == "drawn":
         if images or annotations:
             raise ValueError("this recipe draws its own pictures; leave out --images and --annotations")
-        return pipeline.InMemory(
-            DrawnPeople(config.data.scene, "train", config.schedule.seed, config.data.num_drawn)
-        )
+        return pipeline.InMemory(DrawnPeople(config.data.scene, "train", config.schedule.seed, config.data.num_drawn))
     if images is None or annotations is None:
         raise ValueError("this recipe trains on a COCO folder: give --images FOLDER and --annotations JSON")
     return coco(config, images, annotations)

@@ -1,6 +1,7 @@
 """`inspose train`: a recipe, a source, a workdir."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -60,8 +61,8 @@ def run(argv: list[str]) -> None:
 
     num_steps = launch.steps or loop.run_length(config, source)
 
-    def initialise(state: step.State) -> step.State:
-        params, batch_stats = weights.load_backbone(launch.init, model, state.params, state.batch_stats)
+    def initialise(path: Path, state: step.State) -> step.State:
+        params, batch_stats = weights.load_backbone(path, model, state.params, state.batch_stats)
         return step.state_of(params, batch_stats, config, num_steps)
 
     loop.train(
@@ -71,5 +72,5 @@ def run(argv: list[str]) -> None:
         num_steps,
         launch.stop_at,
         launch.resume,
-        initialise if launch.init else None,
+        partial(initialise, launch.init) if launch.init else None,
     )

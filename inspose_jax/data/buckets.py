@@ -17,8 +17,8 @@ def choose_shapes(sizes: Int32[np.ndarray, "n 2"], shapes: Sequence[tuple[int, i
     """For every size the index of the smallest shape that holds it; ValueError for one that none holds."""
     table = np.asarray(shapes)
     fits = (sizes[:, None] <= table[None]).all(-1)
-    if not fits.any(1).all():
-        height, width = sizes[~fits.any(1)][0]
+    if not fits.any(axis=-1).all():
+        height, width = sizes[~fits.any(axis=-1)][0]
         raise ValueError(
             f"a picture of {height} x {width} pixels (height x width, after resizing) fits none of data.shapes "
             f"{tuple(shapes)}; add a larger shape or lower the resized sides"

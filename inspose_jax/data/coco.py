@@ -47,7 +47,9 @@ class CocoFolder:
             [bool(((joints[..., 2] > 0).any(-1) & ~crowd).any()) for joints, _, _, crowd in self.people], bool
         )
         if not self.is_labelled.any():
-            raise ValueError(f"{annotations}: nobody has a labelled joint (visibility above 0); there is nothing to use")
+            raise ValueError(
+                f"{annotations}: nobody has a labelled joint (visibility above 0); there is nothing to use"
+            )
 
     def parse(self, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of one picture."""

@@ -4,7 +4,7 @@ Position is the global step, so that going on after a stop is starting at that s
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import grain
 import numpy as np
@@ -16,6 +16,7 @@ from inspose_jax.skeletons import SKELETONS
 from inspose_jax.structures import Batch, Sample
 
 
+@runtime_checkable
 class Source(Protocol):
     """What a data set is here: random access to samples, and what the plan must know of them beforehand."""
 
@@ -64,7 +65,7 @@ def load_batch(source: Source, step: PlannedStep, config: config.Config, rows: s
             samples.append(None)
             original_sizes.append((1, 1))
             continue
-        sample = source[index]
+        sample = source[int(index)]
         original_sizes.append(sample.image.shape[:2])
         sample = transforms.resize(sample, (int(height), int(width)))
         samples.append(transforms.flip(sample, SKELETONS[config.model.skeleton]) if mirrored else sample)

@@ -27,7 +27,7 @@ def keypoint_ap(
         by_image[result["image_id"]].append(result)
     best = [r for found in by_image.values() for r in sorted(found, key=lambda r: -r["score"])[:MAX_PEOPLE]]
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
+        truth: Any = COCO()
         truth.dataset = ground_truth
         truth.createIndex()
         detected = truth.loadRes(best) if best else COCO()

@@ -40,7 +40,9 @@ class InsPose(nn.Module):
         pyramid_levels = tuple(range(min(model.map_level, *model.levels), max(model.levels) + 1))
 
         picture = normalise(jnp.asarray(image), jnp.asarray(size))
-        features = ResNet(model.backbone, model.backbone_widths, train_norm, model.frozen_stages, name="backbone")(picture)
+        features = ResNet(model.backbone, model.backbone_widths, train_norm, model.frozen_stages, name="backbone")(
+            picture
+        )
         pyramid = FPN(pyramid_levels, model.fpn_channels, name="fpn")(features)
         logits, theta = InstanceHeads(
             model.head_channels,

@@ -69,7 +69,7 @@ def keypoint_map(
     sizes: list[tuple[int, int]],
     stride: int,
 ) -> Float[Array, "K h*w"]:
-    """Logits of every joint in every map cell; cells whose centre lies outside the real picture get about -1e38.
+    """Logits of every joint in every map cell; cells that hold nothing of the real picture get about -1e38.
 
     `centre` is the generating location (x, y) in pixels; the relative coordinates are (cell centre - `centre`) /
     `scale`; `size` is the real picture's (height, width) in pixels.
@@ -85,7 +85,8 @@ def keypoint_map(
     for weight, bias in rest:
         x = weight @ jax.nn.relu(x) + bias[:, None]
     # Not -inf: a blank picture has no cell at all, and its empty slots must still have a finite gradient.
-    return jnp.where(geometry.inside(centres, size)[None], x, jnp.finfo(dtype).min / 4)
+    is_cell = geometry.real_cells((height, width), stride, size).reshape(1, -1)
+    return jnp.where(is_cell, x, jnp.finfo(dtype).min / 4)
 
 
 def plain(kp_net: config.KPNet, num_keypoints: int, stride: int) -> KPNetFunctions:
@@ -114,8 +115,6 @@ def plain(kp_net: config.KPNet, num_keypoints: int, stride: int) -> KPNetFunctio
     ) -> Peak:
         """The cell of largest activation (Eq. 2), its logit, and the map's log-sum-exp."""
         logits = keypoint_map(theta, features, centre, scale, size, sizes, stride)
-        return Peak(
-            jnp.argmax(logits, axis=1).astype(jnp.int32), logits.max(axis=1), jax.nn.logsumexp(logits, axis=1)
-        )
+        return Peak(jnp.argmax(logits, axis=1).astype(jnp.int32), logits.max(axis=1), jax.nn.logsumexp(logits, axis=1))
 
     return KPNetFunctions(log_likelihood, peak)

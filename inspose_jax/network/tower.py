@@ -20,9 +20,7 @@ class Tower(nn.Module):
         for i in range(self.depth):
             x = nn.Conv(self.channels, (3, 3), use_bias=False, kernel_init=small_normal, name=f"conv{i}")(x)
             # The plain variance: E[x²] - E[x]² loses all digits where the mean is large.
-            x = nn.GroupNorm(
-                math.gcd(32, self.channels), epsilon=1e-5, use_fast_variance=False, name=f"norm{i}"
-            )(x)
+            x = nn.GroupNorm(math.gcd(32, self.channels), epsilon=1e-5, use_fast_variance=False, name=f"norm{i}")(x)
             x = nn.relu(x)
         return x
 

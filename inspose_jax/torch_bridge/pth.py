@@ -85,7 +85,15 @@ def read_pth(path: Path) -> dict[str, np.ndarray]:
         content = read_zip(path) if zipfile.is_zipfile(path) else read_legacy(path)
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}; is it damaged?") from None
-    except (pickle.UnpicklingError, EOFError, KeyError, IndexError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
+        zipfile.BadZipFile,
+    ) as error:
         raise ValueError(f"{path}: not a file that torch.save wrote ({type(error).__name__}); is it damaged?") from None
     for level in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(level), dict):

@@ -75,7 +75,7 @@ def train(
 
 
 class Log:
-    """Measurements on their way from the device to `metrics.jsonl`, and how fast the window since the last write was."""
+    """Measurements on their way from the device to `metrics.jsonl`, and the speed since the last write."""
 
     def __init__(self, lines: Any, batch_size: int):
         self.lines, self.batch_size = lines, batch_size
@@ -113,7 +113,7 @@ class Log:
 
 
 def open_workdir(workdir: Path, config: Config, num_steps: int, resume: bool) -> int:
-    """Make `workdir` ready and say at which step the run starts; a new run's config and versions are written at once."""
+    """Make `workdir` ready and say at which step the run starts; a new run's config and versions are written first."""
     workdir.mkdir(parents=True, exist_ok=True)
     stored = workdir / "config.json"
     about = {"num_steps": num_steps, **json.loads(config_.to_json(config))}
@@ -123,7 +123,11 @@ def open_workdir(workdir: Path, config: Config, num_steps: int, resume: bool) ->
         if any(workdir.iterdir()):
             raise ValueError(f"{workdir}: holds files but no run (no config.json); give another --workdir")
         versions = {name: version(name) for name in PACKAGES}
-        versions |= {"inspose-jax": inspose_jax.__version__, "python": platform.python_version(), "machine": platform.machine()}
+        versions |= {
+            "inspose-jax": inspose_jax.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        }
         (workdir / "versions.json").write_text(json.dumps(versions, indent=2))
         stored.write_text(json.dumps(about, indent=2))
         return 0
@@ -159,5 +163,3 @@ def cut_metrics(path: Path, start: int) -> None:
 def run_length(config: Config, source: pipeline.Source) -> int:
     """Steps of `schedule.epochs` epochs over `source`."""
     return config.schedule.epochs * pipeline.make_plan(source, config, train=True).steps_per_epoch
-
-

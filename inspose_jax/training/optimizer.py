@@ -3,6 +3,7 @@
 What is frozen is decided here and only here: frozen parameters get no gradient, no decay and no update.
 """
 
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -63,7 +64,7 @@ def make_optimizer(
 ) -> optax.GradientTransformationExtraArgs:
     """Clip by global norm, then the schedule's rule on everything that trains; expects `freeze`-d gradients."""
     rate = learning_rate(schedule, num_steps)
-    rules = {"frozen": optax.set_to_zero()}
+    rules: dict[Hashable, optax.GradientTransformation] = {"frozen": optax.set_to_zero()}
     if schedule.optimizer == "sgd":
         rules["rest"] = optax.chain(
             optax.add_decayed_weights(schedule.weight_decay),

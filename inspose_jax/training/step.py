@@ -92,4 +92,6 @@ def move_average(current: Any, state: State, ema: float) -> Any:
         return ()
     step = state.step.astype(jnp.float32)
     decay = jnp.minimum(ema, (1 + step) / (10 + step))
-    return jax.tree.map(lambda a, b: decay.astype(a.dtype) * a + (1 - decay).astype(a.dtype) * b, state.average, current)
+    return jax.tree.map(
+        lambda a, b: decay.astype(a.dtype) * a + (1 - decay).astype(a.dtype) * b, state.average, current
+    )

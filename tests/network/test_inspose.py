@@ -17,7 +17,9 @@ def abstract(model: config.Model, train: bool):
     """Shapes of the variables and the outputs, without computing anything."""
     network = InsPose(model)
     variables = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGE, SIZE, train=True))
-    outputs = jax.eval_shape(lambda v: network.apply(v, IMAGE, SIZE, train=train, mutable=["batch_stats"])[0], variables)
+    outputs = jax.eval_shape(
+        lambda v: network.apply(v, IMAGE, SIZE, train=train, mutable=["batch_stats"])[0], variables
+    )
     return variables, outputs
 
 

@@ -74,7 +74,7 @@ def test_both_questions_agree_with_a_map_made_by_loops(person):
 def test_cells_in_the_padding_take_no_part(person):
     functions = kp_net.plain(PAPER, 17, stride=8)
     theta, features, centre, scale = map(jnp.asarray, person)
-    size = jnp.array([24, 28], jnp.int32)  # the centre of column 3 is at 28: not inside
+    size = jnp.array([24, 24], jnp.int32)  # column 3 begins at 24: nothing of it is real
     changed = features.at[:, 3:].add(100.0)
     cells = jnp.zeros(17, jnp.int32)
     np.testing.assert_array_equal(

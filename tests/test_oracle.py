@@ -1,0 +1,100 @@
+"""Perfect outputs, made from the targets, go through decode and evaluation and give an AP near 1.
+
+Holds targets, geometry, decode, the way back to the original picture and the evaluator against one another; what is
+lost is lost to people who share a cell or have no location of their own.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inspose_jax import config
+from inspose_jax.cli import recipes
+from inspose_jax.data import coco, pipeline
+from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.decode import decode
+from inspose_jax.evaluation import coco_ap, evaluator
+from inspose_jax.network.kp_net import KPNetFunctions, Peak
+from inspose_jax.predictor import Predictor
+from inspose_jax.skeletons import COCO
+from inspose_jax.structures import Batch, Outputs, Poses, Targets
+from inspose_jax.targets import make_targets
+
+
+def told(theta, features, centre, scale, size):
+    """A KP-Net that was told the cell of every joint."""
+    return Peak(theta.astype(jnp.int32), jnp.zeros(17), jnp.zeros(17))
+
+
+def perfect_outputs(targets: Targets) -> Outputs:
+    """True classes, every slot's theta the cells of its person, true offsets."""
+
+    def one_picture(t: Targets) -> Outputs:
+        # Joints without a label go where a labelled one is, so that rectangles stay as they are.
+        first = jnp.take_along_axis(t.cells, t.is_joint.argmax(1)[:, None], 1)
+        cells = jnp.where(t.is_joint, t.cells, first)
+        location = jnp.where(t.is_slot, t.slot_location, len(t.is_positive))
+        theta = jnp.zeros((len(t.is_positive), 17)).at[location].set(cells[t.slot_person].astype(float), mode="drop")
+        logits = jnp.where(t.is_positive, 9.0, -9.0)
+        return Outputs(logits, theta, jnp.zeros((*t.is_cell.shape, 1)), t.disk_offsets, None)
+
+    return jax.vmap(one_picture)(targets)
+
+
+def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> float:
+    @jax.jit
+    def perfect_poses(batch: Batch) -> Poses:
+        outputs = perfect_outputs(make_targets(batch, config.model))
+        functions = KPNetFunctions(lambda *_: None, told)
+        return decode(outputs, batch.size, (batch.image.shape[1], batch.image.shape[2]), config.model, functions)
+
+    predictor = Predictor(config, {})
+    plan = pipeline.make_plan(source, config, train=False, batch_size=4)
+    people = {}
+    for batch in pipeline.batches(source, plan, config, 0, plan.steps_per_epoch):
+        poses = jax.device_get(perfect_poses(batch))
+        predictor.poses = lambda *_, poses=poses: poses
+        originals = [np.zeros((1, 1, 3), np.uint8)] * int(batch.is_real.sum())
+        people |= dict(zip(batch.image_id.tolist(), predictor.find(batch, originals), strict=False))
+    return coco_ap.keypoint_ap(truth, evaluator.to_results(people), COCO)["AP"]
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_perfect_outputs_on_real_pictures_give_almost_everything(coco_real, split):
+    paper = config.Config()
+    annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
+    source = coco.CocoFolder(coco_real / split, annotations, COCO, paper.data.joint_pixel_offset)
+    assert oracle_ap(paper, source, source.ground_truth) >= 0.995
+
+
+@pytest.mark.parametrize(("map_level", "number"), [(3, 200), (2, 200)])
+def test_perfect_outputs_on_drawn_people_give_almost_everything(map_level, number):
+    demo = recipes.load("drawn_people")
+    demo = dataclasses.replace(demo, model=dataclasses.replace(demo.model, map_level=map_level, num_slots=48))
+    source = pipeline.InMemory(DrawnPeople(demo.data.scene, "test", 0, number))
+    truth = coco.ground_truth_of((source[i] for i in range(number)), COCO, demo.data.joint_pixel_offset)
+    assert oracle_ap(demo, source, truth) >= 0.98
+
+
+def test_a_guess_without_looking_scores_nothing():
+    """The same standing person everywhere, and the same person in the middle alone."""
+    source = DrawnPeople(config.Scene(), "validation", 0, 200)
+    samples = [source[i] for i in range(200)]
+    truth = coco.ground_truth_of(samples, COCO, 0.5)
+    labelled = [k for sample in samples for k in sample.keypoints if (k[:, 2] > 0).all()]
+    mean = np.mean([k[:, :2] - k[:, :2].mean(0) for k in labelled], 0)
+    for places in ([(64, 64)], [(x, 64) for x in range(16, 128, 16)]):
+        results = [
+            {
+                "image_id": int(sample.image_id),
+                "category_id": 1,
+                "keypoints": np.concatenate([mean + place, np.ones((17, 1))], 1).ravel().tolist(),
+                "score": 0.5,
+            }
+            for sample in samples
+            for place in places
+        ]
+        assert coco_ap.keypoint_ap(truth, results, COCO)["AP"] <= 0.02

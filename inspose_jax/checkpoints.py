@@ -106,6 +106,6 @@ def load(path: Path | str) -> Loaded:
 
 def restored_as_numpy(reader: ocp.Checkpointer, folder: Path) -> Any:
     """Shapes of the stored state, without the devices it was stored from: they need not be here."""
-    tree: Any = reader.metadata(folder / "state").item_metadata.tree
+    stored: Any = reader.metadata(folder / "state")
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), tree)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), stored.item_metadata.tree)

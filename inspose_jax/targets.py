@@ -120,7 +120,7 @@ def fill_slots(
     is_own = jnp.take_along_axis(is_own, order, 1)
 
     # Turn r gives every person its r-th nearest location: slots are handed out column by column.
-    slot = jnp.cumsum(is_own.T.ravel().astype(jnp.int32)) - 1
+    slot = jnp.cumsum(is_own.T.ravel(), dtype=jnp.int32) - 1
     slot = jnp.where(is_own.T.ravel(), slot, model.num_slots)  # beyond the last slot: dropped
     empty = jnp.zeros(model.num_slots, jnp.int32)
     slot_location = empty.at[slot].set(near.T.ravel(), mode="drop")
@@ -147,7 +147,7 @@ def nearby_locations(
         indices.append(index.reshape(len(centres), -1))
         exists.append(inside.reshape(len(centres), -1))
         start += height * width
-    return jnp.concatenate(indices, 1), jnp.concatenate(exists, 1)
+    return jnp.concatenate(indices, 1).astype(jnp.int32), jnp.concatenate(exists, 1)
 
 
 def in_boxes(points: Float[Array, "L 2"], boxes: Float[Array, "G 4"]) -> Bool[Array, "G L"]:

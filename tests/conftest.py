@@ -16,6 +16,12 @@ REFERENCE = Path(os.environ.get("INSPOSE_REFERENCE_DATA", Path(__file__).parents
 
 
 @pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of reference data; what a test wants of it may be absent."""
+    return REFERENCE
+
+
+@pytest.fixture(scope="session")
 def coco_real() -> Path:
     """The folder of real COCO pictures, or a skip that says how to get there."""
     folder = REFERENCE / "data" / "coco_real"

@@ -25,7 +25,11 @@ def keypoint_ap(
     by_image = defaultdict(list)
     for result in results:
         by_image[result["image_id"]].append(result)
-    best = [r for found in by_image.values() for r in sorted(found, key=lambda r: -r["score"])[:MAX_PEOPLE]]
+    best = [
+        dict(result)  # pycocotools writes into what it is given
+        for found in by_image.values()
+        for result in sorted(found, key=lambda result: -result["score"])[:MAX_PEOPLE]
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
         truth: Any = COCO()
         truth.dataset = ground_truth

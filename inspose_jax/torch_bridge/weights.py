@@ -22,7 +22,7 @@ def load_backbone(path: Path, model: config.Model, params: Any, batch_stats: Any
     used: set[str] = set()
     faults: list[str] = []
 
-    def take(tree_path: tuple, leaf: Any) -> np.ndarray:
+    def take(tree_path: tuple, leaf: Any) -> Any:
         name = names.torchvision_name(tuple(entry.key for entry in tree_path))
         used.add(name)
         if name not in tensors:

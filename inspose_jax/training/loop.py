@@ -90,8 +90,8 @@ class Log:
         """Fetch everything at once, refuse what is not finite, write a line a step; a summary for the progress bar."""
         fetched = jax.device_get(self.pending)
         for step, measurements in fetched:
-            # The terms before their sum: the first that broke is the one to name.
-            for name in sorted(measurements, key=lambda name: name == "loss/total"):
+            # The terms before their sum and its gradient: the first that broke is the one to name.
+            for name in sorted(measurements, key=lambda name: (not name.startswith("loss/"), name == "loss/total")):
                 if not math.isfinite(measurements[name]):
                     raise FloatingPointError(
                         f"step {step}: {name} is {measurements[name]}; nothing from this step on was saved. "

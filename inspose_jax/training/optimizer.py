@@ -27,7 +27,7 @@ def learning_rate(schedule: config.Schedule, num_steps: int) -> Rate:
 
     def rate(step: Int[Array, ""]) -> Float[Array, ""]:
         progress = step.astype(jnp.float32)  # a whole step times a Python float has no strict type
-        factor = jnp.minimum(1.0, 1 / 3 + 2 / 3 * progress / max(warmup, 1))
+        factor = jnp.minimum(1.0, 1 / 3 + 2 / 3 * progress / warmup) if warmup else jnp.ones(())
         if schedule.decay == "cosine":
             left = (progress - warmup) / max(num_steps - warmup, 1)
             factor = factor * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(left, 0, 1)))

@@ -79,7 +79,7 @@ def make_train_step(
         gradient = optimizer.freeze(gradient, config.model)
         updates, optimizer_state = rule.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        measurements |= {"grad_norm": optax.global_norm(gradient), "lr": rate(state.step)}
+        measurements |= {"grad_norm": optax.tree.norm(gradient), "lr": rate(state.step)}
         average = move_average({"params": params, "batch_stats": batch_stats}, state, config.schedule.ema)
         return State(state.step + 1, params, batch_stats, optimizer_state, average), measurements
 

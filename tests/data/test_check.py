@@ -1,0 +1,72 @@
+"""The check of a COCO folder names each fault, once, and finds none where there is none."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from inspose_jax.data import check
+from inspose_jax.skeletons import COCO
+
+
+@pytest.fixture
+def good(tmp_path):
+    """One picture, 8 wide and 6 high, with one person in it."""
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    joints = [7, 5, 2, *[0] * 48]
+    person = {"id": 1, "image_id": 2, "bbox": [1, 2, 3, 4], "area": 5, "keypoints": joints, "category_id": 1}
+    picture = {"id": 2, "file_name": "a.png", "height": 6, "width": 8}
+    return {"images": [picture], "annotations": [person]}
+
+
+def faults(tmp_path, content):
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    return check.faults(tmp_path, tmp_path / "truth.json", COCO)
+
+
+def test_a_good_folder_has_no_fault(tmp_path, good):
+    assert faults(tmp_path, good) == []
+    del good["annotations"][0]["keypoints"]
+    good["annotations"].append({**good["annotations"][0], "id": 3, "keypoints": [8, 6, 1, *[0] * 48]})
+    assert faults(tmp_path, good) == []  # a person without joints, and a joint on the last corner
+
+
+@pytest.mark.parametrize(
+    ("person", "message"),
+    [
+        ({"bbox": [1, 2, -3, 4]}, "annotation 1: bbox [1, 2, -3, 4] is not x, y, width, height"),
+        ({"bbox": [1, 2, 3]}, "annotation 1: bbox [1, 2, 3] is not x, y, width, height"),
+        ({"area": float("nan")}, "annotation 1: area is nan; OKS divides by it"),
+        ({"keypoints": [float("nan"), 5, 2, *[0] * 48]}, "annotation 1: keypoints are not all finite"),
+        ({"keypoints": [5, 7, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the picture"),
+        ({"keypoints": [-1, 3, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the picture"),
+        ({"num_keypoints": 2}, "annotation 1: num_keypoints is 2, 1 are labelled"),
+        ({"keypoints": [0] * 51}, "nobody has a labelled joint"),
+    ],
+)
+def test_a_fault_of_a_person_is_named_alone(tmp_path, good, person, message):
+    good["annotations"][0].update(person)
+    assert faults(tmp_path, good) == [message]
+
+
+def test_faults_of_the_lists_are_named(tmp_path, good):
+    good["annotations"] *= 2
+    assert faults(tmp_path, good) == ["annotations: id 1 stands 2 times"]
+    good["annotations"] = good["annotations"][:1]
+    good["images"].append({"id": 3, "file_name": "a.png", "width": 8})
+    assert faults(tmp_path, good) == ["image 3: no height"]
+
+
+def test_a_damaged_picture_is_named(tmp_path, good):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    (fault,) = faults(tmp_path, good)
+    assert fault.startswith("image 2: ")
+    assert "not a picture that can be read" in fault
+
+
+def test_where_there_is_nothing_to_look_at_the_check_says_so(tmp_path, good):
+    faults(tmp_path, good)
+    with pytest.raises(FileNotFoundError, match="no such folder of pictures"):
+        check.faults(tmp_path / "none", tmp_path / "truth.json", COCO)
+    with pytest.raises(FileNotFoundError, match="no such annotation file"):
+        check.faults(tmp_path, tmp_path / "none.json", COCO)

@@ -1,0 +1,203 @@
+"""COCO folders: read as they are meant, written so that they come back, refused with one line."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inspose_jax.config import Scene
+from inspose_jax.data import check, coco
+from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.skeletons import COCO
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("drawn") / "set"
+    source = DrawnPeople(Scene(size=64, num_people=(1, 3)), "test", 0, 4)
+    coco.write_folder(out, (source[i] for i in range(4)), COCO, 0.5)
+    return out
+
+
+def read(folder, annotations=None):
+    return coco.CocoFolder(folder / "images", annotations or folder / "annotations.json", COCO, 0.5)
+
+
+def test_what_is_written_comes_back(folder):
+    drawn, source = DrawnPeople(Scene(size=64, num_people=(1, 3)), "test", 0, 4), read(folder)
+    for i in range(4):
+        before, after = drawn[i], source[i]
+        np.testing.assert_allclose(after.keypoints, before.keypoints, atol=0.0051)  # rounded to 2 decimals
+        np.testing.assert_array_equal(after.boxes_xyxy, before.boxes_xyxy)
+        assert np.abs(after.image.astype(int) - before.image).mean() < 8  # JPEG
+    assert check.faults(folder / "images", folder / "annotations.json", COCO) == []
+
+
+def test_a_joint_of_the_file_is_the_index_of_a_pixel(folder):
+    truth = json.loads((folder / "annotations.json").read_text())
+    person = next(a for a in truth["annotations"] if a["num_keypoints"])
+    row = read(folder)[person["image_id"]]
+    flat = np.array(person["keypoints"]).reshape(17, 3)
+    ours = row.keypoints[
+        [a["id"] for a in truth["annotations"] if a["image_id"] == person["image_id"]].index(person["id"])
+    ]
+    labelled = flat[:, 2] > 0
+    np.testing.assert_allclose(ours[labelled, :2], flat[labelled, :2] + 0.5, atol=1e-4)
+    assert not ours[~labelled].any()
+
+
+def test_a_full_folder_is_refused_and_a_failure_leaves_nothing(folder, tmp_path):
+    with pytest.raises(ValueError, match="already holds something"):
+        coco.write_folder(folder, [], COCO, 0.5)
+
+    def fails():
+        yield DrawnPeople(Scene(size=64), "test", 0, 1)[0]
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        coco.write_folder(tmp_path / "new", fails(), COCO, 0.5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_place_for_a_folder(tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(ValueError, match="already holds something"):
+        coco.write_folder(tmp_path / "taken", [], COCO, 0.5)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_limbs_are_written_as_coco_counts_from_one(folder):
+    (category,) = json.loads((folder / "annotations.json").read_text())["categories"]
+    names = category["keypoints"]
+    assert [names[a - 1] for a in category["skeleton"][0]] == ["left_ankle", "left_knee"]
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    """Two pictures 8 wide and 6 high, listed backwards: number 2 has a person, number 5 only a labelled crowd."""
+    joints = [3, 4, 1, 7, 7, 0, *[0] * 45]
+    person = {"id": 1, "image_id": 2, "bbox": [1, 2, 3, 4], "area": 5, "keypoints": joints, "category_id": 1}
+    crowd = {**person, "id": 2, "image_id": 5, "iscrowd": 1}
+    images = [{"id": i, "file_name": f"{i}.jpg", "height": 6, "width": 8} for i in (5, 2)]
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": images, "annotations": [crowd, person]}))
+    (tmp_path / "images").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6  # orientation: a viewer would show it turned by a quarter
+    Image.new("RGB", (8, 6), (200, 40, 40)).save(tmp_path / "images" / "2.jpg", exif=turned)
+    Image.new("RGB", (8, 6)).save(tmp_path / "images" / "5.jpg")
+    return tmp_path
+
+
+def test_a_folder_is_read_as_coco_means_it(by_hand):
+    source = read(by_hand)
+    assert source.image_ids.tolist() == [2, 5]
+    assert source.sizes.tolist() == [[6, 8], [6, 8]]
+    assert source.is_labelled.tolist() == [True, False]  # nothing is learnt from a crowd
+    one, crowd = source[0], source[1]
+    assert one.keypoints[0, :2].tolist() == [[3.5, 4.5, 1], [0, 0, 0]]
+    assert one.boxes_xyxy.tolist() == [[1, 2, 4, 6]]
+    assert one.area.tolist() == [5]
+    assert (one.is_crowd.tolist(), crowd.is_crowd.tolist()) == ([False], [True])
+    assert one.image.shape == (6, 8, 3)  # the stored pixels, which the labels refer to
+    np.testing.assert_allclose(one.image[3, 4], [200, 40, 40], atol=8)  # red, through JPEG
+
+
+def test_pictures_that_cannot_be_read_are_refused(by_hand):
+    source = read(by_hand)
+    (by_hand / "images" / "2.jpg").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="not a picture that can be read"):
+        source[0]
+    (by_hand / "images" / "2.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match="no such picture"):
+        source[0]
+    with pytest.raises(FileNotFoundError, match="no such folder of pictures"):
+        coco.CocoFolder(by_hand / "pictures", by_hand / "annotations.json", COCO, 0.5)
+
+
+def spoil(folder, tmp_path, change):
+    truth = json.loads((folder / "annotations.json").read_text())
+    changed = change(copy.deepcopy(truth)) or truth
+    path = tmp_path / "spoilt.json"
+    path.write_text(json.dumps(changed))
+    return path
+
+
+def without_keypoints(truth):
+    truth["annotations"] = [{k: v for k, v in a.items() if k != "keypoints"} for a in truth["annotations"]]
+    return truth
+
+
+def without_labels(truth):
+    for person in truth["annotations"]:
+        person["keypoints"] = [0] * 51
+    return truth
+
+
+def too_short(truth):
+    truth["annotations"][0]["keypoints"] = [1, 2, 2]
+    return truth
+
+
+def other_size(truth):
+    for image in truth["images"]:
+        image["height"] = 65
+    return truth
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without_keypoints, "no annotation has `keypoints`"),
+        (without_labels, "nobody has a labelled joint"),
+        (too_short, "3 numbers for keypoints; coco needs 51"),
+        (lambda truth: {"annotations": []}, "no list `images`"),
+        (lambda truth: {"images": []}, "no list `annotations`"),
+    ],
+)
+def test_a_spoilt_file_is_refused_with_its_fault(folder, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        read(folder, spoil(folder, tmp_path, change))
+
+
+def test_pictures_that_are_not_what_was_annotated_are_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="64 x 64 pixels, but its annotation says 65 x 64"):
+        read(folder, spoil(folder, tmp_path, other_size))[0]
+    with pytest.raises(FileNotFoundError, match="no such annotation file"):
+        read(folder, tmp_path / "none.json")
+    (tmp_path / "half.json").write_text('{"images": [')
+    with pytest.raises(ValueError, match="not JSON"):
+        read(folder, tmp_path / "half.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a, i: a.update(keypoints=[1] * 50), "50 numbers"),
+        (lambda a, i: a.update(keypoints=[1, 1, 3] * 17), "visibility is 0, 1 or 2"),
+        (lambda a, i: a.update(keypoints=[900, 1, 2] * 17, num_keypoints=17), "outside the picture"),
+        (lambda a, i: a.update(num_keypoints=99), "num_keypoints is 99"),
+        (lambda a, i: a.update(area=0), "area is 0"),
+        (lambda a, i: a.update(image_id=77), "image 77 is not in the list"),
+        (lambda a, i: a.pop("bbox"), "no bbox"),
+        (lambda a, i: i.update(width=9), "the file has"),
+        (lambda a, i: i.update(file_name="gone.jpg"), "no such picture"),
+    ],
+)
+def test_every_planted_fault_is_named(folder, tmp_path, change, message):
+    def plant(truth):
+        change(truth["annotations"][0], truth["images"][0])
+        return truth
+
+    found = check.faults(folder / "images", spoil(folder, tmp_path, plant), COCO)
+    assert any(message in fault for fault in found), found
+
+
+def test_the_real_pictures_are_read_without_a_fault(coco_real):
+    for split, people in (("train", 349), ("val", 72)):
+        annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
+        assert check.faults(coco_real / split, annotations, COCO) == []
+        source = coco.CocoFolder(coco_real / split, annotations, COCO, 0.5)
+        labelled = sum((((joints[..., 2] > 0).any(-1)) & ~crowd).sum() for joints, _, _, crowd in source.people)
+        assert labelled == people

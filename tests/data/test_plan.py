@@ -1,0 +1,86 @@
+"""The order of everything: nothing lost, nothing twice, the same for whoever asks in whatever order."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inspose_jax.config import Data
+from inspose_jax.data.plan import Plan, make_epoch
+
+DATA = replace(Data(), short_side=(32, 48), long_side=64, test_short_side=40, shapes=((64, 64), (48, 64), (64, 48)))
+
+
+def sizes(number: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(40, 90, (number, 2)).astype(np.int32)
+
+
+@pytest.mark.parametrize(("number", "batch"), [(1, 4), (7, 3), (40, 8)])
+@pytest.mark.parametrize("train", [True, False])
+def test_every_eligible_picture_comes_exactly_once_an_epoch(number, batch, train):
+    eligible = np.arange(number) % 5 != 3
+    for epoch in range(2):
+        steps = make_epoch(epoch, sizes(number), eligible, DATA, batch, 0, train)
+        seen = np.concatenate([step.index for step in steps])
+        assert sorted(seen[seen >= 0].tolist()) == np.flatnonzero(eligible).tolist()
+        assert all(len(step.index) == batch for step in steps)
+        for step in steps:
+            assert (step.resized <= step.shape).all()
+            assert (step.resized[step.index < 0] == 0).all()
+
+
+def test_epochs_and_seeds_differ_and_repeat():
+    def order(epoch, seed):
+        steps = make_epoch(epoch, sizes(30), np.ones(30, bool), DATA, 4, seed, True)
+        return [(*step.index, *step.flip, *step.resized.ravel()) for step in steps]
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(1, 0)
+    assert order(0, 0) != order(0, 1)
+
+
+def test_evaluation_keeps_the_order_and_mirrors_nothing():
+    steps = make_epoch(0, np.full((6, 2), 50, np.int32), np.ones(6, bool), DATA, 4, 0, False)
+    assert [step.index.tolist() for step in steps] == [[0, 1, 2, 3], [4, 5, -1, -1]]
+    assert not any(step.flip.any() for step in steps)
+    assert (steps[0].resized == 40).all()
+
+
+def test_position_is_the_global_step_whoever_asks_first():
+    def plan():
+        return Plan(sizes(21), np.ones(21, bool), DATA, 4, 0, True)
+
+    forward = plan()
+    steps = [forward[i].index.tolist() for i in range(30)]
+    backward = plan()
+    assert [backward[i].index.tolist() for i in reversed(range(30))] == steps[::-1]
+    shared = plan()
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda i: shared[i].index.tolist(), range(30))) == steps
+
+
+def test_an_empty_data_set_is_refused():
+    with pytest.raises(ValueError, match="no picture to take"):
+        Plan(sizes(3), np.zeros(3, bool), DATA, 4, 0, True)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_training_shuffles_scales_and_mirrors(seed):
+    data = replace(DATA, short_side=(32, 34))
+    steps = make_epoch(0, np.full((400, 2), 50, np.int32), np.ones(400, bool), data, 4, seed, True)
+    assert not any((np.diff(step.index) == 1).all() for step in steps)  # shuffled within steps
+    assert np.corrcoef([step.index[0] for step in steps], np.arange(100))[0, 1] < 0.5  # and over them
+    flips = np.stack([step.flip for step in steps])
+    assert 0.4 < flips.mean() < 0.6  # four standard deviations of a half among 400
+    assert len(np.unique(flips, axis=0)) > 8  # of the 16 ways to mirror four pictures
+    assert set(np.concatenate([step.resized for step in steps]).ravel().tolist()) == {32, 33, 34}
+    never = make_epoch(0, np.full((9, 2), 50, np.int32), np.ones(9, bool), replace(data, flip=0.0), 4, seed, True)
+    assert not any(step.flip.any() for step in never)
+
+
+def test_training_mixes_the_shapes():
+    steps = make_epoch(0, sizes(80), np.ones(80, bool), DATA, 4, 0, True)
+    places = [DATA.shapes.index(step.shape) for step in steps]
+    assert len(set(places)) > 1
+    assert places != sorted(places)

@@ -1,0 +1,146 @@
+"""The command line: what it writes agrees with Python, and every bad input gets one line and exit code 2."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import jax
+import pytest
+import tiny
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from inspose_jax import cli
+from inspose_jax.checkpoints import Checkpoints
+from inspose_jax.training import step
+
+# Random weights find somebody everywhere once no score is too low.
+CONFIG = replace(tiny.CONFIG, model=tiny.model(score_threshold=0.0, nms_threshold=0.9))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a checkpoint `run` and a drawn set `drawn`."""
+    place = tmp_path_factory.mktemp("cli")
+    variables = tiny.variables(CONFIG.model)
+    with Checkpoints(place / "run" / "checkpoints") as checkpoints, jax.numpy_dtype_promotion("standard"):
+        checkpoints.save(1, step.state_of(variables["params"], variables["batch_stats"], CONFIG, 10), CONFIG)
+    cli.main(["data", "draw", "--out", str(place / "drawn"), "--count", "4", "--size", "64"])
+    return place
+
+
+def drawn(place):
+    return ["--images", str(place / "drawn/images"), "--annotations", str(place / "drawn/annotations.json")]
+
+
+def refused(capsys, *arguments) -> str:
+    """The one line that a bad call gives."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([str(argument) for argument in arguments])
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("inspose: error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_predict_scored_outside_the_package_equals_eval(place, capsys):
+    out = place / "scores"
+    cli.main(["eval", "--checkpoint", str(place / "run"), *drawn(place), "--out", str(out)])
+    assert capsys.readouterr().out.split()[:3] == ["AP", "AP50", "AP75"]
+    people = place / "people.json"
+    found = place / "found"
+    checkpoint = ["--checkpoint", str(place / "run"), "--threshold", "0"]
+    cli.main(["predict", *checkpoint, str(place / "drawn/images"), "--json", str(people), "--out", str(found)])
+    assert len(list(found.glob("*.jpg"))) == 4
+    results = json.loads(people.read_text())
+    assert all(len(row["bbox"]) == 4 and row["file_name"].endswith(".jpg") for row in results)
+    truth = COCO(str(place / "drawn/annotations.json"))
+    evaluation = COCOeval(truth, truth.loadRes(str(people)), "keypoints")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert list(metrics.values()) == pytest.approx(list(evaluation.stats), abs=1e-6)
+    assert len(json.loads((out / "results.json").read_text())) == len(results)
+
+
+def test_data_check_passes_what_data_draw_wrote(place, capsys):
+    cli.main(["data", "check", *drawn(place)])
+    assert "no fault found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command", ["", "demo", "train", "eval", "predict", "data", "data draw", "data check"], ids=lambda c: c or "inspose"
+)
+def test_help_fits_a_screen_and_imports_no_jax(command):
+    code = (
+        "import sys; from inspose_jax import cli\n"
+        f"try: cli.main({[*command.split(), '--help']!r})\n"
+        "except SystemExit as e: assert not e.code\n"
+        "assert 'jax' not in sys.modules, 'jax is imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") <= 40
+    if command:
+        assert "xample" in done.stdout
+
+
+def test_unknown_words_get_the_nearest_known(place, capsys):
+    assert "predicct: no such command; did you mean predict?" in refused(capsys, "predicct")
+    line = refused(capsys, "eval", "--checkpoint", place / "run", *drawn(place), "--outt", "x")
+    assert "--outt: no such option of inspose eval; did you mean --out?" in line
+    assert "did you mean drawn_people?" in refused(capsys, "train", "drawn_peple")
+
+
+def test_checkpoints_that_are_none(place, capsys, tmp_path):
+    assert "gone: no such checkpoint" in refused(capsys, "eval", "--checkpoint", tmp_path / "gone", *drawn(place))
+    assert "holds no checkpoint" in refused(capsys, "predict", "--checkpoint", tmp_path, place / "drawn/images")
+
+
+def test_pictures_and_labels_that_are_none(place, capsys, tmp_path):
+    run, images = place / "run", place / "drawn/images"
+    (tmp_path / "text.jpg").write_text("hello")
+    out = tmp_path / "out.json"
+    assert "text.jpg: not a picture" in refused(
+        capsys, "predict", "--checkpoint", run, tmp_path / "text.jpg", "--json", out
+    )
+    assert not out.exists()
+    assert "no such picture or folder" in refused(capsys, "predict", "--checkpoint", run, tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
+    assert "no picture in this folder" in refused(capsys, "predict", "--checkpoint", run, tmp_path / "empty")
+    assert "--threshold is 2.0" in refused(capsys, "predict", "--checkpoint", run, images, "--threshold", 2)
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"images": [], "annotations": [{"id": 1, "bbox": [0, 0, 1, 1]}]}))
+    arguments = ["--checkpoint", run, "--images", images, "--annotations", boxes]
+    assert "no annotation has `keypoints`" in refused(capsys, "eval", *arguments, "--out", tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+    missing = ["--images", tmp_path / "gone", "--annotations", place / "drawn/annotations.json"]
+    assert "gone: no such folder of pictures" in refused(capsys, "eval", "--checkpoint", run, *missing)
+    assert "gone: no such folder of pictures" in refused(capsys, "data", "check", *missing)
+
+
+def test_runs_that_cannot_start(place, capsys, tmp_path):
+    workdir = tmp_path / "run"
+    base = ["train", "drawn_people", "--workdir", workdir]
+    assert "--steps is 0" in refused(capsys, *base, "--steps", 0)
+    assert "leave out --images" in refused(capsys, *base, *drawn(place))
+    assert "batch_size is 0" in refused(capsys, *base, "--config.schedule.batch-size", 0)
+    assert "give pretrained weights" in refused(capsys, "train", "r50_coco_36e", *drawn(place))
+    assert "gone.pth: no such file" in refused(capsys, "train", "r50_coco_36e", "--init", tmp_path / "gone.pth")
+    (tmp_path / "w.pth").write_bytes(b"nonsense")
+    wrong = ["train", "r50_coco_36e", "--init", tmp_path / "w.pth", "--workdir", workdir, *drawn(place)]
+    assert "give --images FOLDER" in refused(capsys, "train", "r50_coco_36e", "--init", tmp_path / "w.pth")
+    assert "w.pth: not a file that torch.save wrote" in refused(capsys, *wrong)
+    assert not workdir.exists()
+    workdir.mkdir()
+    (workdir / "notes").touch()
+    assert "holds a run already" in refused(capsys, *base)
+
+
+def test_folders_that_are_not_free(place, capsys):
+    assert "already holds something" in refused(capsys, "data", "draw", "--out", place / "drawn", "--count", 2)
+    assert "the count must be at least 1" in refused(capsys, "data", "draw", "--out", place / "new", "--count", 0)

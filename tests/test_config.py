@@ -1,0 +1,89 @@
+"""Every field of the config means something, comes back from JSON, and is checked."""
+
+import ast
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+
+from inspose_jax import config
+from inspose_jax.cli import recipes
+
+PACKAGE = Path(__file__).parents[1] / "inspose_jax"
+RECIPES = sorted(path.stem for path in (PACKAGE.parent / "configs").glob("*.py"))
+
+
+def fields_of(kind) -> set[str]:
+    names = set()
+    for field in dataclasses.fields(kind):
+        names.add(field.name)
+        if dataclasses.is_dataclass(field.type):
+            names |= fields_of(field.type)
+    return names
+
+
+def test_every_field_is_read_by_something():
+    read = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "config.py":
+            tree = ast.parse(path.read_text())
+            read |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
+    assert fields_of(config.Config) - read == set()
+
+
+def test_json_and_back_is_the_same():
+    for one in (config.Config(), tiny.CONFIG):
+        assert config.from_json(config.to_json(one)) == one
+
+
+def test_json_of_another_version_names_the_fields():
+    content = json.loads(config.to_json(config.Config()))
+    content["model"]["colour"] = 1
+    with pytest.raises(ValueError, match=r"config.model: unknown fields \['colour'\]"):
+        config.from_json(json.dumps(content))
+    del content["model"]["colour"], content["data"]["flip"]
+    with pytest.raises(ValueError, match=r"config.data: missing fields \['flip'\]"):
+        config.from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("part", "fields", "message"),
+    [
+        ("model", {"levels": (3, 4)}, "level_limits has 4 numbers for 2 levels"),
+        ("model", {"levels": (3, 5), "level_limits": (64.0,)}, "must count up by one"),
+        ("model", {"map_level": 4, "levels": (4,), "level_limits": ()}, "map_level is 4"),
+        ("model", {"frozen_stages": 5}, "frozen_stages is 5"),
+        ("model", {"backbone_widths": (8,)}, "a ResNet has 4 stages"),
+        ("model", {"score_threshold": 1.5}, "score_threshold is 1.5"),
+        ("data", {"shapes": ((100, 128),)}, "positive multiple of 32"),
+        ("data", {"short_side": (800, 640)}, "low <= high"),
+        ("schedule", {"batch_size": 0}, "batch_size is 0; it must be above 0"),
+        ("schedule", {"learning_rate": -1.0}, "learning_rate is -1.0"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(part, fields, message):
+    base = config.Config()
+    changed = dataclasses.replace(base, **{part: dataclasses.replace(getattr(base, part), **fields)})
+    with pytest.raises(ValueError, match=message):
+        config.check(changed)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_a_config_that_works(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # found wherever one stands
+    config.check(recipes.load(name))
+    assert f"inspose train {name}" in (recipes.find(name).read_text())
+
+
+def test_recipes_of_the_paper_have_its_numbers():
+    for name, backbone, epochs, drops in (
+        ("r50_coco_36e", "resnet50", 36, (27, 33)),
+        ("r50_coco_100e", "resnet50", 100, (75, 90)),
+        ("r101_coco_100e", "resnet101", 100, (75, 90)),
+    ):
+        recipe = recipes.load(name)
+        assert (recipe.model.backbone, recipe.schedule.epochs) == (backbone, epochs)
+        assert [round(f * epochs) for f in recipe.schedule.drop_at] == list(drops)
+        assert (recipe.schedule.batch_size, recipe.schedule.learning_rate, recipe.schedule.momentum) == (16, 0.01, 0.9)

@@ -1,0 +1,115 @@
+"""From pictures to people: what goes in, what comes out, and that files, arrays and batches give the same."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from inspose_jax.predictor import People, Predictor
+from inspose_jax.skeletons import COCO
+from inspose_jax.structures import Poses
+
+# Random weights find somebody everywhere once no score is too low and nobody suppresses anybody.
+MODEL = tiny.model(score_threshold=0.0, nms_threshold=1.0)
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor(replace(tiny.CONFIG, model=MODEL), tiny.variables(MODEL))
+
+
+def picture(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_one_gives_one_and_a_list_gives_a_list(predictor):
+    one = predictor(picture(), threshold=0.0)
+    assert isinstance(one, People)
+    assert len(one) == MODEL.num_poses
+    several = predictor([picture(seed=i) for i in range(3)], threshold=0.0)
+    assert len(several) == 3
+    np.testing.assert_allclose(several[0].keypoints, one.keypoints, atol=1e-3)
+    assert predictor([]) == []
+
+
+def test_everything_is_float32_and_nobody_has_shape_zero(predictor):
+    for people, number in ((predictor(picture(), 0.0), MODEL.num_poses), (predictor(picture(), 1.0), 0)):
+        shapes = {"keypoints": (17, 2), "keypoint_scores": (17,), "scores": (), "class_scores": (), "boxes": (4,)}
+        for name, shape in shapes.items():
+            value = getattr(people, name)
+            assert value.shape == (number, *shape)
+            assert value.dtype == np.float32
+        assert people.to_coco(1) == [] or number
+        assert people.plot().shape == (64, 64, 3)
+
+
+def test_scores_fall_and_the_threshold_cuts_them(predictor):
+    everybody = predictor(picture(), threshold=0.0)
+    assert (np.diff(everybody.scores) <= 0).all()
+    middle = float(everybody.scores[3])
+    assert (predictor(picture(), threshold=middle).scores >= middle).all()
+
+
+def test_joints_are_in_pixels_of_the_original(predictor):
+    keypoints = np.tile(np.array([16.0, 24.0], np.float32), (1, 1, 17, 1))
+    ones = np.ones((1, 1), np.float32)
+    known = Poses(keypoints, np.ones((1, 1, 17), np.float32), ones, ones, np.ones((1, 1), bool), None)
+    fake = Predictor(predictor.config, {})
+    fake.poses = lambda *_: known
+    people = fake(picture(128, 256))  # looked at in 32 x 64 pixels: a quarter
+    np.testing.assert_allclose(people.keypoints[0, 0], [64, 96])
+    assert people.image_size == (128, 256)
+    # COCO counts pixels from their index
+    assert people.to_coco(5)[0]["keypoints"][:3] == [63.5, 95.5, 1.0]
+    assert people.to_coco(5)[0]["image_id"] == 5
+
+
+def test_files_arrays_and_pil_images_are_the_same_picture(predictor, tmp_path):
+    image = picture(40, 64)
+    path = tmp_path / "a.png"
+    Image.fromarray(image).save(path)
+    expected = predictor(image, 0.0)
+    for other in (path, str(path), Image.fromarray(image)):
+        np.testing.assert_array_equal(predictor(other, 0.0).keypoints, expected.keypoints)
+    assert predictor(path).path == path
+
+
+def test_exif_orientation_is_followed(predictor, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.fromarray(picture(40, 64)).save(tmp_path / "turned.jpg", exif=exif)
+    assert predictor(tmp_path / "turned.jpg").image_size == (64, 40)
+
+
+def test_people_are_drawn_and_saved(tmp_path):
+    image = np.zeros((64, 64, 3), np.uint8)
+    keypoints = tiny.person(10, 10, 50, 50)[None, :, :2]
+    scores = np.ones(1, np.float32)
+    people = People(keypoints, np.ones((1, 17), np.float32), scores, scores, image, COCO, 0.5)
+    drawn = people.plot()
+    assert tuple(drawn[10, 10]) == (230, 0, 200)  # the nose is magenta
+    assert (image == 0).all()
+    people.save(tmp_path / "out.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), drawn)
+    np.testing.assert_array_equal(people.boxes, [[10, 10, 50, 50]])
+    assert people.to_coco(1)[0]["bbox"] == [10, 10, 40, 40]
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), 7, None])
+def test_what_is_no_picture_is_refused(predictor, wrong):
+    with pytest.raises(ValueError, match="a picture is a path, a PIL image or an RGB array"):
+        predictor(wrong)
+
+
+def test_missing_and_broken_files_are_named(predictor, tmp_path):
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "empty.jpg").touch()
+    for name, error, what in (
+        ("text.jpg", ValueError, "not a picture"),
+        ("empty.jpg", ValueError, "not a picture"),
+        ("gone.jpg", FileNotFoundError, "no such picture"),
+    ):
+        with pytest.raises(error, match=rf"{name}: {what}"):
+            predictor(tmp_path / name)

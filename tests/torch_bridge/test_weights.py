@@ -1,0 +1,227 @@
+"""Weights from PyTorch's files without PyTorch: read exactly, refused when they are not what they should be."""
+
+import io
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from safetensors.numpy import save_file
+
+from inspose_jax import config
+from inspose_jax.network.inspose import InsPose
+from inspose_jax.torch_bridge import names, pth, weights
+
+
+class Named:
+    """Pickles as a reference to a global of another module, as torch's types do."""
+
+    def __init__(self, module: str, name: str):
+        self.module, self.name = module, name
+
+    def __reduce__(self):
+        raise AssertionError("only by Pickler.reducer_override")
+
+
+class Tensor:
+    """An array, with the stride it should have in the file."""
+
+    def __init__(self, array: np.ndarray, kind: str = "FloatStorage", transposed: bool = False):
+        self.array, self.kind, self.transposed = array, kind, transposed
+
+
+class TorchPickler(pickle._Pickler):
+    """Writes what torch.save writes; storages go to `storages`."""
+
+    def __init__(self, file, legacy: bool):
+        super().__init__(file, protocol=2)
+        self.legacy, self.storages = legacy, []
+
+    def persistent_id(self, obj):
+        if isinstance(obj, tuple) and obj and obj[0] == "a storage":
+            _, key, kind, size = obj
+            return ("storage", Named("torch", kind), key, "cpu", size, *((None,) if self.legacy else ()))
+        return None
+
+    def save(self, obj, save_persistent_id=True):
+        if isinstance(obj, Named):
+            self.write(pickle.GLOBAL + f"{obj.module}\n{obj.name}\n".encode())
+        elif isinstance(obj, Tensor):
+            flat = obj.array.T.ravel() if obj.transposed else obj.array.ravel()
+            key = str(len(self.storages))
+            self.storages.append((key, flat))
+            strides = [int(s) // obj.array.itemsize for s in obj.array.strides]
+            if obj.transposed:
+                strides = [int(np.prod(obj.array.shape[:i], initial=1)) for i in range(obj.array.ndim)]
+            self.save(Named("torch._utils", "_rebuild_tensor_v2"))
+            self.write(pickle.MARK)
+            storage = ("a storage", key, obj.kind, flat.size)
+            for argument in (storage, 0, obj.array.shape, tuple(strides), False, OrderedDict()):
+                self.save(argument)
+            self.write(pickle.TUPLE + pickle.REDUCE)
+        else:
+            super().save(obj, save_persistent_id)
+
+
+def write_zip(path, content):
+    file = io.BytesIO()
+    pickler = TorchPickler(file, legacy=False)
+    pickler.dump(content)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", file.getvalue())
+        for key, flat in pickler.storages:
+            archive.writestr(f"archive/data/{key}", flat.tobytes())
+
+
+def write_legacy(path, content):
+    with path.open("wb") as file:
+        for head in (pth.LEGACY_MAGIC, 1001, {"little_endian": True}):
+            pickle.dump(head, file, protocol=2)
+        pickler = TorchPickler(file, legacy=True)
+        pickler.dump(content)
+        pickle.dump([key for key, _ in pickler.storages], file, protocol=2)
+        for _, flat in pickler.storages:
+            file.write(flat.size.to_bytes(8, "little") + flat.tobytes())
+
+
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+def test_tensors_come_out_as_they_were(tmp_path, write):
+    matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
+    half = np.array([1.5, -2], np.float16)
+    bfloat = np.array([0x3FC0, 0xC000], np.uint16)  # 1.5, -2
+    content = OrderedDict(
+        plain=Tensor(matrix),
+        turned=Tensor(matrix, transposed=True),
+        half=Tensor(half, "HalfStorage"),
+        bfloat=Tensor(bfloat, "BFloat16Storage"),
+        count=Tensor(np.array(7, np.int64), "LongStorage"),
+        note="not a tensor",
+    )
+    write(tmp_path / "a.pth", {"state_dict": content})
+    read = pth.read_pth(tmp_path / "a.pth")
+    assert read.keys() == content.keys() - {"note"}
+    np.testing.assert_array_equal(read["plain"], matrix)
+    np.testing.assert_array_equal(read["turned"], matrix)
+    np.testing.assert_array_equal(read["half"], half)
+    np.testing.assert_array_equal(read["bfloat"], np.array([1.5, -2], np.float32))
+    assert read["count"] == 7
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ("touch harmed",)
+
+
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch, write):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "bad.pth", {"weight": Malicious()})
+    with pytest.raises(ValueError, match=r"bad.pth: holds \w+.system, which is no tensor"):
+        pth.read_pth(tmp_path / "bad.pth")
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_damaged_files_are_refused(tmp_path):
+    path = tmp_path / "cut.pth"
+    write_legacy(path, {"w": Tensor(np.ones(100, np.float32))})
+    path.write_bytes(path.read_bytes()[:-50])
+    for content in (path.read_bytes(), b"hello", b""):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"cut.pth: "):
+            pth.read_pth(path)
+
+
+def backbone(model):
+    """Shapes of our backbone by torchvision's names, and the tree they go into."""
+    shapes = jax.eval_shape(
+        lambda: InsPose(model).init(
+            jax.random.key(0), np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 2), np.int32), train=True
+        )
+    )
+    flat = {}
+    for kind in ("params", "batch_stats"):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(shapes[kind]["backbone"])[0]:
+            shape = leaf.shape
+            torch_shape = (shape[3], shape[2], shape[0], shape[1]) if len(shape) == 4 else shape
+            flat[names.torchvision_name(tuple(entry.key for entry in path))] = torch_shape
+    return flat
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet101"])
+def test_names_and_shapes_are_torchvisions(name, reference):
+    table = reference / "keys" / f"torchvision_{name}.tsv"
+    if not table.is_file():
+        pytest.skip(f"no reference data at {table}; set INSPOSE_REFERENCE_DATA")
+    rows = [line.split("\t") for line in table.read_text().splitlines()[1:]]
+    expected = {row[0]: tuple(int(n) for n in row[1].split("x")) for row in rows if not weights.is_unused(row[0])}
+    assert backbone(config.Model(backbone=name)) == expected
+
+
+@pytest.fixture
+def tensors():
+    rng = np.random.default_rng(0)
+    found = {name: rng.normal(size=shape).astype(np.float32) for name, shape in backbone(tiny.MODEL).items()}
+    return {**found, "fc.weight": np.zeros((3, 3), np.float32), "bn1.num_batches_tracked": np.array(1)}
+
+
+def load(path):
+    variables = tiny.variables()
+    return weights.load_backbone(path, tiny.MODEL, variables["params"], variables["batch_stats"])
+
+
+@pytest.mark.parametrize("kind", ["pth", "safetensors"])
+def test_every_weight_lands_in_its_place(tmp_path, tensors, kind):
+    path = tmp_path / f"a.{kind}"
+    if kind == "pth":
+        write_zip(path, OrderedDict((f"module.{name}", Tensor(array)) for name, array in tensors.items()))
+    else:
+        save_file(tensors, path)
+    params, batch_stats = load(path)
+    kernel = tensors["layer2.0.downsample.0.weight"]
+    ours = params["backbone"]["stage2"]["block0"]["shortcut_conv"]["kernel"]
+    np.testing.assert_array_equal(ours, kernel.transpose(2, 3, 1, 0))
+    assert ours[0, 0, 1, 2] == kernel[2, 1, 0, 0]
+    stem = params["backbone"]["stem"]["conv"]["kernel"]
+    assert stem[5, 3, 1, 2] == tensors["conv1.weight"][2, 1, 5, 3]  # row and column keep their order
+    np.testing.assert_array_equal(batch_stats["backbone"]["stem"]["norm"]["var"], tensors["bn1.running_var"])
+    np.testing.assert_array_equal(params["backbone"]["stem"]["norm"]["scale"], tensors["bn1.weight"])
+    before = tiny.variables()["params"]["fpn"]
+    jax.tree.map(np.testing.assert_array_equal, params["fpn"], before)
+
+
+def test_the_weights_of_another_model_are_refused(tmp_path, tensors):
+    path = tmp_path / "a.safetensors"
+    for change, message in (
+        ({"layer4.2.conv1.weight": np.zeros(1, np.float32)}, "layer4.2.conv1.weight is not in the model"),
+        ({"conv1.weight": np.zeros((4, 3, 49, 1), np.float32)}, r"conv1.weight has shape \(49, 1, 3, 4\)"),
+        ({"bn1.weight": np.zeros(64, np.float32)}, r"bn1.weight has shape \(64,\), the model \(4,\)"),
+    ):
+        save_file({**tensors, **change}, path)
+        with pytest.raises(ValueError, match=message):
+            load(path)
+    save_file({name: array for name, array in tensors.items() if name != "conv1.weight"}, path)
+    with pytest.raises(ValueError, match=r"conv1\.weight is missing"):
+        load(path)
+    with pytest.raises(ValueError, match=r"weights come as .pth or .safetensors"):
+        load(tmp_path / "a.txt")
+
+
+def test_doubles_and_a_wrapper_s_prefix_are_taken_as_they_are_meant(tmp_path, tensors):
+    path = tmp_path / "a.safetensors"
+    save_file({f"backbone.{name}": array.astype(np.float64) for name, array in tensors.items()}, path)
+    params, batch_stats = load(path)
+    np.testing.assert_array_equal(params["backbone"]["stem"]["norm"]["bias"], tensors["bn1.bias"])
+    leaves = jax.tree.leaves((params["backbone"], batch_stats["backbone"]))
+    assert {leaf.dtype for leaf in leaves} == {np.dtype(np.float32)}
+
+
+def test_a_damaged_safetensors_file_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file({"w": np.ones(100, np.float32)}, path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"a.safetensors: not a safetensors file .* damaged"):
+        weights.read_tensors(path)

@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments[0] == "--version":
         print(inspose_jax.__version__)
         return
+    fault = ""
     try:
         if arguments[0] not in COMMANDS:
             near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
@@ -35,10 +36,12 @@ def main(arguments: list[str] | None = None) -> None:
             raise ValueError(f"{arguments[0]}: no such command; {hint}")
         importlib.import_module(f"inspose_jax.cli.{COMMANDS[arguments[0]][0]}").run(arguments[1:])
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"inspose: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        fault = " ".join(str(error).split())
     except KeyboardInterrupt:
         sys.exit("inspose: stopped")
+    if fault:  # printed only now that the error's frames are gone: with them a progress bar has ended its own line
+        print(f"inspose: error: {fault}", file=sys.stderr)
+        sys.exit(2)
 
 
 def usage() -> str:

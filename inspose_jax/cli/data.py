@@ -1,5 +1,6 @@
 """`inspose data`: draw a data set, or check one."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -69,10 +70,15 @@ def draw(argv: list[str]) -> None:
     from inspose_jax.data import coco
     from inspose_jax.data.drawn_people import DrawnPeople
     from inspose_jax.skeletons import COCO
+    from inspose_jax.structures import Sample
 
     source = DrawnPeople(Scene(size=launch.size), "test", launch.seed, launch.count)
-    samples = (source[i] for i in tqdm(range(launch.count), desc="drawing", unit="picture", dynamic_ncols=True))
-    coco.write_folder(launch.out, samples, COCO, Data().joint_pixel_offset)
+
+    def drawn() -> Iterator[Sample]:
+        for i in tqdm(range(launch.count), desc="drawing", unit="picture", dynamic_ncols=True):
+            yield source[i]
+
+    coco.write_folder(launch.out, drawn(), COCO, Data().joint_pixel_offset)
     print(
         f"{launch.out}: {launch.count} pictures; look at them, or: inspose data check --images {launch.out}/images "
         f"--annotations {launch.out}/annotations.json"

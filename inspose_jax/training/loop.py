@@ -47,16 +47,18 @@ def train(
     config_.check(config)
     mesh = sharding.make_mesh(config.schedule.batch_size)
     plan = pipeline.make_plan(source, config, train=True)
-    start = open_workdir(workdir, config, num_steps, resume)
+    about = {"num_steps": num_steps, **json.loads(config_.to_json(config))}
+    start = steps_done(workdir, about, resume)
     stop = min(num_steps, stop_at or num_steps)
+    if start == 0:
+        state = sharding.new_state(config, num_steps, mesh)
+        if initialise is not None:
+            state = jax.device_put(initialise(state), sharding.replicated(mesh))
+    open_workdir(workdir, about, start)  # last of all that can fail: a run that cannot start leaves nothing behind
     step_function = sharding.jit_train_step(config, num_steps, mesh)
     with Checkpoints(workdir / "checkpoints") as checkpoints, (workdir / "metrics.jsonl").open("a") as lines:
         if start:
             state = checkpoints.restore(start, sharding.abstract_state(config, num_steps, mesh))
-        else:
-            state = sharding.new_state(config, num_steps, mesh)
-            if initialise is not None:
-                state = jax.device_put(initialise(state), sharding.replicated(mesh))
         rows = sharding.host_rows(mesh, config.schedule.batch_size)
         batches = pipeline.batches(source, plan, config, start, stop, rows)
         log = Log(lines, config.schedule.batch_size)
@@ -112,35 +114,37 @@ class Log:
         return f"loss {fetched[-1][1]['loss/total']:.3f}, {speed['images_per_s']:.1f} images/s"
 
 
-def open_workdir(workdir: Path, config: Config, num_steps: int, resume: bool) -> int:
-    """Make `workdir` ready and say at which step the run starts; a new run's config and versions are written first."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    stored = workdir / "config.json"
-    about = {"num_steps": num_steps, **json.loads(config_.to_json(config))}
-    if any(workdir.iterdir()) and not resume:
-        raise ValueError(f"{workdir}: holds a run already; give another --workdir, or --resume to go on with it")
-    if not stored.exists():
-        if any(workdir.iterdir()):
-            raise ValueError(f"{workdir}: holds files but no run (no config.json); give another --workdir")
-        versions = {name: version(name) for name in PACKAGES}
-        versions |= {
-            "inspose-jax": inspose_jax.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        }
-        (workdir / "versions.json").write_text(json.dumps(versions, indent=2))
-        stored.write_text(json.dumps(about, indent=2))
+def steps_done(workdir: Path, about: dict[str, Any], resume: bool) -> int:
+    """At which step a run in `workdir` starts, 0 for a new one; ValueError where it cannot start there."""
+    if not workdir.exists() or not any(workdir.iterdir()):
         return 0
-    before = json.loads(stored.read_text())
-    differing = differences(before, about)
+    if not resume:
+        raise ValueError(f"{workdir}: holds a run already; give another --workdir, or --resume to go on with it")
+    stored = workdir / "config.json"
+    if not stored.exists():
+        raise ValueError(f"{workdir}: holds files but no run (no config.json); give another --workdir")
+    differing = differences(json.loads(stored.read_text()), about)
     if differing:
         raise ValueError(
             f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or another --workdir"
         )
-    done = steps(workdir / "checkpoints")
-    start = done[-1] if done else 0
-    cut_metrics(workdir / "metrics.jsonl", start)
-    return start
+    return max(steps(workdir / "checkpoints"), default=0)
+
+
+def open_workdir(workdir: Path, about: dict[str, Any], start: int) -> None:
+    """Make `workdir` ready: resolved config and versions of a new run, no metrics of steps that are done again."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    versions = {name: version(name) for name in PACKAGES} | {
+        "inspose-jax": inspose_jax.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    (workdir / "versions.json").write_text(json.dumps(versions, indent=2))
+    (workdir / "config.json").write_text(json.dumps(about, indent=2))
+    metrics = workdir / "metrics.jsonl"
+    if metrics.exists():
+        lines = metrics.read_text().splitlines(keepends=True)
+        metrics.write_text("".join(line for line in lines if json.loads(line)["step"] <= start))
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[str]:
@@ -151,13 +155,6 @@ def differences(before: Any, now: Any, where: str = "") -> list[str]:
             found += differences(before.get(name), now.get(name), f"{where}.{name}".lstrip("."))
         return found
     return [] if before == now else [f"{where} {before} -> {now}"]
-
-
-def cut_metrics(path: Path, start: int) -> None:
-    """Forget the lines of steps that were done after the checkpoint: they are done again."""
-    if path.exists():
-        lines = path.read_text().splitlines(keepends=True)
-        path.write_text("".join(line for line in lines if json.loads(line)["step"] <= start))
 
 
 def run_length(config: Config, source: pipeline.Source) -> int:

@@ -12,7 +12,7 @@ help: ## list the targets
 
 setup: .venv/installed ## make .venv and install the project into it
 
-demo: setup ## learn, measure and draw people: about 14 minutes on 2 cores, results in demo_out/
+demo: setup ## learn, measure and draw people: about 10 minutes on 2 cores, results in demo_out/
 	$(BIN)/inspose demo --out demo_out
 
 test: setup ## all tests that need neither torch nor a GPU

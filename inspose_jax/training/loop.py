@@ -119,14 +119,14 @@ def steps_done(workdir: Path, about: dict[str, Any], resume: bool) -> int:
     if not workdir.exists() or not any(workdir.iterdir()):
         return 0
     if not resume:
-        raise ValueError(f"{workdir}: holds a run already; give another --workdir, or --resume to go on with it")
+        raise ValueError(f"{workdir}: holds a run already; take another folder, or --resume to go on with it")
     stored = workdir / "config.json"
     if not stored.exists():
-        raise ValueError(f"{workdir}: holds files but no run (no config.json); give another --workdir")
+        raise ValueError(f"{workdir}: holds files but no run (no config.json); take another folder")
     differing = differences(json.loads(stored.read_text()), about)
     if differing:
         raise ValueError(
-            f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or another --workdir"
+            f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or another folder"
         )
     return max(steps(workdir / "checkpoints"), default=0)
 

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ p.note { color: #56657a; font-size: .93rem; max-width: 75ch; }
 """
 
 
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """The lines of a run's `metrics.jsonl`, one a step."""
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
 def loss_curves(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Every term of Eq. 5 and their sum over the steps of `metrics.jsonl`, smoothed, as a picture file."""
     figure, axes = new_figure(1, 2, (10, 3.4))
@@ -45,7 +51,7 @@ def loss_curves(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axis.set_yscale("log")
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False, loc="upper right", ncols=len(names))
+        axis.legend(frameon=False, loc="upper right", ncols=2)
     axes[0].set_ylabel(f"loss (mean of {window} steps)" if window > 1 else "loss")
     figure.savefig(path, dpi=110)
 

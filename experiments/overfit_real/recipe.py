@@ -1,7 +1,7 @@
 """Eight real pictures learnt by heart, from random weights, on a CPU.
 
     inspose train experiments/overfit_real/recipe.py --workdir runs/overfit_real --steps 2400 \\
-        --images $REAL/train --annotations runs/eight.json
+        --images $COCO/train2017 --annotations eight.json
 
 The same pictures at one size, never mirrored; everything else is the demo's model with one level more.
 """

@@ -48,7 +48,7 @@ def run(argv: list[str]) -> None:
     number = QUICK_TEST_PICTURES if launch.quick else TEST_PICTURES
     held_out = DrawnPeople(config.data.scene, "validation", config.schedule.seed, number)
     model = predictor.load(workdir)
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    rows = report.read_metrics(workdir)
     metrics = measure(model, held_out) | speed(rows, config.schedule.batch_size)
 
     samples = [held_out[i] for i in range(60)]

@@ -169,6 +169,23 @@ class Predictor:
         return people
 
 
+def check_fit(config: Config, variables: Any) -> None:
+    """ValueError where variables are not those of the config's network: other parameters, or other shapes."""
+    image, size = np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 2), np.int32)
+    network = InsPose(config.model)
+    wanted = jax.eval_shape(lambda: network.init(jax.random.key(0), image, size, train=True))
+    shapes = [
+        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (wanted, variables)
+    ]
+    differing = sorted(name for name in {**shapes[0], **shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
+    if differing:
+        raise ValueError(
+            f"the checkpoint does not fit the config: {differing[0]} and {len(differing) - 1} more differ; leave out "
+            f"the --config fields that change the network"
+        )
+
+
 def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     """Any accepted picture as RGB bytes."""
     if isinstance(image, str | Path):

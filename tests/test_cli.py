@@ -114,13 +114,34 @@ def test_pictures_and_labels_that_are_none(place, capsys, tmp_path):
     assert "no picture in this folder" in refused(capsys, "predict", "--checkpoint", run, tmp_path / "empty")
     assert "--threshold is 2.0" in refused(capsys, "predict", "--checkpoint", run, images, "--threshold", 2)
     boxes = tmp_path / "boxes.json"
-    boxes.write_text(json.dumps({"images": [], "annotations": [{"id": 1, "bbox": [0, 0, 1, 1]}]}))
+    boxes.write_text(json.dumps({"images": [], "annotations": [{"id": 1, "image_id": 1, "bbox": [0, 0, 1, 1]}]}))
     arguments = ["--checkpoint", run, "--images", images, "--annotations", boxes]
     assert "no annotation has `keypoints`" in refused(capsys, "eval", *arguments, "--out", tmp_path / "never")
     assert not (tmp_path / "never").exists()
+    boxes.write_text(json.dumps({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}))
+    assert "an image (id 1) has no height, width" in refused(capsys, "eval", *arguments)
+    boxes.write_text(json.dumps({"images": [], "annotations": [{"id": 1, "image_id": 1, "keypoints": []}]}))
+    assert "an annotation (id 1) has no bbox" in refused(capsys, "eval", *arguments)
     missing = ["--images", tmp_path / "gone", "--annotations", place / "drawn/annotations.json"]
     assert "gone: no such folder of pictures" in refused(capsys, "eval", "--checkpoint", run, *missing)
     assert "gone: no such folder of pictures" in refused(capsys, "data", "check", *missing)
+
+
+def test_a_broken_picture_is_found_before_anything_is_written(place, capsys, tmp_path):
+    good = next((place / "drawn/images").iterdir())
+    broken, out = tmp_path / "zz.jpg", tmp_path / "out"
+    broken.write_text("hello")
+    predict = ["predict", "--checkpoint", place / "run", "--out", out]
+    assert "zz.jpg: not a picture" in refused(capsys, *predict, good, broken)
+    broken.rename(tmp_path / good.with_suffix(".png").name)
+    assert "two pictures would be drawn there" in refused(capsys, *predict, good, tmp_path / f"{good.stem}.png")
+    assert not out.exists()
+
+
+def test_a_config_that_changes_the_network_does_not_fit_the_checkpoint(place, capsys):
+    arguments = ["eval", "--checkpoint", place / "run", *drawn(place), "--config.model.kp-net.depth", "2"]
+    error = refused(capsys, *arguments)
+    assert "the checkpoint does not fit the config: ['params']['instance_heads']['theta']" in error
 
 
 def test_runs_that_cannot_start(place, capsys, tmp_path):

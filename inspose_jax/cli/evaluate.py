@@ -31,10 +31,11 @@ def run(argv: list[str]) -> None:
     from inspose_jax import checkpoints
     from inspose_jax.cli import files, sources
     from inspose_jax.evaluation import coco_ap, evaluator
-    from inspose_jax.predictor import Predictor
+    from inspose_jax.predictor import Predictor, check_fit
 
     loaded = checkpoints.load(launch.checkpoint)
     config = recipes.override(loaded.config, rest)
+    check_fit(config, loaded.variables)
     source = sources.coco(config, launch.images, launch.annotations)
     if launch.out is not None:
         files.make_folder(launch.out)

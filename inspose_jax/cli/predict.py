@@ -1,6 +1,7 @@
 """`inspose predict`: find people in pictures, draw them, write their joints."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -30,17 +31,23 @@ class Predict:
 
 
 def run(argv: list[str]) -> None:
-    """Parse, predict file after file, print a line each, write at the end."""
+    """Parse, look at every file before anything is written, then predict, print a line each, write."""
     launch, _ = arguments.parse(Predict, argv, "predict")
     if not 0 <= launch.threshold <= 1:
         raise ValueError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
     paths = list_pictures(launch.pictures)
+    twice = [name for name, number in Counter(map(drawn_name, paths)).items() if number > 1]
+    if launch.out is not None and twice:
+        raise ValueError(f"{launch.out / twice[0]}: two pictures would be drawn there; predict them apart")
 
     import inspose_jax
     from inspose_jax.cli import files
+    from inspose_jax.data.image_files import read_image
     from inspose_jax.predictor import BATCH
 
     model = inspose_jax.load(launch.checkpoint)
+    for path in paths:  # reading twice is cheap beside the network; half a folder of results is not
+        read_image(path, follow_exif=True)
     if launch.out is not None:
         files.make_folder(launch.out)
     results = []
@@ -50,11 +57,16 @@ def run(argv: list[str]) -> None:
             path = paths[number]
             print(f"{path}: {len(people)} {'person' if len(people) == 1 else 'people'}")
             if launch.out is not None:
-                people.save(launch.out / f"{path.stem}.jpg")
+                people.save(launch.out / drawn_name(path))
             image_id = int(path.stem) if path.stem.isdigit() else number
             results += [{**result, "file_name": path.name} for result in people.to_coco(image_id)]
     if launch.json is not None:
         files.write(launch.json, json.dumps(results))
+
+
+def drawn_name(path: Path) -> str:
+    """File name of a picture with its people drawn on it."""
+    return f"{path.stem}.jpg"
 
 
 def list_pictures(given: tuple[Path, ...]) -> list[Path]:

@@ -26,6 +26,8 @@ class CocoFolder:
         self.ground_truth = read_json(annotations)
         if not images.is_dir():
             raise FileNotFoundError(f"{images}: no such folder of pictures; give the one that {annotations} lists")
+        require(self.ground_truth["images"], ("id", "file_name", "height", "width"), f"{annotations}: an image")
+        require(self.ground_truth["annotations"], ("id", "image_id", "bbox"), f"{annotations}: an annotation")
         self.entries = sorted(self.ground_truth["images"], key=lambda entry: entry["id"])
         self.image_ids = np.array([entry["id"] for entry in self.entries], np.int64)
         self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
@@ -76,6 +78,16 @@ class CocoFolder:
                 f"{entry['width']} (height x width); labels would not fit. Is it the file that was annotated?"
             )
         return Sample(image, *self.people[index], image_id=entry["id"])
+
+
+def require(entries: list[Any], fields: tuple[str, ...], what: str) -> None:
+    """ValueError for the first entry of a list that is no dict with these fields."""
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise ValueError(f"{what} is {str(entry)[:40]}, not an object with fields; is it a COCO annotation file?")
+        missing = [field for field in fields if field not in entry]
+        if missing:
+            raise ValueError(f"{what} (id {entry.get('id')}) has no {', '.join(missing)}; see `inspose data check`")
 
 
 def read_json(path: Path) -> dict[str, Any]:

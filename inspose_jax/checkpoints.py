@@ -89,8 +89,16 @@ def load(path: Path | str) -> Loaded:
         if not found:
             raise ValueError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
         folder = (path / "checkpoints" if steps(path / "checkpoints") else path) / str(found[-1])
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        about = reader.restore(folder / "about")
+    damaged = f"{folder}: damaged or not written by inspose; take another checkpoint"
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            about = reader.restore(folder / "about")
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+            state = reader.restore(folder / "state", args=ocp.args.StandardRestore(restored_as_numpy(reader, folder)))
+    except Exception as error:  # orbax raises many types, Exception itself among them
+        raise ValueError(f"{damaged} ({type(error).__name__})") from None
+    if not about.keys() >= {"config", "skeleton", "step"}:
+        raise ValueError(damaged)
     resolved = config.from_json(json.dumps(about["config"]))
     known = SKELETONS.get(about["skeleton"]["name"])
     if known is None or list(known.keypoint_names) != about["skeleton"]["keypoint_names"]:
@@ -98,8 +106,6 @@ def load(path: Path | str) -> Loaded:
             f"{folder}: made for the skeleton {about['skeleton']['name']}, which this version does not know"
         )
     name = "average" if resolved.schedule.ema > 0 else ""
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-        state = reader.restore(folder / "state", args=ocp.args.StandardRestore(restored_as_numpy(reader, folder)))
     variables = state[name] if name else {"params": state["params"], "batch_stats": state["batch_stats"]}
     return Loaded(resolved, jax.tree.map(np.asarray, variables), int(about["step"]))
 

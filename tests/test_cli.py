@@ -1,6 +1,7 @@
 """The command line: what it writes agrees with Python, and every bad input gets one line and exit code 2."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -41,9 +42,10 @@ def refused(capsys, *arguments) -> str:
         cli.main([str(argument) for argument in arguments])
     assert exit_.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith("inspose: error: ")
-    assert error.count("\n") == 1
-    return error
+    *progress, line = error.splitlines()  # a progress bar ends its own line
+    assert line.startswith("inspose: error: ")
+    assert all("%|" in bar or not bar for bar in progress)
+    return line
 
 
 def test_predict_scored_outside_the_package_equals_eval(place, capsys):
@@ -94,6 +96,73 @@ def test_unknown_words_get_the_nearest_known(place, capsys):
     line = refused(capsys, "eval", "--checkpoint", place / "run", *drawn(place), "--outt", "x")
     assert "--outt: no such option of inspose eval; did you mean --out?" in line
     assert "did you mean drawn_people?" in refused(capsys, "train", "drawn_peple")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--config.schedule.batch-siz", "3"],
+            "--config.schedule.batch-siz, 3; did you mean --config.schedule.batch-size?",
+        ),
+        (["--config.schedule.optimizer", "adm"], "invalid choice 'adm' for argument '--config.schedule.optimizer'"),
+        (["--config.schedule.batch-size"], "Missing value for argument '--config.schedule.batch-size'"),
+        (["--steps", "x"], "Error parsing --steps"),
+    ],
+)
+def test_wrong_values_are_one_line(capsys, arguments, message):
+    assert message in refused(capsys, "train", "drawn_people", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("def recipe(:", "the recipe fails with SyntaxError"),
+        ("import nothing_here", "the recipe fails with ModuleNotFoundError: No module named 'nothing_here'"),
+        ("def recipe(): return 3", "no recipe; it needs a function `recipe`"),
+    ],
+)
+def test_recipes_that_are_none(capsys, tmp_path, content, message):
+    (tmp_path / "mine.py").write_text(content)
+    assert f"mine.py: {message}" in refused(capsys, "train", tmp_path / "mine.py")
+
+
+def test_a_missing_option_is_named(place, capsys):
+    assert "Missing from inspose predict: --checkpoint PATH" in refused(capsys, "predict", place / "drawn/images")
+
+
+@pytest.mark.parametrize("lost", ["about", "state/_METADATA"])
+def test_a_damaged_checkpoint_is_named(place, capsys, tmp_path, lost):
+    run = shutil.copytree(place / "run", tmp_path / "run")
+    broken = run / "checkpoints/1" / lost
+    shutil.rmtree(broken) if broken.is_dir() else broken.unlink()
+    error = refused(capsys, "predict", "--checkpoint", run, place / "drawn/images")
+    assert "checkpoints/1: damaged or not written by inspose; take another checkpoint" in error
+
+
+def test_a_place_that_cannot_be_written_is_named(place, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    taken = tmp_path / "file" / "in_a_file"
+    predict = ["predict", "--checkpoint", place / "run", place / "drawn/images"]
+    assert "in_a_file: cannot be a folder for results" in refused(capsys, *predict, "--out", taken)
+    assert "in_a_file: cannot be written" in refused(capsys, *predict, "--json", taken)
+    assert "check the path" in refused(capsys, "data", "draw", "--out", taken, "--count", 1)
+    assert "check the path" in refused(capsys, "train", "drawn_people", "--workdir", taken, "--steps", 1)
+
+
+def test_a_failed_evaluation_leaves_no_folder(place, capsys, tmp_path):
+    content = json.loads((place / "drawn/annotations.json").read_text())
+    content["images"][-1]["height"] = 32
+    labels, out = tmp_path / "labels.json", tmp_path / "out"
+    labels.write_text(json.dumps(content))
+    arguments = ["--images", place / "drawn/images", "--annotations", labels, "--out", out]
+    assert "labels would not fit" in refused(capsys, "eval", "--checkpoint", place / "run", *arguments)
+    assert not out.exists()
+    content["annotations"][0]["keypoints"][0] = "x"
+    labels.write_text(json.dumps(content))
+    assert "labels.json: labels that are not numbers" in refused(
+        capsys, "eval", "--checkpoint", place / "run", *arguments
+    )
 
 
 def test_checkpoints_that_are_none(place, capsys, tmp_path):

@@ -37,6 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
         importlib.import_module(f"inspose_jax.cli.{COMMANDS[arguments[0]][0]}").run(arguments[1:])
     except (ValueError, OSError, FloatingPointError) as error:
         fault = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.strerror:  # the system's own: "[Errno 13] Permission denied: 'a/b'"
+            fault = f"{error.filename}: {error.strerror}; check the path, its permissions and the space there"
     except KeyboardInterrupt:
         sys.exit("inspose: stopped")
     if fault:  # printed only now that the error's frames are gone: with them a progress bar has ended its own line

@@ -1,9 +1,12 @@
 """Parsing: the few flags of a launch, apart from the `--config.FIELD VALUE` pairs that override a recipe."""
 
+import contextlib
 import dataclasses
 import difflib
 import inspect
-from typing import TypeVar
+import io
+from itertools import groupby
+from typing import Any, TypeVar
 
 import tyro
 
@@ -17,8 +20,9 @@ def parse(
 
     ValueError names an unknown flag and the nearest known one; --help prints the dataclass's docstring and ends.
     """
-    known, rest = tyro.cli(
+    known, rest = tyro_cli(
         launch,
+        f"see inspose {command} --help",
         args=arguments,
         prog=f"inspose {command}",
         description=inspect.getdoc(launch),
@@ -34,3 +38,19 @@ def parse(
     if rest and not rest[0].startswith("--config."):
         raise ValueError(f"{rest[0]}: not expected here; see inspose {command} --help")
     return known, rest
+
+
+def tyro_cli(kind: type, remedy: str, **options: Any) -> Any:
+    """`tyro.cli`, with its box of errors as a ValueError of one line: what is wrong, the nearest flag or `remedy`."""
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(kind, **options)
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise  # --help is no error
+    # Title, message, perhaps the nearest flags, a hint; between them rules, of dashes where a terminal has no lines.
+    rows = [row.strip("│╭╮╰╯─ ") for row in box.getvalue().replace("╮", "\n").splitlines()]
+    _, message, *more = [list(part) for is_text, part in groupby(rows, lambda row: bool(row.strip("-"))) if is_text]
+    meant = [part[1].split()[0] for part in more if part[0].startswith("Perhaps you meant")]
+    raise ValueError(f"{' '.join(message)}; " + (f"did you mean {meant[0]}?" if meant else remedy))

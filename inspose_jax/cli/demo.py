@@ -40,10 +40,10 @@ def run(argv: list[str]) -> None:
 
     config = recipes.load("drawn_people")
     num_steps = QUICK_STEPS if launch.quick else STEPS
-    files.make_folder(launch.out)
     workdir = launch.out / "run"
     source = sources.training_source(config, None, None)
-    loop.train(config, source, workdir, num_steps, resume=True, note="learning")
+    with files.results_folder(launch.out):
+        loop.train(config, source, workdir, num_steps, resume=True, note="learning")
 
     number = QUICK_TEST_PICTURES if launch.quick else TEST_PICTURES
     held_out = DrawnPeople(config.data.scene, "validation", config.schedule.seed, number)

@@ -37,12 +37,11 @@ def run(argv: list[str]) -> None:
     config = recipes.override(loaded.config, rest)
     check_fit(config, loaded.variables)
     source = sources.coco(config, launch.images, launch.annotations)
-    if launch.out is not None:
-        files.make_folder(launch.out)
-    predictor = Predictor(config, loaded.variables)
-    results = evaluator.to_results(evaluator.find_all(predictor, source))
-    statistics = coco_ap.keypoint_ap(source.ground_truth, results, predictor.skeleton)
-    print(coco_ap.table(statistics))
-    if launch.out is not None:
-        files.write(launch.out / "results.json", json.dumps(results))
-        files.write(launch.out / "metrics.json", json.dumps(statistics, indent=2))
+    with files.results_folder(launch.out):
+        predictor = Predictor(config, loaded.variables)
+        results = evaluator.to_results(evaluator.find_all(predictor, source))
+        statistics = coco_ap.keypoint_ap(source.ground_truth, results, predictor.skeleton)
+        print(coco_ap.table(statistics))
+        if launch.out is not None:
+            files.write(launch.out / "results.json", json.dumps(results))
+            files.write(launch.out / "metrics.json", json.dumps(statistics, indent=2))

@@ -1,14 +1,28 @@
 """Writing results: whole files or none."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for results; one line where that cannot be."""
+@contextlib.contextmanager
+def results_folder(folder: Path | None) -> Iterator[None]:
+    """Make a folder for results before the work begins; if that fails with nothing in it, it is gone again.
+
+    None is no folder.  ValueError where there cannot be one.
+    """
+    is_new = folder is not None and not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"{folder}: cannot be a folder for results ({error.strerror}); choose another") from None
+    try:
+        yield
+    except BaseException:
+        if folder is not None and is_new and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 def write(path: Path, content: str) -> None:
@@ -20,4 +34,5 @@ def write(path: Path, content: str) -> None:
     except OSError as error:
         raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()

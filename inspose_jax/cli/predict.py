@@ -48,20 +48,19 @@ def run(argv: list[str]) -> None:
     model = inspose_jax.load(launch.checkpoint)
     for path in paths:  # reading twice is cheap beside the network; half a folder of results is not
         read_image(path, follow_exif=True)
-    if launch.out is not None:
-        files.make_folder(launch.out)
     results = []
-    for first in range(0, len(paths), BATCH):
-        chunk = paths[first : first + BATCH]
-        for number, people in enumerate(model(chunk, launch.threshold), start=first):
-            path = paths[number]
-            print(f"{path}: {len(people)} {'person' if len(people) == 1 else 'people'}")
-            if launch.out is not None:
-                people.save(launch.out / drawn_name(path))
-            image_id = int(path.stem) if path.stem.isdigit() else number
-            results += [{**result, "file_name": path.name} for result in people.to_coco(image_id)]
-    if launch.json is not None:
-        files.write(launch.json, json.dumps(results))
+    with files.results_folder(launch.out):
+        for first in range(0, len(paths), BATCH):
+            chunk = paths[first : first + BATCH]
+            for number, people in enumerate(model(chunk, launch.threshold), start=first):
+                path = paths[number]
+                print(f"{path}: {len(people)} {'person' if len(people) == 1 else 'people'}")
+                if launch.out is not None:
+                    people.save(launch.out / drawn_name(path))
+                image_id = int(path.stem) if path.stem.isdigit() else number
+                results += [{**result, "file_name": path.name} for result in people.to_coco(image_id)]
+        if launch.json is not None:
+            files.write(launch.json, json.dumps(results))
 
 
 def drawn_name(path: Path) -> str:

@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 from inspose_jax import config
+from inspose_jax.cli import arguments
 from inspose_jax.config import Config
 
 
@@ -22,20 +23,24 @@ def find(name: str) -> Path:
 
 
 def load(name: str) -> Config:
-    """The config that a recipe returns; ValueError if the file has no function `recipe`."""
+    """The config that a recipe returns; ValueError if the file fails or has no function `recipe`."""
     path = find(name)
-    recipe = runpy.run_path(str(path)).get("recipe")
-    made = recipe() if callable(recipe) else None
+    try:
+        recipe = runpy.run_path(str(path)).get("recipe")
+        made = recipe() if callable(recipe) else None
+    except Exception as error:  # whatever a user's file may raise
+        raise ValueError(f"{path}: the recipe fails with {type(error).__name__}: {error}; mend it") from error
     if not isinstance(made, Config):
         raise ValueError(f"{path}: no recipe; it needs a function `recipe` that returns a Config")
     return made
 
 
-def override(base: Config, arguments: list[str]) -> Config:
-    """`base` with `--config.FIELD VALUE` arguments put in; a wrong one ends the program with code 2."""
-    import tyro  # slow enough that --help of other commands should not wait for it
-
-    arguments = [argument.replace("--config.", "--", 1) for argument in arguments]
-    changed = tyro.cli(Config, default=base, args=arguments, prog="--config.FIELD VALUE", compact_help=True)
+def override(base: Config, overrides: list[str]) -> Config:
+    """`base` with `--config.FIELD VALUE` arguments put in; ValueError names a wrong one."""
+    given = [argument.replace("--config.", "--", 1) for argument in overrides]
+    try:
+        changed = arguments.tyro_cli(Config, "the fields are in inspose_jax/config.py", default=base, args=given)
+    except ValueError as error:
+        raise ValueError(str(error).replace("--", "--config.")) from None
     config.check(changed)
     return changed

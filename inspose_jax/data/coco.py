@@ -44,7 +44,12 @@ class CocoFolder:
                     f"needs {3 * skeleton.num_keypoints} (x, y, visibility each)"
                 )
             people.setdefault(person["image_id"], []).append(person)
-        self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
+        try:
+            self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{annotations}: labels that are not numbers ({error}); see `inspose data check`"
+            ) from None
         self.is_labelled = np.array(
             [bool(((joints[..., 2] > 0).any(-1) & ~crowd).any()) for joints, _, _, crowd in self.people], bool
         )

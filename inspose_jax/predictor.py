@@ -139,17 +139,8 @@ class Predictor:
     def batch(self, pictures: list, sizes: list[tuple[int, int]], shape: int, number: int) -> Batch:
         """Pictures at their sizes, padded to data.shapes[shape], with blank ones up to `number`."""
         data, model = self.config.data, self.config.model
-        nobody = np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
-        empty = Sample(
-            np.zeros((1, 1, 3), np.uint8),
-            nobody,
-            nobody[:, 0, :1].repeat(4, 1),
-            nobody[:, 0, 0],
-            nobody[:, 0, 0] > 0,
-            0,
-        )
         samples: list[Sample | None] = [
-            transforms.resize(empty._replace(image=picture), size)
+            transforms.resize(without_labels(picture, self.skeleton), size)
             for picture, size in zip(pictures, sizes, strict=True)
         ]
         blank = [None] * (number - len(samples))
@@ -184,6 +175,12 @@ def check_fit(config: Config, variables: Any) -> None:
             f"the checkpoint does not fit the config: {differing[0]} and {len(differing) - 1} more differ; leave out "
             f"the --config fields that change the network"
         )
+
+
+def without_labels(image: UInt8[np.ndarray, "H W 3"], skeleton: Skeleton) -> Sample:
+    """A picture about which nobody is known."""
+    people = np.zeros((0, skeleton.num_keypoints, 3), np.float32)
+    return Sample(image, people, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, bool), image_id=0)
 
 
 def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:

@@ -160,7 +160,7 @@ def test_a_failed_evaluation_leaves_no_folder(place, capsys, tmp_path):
     assert not out.exists()
     content["annotations"][0]["keypoints"][0] = "x"
     labels.write_text(json.dumps(content))
-    assert "labels.json: labels that are not numbers" in refused(
+    assert "labels.json: annotation 1: keypoints are" in refused(
         capsys, "eval", "--checkpoint", place / "run", *arguments
     )
 
@@ -187,10 +187,11 @@ def test_pictures_and_labels_that_are_none(place, capsys, tmp_path):
     arguments = ["--checkpoint", run, "--images", images, "--annotations", boxes]
     assert "no annotation has `keypoints`" in refused(capsys, "eval", *arguments, "--out", tmp_path / "never")
     assert not (tmp_path / "never").exists()
-    boxes.write_text(json.dumps({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}))
-    assert "an image (id 1) has no height, width" in refused(capsys, "eval", *arguments)
-    boxes.write_text(json.dumps({"images": [], "annotations": [{"id": 1, "image_id": 1, "keypoints": []}]}))
-    assert "an annotation (id 1) has no bbox" in refused(capsys, "eval", *arguments)
+    person = {"id": 1, "image_id": 1, "category_id": 1, "keypoints": []}
+    boxes.write_text(json.dumps({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [person]}))
+    assert "image 1: no height, width; `inspose data check` lists all" in refused(capsys, "eval", *arguments)
+    boxes.write_text(json.dumps({"images": [], "annotations": [person]}))
+    assert "annotation 1: no bbox, area; `inspose data check` lists all" in refused(capsys, "eval", *arguments)
     missing = ["--images", tmp_path / "gone", "--annotations", place / "drawn/annotations.json"]
     assert "gone: no such folder of pictures" in refused(capsys, "eval", "--checkpoint", run, *missing)
     assert "gone: no such folder of pictures" in refused(capsys, "data", "check", *missing)

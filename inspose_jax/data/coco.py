@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from inspose_jax.data.annotations import image_faults, name_of, person_faults, read_json
 from inspose_jax.data.image_files import read_image
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Sample
@@ -26,30 +28,31 @@ class CocoFolder:
         self.ground_truth = read_json(annotations)
         if not images.is_dir():
             raise FileNotFoundError(f"{images}: no such folder of pictures; give the one that {annotations} lists")
-        require(self.ground_truth["images"], ("id", "file_name", "height", "width"), f"{annotations}: an image")
-        require(self.ground_truth["annotations"], ("id", "image_id", "bbox"), f"{annotations}: an annotation")
-        self.entries = sorted(self.ground_truth["images"], key=lambda entry: entry["id"])
-        self.image_ids = np.array([entry["id"] for entry in self.entries], np.int64)
-        self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
-        people: dict[int, list[dict]] = {int(image_id): [] for image_id in self.image_ids}
-        if not any("keypoints" in person for person in self.ground_truth["annotations"]):
+        listed, everybody = self.ground_truth["images"], self.ground_truth["annotations"]
+        if not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
             raise ValueError(
                 f"{annotations}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
             )
-        for person in self.ground_truth["annotations"]:
-            numbers = len(person.get("keypoints", ()))
-            if numbers not in (0, 3 * skeleton.num_keypoints):
-                raise ValueError(
-                    f"{annotations}: annotation {person['id']} has {numbers} numbers for keypoints; {skeleton.name} "
-                    f"needs {3 * skeleton.num_keypoints} (x, y, visibility each)"
-                )
+        for kind, entry, faults in (
+            *(("image", entry, image_faults(entry)) for entry in listed),
+            *(("annotation", entry, person_faults(entry, skeleton)) for entry in everybody),
+        ):
+            if faults:
+                raise ValueError(f"{annotations}: {name_of(kind, entry)}: {faults[0]}; `inspose data check` lists all")
+        self.entries = sorted(listed, key=lambda entry: entry["id"])
+        for entry in self.entries:
+            if not (images / entry["file_name"]).is_file():
+                raise FileNotFoundError(f"{images / entry['file_name']}: no such picture; is {images} its folder?")
+        self.image_ids = np.array([entry["id"] for entry in self.entries], np.int64)
+        self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
+        people: dict[int, list[dict]] = {int(image_id): [] for image_id in self.image_ids}
+        for person in everybody:
+            # What COCO's own files always say and others leave out; pycocotools cannot do without.
+            person.setdefault("num_keypoints", sum(v > 0 for v in person.get("keypoints", ())[2::3]))
+            person.setdefault("iscrowd", 0)
             people.setdefault(person["image_id"], []).append(person)
-        try:
-            self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{annotations}: labels that are not numbers ({error}); see `inspose data check`"
-            ) from None
+        self.ground_truth.setdefault("categories", [{"id": 1, "name": "person"}])
+        self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
         self.is_labelled = np.array(
             [bool(((joints[..., 2] > 0).any(-1) & ~crowd).any()) for joints, _, _, crowd in self.people], bool
         )
@@ -67,8 +70,8 @@ class CocoFolder:
         keypoints[..., :2] = np.where(is_labelled, keypoints[..., :2] + np.float32(self.joint_pixel_offset), 0)
         boxes = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        area = np.array([person.get("area", person["bbox"][2] * person["bbox"][3]) for person in people], np.float32)
-        return keypoints, boxes, area, np.array([bool(person.get("iscrowd", 0)) for person in people], bool)
+        area = np.array([person["area"] for person in people], np.float32)
+        return keypoints, boxes, area, np.array([bool(person["iscrowd"]) for person in people], bool)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -83,31 +86,6 @@ class CocoFolder:
                 f"{entry['width']} (height x width); labels would not fit. Is it the file that was annotated?"
             )
         return Sample(image, *self.people[index], image_id=entry["id"])
-
-
-def require(entries: list[Any], fields: tuple[str, ...], what: str) -> None:
-    """ValueError for the first entry of a list that is no dict with these fields."""
-    for entry in entries:
-        if not isinstance(entry, dict):
-            raise ValueError(f"{what} is {str(entry)[:40]}, not an object with fields; is it a COCO annotation file?")
-        missing = [field for field in fields if field not in entry]
-        if missing:
-            raise ValueError(f"{what} (id {entry.get('id')}) has no {', '.join(missing)}; see `inspose data check`")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The content of an annotation file; its lists `images` and `annotations` exist."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such annotation file; check the path")
-    try:
-        content = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error}); is it damaged or cut off?") from None
-    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise ValueError(f"{path}: no list `images`; is it a COCO annotation file?")
-    if not isinstance(content.get("annotations"), list):
-        raise ValueError(f"{path}: no list `annotations`; is it a COCO annotation file with labels?")
-    return content
 
 
 def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> dict[str, Any]:
@@ -152,8 +130,10 @@ def write_folder(out: Path, samples: Iterable[Sample], skeleton: Skeleton, joint
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: already holds something; give a new or empty folder")
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.", dir=out.parent))
+    partial.chmod(0o755)  # a temporary folder is its maker's alone
     try:
         (partial / "images").mkdir(parents=True)
 

@@ -34,13 +34,20 @@ def test_a_good_folder_has_no_fault(tmp_path, good):
 @pytest.mark.parametrize(
     ("person", "message"),
     [
-        ({"bbox": [1, 2, -3, 4]}, "annotation 1: bbox [1, 2, -3, 4] is not x, y, width, height"),
-        ({"bbox": [1, 2, 3]}, "annotation 1: bbox [1, 2, 3] is not x, y, width, height"),
-        ({"area": float("nan")}, "annotation 1: area is nan; OKS divides by it"),
+        ({"bbox": [1, 2, -3, 4]}, "annotation 1: bbox is [1, 2, -3, 4], not x, y, width, height"),
+        ({"bbox": [1, 2, 3]}, "annotation 1: bbox is [1, 2, 3], not x, y, width, height"),
+        ({"area": float("nan")}, "annotation 1: area is nan, not a number of pixels; OKS divides by it"),
         ({"keypoints": [float("nan"), 5, 2, *[0] * 48]}, "annotation 1: keypoints are not all finite"),
         ({"keypoints": [5, 7, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the picture"),
         ({"keypoints": [-1, 3, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the picture"),
         ({"num_keypoints": 2}, "annotation 1: num_keypoints is 2, 1 are labelled"),
+        ({"area": "5"}, "annotation 1: area is 5, not a number of pixels; OKS divides by it"),
+        ({"bbox": None}, "annotation 1: bbox is None, not x, y, width, height"),
+        ({"image_id": [2]}, "annotation 1: image_id is [2], not an image's id"),
+        ({"category_id": 2}, "annotation 1: category_id is 2, not 1, which is COCO's person"),
+        ({"keypoints": None}, "annotation 1: keypoints are None, not a list of numbers"),
+        ({"keypoints": ["x"] * 51}, f"annotation 1: keypoints are {str(['x'] * 51)[:40]}, not a list of numbers"),
+        ({"iscrowd": 1}, "nobody has a labelled joint"),
         ({"keypoints": [0] * 51}, "nobody has a labelled joint"),
     ],
 )
@@ -55,6 +62,14 @@ def test_faults_of_the_lists_are_named(tmp_path, good):
     good["annotations"] = good["annotations"][:1]
     good["images"].append({"id": 3, "file_name": "a.png", "width": 8})
     assert faults(tmp_path, good) == ["image 3: no height"]
+    good["images"][1] = {"id": 3, "file_name": 5, "height": "6", "width": 0}
+    good["annotations"].append(1)
+    assert faults(tmp_path, good) == [
+        "image 3: file_name is 5, not a file's name",
+        "image 3: height is 6, not a number of pixels",
+        "image 3: width is 0, not a number of pixels",
+        "annotation ?: 1 is not an object with fields",
+    ]
 
 
 def test_a_damaged_picture_is_named(tmp_path, good):

@@ -1,6 +1,5 @@
 """COCO folders: read as they are meant, written so that they come back, refused with one line."""
 
-import copy
 import json
 
 import numpy as np
@@ -118,7 +117,7 @@ def test_pictures_that_cannot_be_read_are_refused(by_hand):
 
 def spoil(folder, tmp_path, change):
     truth = json.loads((folder / "annotations.json").read_text())
-    changed = change(copy.deepcopy(truth)) or truth
+    changed = change(truth) or truth
     path = tmp_path / "spoilt.json"
     path.write_text(json.dumps(changed))
     return path
@@ -152,12 +151,15 @@ def other_size(truth):
         (without_keypoints, "no annotation has `keypoints`"),
         (without_labels, "nobody has a labelled joint"),
         (too_short, "3 numbers for keypoints; coco needs 51"),
+        (lambda truth: truth["annotations"][0].update(bbox=None), "annotation 1: bbox is None, not x, y"),
+        (lambda truth: truth["images"][0].update(id=2**31), "image 2147483648: id is 2147483648, not a whole number"),
+        (lambda truth: truth["images"][0].update(file_name="gone.jpg"), "gone.jpg: no such picture"),
         (lambda truth: {"annotations": []}, "no list `images`"),
         (lambda truth: {"images": []}, "no list `annotations`"),
     ],
 )
 def test_a_spoilt_file_is_refused_with_its_fault(folder, tmp_path, change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         read(folder, spoil(folder, tmp_path, change))
 
 

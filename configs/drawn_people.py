@@ -50,5 +50,6 @@ def recipe() -> Config:
         warmup_steps=100,
         momentum=0.9,
         ema=0.999,
+        save_every=200,
     )
     return Config(model, data, schedule)

@@ -7,8 +7,10 @@ paper leaves open says so and gives its reason.
 
 import dataclasses
 import json
+import operator
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -182,7 +184,7 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise ValueError with one line for combinations of values that cannot work."""
-    model, data, schedule = config.model, config.data, config.schedule
+    model, data = config.model, config.data
     if len(model.level_limits) != len(model.levels) - 1:
         raise ValueError(
             f"model.level_limits has {len(model.level_limits)} numbers for {len(model.levels)} levels; "
@@ -194,43 +196,52 @@ def check(config: Config) -> None:
         raise ValueError(
             f"model.levels {model.levels} must count up by one and start at map_level {model.map_level} or above"
         )
-    if model.map_level not in (2, 3):
-        raise ValueError(f"model.map_level is {model.map_level}; 3 (stride 8) and 2 (stride 4) exist")
     if len(model.backbone_widths) != 4:
         raise ValueError(f"model.backbone_widths has {len(model.backbone_widths)} numbers; a ResNet has 4 stages")
-    if not 0 <= model.frozen_stages <= 4:
-        raise ValueError(f"model.frozen_stages is {model.frozen_stages}; it counts from 0 (all trains) to 4")
     bad = [shape for shape in data.shapes if shape[0] % 32 or shape[1] % 32 or min(shape) < 32]
     if bad or not data.shapes:
         raise ValueError(f"data.shapes {bad or data.shapes}: each side must be a positive multiple of 32")
-    low, high = data.short_side
-    if not 0 < low <= high or data.test_short_side < 1 or data.long_side < 1:
-        raise ValueError("data.short_side must be (low, high) with 0 < low <= high, and all sides positive")
-    for name, value in (
-        ("model.num_people", model.num_people),
-        ("model.num_slots", model.num_slots),
-        ("model.num_candidates", model.num_candidates),
-        ("model.num_poses", model.num_poses),
-        ("model.kp_net.depth", model.kp_net.depth),
-        ("data.num_drawn", data.num_drawn),
-        ("data.num_ignore", data.num_ignore),
-        ("data.num_threads", data.num_threads),
-        ("schedule.batch_size", schedule.batch_size),
-        ("schedule.epochs", schedule.epochs),
-        ("schedule.learning_rate", schedule.learning_rate),
-        ("schedule.clip_norm", schedule.clip_norm),
-        ("schedule.save_every", schedule.save_every),
+    for name, (low, high), least in (
+        ("data.short_side", data.short_side, "above"),
+        ("data.scene.height", data.scene.height, "above"),
+        ("data.scene.num_people", data.scene.num_people, "not below"),
     ):
-        if value <= 0:
-            raise ValueError(f"{name} is {value}; it must be above 0")
-    for name, value in (
-        ("model.score_threshold", model.score_threshold),
-        ("model.nms_threshold", model.nms_threshold),
-        ("data.flip", data.flip),
-        ("schedule.ema", schedule.ema),
-    ):
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} is {value}; it must lie between 0 and 1")
+        if not 0 <= low <= high or (low == 0 and least == "above"):
+            raise ValueError(f"{name} is {low}, {high}; it must be its low and its high end, {least} 0")
+    for names, holds, what in RANGES:
+        for name in names.split():
+            value = operator.attrgetter(name)(config)
+            if not holds(value):
+                raise ValueError(f"{name} is {value}; it must {what}")
+
+
+# Every single number of a config stands in one of these.
+RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    (
+        """model.fpn_channels model.head_channels model.keypoint_channels model.dense_channels model.controller_kernel
+        model.kp_net.feature_channels model.kp_net.width model.kp_net.depth model.kp_net.relative_scale
+        model.centre_radius model.disk_radius model.num_people model.num_slots model.num_candidates model.num_poses
+        data.num_drawn data.num_ignore data.num_threads data.long_side data.test_short_side
+        schedule.batch_size schedule.epochs schedule.learning_rate schedule.clip_norm schedule.save_every""",
+        lambda value: value > 0,
+        "be above 0",
+    ),
+    (
+        """model.head_depth model.keypoint_depth data.scene.clutter schedule.weight_decay schedule.warmup_steps
+        schedule.weight_cls schedule.weight_keypoint schedule.weight_offset schedule.weight_heatmap schedule.seed""",
+        lambda value: value >= 0,
+        "not be below 0",
+    ),
+    (
+        """model.score_threshold model.nms_threshold model.heatmap_overlap data.flip data.joint_pixel_offset
+        schedule.momentum schedule.ema""",
+        lambda value: 0 <= value <= 1,
+        "lie between 0 and 1",
+    ),
+    ("model.frozen_stages", lambda value: 0 <= value <= 4, "count from 0 (all trains) to 4"),
+    ("model.map_level", lambda value: value in (2, 3), "be 3 (stride 8) or 2 (stride 4)"),
+    ("data.scene.size", lambda value: 32 <= value <= 4096, "be 32 to 4096 pixels"),
+)
 
 
 def to_json(config: Config) -> str:

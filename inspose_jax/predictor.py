@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 from PIL import Image
 
 from inspose_jax import checkpoints, draw
@@ -114,11 +114,11 @@ class Predictor:
             return self([images], threshold)[0]
         pictures = [as_array(image) for image in images]
         sizes = [self.resized(picture.shape[0], picture.shape[1]) for picture in pictures]
-        which = buckets.choose_shapes(np.array(sizes, np.int32).reshape(-1, 2), self.config.data.shapes)
+        which = self.shape_indices(sizes)
         people: list[People | None] = [None] * len(pictures)
         for index in set(which.tolist()):
             (rows,) = np.nonzero(which == index)
-            number = min(BATCH, len(rows))
+            number = BATCH if len(rows) > 1 else 1  # filled with blank ones: at most two programs a shape
             for first in range(0, len(rows), number):
                 chunk = rows[first : first + number].tolist()
                 batch = self.batch([pictures[i] for i in chunk], [sizes[i] for i in chunk], int(index), number)
@@ -126,6 +126,10 @@ class Predictor:
                     path = Path(images[i]) if isinstance(images[i], str | Path) else None
                     people[i] = replace(found, path=path).above(threshold)
         return people
+
+    def shape_indices(self, sizes: list[tuple[int, int]]) -> Int32[np.ndarray, " n"]:
+        """Which of data.shapes each resized (height, width) is padded to."""
+        return buckets.choose_shapes(np.array(sizes, np.int32).reshape(-1, 2), self.config.data.shapes)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) at which a picture is looked at: the test size, or smaller where no shape holds that."""
@@ -188,8 +192,10 @@ def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     if isinstance(image, str | Path):
         return read_image(Path(image), follow_exif=True)
     if isinstance(image, Image.Image):
+        if image.mode.startswith("I;16"):  # PIL would cut 16 bits at 255; a file's are scaled, so these are too
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         return np.asarray(image.convert("RGB"))
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
         return image
     what = f"an array of {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     raise ValueError(f"a picture is a path, a PIL image or an RGB array u8[height, width, 3]; this is {what}")

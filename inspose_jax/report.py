@@ -80,7 +80,7 @@ def predictions_sheet(predictor: Predictor, samples: Sequence[Sample], threshold
 def keypoint_maps(predictor: Predictor, image: UInt8[np.ndarray, "H W 3"], path: Path) -> None:
     """Figure 1: what the KP-Nets of the two best people of a picture draw from the same features, as a picture file."""
     size = predictor.resized(*image.shape[:2])
-    batch = predictor.batch([image], [size], 0, 1)
+    batch = predictor.batch([image], [size], int(predictor.shape_indices([size])[0]), 1)
     poses = jax.device_get(predictor.poses(predictor.variables, batch.image, batch.size))
     maps = jax.jit(lambda v, b, l: person_maps(predictor, v, b, l))(predictor.variables, batch, poses.location[0, :2])
     skeleton = predictor.skeleton

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import pytest
@@ -14,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from inspose_jax import cli
 from inspose_jax.checkpoints import Checkpoints
+from inspose_jax.cli import predict
 from inspose_jax.training import step
 
 # Random weights find somebody everywhere once no score is too low.
@@ -143,9 +145,9 @@ def test_a_damaged_checkpoint_is_named(place, capsys, tmp_path, lost):
 def test_a_place_that_cannot_be_written_is_named(place, capsys, tmp_path):
     (tmp_path / "file").touch()
     taken = tmp_path / "file" / "in_a_file"
-    predict = ["predict", "--checkpoint", place / "run", place / "drawn/images"]
-    assert "in_a_file: cannot be a folder for results" in refused(capsys, *predict, "--out", taken)
-    assert "in_a_file: cannot be written" in refused(capsys, *predict, "--json", taken)
+    command = ["predict", "--checkpoint", place / "run", place / "drawn/images"]
+    assert "in_a_file: cannot be a folder for results" in refused(capsys, *command, "--out", taken)
+    assert "in_a_file: cannot be written" in refused(capsys, *command, "--json", taken)
     assert "check the path" in refused(capsys, "data", "draw", "--out", taken, "--count", 1)
     assert "check the path" in refused(capsys, "train", "drawn_people", "--workdir", taken, "--steps", 1)
 
@@ -201,11 +203,31 @@ def test_a_broken_picture_is_found_before_anything_is_written(place, capsys, tmp
     good = next((place / "drawn/images").iterdir())
     broken, out = tmp_path / "zz.jpg", tmp_path / "out"
     broken.write_text("hello")
-    predict = ["predict", "--checkpoint", place / "run", "--out", out]
-    assert "zz.jpg: not a picture" in refused(capsys, *predict, good, broken)
+    command = ["predict", "--checkpoint", place / "run", "--out", out]
+    assert "zz.jpg: not a picture" in refused(capsys, *command, good, broken)
+    images = place / "drawn/images"
+    before = good.read_bytes()
+    assert "is a picture given; choose another --out" in refused(capsys, *command[:3], images, "--out", images)
+    assert good.read_bytes() == before
+    assert "cannot be written" in refused(capsys, *command, good, "--json", tmp_path / "gone/people.json")
     broken.rename(tmp_path / good.with_suffix(".png").name)
-    assert "two pictures would be drawn there" in refused(capsys, *predict, good, tmp_path / f"{good.stem}.png")
+    assert "two pictures would be drawn there" in refused(capsys, *command, good, tmp_path / f"{good.stem}.png")
     assert not out.exists()
+
+
+def test_image_ids_are_the_files_own_numbers_or_free_ones(place, capsys, tmp_path):
+    ids = predict.image_ids([Path("a.jpg"), Path("x/0000.jpg"), Path("b.jpg"), Path("x/2.png"), Path("c.jpg")])
+    assert ids == [1, 0, 3, 2, 4]
+    good = next((place / "drawn/images").iterdir())
+    again = shutil.copy(good, tmp_path / good.name)
+    error = refused(capsys, "predict", "--checkpoint", place / "run", good, again, "--json", tmp_path / "j")
+    assert "image_id of 2 pictures" in error
+
+
+def test_a_frozen_recipe_goes_on_without_its_first_weights(place, capsys, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    again = ["train", "r50_coco_36e", "--workdir", tmp_path, "--resume", *drawn(place)]
+    assert "holds files but no run" in refused(capsys, *again)  # and not: give pretrained weights
 
 
 def test_a_config_that_changes_the_network_does_not_fit_the_checkpoint(place, capsys):

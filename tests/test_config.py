@@ -25,12 +25,33 @@ def fields_of(kind) -> set[str]:
 
 
 def test_every_field_is_read_by_something():
+    """Read from a config: `model.levels`, `config.data.flip`, not any `.flip`."""
+    owners = {"model", "kp_net", "data", "scene", "schedule", "config"}
     read = set()
     for path in PACKAGE.rglob("*.py"):
         if path.name != "config.py":
-            tree = ast.parse(path.read_text())
-            read |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                    owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+                    read |= {node.attr} & (fields_of(config.Config) if owner.rstrip("_") in owners else set())
     assert fields_of(config.Config) - read == set()
+
+
+def numbers_of(value, where="") -> set[str]:
+    """Names of all single numbers of a config."""
+    found = set()
+    for field in dataclasses.fields(value):
+        inner, name = getattr(value, field.name), f"{where}.{field.name}".lstrip(".")
+        if dataclasses.is_dataclass(inner):
+            found |= numbers_of(inner, name)
+        elif isinstance(inner, int | float) and not isinstance(inner, bool):
+            found.add(name)
+    return found
+
+
+def test_every_number_has_its_range():
+    named = [name for names, _, _ in config.RANGES for name in names.split()]
+    assert sorted(named) == sorted(numbers_of(config.Config()))
 
 
 def test_json_and_back_is_the_same():
@@ -58,9 +79,20 @@ def test_json_of_another_version_names_the_fields():
         ("model", {"backbone_widths": (8,)}, "a ResNet has 4 stages"),
         ("model", {"score_threshold": 1.5}, "score_threshold is 1.5"),
         ("data", {"shapes": ((100, 128),)}, "positive multiple of 32"),
-        ("data", {"short_side": (800, 640)}, "low <= high"),
+        (
+            "data",
+            {"short_side": (800, 640)},
+            "data.short_side is 800, 640; it must be its low and its high end, above 0",
+        ),
         ("schedule", {"batch_size": 0}, "batch_size is 0; it must be above 0"),
         ("schedule", {"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ("schedule", {"seed": -1}, "seed is -1; it must not be below 0"),
+        ("model", {"kp_net": config.KPNet(width=0)}, "model.kp_net.width is 0; it must be above 0"),
+        (
+            "data",
+            {"scene": config.Scene(num_people=(3, 1))},
+            "data.scene.num_people is 3, 1; it must be its low and its high end, not below 0",
+        ),
     ],
 )
 def test_values_that_cannot_work_are_refused(part, fields, message):

@@ -16,7 +16,7 @@ from inspose_jax.cli import recipes
 from inspose_jax.data import coco, pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.decode import decode
-from inspose_jax.evaluation import coco_ap, evaluator
+from inspose_jax.evaluation import coco_ap
 from inspose_jax.network.kp_net import KPNetFunctions, Peak
 from inspose_jax.predictor import Predictor
 from inspose_jax.skeletons import COCO
@@ -59,7 +59,8 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
         predictor.poses = lambda *_, poses=poses: poses
         originals = [np.zeros((1, 1, 3), np.uint8)] * int(batch.is_real.sum())
         people |= dict(zip(batch.image_id.tolist(), predictor.find(batch, originals), strict=False))
-    return coco_ap.keypoint_ap(truth, evaluator.to_results(people), COCO)["AP"]
+    results = [result for image_id, found in people.items() for result in found.to_coco(image_id)]
+    return coco_ap.keypoint_ap(truth, results, COCO)["AP"]
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 
 from inspose_jax import checkpoints
 
@@ -35,6 +36,14 @@ def losses(workdir: Path) -> list[dict]:
     return [{name: value for name, value in row.items() if name.startswith(("step", "loss", "grad"))} for row in rows]
 
 
+def stored(workdir: Path) -> dict:
+    """Everything that the last checkpoint holds: also what prediction leaves aside."""
+    folder = workdir.absolute() / "checkpoints/6"
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        like = checkpoints.restored_as_numpy(reader, folder)
+        return reader.restore(folder / "state", args=ocp.args.StandardRestore(like))
+
+
 def test_six_steps_are_three_a_stop_and_three_bit_for_bit(tmp_path):
     recipe = tmp_path / "small.py"
     recipe.write_text(RECIPE.format(tests=str(Path(__file__).parent)))
@@ -46,3 +55,4 @@ def test_six_steps_are_three_a_stop_and_three_bit_for_bit(tmp_path):
     straight, stopped = checkpoints.load(tmp_path / "straight"), checkpoints.load(tmp_path / "stopped")
     assert straight.step == stopped.step == 6
     jax.tree.map(np.testing.assert_array_equal, straight.variables, stopped.variables)
+    jax.tree.map(np.testing.assert_array_equal, stored(tmp_path / "straight"), stored(tmp_path / "stopped"))

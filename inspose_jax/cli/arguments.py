@@ -30,7 +30,8 @@ def parse(
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     for argument in rest:
-        if not (with_config and argument.startswith("--config.")) and argument.startswith("-"):
+        is_number = argument.removeprefix("-").replace(".", "", 1).isdecimal()
+        if argument.startswith("-") and not is_number and not (with_config and argument.startswith("--config.")):
             flags = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(launch)]  # type: ignore[arg-type]
             near = difflib.get_close_matches(argument, flags, n=1)
             hint = f"did you mean {near[0]}?" if near else f"see inspose {command} --help"

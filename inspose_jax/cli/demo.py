@@ -38,7 +38,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax.data.drawn_people import DrawnPeople
     from inspose_jax.training import loop
 
-    config = recipes.load("drawn_people")
+    config = recipes.load(str(recipes.carried("drawn_people")))
     num_steps = QUICK_STEPS if launch.quick else STEPS
     workdir = launch.out / "run"
     source = sources.training_source(config, None, None)
@@ -79,11 +79,11 @@ def measure(model: Any, held_out: Any) -> dict[str, Any]:
     held_out = InMemory(held_out)
     offset = model.config.data.joint_pixel_offset
     truth = ground_truth_of((held_out[i] for i in range(len(held_out))), model.skeleton, offset)
-    results = evaluator.to_results(evaluator.find_all(model, held_out))
+    results = evaluator.find_all(model, held_out)
     metrics: dict[str, Any] = coco_ap.keypoint_ap(truth, results, model.skeleton)
     metrics["AP_per_number_of_people"] = coco_ap.ap_by_number_of_people(truth, results, model.skeleton)
     by_class = dataclasses.replace(model.config, model=dataclasses.replace(model.config.model, pose_score="class"))
-    ranked = evaluator.to_results(evaluator.find_all(Predictor(by_class, model.variables), held_out))
+    ranked = evaluator.find_all(Predictor(by_class, model.variables), held_out)
     metrics["AP_by_class_score_alone"] = coco_ap.keypoint_ap(truth, ranked, model.skeleton)["AP"]
     metrics["pictures"] = len(held_out)
     return metrics

@@ -39,7 +39,7 @@ def run(argv: list[str]) -> None:
     source = sources.coco(config, launch.images, launch.annotations)
     with files.results_folder(launch.out):
         predictor = Predictor(config, loaded.variables)
-        results = evaluator.to_results(evaluator.find_all(predictor, source))
+        results = evaluator.find_all(predictor, source)
         statistics = coco_ap.keypoint_ap(source.ground_truth, results, predictor.skeleton)
         print(coco_ap.table(statistics))
         if launch.out is not None:

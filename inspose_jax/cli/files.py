@@ -11,7 +11,7 @@ def results_folder(folder: Path | None) -> Iterator[None]:
 
     None is no folder.  ValueError where there cannot be one.
     """
-    is_new = folder is not None and not folder.exists()
+    made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -20,8 +20,9 @@ def results_folder(folder: Path | None) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if folder is not None and is_new and not any(folder.iterdir()):
-            folder.rmdir()
+        with contextlib.suppress(OSError):  # one that holds something stays
+            for place in made:
+                place.rmdir()
         raise
 
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -36,9 +37,16 @@ def run(argv: list[str]) -> None:
     if not 0 <= launch.threshold <= 1:
         raise ValueError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
     paths = list_pictures(launch.pictures)
-    twice = [name for name, number in Counter(map(drawn_name, paths)).items() if number > 1]
-    if launch.out is not None and twice:
-        raise ValueError(f"{launch.out / twice[0]}: two pictures would be drawn there; predict them apart")
+    if launch.out is not None:
+        targets = Counter((launch.out / drawn_name(path)).resolve() for path in paths)
+        for target, number in targets.items():
+            if number > 1:
+                raise ValueError(f"{target}: two pictures would be drawn there; predict them apart")
+            if target in {path.resolve() for path in paths}:
+                raise ValueError(f"{target}: is a picture given; choose another --out, so that it stays")
+    if launch.json is not None and (launch.json.is_dir() or not launch.json.absolute().parent.is_dir()):
+        raise ValueError(f"{launch.json}: cannot be written (no file in a folder that is there); choose another place")
+    ids = image_ids(paths) if launch.json is not None else []
 
     import inspose_jax
     from inspose_jax.cli import files
@@ -57,10 +65,20 @@ def run(argv: list[str]) -> None:
                 print(f"{path}: {len(people)} {'person' if len(people) == 1 else 'people'}")
                 if launch.out is not None:
                     people.save(launch.out / drawn_name(path))
-                image_id = int(path.stem) if path.stem.isdigit() else number
-                results += [{**result, "file_name": path.name} for result in people.to_coco(image_id)]
+                if launch.json is not None:
+                    results += [{**result, "file_name": path.name} for result in people.to_coco(ids[number])]
         if launch.json is not None:
             files.write(launch.json, json.dumps(results))
+
+
+def image_ids(paths: list[Path]) -> list[int]:
+    """The number that a file is named by, else a running number that none is named by; ValueError for equal ones."""
+    named = {path: int(path.stem) for path in paths if path.stem.isdecimal()}
+    for number, times in Counter(named.values()).items():
+        if times > 1:
+            raise ValueError(f"{number}: image_id of {times} pictures, which are named by it; predict them apart")
+    running = (number for number in count() if number not in set(named.values()))
+    return [named[path] if path in named else next(running) for path in paths]
 
 
 def drawn_name(path: Path) -> str:
@@ -85,4 +103,4 @@ def list_pictures(given: tuple[Path, ...]) -> list[Path]:
             raise FileNotFoundError(f"{path}: no such picture or folder; check the path")
     if not paths:
         raise ValueError("no picture given; name files or folders")
-    return paths
+    return list(dict.fromkeys(paths))  # once, also if a folder and a file in it are given

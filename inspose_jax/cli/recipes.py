@@ -8,11 +8,18 @@ from inspose_jax import config
 from inspose_jax.cli import arguments
 from inspose_jax.config import Config
 
+PACKAGE = Path(__file__).parents[1]
+CARRIED = [PACKAGE / "configs", PACKAGE.parent / "configs"]  # in a wheel, in a checkout
+
+
+def carried(name: str) -> Path:
+    """The file of a recipe that comes with the package, whatever lies where one stands."""
+    return next(path for place in CARRIED if (path := place / f"{name}.py").is_file())
+
 
 def find(name: str) -> Path:
     """The file of a recipe; ValueError lists the known names."""
-    package = Path(__file__).parents[1]
-    places = [Path("configs"), package / "configs", package.parent / "configs"]  # here, in a wheel, in a checkout
+    places = [Path("configs"), *CARRIED]  # those where one stands come first
     for path in (Path(name), *(place / f"{name}.py" for place in places)):
         if path.is_file() and path.suffix == ".py":
             return path

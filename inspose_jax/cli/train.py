@@ -44,7 +44,9 @@ def run(argv: list[str]) -> None:
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
     model = config.model
-    if launch.init is None and (model.frozen_stages > 0 or model.batch_norm == "frozen"):
+    workdir = launch.workdir or Path("runs") / Path(launch.config).stem
+    goes_on = launch.resume and (workdir / "checkpoints").is_dir()
+    if not goes_on and launch.init is None and (model.frozen_stages > 0 or model.batch_norm == "frozen"):
         raise ValueError(
             "what is frozen would stay random: give pretrained weights (--init resnet50.pth), or train all of it "
             "(--config.model.batch-norm trained --config.model.frozen-stages 0)"
@@ -68,7 +70,7 @@ def run(argv: list[str]) -> None:
     loop.train(
         config,
         source,
-        launch.workdir or Path("runs") / Path(launch.config).stem,
+        workdir,
         num_steps,
         launch.stop_at,
         launch.resume,

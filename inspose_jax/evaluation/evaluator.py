@@ -2,24 +2,24 @@
 
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from inspose_jax.data import pipeline
-from inspose_jax.predictor import BATCH, People, Predictor
+from inspose_jax.predictor import BATCH, Predictor
 
 
-def find_all(predictor: Predictor, source: pipeline.Source) -> dict[int, People]:
-    """Everybody in every picture of a source, by image id; annotated pictures are taken as they are stored."""
-    people = {}
-    number = min(BATCH, len(source))
-    progress = tqdm(range(0, len(source), number), desc="evaluating", unit="batch", dynamic_ncols=True)
-    for first in progress:
-        rows = range(first, min(first + number, len(source)))
-        found = predictor([source[i].image for i in rows], threshold=0.0)
-        people |= {int(source.image_ids[i]): one for i, one in zip(rows, found, strict=True)}
-    return people
+def find_all(predictor: Predictor, source: pipeline.Source) -> list[dict[str, Any]]:
+    """COCO results of everybody in every picture of a source, in its order; pictures are taken as they are stored.
 
-
-def to_results(people: dict[int, People]) -> list[dict[str, Any]]:
-    """COCO results of all pictures."""
-    return [result for image_id, found in people.items() for result in found.to_coco(image_id)]
+    Pictures of one padded shape go together; only the results are kept.
+    """
+    which = predictor.shape_indices([predictor.resized(height, width) for height, width in source.sizes.tolist()])
+    results: list[list[dict[str, Any]]] = [[] for _ in source.image_ids]
+    groups = [np.flatnonzero(which == shape) for shape in np.unique(which)]
+    chunks = [rows[first : first + BATCH].tolist() for rows in groups for first in range(0, len(rows), BATCH)]
+    for chunk in tqdm(chunks, desc="evaluating", unit="batch", dynamic_ncols=True):
+        found = predictor([source[i].image for i in chunk], threshold=0.0)
+        for i, people in zip(chunk, found, strict=True):
+            results[i] = people.to_coco(int(source.image_ids[i]))
+    return [result for picture in results for result in picture]

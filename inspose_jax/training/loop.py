@@ -132,7 +132,7 @@ def steps_done(workdir: Path, about: dict[str, Any], resume: bool) -> int:
 
 
 def open_workdir(workdir: Path, about: dict[str, Any], start: int) -> None:
-    """Make `workdir` ready: resolved config and versions of a new run, no metrics of steps that are done again."""
+    """Make `workdir` ready: resolved config, versions in use, no metrics of steps that are done again."""
     workdir.mkdir(parents=True, exist_ok=True)
     versions = {name: version(name) for name in PACKAGES} | {
         "inspose-jax": inspose_jax.__version__,
@@ -143,8 +143,11 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int) -> None:
     (workdir / "config.json").write_text(json.dumps(about, indent=2))
     metrics = workdir / "metrics.jsonl"
     if metrics.exists():
-        lines = metrics.read_text().splitlines(keepends=True)
-        metrics.write_text("".join(line for line in lines if json.loads(line)["step"] <= start))
+        # A run that was killed while it wrote leaves a line without an end.
+        whole = [line for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        partial = metrics.with_suffix(".partial")
+        partial.write_text("".join(line for line in whole if json.loads(line)["step"] <= start))
+        partial.replace(metrics)
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[str]:

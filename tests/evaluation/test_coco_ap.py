@@ -14,19 +14,21 @@ from inspose_jax.structures import Sample
 
 def truth_and_results():
     """Two pictures: one medium person; a large person, one without joints and a crowd."""
-    people = [[tiny.person(10, 10, 60, 60)], [tiny.person(20, 20, 190, 190), np.zeros((17, 3), np.float32)]]
+    crowd = tiny.person(100, 20, 190, 60)
+    people = [[tiny.person(10, 10, 60, 60)], [tiny.person(20, 20, 190, 190), np.zeros((17, 3), np.float32), crowd]]
     samples = []
     for i, keypoints in enumerate(people):
         number = len(keypoints)
-        area = np.array([2500.0, 400.0][:number] if i == 0 else [20000.0, 400.0], np.float32)
+        area = np.array([2500.0] if i == 0 else [20000.0, 400.0, 3600.0], np.float32)
+        is_crowd = np.arange(number) == 2
         boxes = np.tile(np.array([[0, 0, 50, 50]], np.float32), (number, 1))
         image = np.zeros((200, 200, 3), np.uint8)
-        samples.append(Sample(image, np.stack(keypoints), boxes, area, np.zeros(number, bool), i))
+        samples.append(Sample(image, np.stack(keypoints), boxes, area, is_crowd, i))
     truth = coco.ground_truth_of(samples, COCO, 0.5)
     results = [
         {"image_id": a["image_id"], "category_id": 1, "keypoints": a["keypoints"], "score": 0.9}
         for a in truth["annotations"]
-        if a["num_keypoints"]
+        if a["num_keypoints"] and not a["iscrowd"]
     ]
     return truth, results
 

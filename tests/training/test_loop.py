@@ -1,6 +1,7 @@
 """The run: what it writes, when it stops, when it refuses to start."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -87,5 +88,14 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(tmp_path):
     with pytest.raises(FloatingPointError, match=r"step \d+: (loss/\w+|grad_norm) is (nan|inf)"):
         loop.train(wild, SOURCE, tmp_path / "c", num_steps=8)
     for step in checkpoints.steps(tmp_path / "c" / "checkpoints"):
-        assert all(np.isfinite(row["loss/total"]) for row in lines(tmp_path / "c") if row["step"] <= step)
+        saved = checkpoints.load(tmp_path / "c" / "checkpoints" / str(step)).variables
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved))
     assert len(lines(tmp_path / "c")) < 8
+
+
+def test_a_line_cut_off_by_a_kill_is_dropped(workdir, tmp_path):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 13, "loss/to')
+    loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
+    assert [row["step"] for row in lines(run)] == list(range(1, 13))

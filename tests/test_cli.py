@@ -225,8 +225,11 @@ def test_image_ids_are_the_files_own_numbers_or_free_ones(place, capsys, tmp_pat
 
 
 def test_a_frozen_recipe_goes_on_without_its_first_weights(place, capsys, tmp_path):
-    (tmp_path / "checkpoints").mkdir()
+    step = tmp_path / "checkpoints/5"
+    step.mkdir(parents=True)
     again = ["train", "r50_coco_36e", "--workdir", tmp_path, "--resume", *drawn(place)]
+    assert "give pretrained weights" in refused(capsys, *again)  # no step was saved to its end
+    (step / "commit_success.txt").touch()
     assert "holds files but no run" in refused(capsys, *again)  # and not: give pretrained weights
 
 

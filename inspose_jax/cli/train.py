@@ -45,8 +45,8 @@ def run(argv: list[str]) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
     model = config.model
     workdir = launch.workdir or Path("runs") / Path(launch.config).stem
-    goes_on = launch.resume and (workdir / "checkpoints").is_dir()
-    if not goes_on and launch.init is None and (model.frozen_stages > 0 or model.batch_norm == "frozen"):
+    has_frozen = model.frozen_stages > 0 or model.batch_norm == "frozen"
+    if has_frozen and launch.init is None and not (launch.resume and has_checkpoint(workdir)):
         raise ValueError(
             "what is frozen would stay random: give pretrained weights (--init resnet50.pth), or train all of it "
             "(--config.model.batch-norm trained --config.model.frozen-stages 0)"
@@ -76,3 +76,10 @@ def run(argv: list[str]) -> None:
         launch.resume,
         partial(initialise, launch.init) if launch.init else None,
     )
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether a run there has saved a step, and with it what is frozen."""
+    from inspose_jax.checkpoints import steps
+
+    return bool(steps(workdir / "checkpoints"))

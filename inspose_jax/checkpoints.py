@@ -94,7 +94,7 @@ def load(path: Path | str) -> Loaded:
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
             about = reader.restore(folder / "about")
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-            state = reader.restore(folder / "state", args=ocp.args.StandardRestore(restored_as_numpy(reader, folder)))
+            state = reader.restore(folder / "state", args=ocp.args.StandardRestore(stored_shapes(reader, folder)))
     except Exception as error:  # orbax raises many types, Exception itself among them
         raise ValueError(f"{damaged} ({type(error).__name__})") from None
     if not about.keys() >= {"config", "skeleton", "step"}:
@@ -110,7 +110,7 @@ def load(path: Path | str) -> Loaded:
     return Loaded(resolved, jax.tree.map(np.asarray, variables), int(about["step"]))
 
 
-def restored_as_numpy(reader: ocp.Checkpointer, folder: Path) -> Any:
+def stored_shapes(reader: ocp.Checkpointer, folder: Path) -> Any:
     """Shapes of the stored state, without the devices it was stored from: they need not be here."""
     stored: Any = reader.metadata(folder / "state")
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

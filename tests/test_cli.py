@@ -142,6 +142,23 @@ def test_a_damaged_checkpoint_is_named(place, capsys, tmp_path, lost):
     assert "checkpoints/1: damaged or not written by inspose; take another checkpoint" in error
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError(), "ValueError"),
+        (ValueError("a\n  b"), "a b"),
+        (OSError(28, "No space left"), "No space left; check the path, its permissions and the space there"),
+        (OSError(13, "Permission denied", "a/b"), "a/b: Permission denied; check the path"),
+    ],
+)
+def test_no_error_is_silent_or_more_than_a_line(capsys, monkeypatch, error, line):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("inspose_jax.cli.predict.run", fail)
+    assert refused(capsys, "predict").startswith(f"inspose: error: {line}")
+
+
 def test_a_place_that_cannot_be_written_is_named(place, capsys, tmp_path):
     (tmp_path / "file").touch()
     taken = tmp_path / "file" / "in_a_file"

@@ -40,7 +40,7 @@ def stored(workdir: Path) -> dict:
     """Everything that the last checkpoint holds: also what prediction leaves aside."""
     folder = workdir.absolute() / "checkpoints/6"
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-        like = checkpoints.restored_as_numpy(reader, folder)
+        like = checkpoints.stored_shapes(reader, folder)
         return reader.restore(folder / "state", args=ocp.args.StandardRestore(like))
 
 

@@ -36,14 +36,20 @@ def main(arguments: list[str] | None = None) -> None:
             raise ValueError(f"{arguments[0]}: no such command; {hint}")
         importlib.import_module(f"inspose_jax.cli.{COMMANDS[arguments[0]][0]}").run(arguments[1:])
     except (ValueError, OSError, FloatingPointError) as error:
-        fault = " ".join(str(error).split())
-        if isinstance(error, OSError) and error.strerror:  # the system's own: "[Errno 13] Permission denied: 'a/b'"
-            fault = f"{error.filename}: {error.strerror}; check the path, its permissions and the space there"
+        fault = one_line(error)
     except KeyboardInterrupt:
         sys.exit("inspose: stopped")
     if fault:  # printed only now that the error's frames are gone: with them a progress bar has ended its own line
         print(f"inspose: error: {fault}", file=sys.stderr)
         sys.exit(2)
+
+
+def one_line(error: Exception) -> str:
+    """What is wrong and the remedy; never empty, since an empty line would look like success."""
+    if isinstance(error, OSError) and error.strerror:  # the system's own words, such as "Permission denied"
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}; check the path, its permissions and the space there"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def usage() -> str:

@@ -30,6 +30,7 @@ def parse(
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     for argument in rest:
+        # A negative number is some field's value, for the config's own check to refuse.
         is_number = argument.removeprefix("-").replace(".", "", 1).isdecimal()
         if argument.startswith("-") and not is_number and not (with_config and argument.startswith("--config.")):
             flags = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(launch)]  # type: ignore[arg-type]

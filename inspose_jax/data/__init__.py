@@ -1,5 +1,6 @@
 """Pictures with people -> padded batches, in numpy and OpenCV; never a device.
 
 `plan` decides what every step sees; a source (`coco`, `drawn_people`) gives a `Sample`; `transforms` resizes and flips
-it; `buckets` pads and stacks; `pipeline` runs the plan in threads.  `check` names the faults of a data set.
+it; `buckets` pads and stacks; `pipeline` runs the plan in threads.  `annotations` says what an
+entry of a COCO file must be, `check` names the faults of a data set.
 """

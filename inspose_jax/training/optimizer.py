@@ -93,6 +93,11 @@ def make_optimizer(
     return optax.chain(optax.clip_by_global_norm(schedule.clip_norm), optax.partition(rules, label))
 
 
+def updates_done(optimizer_state: Any) -> Int[Array, ""]:
+    """How often the parameters moved: what the rate depends on.  Fewer than batches seen, where steps were skipped."""
+    return optax.tree.get_all_with_path(optimizer_state, "count")[0][1]  # every rule counts, all alike
+
+
 def adam(schedule: config.Schedule, rate: Rate) -> optax.GradientTransformation:
     """AdamW; its second moment forgets a little faster than usual, since small runs are short."""
     return optax.chain(

@@ -4,7 +4,7 @@ The state is replicated whole: 36 million parameters with their momentum are .3 
 then a step needs no communication but the sum of gradients, statistics and counts.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -60,10 +60,10 @@ def abstract_state(config: config.Config, num_steps: int, mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), shapes)
 
 
-def jit_train_step(config: config.Config, num_steps: int, mesh: Mesh) -> Any:
+def jit_train_step(config: config.Config, num_steps: int, mesh: Mesh, on_nan: Literal["stop", "skip"] = "stop") -> Any:
     """The compiled step: state in, state out in the same memory, batch split, measurements on every device."""
     return jax.jit(
-        make_train_step(config, num_steps),
+        make_train_step(config, num_steps, on_nan),
         in_shardings=(replicated(mesh), split(mesh)),
         out_shardings=(replicated(mesh), replicated(mesh)),
         donate_argnums=0,

@@ -1,7 +1,7 @@
 """One training step as a pure function: (state, batch) -> (state, measurements)."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from inspose_jax.training import optimizer
 class State(NamedTuple):
     """Everything that a step changes."""
 
-    step: Any  # i32[] steps done
+    step: Any  # i32[] batches seen, which is the position in the data: skipped steps count too
     params: Any
     batch_stats: Any  # running statistics of the backbone's norms
     optimizer: Any  # the optimizer's own state
@@ -67,31 +67,45 @@ def loss_and_measurements(
 
 
 def make_train_step(
-    config: config.Config, num_steps: int
+    config: config.Config, num_steps: int, on_nan: Literal["stop", "skip"] = "stop"
 ) -> Callable[[State, Batch], tuple[State, dict[str, jax.Array]]]:
-    """The step of a run of `num_steps`; measurements are scalars that stay on the device."""
+    """The step of a run of `num_steps`; measurements are scalars that stay on the device.
+
+    With "skip", a step whose loss or gradient is not finite leaves everything as it was but `State.step`, and says so
+    in the measurement `skipped`.  With "stop" the caller looks at the measurements.
+    """
     rule = optimizer.make_optimizer(config.schedule, config.model, num_steps)
     rate = optimizer.learning_rate(config.schedule, num_steps)
 
     def train_step(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         value = jax.value_and_grad(loss_and_measurements, has_aux=True)
-        (_, (batch_stats, measurements)), gradient = value(state.params, state.batch_stats, batch, config)
+        (loss, (batch_stats, measurements)), gradient = value(state.params, state.batch_stats, batch, config)
         gradient = optimizer.freeze(gradient, config.model)
         updates, optimizer_state = rule.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        measurements |= {"grad_norm": optax.tree.norm(gradient), "lr": rate(state.step)}
-        average = move_average({"params": params, "batch_stats": batch_stats}, state, config.schedule.ema)
-        return State(state.step + 1, params, batch_stats, optimizer_state, average), measurements
+        updates_done = optimizer.updates_done(state.optimizer)
+        grad_norm = optax.tree.norm(gradient)
+        measurements |= {"grad_norm": grad_norm, "lr": rate(updates_done)}
+        average = move_average(state.average, params, batch_stats, updates_done, config.schedule.ema)
+        after = State(state.step + 1, params, batch_stats, optimizer_state, average)
+        if on_nan == "skip":
+            is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+            before = state._replace(step=state.step + 1)
+            after = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), after, before)
+            measurements["skipped"] = (~is_finite).astype(jnp.int32)
+        return after, measurements
 
     return train_step
 
 
-def move_average(current: Any, state: State, ema: float) -> Any:
-    """The running average after a step; it forgets faster at first, so that the random start does not linger."""
+def move_average(average: Any, params: Any, batch_stats: Any, updates_done: jax.Array, ema: float) -> Any:
+    """The running average after an update; it forgets faster at first, so that the random start does not linger."""
     if ema == 0:
         return ()
-    step = state.step.astype(jnp.float32)
-    decay = jnp.minimum(ema, (1 + step) / (10 + step))
+    done = updates_done.astype(jnp.float32)
+    decay = jnp.minimum(ema, (1 + done) / (10 + done))
     return jax.tree.map(
-        lambda a, b: decay.astype(a.dtype) * a + (1 - decay).astype(a.dtype) * b, state.average, current
+        lambda a, b: decay.astype(a.dtype) * a + (1 - decay).astype(a.dtype) * b,
+        average,
+        {"params": params, "batch_stats": batch_stats},
     )

@@ -1,0 +1,56 @@
+"""The step: what it leaves alone when a loss or a gradient is not finite."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from inspose_jax import losses
+from inspose_jax.training import step
+
+CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, ema=0.9))
+BATCH = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]])
+BAD_LOSS, BAD_GRADIENT = 666, 667  # image ids
+
+
+def poisoned_losses(outputs, targets, batch, *others):
+    """The real terms, but for two image ids: one makes a term overflow, one only its gradient."""
+    terms = losses.losses(outputs, targets, batch, *others)
+    root_of = jnp.where((batch.image_id == BAD_GRADIENT).any(), 0 * terms["cls"], 1)  # at 0 its slope is infinite
+    factor = jnp.where((batch.image_id == BAD_LOSS).any(), jnp.inf, 1)
+    return {**terms, "keypoint": factor * terms["keypoint"], "cls": terms["cls"] + jnp.sqrt(root_of) * 0}
+
+
+@pytest.fixture(scope="module")
+def skipping():
+    """A step that skips, and the state after one good batch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "losses", poisoned_losses)
+        train_step = jax.jit(step.make_train_step(CONFIG, 10, on_nan="skip"))
+        variables = tiny.variables()
+        state = step.state_of(variables["params"], variables["batch_stats"], CONFIG, 10)
+        state, measurements = train_step(state, BATCH)
+        assert measurements["skipped"] == 0
+        return train_step, state
+
+
+@pytest.mark.parametrize("image_id", [BAD_LOSS, BAD_GRADIENT])
+def test_a_step_that_is_not_finite_is_skipped_as_if_its_batch_had_not_been(skipping, image_id):
+    train_step, state = skipping
+    after, measurements = train_step(state, BATCH._replace(image_id=np.array([1, image_id], np.int32)))
+    assert measurements["skipped"] == 1
+    assert np.isfinite(measurements["loss/total"]) == (image_id == BAD_GRADIENT)
+    assert not np.isfinite(measurements["grad_norm"])
+    assert after.step == state.step + 1 == 2
+    jax.tree.map(np.testing.assert_array_equal, after._replace(step=0), state._replace(step=0))
+
+    gone_on, measurements = train_step(after, BATCH)
+    straight, expected = train_step(state, BATCH)
+    assert measurements == expected  # the rate too
+    assert measurements["skipped"] == 0
+    jax.tree.map(np.testing.assert_array_equal, gone_on._replace(step=0), straight._replace(step=0))
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), gone_on.params, state.params)
+    assert all(jax.tree.leaves(moved))

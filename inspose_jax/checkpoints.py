@@ -1,25 +1,40 @@
 """Checkpoints that are complete in themselves: parameters, statistics, optimizer, step, config and skeleton.
 
 One folder a step under `<workdir>/checkpoints`, written by orbax: a step that was not written to its end is not there.
+A finished one is sealed with the checksums of its files, so that a damaged one is known before anything is read of it.
 """
 
+import contextlib
 import json
 import logging
+import os
+import re
+import shutil
+import warnings
+import zlib
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from inspose_jax import config
 from inspose_jax.skeletons import SKELETONS
 
 KEPT = 2  # the newest, and the one before in case the newest is lost
 FINISHED = "commit_success.txt"
+SEAL = "checksums.json"
+UNFINISHED = ".orbax-checkpoint-tmp"
 
-# One line a file and step is more than anybody reads; errors still come through.
-logging.getLogger("absl").setLevel(logging.ERROR)
+# Its writing threads log what they also raise, a screen of text each; what is raised says it once.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+class Damaged(ValueError):
+    """A checkpoint that was finished and cannot be read any more; the one before may still be good."""
 
 
 class Loaded(NamedTuple):
@@ -31,42 +46,94 @@ class Loaded(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run, in `folder`; close it (or use `with`) so that the last save ends."""
+    """The checkpoints of one run, in `folder`, the newest `kept` of them; close it (or use `with`), so that all ends.
 
-    def __init__(self, folder: Path):
-        self.folder = folder.absolute()
-        self.manager = ocp.CheckpointManager(
-            self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
-        )
+    The run is at step `start`: what is there of later steps could not be read, or is made again, and is set aside.
+    OSError where one cannot be written: what was saved before stays, and nothing half-written.
+    """
+
+    def __init__(self, folder: Path, start: int, kept: int = KEPT):
+        self.folder, self.kept = folder.absolute(), kept
+        self.manager: ocp.CheckpointManager | None = None  # made when there is something to save
+        self.unsealed: int | None = None  # the step that is being written
+        tidy(self.folder, start)
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.manager.wait_until_finished()
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if self.manager is None:
+            return
+        if kind is None:
+            self.finish()
+        elif jax.process_count() == 1:  # with others, one that is gone would be waited for
+            # What ended the run is what its user should read, not that its last save failed too.
+            with contextlib.suppress(OSError):
+                self.finish()
+        else:
+            return
         self.manager.close()
 
-    def save(self, step: int, state: Any, config_: config.Config) -> None:
-        """Write `state`, a pytree of arrays; the arrays may be donated as soon as this returns."""
+    def save(self, step: int, state: Any, config_: config.Config, **more: Any) -> None:
+        """Write `state`, a pytree of arrays, in the background; the arrays may be donated as soon as this returns.
+
+        `more` is kept beside the config, as JSON.
+        """
+        self.finish()
         skeleton = SKELETONS[config_.model.skeleton]
         about = {
             "config": json.loads(config.to_json(config_)),
             "skeleton": {"name": skeleton.name, "keypoint_names": list(skeleton.keypoint_names)},
             "step": step,
+            **more,
         }
         items = ocp.args.Composite(state=ocp.args.StandardSave(as_dict(state)), about=ocp.args.JsonSave(about))
-        if not self.manager.save(step, args=items):
-            raise ValueError(f"{self.folder}: step {step} is there already, or a later one; nothing was written")
+        self.unsealed = step
+        with self.failing():
+            if self.manager is None:
+                options = ocp.CheckpointManagerOptions(max_to_keep=self.kept, create=True)
+                self.manager = ocp.CheckpointManager(self.folder, options=options)
+            written = self.manager.save(step, args=items)
+        assert written, f"{self.folder}: step {step} is there already, or a later one"
 
-    def restore(self, step: int, like: Any) -> Any:
-        """The state of `step`, in the shapes and on the devices of `like`; ValueError where they do not fit."""
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(as_dict(like)))
-        return like._replace(**self.manager.restore(step, args=items)["state"])
+    def finish(self) -> None:
+        """Wait until the last save is on disk, and seal it."""
+        if self.manager is None or self.unsealed is None:
+            return
+        with self.failing():
+            self.manager.wait_until_finished()
+            if jax.process_index() == 0:
+                seal(self.folder / str(self.unsealed))
+        self.unsealed = None
+
+    @contextlib.contextmanager
+    def failing(self) -> Any:
+        """Whatever goes wrong in writing becomes an OSError that says what is left; what is half-written goes."""
+        try:
+            yield
+        except Exception as error:  # orbax raises many types
+            step, self.unsealed = self.unsealed, None
+            remove_unfinished(self.folder)
+            raise OSError(
+                f"{self.folder}: step {step} could not be saved ({reason(error)}); what was saved before stays. "
+                f"Mend that, and go on with --resume"
+            ) from error
 
 
 def as_dict(state: Any) -> dict[str, Any]:
     """A named tuple as a dict: names make a checkpoint readable without our types."""
     return dict(state._asdict())
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be written or read: the system's words where there are some."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else type(error).__name__
+
+
+# --- a folder of checkpoints ----------------------------------------------------------------------------------------
 
 
 def steps(folder: Path) -> list[int]:
@@ -75,39 +142,110 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in found if path.name.isdigit() and (path / FINISHED).exists())
 
 
+def tidy(folder: Path, start: int) -> None:
+    """Remove what killed saves left behind; set aside what is no finished step, or one later than `start`."""
+    if jax.process_index() == 0 and folder.is_dir():
+        remove_unfinished(folder)
+        good = {str(step) for step in steps(folder) if step <= start}
+        for path in list(folder.iterdir()):
+            if path.name.isdigit() and path.name not in good:
+                set_aside(path)
+    wait_for_all("tidy")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what orbax writes before it gives a step its name."""
+    for path in folder.glob(f"*{UNFINISHED}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def set_aside(path: Path) -> None:
+    """Rename a folder, so that it is nobody's step any more and nothing in it is lost."""
+    names = (path.with_name(f"{path.name}.aside{number or ''}") for number in count())
+    path.rename(next(name for name in names if not name.exists()))
+
+
+def wait_for_all(what: str) -> None:
+    """Go on when every process has come so far."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"inspose checkpoints: {what}")
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
 def load(path: Path | str) -> Loaded:
-    """A run's workdir (its newest checkpoint), or one checkpoint's folder -> what prediction needs.
+    """A run's workdir (its newest readable checkpoint), or one checkpoint's folder -> what prediction needs.
 
     Raises FileNotFoundError where there is nothing, ValueError for a folder that is no checkpoint.
     """
     path = Path(path).absolute()
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such checkpoint; give a run's folder or one of its checkpoints/<step>")
-    folder = path
-    if not (path / FINISHED).exists():
-        found = steps(path / "checkpoints") or steps(path)
-        if not found:
+    if (path / FINISHED).exists():
+        about, state = read(path)
+    else:
+        folder = path / "checkpoints" if steps(path / "checkpoints") else path
+        if not steps(folder):
             raise ValueError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
-        folder = (path / "checkpoints" if steps(path / "checkpoints") else path) / str(found[-1])
-    damaged = f"{folder}: damaged or not written by inspose; take another checkpoint"
+        about, state = newest(folder)
+    resolved = config.from_json(json.dumps(about["config"]))
+    return Loaded(resolved, jax.tree.map(np.asarray, evaluated(state, resolved)), int(about["step"]))
+
+
+def evaluated(state: dict[str, Any], config_: config.Config) -> Any:
+    """What is evaluated of a state (as a dict): the running average, or the parameters and statistics themselves."""
+    if config_.schedule.ema > 0:
+        return state["average"]
+    return {"params": state["params"], "batch_stats": state["batch_stats"]}
+
+
+def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`read` of the newest checkpoint in `folder`; damaged ones are skipped with a warning.
+
+    ValueError where all are damaged, or where it does not fit `like`.
+    """
+    found = steps(folder)
+    for step in reversed(found):
+        try:
+            return read(folder / str(step), like)
+        except Damaged as error:
+            warnings.warn(f"{error}; it is skipped", stacklevel=2)
+    raise ValueError(f"{folder}: none of the checkpoints {found} can be read; take another run's folder, or start anew")
+
+
+def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What one checkpoint holds: `about` (config, skeleton, step, ..) and the state, as a dict.
+
+    The state comes in the places of `like`, a state of shapes, or on one device.  Raises `Damaged`, and ValueError for
+    a checkpoint of another model, every difference listed.
+    """
+    damaged = f"{folder}: damaged or not written by inspose"
+    if lost := changed_files(folder):
+        raise Damaged(f"{folder}: damaged, {', '.join(lost)} {'is' if len(lost) == 1 else 'are'} gone or changed")
     try:
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
             about = reader.restore(folder / "about")
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-            state = reader.restore(folder / "state", args=ocp.args.StandardRestore(stored_shapes(reader, folder)))
+            stored = stored_shapes(reader, folder)
+            differing = [] if like is None else differences(as_dict(like), stored)
+            wanted = stored if like is None else as_dict(like)
+            state = None if differing else reader.restore(folder / "state", args=ocp.args.StandardRestore(wanted))
     except Exception as error:  # orbax raises many types, Exception itself among them
-        raise ValueError(f"{damaged} ({type(error).__name__})") from None
+        raise Damaged(f"{damaged} ({reason(error)})") from None
     if not about.keys() >= {"config", "skeleton", "step"}:
-        raise ValueError(damaged)
-    resolved = config.from_json(json.dumps(about["config"]))
+        raise Damaged(damaged)
     known = SKELETONS.get(about["skeleton"]["name"])
     if known is None or list(known.keypoint_names) != about["skeleton"]["keypoint_names"]:
         raise ValueError(
-            f"{folder}: made for the skeleton {about['skeleton']['name']}, which this version does not know"
+            f"{folder}: made for the skeleton {about['skeleton']['name']}, which this version does not know (joints "
+            f"{', '.join(about['skeleton']['keypoint_names'])}); take the version that wrote it"
         )
-    name = "average" if resolved.schedule.ema > 0 else ""
-    variables = state[name] if name else {"params": state["params"], "batch_stats": state["batch_stats"]}
-    return Loaded(resolved, jax.tree.map(np.asarray, variables), int(about["step"]))
+    if state is None:
+        raise ValueError(
+            f"{folder}: a checkpoint of another model, {'; '.join(differing)}; take a workdir of this config's own"
+        )
+    return about, state
 
 
 def stored_shapes(reader: ocp.Checkpointer, folder: Path) -> Any:
@@ -115,3 +253,48 @@ def stored_shapes(reader: ocp.Checkpointer, folder: Path) -> Any:
     stored: Any = reader.metadata(folder / "state")
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), stored.item_metadata.tree)
+
+
+def differences(wanted: Any, found: Any) -> list[str]:
+    """`name: f32[3,3] wanted, f32[1,3] found` for every leaf of two trees that differs, or that only one has."""
+
+    def leaves(tree: Any) -> dict[str, str]:
+        return {
+            jax.tree_util.keystr(path, simple=True, separator="/"): f"{x.dtype}{list(x.shape)}"
+            for path, x in jax.tree_util.tree_leaves_with_path(tree)
+        }
+
+    one, other = leaves(wanted), leaves(found)
+    return [
+        f"{name}: {one.get(name, 'nothing')} wanted, {other.get(name, 'nothing')} found"
+        for name in sorted({**one, **other})
+        if one.get(name) != other.get(name)
+    ]
+
+
+# --- seals ----------------------------------------------------------------------------------------------------------
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of every file in a finished checkpoint, all at once."""
+    partial = folder / f"{SEAL}.partial"
+    partial.write_text(json.dumps(checksums(folder), indent=1))
+    partial.replace(folder / SEAL)
+
+
+def changed_files(folder: Path) -> list[str]:
+    """Files of a sealed checkpoint that are gone or hold something else; none for one that was killed unsealed."""
+    if not (folder / SEAL).is_file():
+        return []
+    try:
+        sealed = json.loads((folder / SEAL).read_text())
+    except ValueError:
+        return [SEAL]
+    present = checksums(folder)
+    return [name for name in sealed if present.get(name) != sealed[name]]
+
+
+def checksums(folder: Path) -> dict[str, int]:
+    """CRC-32 of every file in a checkpoint but the seal itself."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(SEAL))
+    return {str(path.relative_to(folder)): zlib.crc32(path.read_bytes()) for path in files}

@@ -3,11 +3,13 @@
 Position is the global step, so that going on after a stop is starting at that step: no iterator state is ever saved.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import grain
 import numpy as np
+from tqdm import tqdm
 
 from inspose_jax import config
 from inspose_jax.data import buckets, transforms
@@ -47,7 +49,36 @@ class InMemory:
         return sample
 
 
-def make_plan(source: Source, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:
+class Tolerant:
+    """A source for training, in which a few pictures may turn out to be unreadable: they are named, and left blank.
+
+    ValueError beyond one in a thousand: then something is wrong with all of it.
+    """
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.sizes, self.is_labelled, self.image_ids = source.sizes, source.is_labelled, source.image_ids
+        self.unreadable: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Sample | None:
+        try:
+            return self.source[index]
+        except (OSError, ValueError) as error:
+            if index not in self.unreadable:
+                self.unreadable.add(index)
+                tqdm.write(f"inspose: warning: {error} Its place in the batch stays blank.", file=sys.stderr)
+            if len(self.unreadable) > len(self) / 1000:
+                raise ValueError(
+                    f"{len(self.unreadable)} of {len(self)} pictures cannot be read, the last one is {error}; "
+                    f"`inspose data check` lists all"
+                ) from error
+            return None
+
+
+def make_plan(source: Source | Tolerant, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:
     """The plan of a run over `source`; training leaves out pictures without labels if the config says so."""
     eligible = np.ones(len(source), bool)
     if train and config.data.only_labelled:
@@ -57,15 +88,15 @@ def make_plan(source: Source, config: config.Config, train: bool, batch_size: in
     )
 
 
-def load_batch(source: Source, step: PlannedStep, config: config.Config, rows: slice = slice(None)) -> Batch:
+def load_batch(source: Source | Tolerant, step: PlannedStep, config: config.Config, rows: slice = slice(None)) -> Batch:
     """The rows of a planned step as a padded batch on the host."""
     samples, original_sizes = [], []
     for index, (height, width), mirrored in zip(step.index[rows], step.resized[rows], step.flip[rows], strict=True):
-        if index < 0:
+        sample = source[int(index)] if index >= 0 else None
+        if sample is None:
             samples.append(None)
             original_sizes.append((1, 1))
             continue
-        sample = source[int(index)]
         original_sizes.append(sample.image.shape[:2])
         sample = transforms.resize(sample, (int(height), int(width)))
         samples.append(transforms.flip(sample, SKELETONS[config.model.skeleton]) if mirrored else sample)
@@ -73,7 +104,7 @@ def load_batch(source: Source, step: PlannedStep, config: config.Config, rows: s
 
 
 def batches(
-    source: Source, plan: Plan, config: config.Config, start: int, stop: int, rows: slice = slice(None)
+    source: Source | Tolerant, plan: Plan, config: config.Config, start: int, stop: int, rows: slice = slice(None)
 ) -> Iterator[Batch]:
     """Batches of the global steps from `start` up to `stop`, made ahead by `data.num_threads` threads.
 

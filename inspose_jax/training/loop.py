@@ -1,165 +1,172 @@
 """The run: for each batch a step, a line of metrics, now and then a checkpoint; it goes on exactly where it stopped.
 
-Measurements stay on the device and are fetched together every ten steps, so that no step waits for the one before it to
-be read.  Nothing is saved before all measurements up to it were seen to be finite.
+Nothing is saved before all measurements up to it were seen to be finite.  Every process of a run does the same at the
+same step; only the first one writes.
 """
 
-import json
-import math
-import platform
+import contextlib
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
-import inspose_jax
-from inspose_jax import config as config_
-from inspose_jax.checkpoints import Checkpoints, steps
+from inspose_jax import checkpoints, config
+from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.training import sharding
+from inspose_jax.training import workdir as workdir_
+from inspose_jax.training.interruption import Interruption
+from inspose_jax.training.log import FETCH_EVERY, Log
 from inspose_jax.training.step import State
 
-FETCH_EVERY = 10
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
+
+class Evaluation(NamedTuple):
+    """What is known of a model in the middle of its training."""
+
+    statistics: dict[str, float]  # the first is what the best checkpoint is chosen by
+    sheet: np.ndarray  # u8[H,W,3] pictures with predictions
+
+
+class Extras(NamedTuple):
+    """What a launch may add to a run without changing the numbers of its steps."""
+
+    evaluate: Callable[[Any], Evaluation] | None = None  # variables on the host -> how good they are
+    eval_every: int = 0  # steps; at the end in any case
+    on_nan: Literal["stop", "skip"] = "stop"  # what a step does whose loss or gradient is not finite
+    profile: range = range(0)  # steps that are traced into the workdir
 
 
 def train(
-    config: Config,
+    config_: Config,
     source: pipeline.Source,
     workdir: Path,
     num_steps: int,
     stop_at: int | None = None,
     resume: bool = False,
     initialise: Callable[[State], State] | None = None,
+    weights: Path | None = None,
+    extras: Extras = Extras(),  # noqa: B008 (immutable)
     note: str = "training",
-) -> None:
+) -> int:
     """Run `num_steps` steps (the schedule fits them) or up to `stop_at`, from the start or, with `resume`, from the
-    newest checkpoint in `workdir`.  `initialise` puts pretrained weights into a new state.
+    newest checkpoint in `workdir`; gives back the step it came to, an earlier one after SIGTERM or Ctrl-C.
 
-    Raises ValueError for a workdir in use or a config that differs from the stored one, FloatingPointError when a loss
-    is not finite; what was saved before stays.
+    `initialise` puts pretrained weights, those in the file `weights`, into a new state.  Raises ValueError for a
+    workdir in use or a run that differs from the stored one, FloatingPointError when a loss is not finite, OSError when
+    a checkpoint cannot be written or another process is gone; what was saved before stays.
     """
-    config_.check(config)
-    mesh = sharding.make_mesh(config.schedule.batch_size)
-    plan = pipeline.make_plan(source, config, train=True)
-    about = {"num_steps": num_steps, **json.loads(config_.to_json(config))}
-    start = steps_done(workdir, about, resume)
+    config.check(config_)
+    schedule = config_.schedule
+    mesh = sharding.make_mesh(schedule.batch_size)
+    pictures = pipeline.Tolerant(source)
+    plan = pipeline.make_plan(pictures, config_, train=True)
+    about = workdir_.description(config_, num_steps, source, weights)
+    start, state = start_of(workdir, about, config_, resume, initialise, num_steps, mesh)
+    is_first = jax.process_index() == 0
+    if is_first:  # last of all that can fail: a run that cannot start leaves nothing behind
+        workdir_.open_workdir(workdir, about, start)
+    checkpoints.wait_for_all("workdir")
+    best_so_far = workdir_.best_value(workdir)
+
     stop = min(num_steps, stop_at or num_steps)
-    if start == 0:
-        state = sharding.new_state(config, num_steps, mesh)
-        if initialise is not None:
-            state = jax.device_put(initialise(state), sharding.replicated(mesh))
-    open_workdir(workdir, about, start)  # last of all that can fail: a run that cannot start leaves nothing behind
-    step_function = sharding.jit_train_step(config, num_steps, mesh)
-    with Checkpoints(workdir / "checkpoints") as checkpoints, (workdir / "metrics.jsonl").open("a") as lines:
-        if start:
-            state = checkpoints.restore(start, sharding.abstract_state(config, num_steps, mesh))
-        rows = sharding.host_rows(mesh, config.schedule.batch_size)
-        batches = pipeline.batches(source, plan, config, start, stop, rows)
-        log = Log(lines, config.schedule.batch_size)
-        bar = tqdm(range(start, stop), initial=start, total=stop, desc=note, unit="step", dynamic_ncols=True)
-        for done in bar:
+    step_function = sharding.jit_train_step(config_, num_steps, mesh, extras.on_nan)
+    batches = pipeline.batches(pictures, plan, config_, start, stop, sharding.host_rows(mesh, schedule.batch_size))
+
+    def pictures_of(step: int) -> list[int]:
+        index = plan[step - 1].index
+        return source.image_ids[index[index >= 0]].tolist()
+
+    with (
+        runtime_errors(),
+        Checkpoints(workdir / workdir_.CHECKPOINTS, start) as latest,
+        Checkpoints(workdir / workdir_.BEST, start, kept=1) as best,
+        Log(workdir, start, schedule.batch_size, pictures_of, extras.on_nan, writes=is_first) as log,
+        Interruption() as interruption,
+        contextlib.ExitStack() as trace,
+        tqdm(initial=start, total=stop, desc=note, unit="step", dynamic_ncols=True, disable=not is_first) as bar,
+    ):
+        for step in range(start + 1, stop + 1):
+            if extras.profile and step == extras.profile[0]:
+                trace.enter_context(jax.profiler.trace(workdir / "profile"))
             asked = time.perf_counter()
             batch = sharding.put_batch(next(batches), mesh)
-            log.waited += time.perf_counter() - asked
-            state, measurements = step_function(state, batch)
-            log.add(done + 1, measurements)
-            saves = (done + 1) % config.schedule.save_every == 0 or done + 1 == stop
-            if saves or (done + 1) % FETCH_EVERY == 0:
-                bar.set_postfix_str(log.write())
+            if log.is_device_idle():  # what the device computes meanwhile is no waiting
+                log.waited += time.perf_counter() - asked
+            with jax.transfer_guard("disallow"):
+                state, measurements = step_function(state, batch)
+            log.add(step, measurements)
+
+            fetches = step % FETCH_EVERY == 0 or step == stop
+            leaves = interruption.came
+            if jax.process_count() > 1:  # all of them at the same step; asking them costs a round over the network
+                leaves = fetches and sharding.is_agreed(interruption.came)
+            saves = step % schedule.save_every == 0 or step == stop or leaves
+            evaluates = extras.evaluate and (step == num_steps or (extras.eval_every and step % extras.eval_every == 0))
+            if fetches or saves or evaluates:
+                bar.set_postfix_str(log.write(unreadable=len(pictures.unreadable)))
+            bar.update()
+            if extras.evaluate and evaluates:
+                found = extras.evaluate(jax.device_get(checkpoints.evaluated(state._asdict(), config_)))
+                log.evaluation(step, *found)
+                value = next(iter(found.statistics.values()))
+                if value > best_so_far:
+                    best_so_far = value
+                    best.save(step, state, config_, statistics=found.statistics)
             if saves:
-                checkpoints.save(done + 1, state, config)
+                latest.save(step, state, config_)
+            if extras.profile and step == extras.profile[-1]:
+                jax.block_until_ready(state)
+                trace.close()
+            if leaves:
+                return step
+    return stop
 
 
-class Log:
-    """Measurements on their way from the device to `metrics.jsonl`, and the speed since the last write."""
-
-    def __init__(self, lines: Any, batch_size: int):
-        self.lines, self.batch_size = lines, batch_size
-        self.pending: list[tuple[int, dict[str, jax.Array]]] = []
-        self.begin, self.waited = time.perf_counter(), 0.0
-
-    def add(self, step: int, measurements: dict[str, jax.Array]) -> None:
-        """Remember a step's scalars without reading them."""
-        self.pending.append((step, measurements))
-
-    def write(self) -> str:
-        """Fetch everything at once, refuse what is not finite, write a line a step; a summary for the progress bar."""
-        fetched = jax.device_get(self.pending)
-        for step, measurements in fetched:
-            # The terms before their sum and its gradient: the first that broke is the one to name.
-            for name in sorted(measurements, key=lambda name: (not name.startswith("loss/"), name == "loss/total")):
-                if not math.isfinite(measurements[name]):
-                    raise FloatingPointError(
-                        f"step {step}: {name} is {measurements[name]}; nothing from this step on was saved. "
-                        f"Go on from the last checkpoint with --resume and a lower --config.schedule.learning-rate"
-                    )
-        seconds = time.perf_counter() - self.begin
-        speed = {
-            "images_per_s": round(len(fetched) * self.batch_size / seconds, 2),
-            "data_wait": round(self.waited / seconds, 4),
-        }
-        for step, measurements in fetched:
-            line = {"step": step, **{name: value.item() for name, value in measurements.items()}}
-            if step % FETCH_EVERY == 0:
-                line |= speed
-            self.lines.write(json.dumps(line) + "\n")
-        self.lines.flush()
-        self.pending, self.begin, self.waited = [], time.perf_counter(), 0.0
-        return f"loss {fetched[-1][1]['loss/total']:.3f}, {speed['images_per_s']:.1f} images/s"
+def start_of(
+    workdir: Path,
+    about: dict[str, Any],
+    config_: Config,
+    resume: bool,
+    initialise: Callable[[State], State] | None,
+    num_steps: int,
+    mesh: jax.sharding.Mesh,
+) -> tuple[int, State]:
+    """How many steps are done, and the state after them: a new one, or that of the newest readable checkpoint."""
+    folder = workdir / workdir_.CHECKPOINTS
+    if workdir_.has_begun(workdir, about, resume) and checkpoints.steps(folder):
+        like = sharding.abstract_state(config_, num_steps, mesh)
+        found, fields = checkpoints.newest(folder, like)
+        return found["step"], State(**fields)
+    state = sharding.new_state(config_, num_steps, mesh)
+    if initialise is not None:
+        state = jax.device_put(initialise(state), sharding.replicated(mesh))
+    return 0, state
 
 
-def steps_done(workdir: Path, about: dict[str, Any], resume: bool) -> int:
-    """At which step a run in `workdir` starts, 0 for a new one; ValueError where it cannot start there."""
-    if not workdir.exists() or not any(workdir.iterdir()):
-        return 0
-    if not resume:
-        raise ValueError(f"{workdir}: holds a run already; take another folder, or --resume to go on with it")
-    stored = workdir / "config.json"
-    if not stored.exists():
-        raise ValueError(f"{workdir}: holds files but no run (no config.json); take another folder")
-    differing = differences(json.loads(stored.read_text()), about)
-    if differing:
-        raise ValueError(
-            f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or another folder"
-        )
-    return max(steps(workdir / "checkpoints"), default=0)
+@contextlib.contextmanager
+def runtime_errors() -> Any:
+    """What the runtime raises in the middle of a run, in words that say what to do."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise ValueError(
+                f"out of memory ({str(error).splitlines()[0][:200]}); take a smaller --config.schedule.batch-size, or "
+                f"work it off in parts with --config.schedule.accumulate"
+            ) from error
+        if jax.process_count() > 1:
+            raise ConnectionError(
+                f"process {jax.process_index()} of {jax.process_count()}: another process of this run is gone "
+                f"({str(error).splitlines()[0][:200]}); what was saved stays, start all of them again with --resume"
+            ) from error
+        raise
 
 
-def open_workdir(workdir: Path, about: dict[str, Any], start: int) -> None:
-    """Make `workdir` ready: resolved config, versions in use, no metrics of steps that are done again."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    versions = {name: version(name) for name in PACKAGES} | {
-        "inspose-jax": inspose_jax.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
-    (workdir / "versions.json").write_text(json.dumps(versions, indent=2))
-    (workdir / "config.json").write_text(json.dumps(about, indent=2))
-    metrics = workdir / "metrics.jsonl"
-    if metrics.exists():
-        # A run that was killed while it wrote leaves a line without an end.
-        whole = [line for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        partial = metrics.with_suffix(".partial")
-        partial.write_text("".join(line for line in whole if json.loads(line)["step"] <= start))
-        partial.replace(metrics)
-
-
-def differences(before: Any, now: Any, where: str = "") -> list[str]:
-    """`field: before -> now` for every field of two nested dicts that differs."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        found = []
-        for name in {**before, **now}:
-            found += differences(before.get(name), now.get(name), f"{where}.{name}".lstrip("."))
-        return found
-    return [] if before == now else [f"{where} {before} -> {now}"]
-
-
-def run_length(config: Config, source: pipeline.Source) -> int:
+def run_length(config_: Config, source: pipeline.Source) -> int:
     """Steps of `schedule.epochs` epochs over `source`."""
-    return config.schedule.epochs * pipeline.make_plan(source, config, train=True).steps_per_epoch
+    return config_.schedule.epochs * pipeline.make_plan(source, config_, train=True).steps_per_epoch

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from inspose_jax import config
@@ -46,6 +47,13 @@ def host_rows(mesh: Mesh, batch_size: int) -> slice:
 def put_batch(batch: Batch, mesh: Mesh) -> Batch:
     """This host's rows -> one global array a field, split over `data`."""
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(split(mesh), x), batch)
+
+
+def is_agreed(wish: bool) -> bool:
+    """Whether any process wishes it; all must ask at the same step."""
+    if jax.process_count() == 1:
+        return wish
+    return bool(multihost_utils.process_allgather(np.array(wish)).any())
 
 
 def new_state(config: config.Config, num_steps: int, mesh: Mesh) -> State:

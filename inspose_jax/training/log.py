@@ -1,0 +1,120 @@
+"""What a run tells: a line a step in `metrics.jsonl`, curves and pictures for TensorBoard.
+
+Measurements stay on the device and are fetched together every ten steps, so that no step waits for the one before it to
+be read.
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+FETCH_EVERY = 10
+
+
+class Log:
+    """Measurements on their way from the device to a workdir's files, and the speed since the last write.
+
+    `pictures_of(step)` are the image ids of a step, to name where a loss broke.  Without `writes` nothing is written:
+    of several processes one writes, and all see what is not finite.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        start: int,
+        batch_size: int,
+        pictures_of: Callable[[int], list[int]],
+        on_nan: Literal["stop", "skip"],
+        writes: bool,
+    ):
+        self.batch_size, self.pictures_of, self.on_nan = batch_size, pictures_of, on_nan
+        self.lines = (workdir / "metrics.jsonl").open("a") if writes else None
+        self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1) if writes else None
+        self.pending: list[tuple[int, dict[str, jax.Array]]] = []
+        self.begin, self.waited, self.skipped = time.perf_counter(), 0.0, 0
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.lines is not None and self.board is not None:
+            self.lines.close()
+            self.board.close()
+
+    def add(self, step: int, measurements: dict[str, jax.Array]) -> None:
+        """Remember a step's scalars without reading them."""
+        self.pending.append((step, measurements))
+
+    def is_device_idle(self) -> bool:
+        """Whether the device has done all that it was given."""
+        last: Any = self.pending[-1][1]["loss/total"] if self.pending else None
+        return last is None or last.is_ready()
+
+    def write(self, unreadable: int) -> str:
+        """Fetch everything at once, write a line a step; a summary for the progress bar.
+
+        `unreadable` pictures were left blank so far.  FloatingPointError at the first step that is not finite, unless
+        such steps are skipped.
+        """
+        fetched = jax.device_get(self.pending)
+        seconds = time.perf_counter() - self.begin
+        speed = {
+            "images_per_s": round(len(fetched) * self.batch_size / seconds, 2),
+            "data_wait": round(self.waited / seconds, 4),
+            "unreadable": unreadable,
+        }
+        for step, measurements in fetched:
+            broken = first_broken(measurements)
+            if broken:
+                where = f"step {step}: {broken} is {measurements[broken]} (pictures {self.pictures_of(step)})"
+                if self.on_nan == "stop":
+                    raise FloatingPointError(
+                        f"{where}; nothing from this step on was saved. Go on from the last checkpoint with --resume "
+                        f"and --on-nan skip, or start anew with a lower --config.schedule.learning-rate"
+                    )
+                self.skipped += 1
+                tqdm.write(f"inspose: warning: {where}; skipped, the state stays as it was", file=sys.stderr)
+            self.line(step, {name: value.item() for name, value in measurements.items()}, speed)
+        self.pending, self.begin, self.waited = [], time.perf_counter(), 0.0
+        loss = fetched[-1][1]["loss/total"]
+        return f"loss {loss:.3f}, {speed['images_per_s']:.1f} images/s"
+
+    def line(self, step: int, values: dict[str, float], speed: dict[str, float]) -> None:
+        """A step's values into the file; every tenth with the speed, and to TensorBoard."""
+        if self.lines is None or self.board is None:
+            return
+        if step % FETCH_EVERY == 0:
+            values = values | speed
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+        # JSON knows neither NaN nor infinity.
+        row = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self.lines.write(json.dumps({"step": step, **row}) + "\n")
+        self.lines.flush()
+
+    def evaluation(self, step: int, statistics: dict[str, float], sheet: np.ndarray) -> None:
+        """The statistics of a step as a line of their own, and u8[H,W,3] with predictions, to TensorBoard."""
+        if self.lines is None or self.board is None:
+            return
+        values = {f"eval/{name}": value for name, value in statistics.items()}
+        self.lines.write(json.dumps({"step": step, **values}) + "\n")
+        self.lines.flush()
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+        self.board.add_image("eval/predictions", sheet, step, dataformats="HWC")
+        self.begin = time.perf_counter()  # an evaluation is no training time
+
+
+def first_broken(measurements: dict[str, np.ndarray]) -> str:
+    """The first measurement that is not finite, the terms before their sum and its gradient; empty where all are."""
+    order = sorted(measurements, key=lambda name: (not name.startswith("loss/"), name == "loss/total"))
+    return next((name for name in order if not math.isfinite(measurements[name])), "")

@@ -1,0 +1,91 @@
+"""A run's folder: whether a run may start or go on there, what it was started with, no line of a step done twice."""
+
+import hashlib
+import json
+import math
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import inspose_jax
+from inspose_jax import config as config_
+from inspose_jax.config import Config
+from inspose_jax.data import pipeline
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
+CHECKPOINTS, BEST, METRICS = "checkpoints", "best", "metrics.jsonl"
+
+
+def description(config: Config, num_steps: int, source: pipeline.Source, weights: Path | None) -> dict[str, Any]:
+    """All that decides what a run computes; a run that goes on must be the same in it.
+
+    `weights` is the file that a new run's backbone starts from.
+    """
+    known = (source.image_ids, source.sizes, source.is_labelled)
+    data = hashlib.sha256(b"".join(array.tobytes() for array in known))
+    about = {"num_steps": num_steps, "pictures": f"{len(source)}, {data.hexdigest()[:12]}"}
+    if weights is not None:
+        with weights.open("rb") as file:
+            about["weights"] = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    return {**about, **json.loads(config_.to_json(config))}
+
+
+def has_begun(workdir: Path, about: dict[str, Any], resume: bool) -> bool:
+    """Whether a run in `workdir` goes on, and does not begin; ValueError where it can do neither."""
+    if not workdir.exists() or not any(workdir.iterdir()):
+        return False
+    if not resume:
+        raise ValueError(f"{workdir}: holds a run already; take another folder, or --resume to go on with it")
+    stored = workdir / "config.json"
+    if not stored.exists():
+        raise ValueError(f"{workdir}: holds files but no run (no config.json); take another folder")
+    before = json.loads(stored.read_text())
+    # The first weights are in the checkpoint by now: they need not be given again, but others would do nothing.
+    differing = differences(before, {"weights": before["weights"], **about} if "weights" in before else about)
+    if differing:
+        raise ValueError(
+            f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or another folder"
+        )
+    return True
+
+
+def open_workdir(workdir: Path, about: dict[str, Any], start: int) -> None:
+    """Make `workdir` ready for step `start` + 1: resolved config, versions in use, no metrics of steps beyond."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    versions = {name: version(name) for name in PACKAGES} | {
+        "inspose-jax": inspose_jax.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    (workdir / "versions.json").write_text(json.dumps(versions, indent=2))
+    stored = workdir / "config.json"
+    if not stored.exists():
+        partial = stored.with_suffix(".partial")
+        partial.write_text(json.dumps(about, indent=2))
+        partial.replace(stored)
+    metrics = workdir / METRICS
+    if metrics.exists():
+        # A run that was killed while it wrote leaves a line without an end.
+        whole = [line for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        partial = metrics.with_suffix(".partial")
+        partial.write_text("".join(line for line in whole if json.loads(line)["step"] <= start))
+        partial.replace(metrics)
+
+
+def best_value(workdir: Path) -> float:
+    """The best first statistic of the evaluations that the metrics of a workdir tell of; -inf without one."""
+    metrics = workdir / METRICS
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+    evaluations = [{name: row[name] for name in row if name.startswith("eval/")} for row in rows]
+    return max((next(iter(values.values())) for values in evaluations if values), default=-math.inf)
+
+
+def differences(before: Any, now: Any, where: str = "") -> list[str]:
+    """`field: before -> now` for every field of two nested dicts that differs."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        found = []
+        for name in {**before, **now}:
+            found += differences(before.get(name), now.get(name), f"{where}.{name}".lstrip("."))
+        return found
+    return [] if before == now else [f"{where} {before} -> {now}"]

@@ -8,6 +8,8 @@ from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.skeletons import SKELETONS
 
+NUM_DRAWN = 500  # pictures that a recipe over drawn people is evaluated on during training
+
 
 def coco(config: Config, images: Path, annotations: Path) -> CocoFolder:
     """An annotated folder, read as the config says."""
@@ -23,3 +25,18 @@ def training_source(config: Config, images: Path | None, annotations: Path | Non
     if images is None or annotations is None:
         raise ValueError("this recipe trains on a COCO folder: give --images FOLDER and --annotations JSON")
     return coco(config, images, annotations)
+
+
+def validation_source(
+    config: Config, images: Path | None, annotations: Path | None, eval_every: int | None
+) -> pipeline.Source | None:
+    """What a training is evaluated on: the folder given, for drawn people others of their kind, or nothing."""
+    if images and annotations:
+        return coco(config, images, annotations)
+    if images or annotations:
+        raise ValueError("--val-images and --val-annotations go together: give the folder and its COCO keypoint JSON")
+    if eval_every is None:
+        return None
+    if config.data.source == "drawn":
+        return pipeline.InMemory(DrawnPeople(config.data.scene, "validation", config.schedule.seed, NUM_DRAWN))
+    raise ValueError("--eval-every needs something to evaluate on: give --val-images FOLDER and --val-annotations JSON")

@@ -1,13 +1,19 @@
 """`inspose train`: a recipe, a source, a workdir."""
 
+import re
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from inspose_jax.cli import arguments, recipes
+from inspose_jax.config import Config
+
+Count = Annotated[int | None, tyro.conf.arg(metavar="N")]
+NUM_SHOWN = 12  # pictures of an evaluation that are drawn for TensorBoard
 
 
 @dataclass
@@ -27,22 +33,33 @@ class Train:
     """COCO keypoint JSON, for recipes over COCO data."""
     init: Path | None = None
     """torchvision ResNet weights for the backbone, .pth or .safetensors."""
-    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    steps: Count = None
     """Length of the run, which the schedule fits; by default the recipe's epochs."""
-    stop_at: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    stop_at: Count = None
     """End early, after this step; --resume goes on."""
     resume: bool = False
     """Go on from the newest checkpoint in the workdir."""
+    val_images: Path | None = None
+    """Evaluate during training on this folder of pictures .."""
+    val_annotations: Path | None = None
+    """.. and this COCO keypoint JSON; the best checkpoint is kept in WORKDIR/best."""
+    eval_every: Count = None
+    """Steps between evaluations; by default with every checkpoint, if there is something to evaluate on."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """At a loss that is not finite: end the run, or leave that step's batch out."""
+    profile: Annotated[str, tyro.conf.arg(metavar="N:M")] = ""
+    """Trace steps N to M into WORKDIR/profile, for xprof."""
 
 
 def run(argv: list[str]) -> None:
     """Parse, check everything that can be checked before compiling, and train."""
     launch, rest = arguments.parse(Train, argv, "train", with_config=True)
     config = recipes.override(recipes.load(launch.config), rest)
-    for name in ("steps", "stop_at"):
+    for name in ("steps", "stop_at", "eval_every"):
         value = getattr(launch, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+    profile = steps_of(launch.profile)
     model = config.model
     workdir = launch.workdir or Path("runs") / Path(launch.config).stem
     has_frozen = model.frozen_stages > 0 or model.batch_norm == "frozen"
@@ -57,6 +74,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax.cli import sources  # numpy and OpenCV from here on, jax below
 
     source = sources.training_source(config, launch.images, launch.annotations)
+    validation = sources.validation_source(config, launch.val_images, launch.val_annotations, launch.eval_every)
 
     from inspose_jax.torch_bridge import weights
     from inspose_jax.training import loop, step
@@ -67,7 +85,13 @@ def run(argv: list[str]) -> None:
         params, batch_stats = weights.load_backbone(path, model, state.params, state.batch_stats)
         return step.state_of(params, batch_stats, config, num_steps)
 
-    loop.train(
+    extras = loop.Extras(
+        evaluator_of(config, validation) if validation is not None else None,
+        launch.eval_every or config.schedule.save_every,
+        launch.on_nan,
+        profile,
+    )
+    done = loop.train(
         config,
         source,
         workdir,
@@ -75,7 +99,44 @@ def run(argv: list[str]) -> None:
         launch.stop_at,
         launch.resume,
         partial(initialise, launch.init) if launch.init else None,
+        launch.init,
+        extras,
     )
+    if done < num_steps:
+        again = [word for word in argv if word != "--resume"]
+        print(f"stopped at step {done} of {num_steps}; go on with: inspose train {shlex.join(again)} --resume")
+
+
+def steps_of(profile: str) -> range:
+    """The steps of `N:M`, both counted; none for an empty text."""
+    found = re.fullmatch(r"(\d+):(\d+)", profile)
+    if profile and (not found or not 1 <= int(found[1]) <= int(found[2])):
+        raise ValueError(f"--profile {profile}: not two steps, the first and the last of a trace, such as 20:25")
+    return range(int(found[1]), int(found[2]) + 1) if found else range(0)
+
+
+def evaluator_of(config: Config, validation: Any) -> Any:
+    """A function: variables -> the statistics of a data set, and its first pictures with predictions."""
+    import jax
+
+    from inspose_jax import draw
+    from inspose_jax.data.coco import ground_truth_of
+    from inspose_jax.evaluation import coco_ap, evaluator
+    from inspose_jax.predictor import Predictor
+    from inspose_jax.training import loop
+
+    predictor = Predictor(config, {})  # its variables come with every call: what is compiled stays
+    samples = (validation[i] for i in range(len(validation)))
+    offset = config.data.joint_pixel_offset
+    truth = getattr(validation, "ground_truth", None) or ground_truth_of(samples, predictor.skeleton, offset)
+
+    def evaluate(variables: Any) -> loop.Evaluation:
+        predictor.variables = jax.device_put(variables)
+        statistics = coco_ap.keypoint_ap(truth, evaluator.find_all(predictor, validation), predictor.skeleton)
+        shown = [predictor(validation[i].image).plot() for i in range(min(NUM_SHOWN, len(validation)))]
+        return loop.Evaluation(statistics, draw.contact_sheet(shown, columns=4))
+
+    return evaluate
 
 
 def has_checkpoint(workdir: Path) -> bool:

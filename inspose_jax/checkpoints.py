@@ -80,6 +80,7 @@ class Checkpoints:
         `more` is kept beside the config, as JSON.
         """
         self.finish()
+        self.make_sure_of_space(step, state)
         skeleton = SKELETONS[config_.model.skeleton]
         about = {
             "config": json.loads(config.to_json(config_)),
@@ -95,6 +96,17 @@ class Checkpoints:
                 self.manager = ocp.CheckpointManager(self.folder, options=options)
             written = self.manager.save(step, args=items)
         assert written, f"{self.folder}: step {step} is there already, or a later one"
+
+    def make_sure_of_space(self, step: int, state: Any) -> None:
+        """OSError before anything is written, where a disk has no room for all of it."""
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        present = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
+        free = shutil.disk_usage(present).free
+        if free < needed:
+            raise OSError(
+                f"{self.folder}: step {step} needs {needed / 1e6:.1f} MB, of which {free / 1e6:.1f} MB are free; what "
+                f"was saved before stays. Make room, and go on with --resume"
+            )
 
     def finish(self) -> None:
         """Wait until the last save is on disk, and seal it."""

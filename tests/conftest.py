@@ -15,6 +15,12 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 REFERENCE = Path(os.environ.get("INSPOSE_REFERENCE_DATA", Path(__file__).parents[1] / ".." / "shared"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_compilation_cache(tmp_path_factory):
+    """Processes that tests start share what they compile, and leave the user's cache alone."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def reference() -> Path:
     """The folder of reference data; what a test wants of it may be absent."""

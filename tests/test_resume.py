@@ -1,58 +1,147 @@
-"""A run that stopped goes on exactly: six steps straight are three, a stop, and three more in a new process."""
+"""A run that was stopped, however, goes on in a new process and comes to the bits of the run that was not."""
 
 import json
-import os
+import random
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
+import pytest
+import train_process
 
 from inspose_jax import checkpoints
 
-RECIPE = """
-import sys
-sys.path.insert(0, {tests!r})
-import dataclasses
-import tiny
-
-def recipe():
-    schedule = dataclasses.replace(tiny.CONFIG.schedule, optimizer="muon", ema=0.9, save_every=100)
-    return dataclasses.replace(tiny.CONFIG, schedule=schedule)
-"""
+STEPS, SAVE_EVERY, KILLS = 240, 4, 20
 
 
-def train(recipe: Path, workdir: Path, *flags: str) -> None:
-    command = [sys.executable, "-m", "inspose_jax", "train", str(recipe), "--workdir", str(workdir), "--steps", "6"]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([*command, *flags], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def state_of(workdir: Path) -> dict:
+    """Everything that the newest checkpoint holds: also what prediction leaves aside."""
+    return checkpoints.newest(workdir / "checkpoints")[1]
 
 
-def losses(workdir: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name.startswith(("step", "loss", "grad"))} for row in rows]
+def assert_same_run(workdir: Path, straight: Path) -> None:
+    assert train_process.rows(workdir) == train_process.rows(straight)
+    jax.tree.map(np.testing.assert_array_equal, state_of(workdir), state_of(straight))
 
 
-def stored(workdir: Path) -> dict:
-    """Everything that the last checkpoint holds: also what prediction leaves aside."""
-    folder = workdir.absolute() / "checkpoints/6"
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-        like = checkpoints.stored_shapes(reader, folder)
-        return reader.restore(folder / "state", args=ocp.args.StandardRestore(like))
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "small.py"
+    return train_process.write_recipe(path, optimizer="muon", ema=0.9, save_every=SAVE_EVERY)
 
 
-def test_six_steps_are_three_a_stop_and_three_bit_for_bit(tmp_path):
-    recipe = tmp_path / "small.py"
-    recipe.write_text(RECIPE.format(tests=str(Path(__file__).parent)))
-    train(recipe, tmp_path / "straight")
-    train(recipe, tmp_path / "stopped", "--resume", "--stop-at", "3")  # --resume on an empty workdir starts
-    assert checkpoints.load(tmp_path / "stopped").step == 3
-    train(recipe, tmp_path / "stopped", "--resume")
-    assert losses(tmp_path / "stopped") == losses(tmp_path / "straight")
-    straight, stopped = checkpoints.load(tmp_path / "straight"), checkpoints.load(tmp_path / "stopped")
-    assert straight.step == stopped.step == 6
-    jax.tree.map(np.testing.assert_array_equal, straight.variables, stopped.variables)
-    jax.tree.map(np.testing.assert_array_equal, stored(tmp_path / "straight"), stored(tmp_path / "stopped"))
+@pytest.fixture(scope="module")
+def straight(recipe, tmp_path_factory) -> Path:
+    """A run without a stop, and beside it the pictures that every step was given."""
+    workdir = tmp_path_factory.mktemp("straight") / "run"
+    train_process.run(recipe, "--workdir", workdir, "--steps", STEPS, STEPS_FILE=workdir.with_name("steps"))
+    return workdir
+
+
+def wait_for_lines(process: subprocess.Popen, metrics: Path, number: int) -> None:
+    """Until the run has written so many lines."""
+    while process.poll() is None and (not metrics.exists() or len(metrics.read_text().splitlines()) < number):
+        time.sleep(0.05)
+
+
+def pictures_of_steps(path: Path) -> dict[int, list[int]]:
+    """What each step was given, the last time it was made."""
+    return dict(json.loads(line) for line in path.read_text().splitlines() if line.endswith("]"))
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_not(recipe, straight, tmp_path):
+    workdir, seen = tmp_path / "run", tmp_path / "steps"
+    moments, in_a_save, kills = random.Random(0), 0, 0
+    while kills < KILLS:
+        done = len(train_process.rows(workdir)) if (workdir / "metrics.jsonl").exists() else 0
+        process = train_process.start(recipe, "--workdir", workdir, "--steps", STEPS, "--resume", STEPS_FILE=seen)
+        wait_for_lines(process, workdir / "metrics.jsonl", done + moments.randint(0, 2 * SAVE_EVERY))
+        time.sleep(moments.uniform(0, 0.2))
+        assert process.poll() is None, process.communicate()[1][-2000:]
+        process.kill()
+        process.communicate()
+        kills += 1
+        in_a_save += any(checkpoints.UNFINISHED in path.name for path in workdir.glob("checkpoints/*"))
+        if found := checkpoints.steps(workdir / "checkpoints"):
+            newest = workdir / "checkpoints" / str(found[-1])
+            assert checkpoints.read(newest)[0]["step"] == found[-1], "the newest is always readable"
+    assert in_a_save > 0
+    train_process.run(recipe, "--workdir", workdir, "--steps", STEPS, "--resume", STEPS_FILE=seen)
+    assert_same_run(workdir, straight)
+    assert pictures_of_steps(seen) == pictures_of_steps(straight.with_name("steps"))
+
+
+def test_sigterm_saves_and_the_line_it_prints_goes_on(recipe, straight, tmp_path):
+    workdir = tmp_path / "run"
+    process = train_process.start(recipe, "--workdir", workdir, "--steps", STEPS)
+    wait_for_lines(process, workdir / "metrics.jsonl", 2 * SAVE_EVERY + 1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "SIGTERM: saving; once more to leave at once" in err
+    step = checkpoints.steps(workdir / "checkpoints")[-1]
+    assert 2 * SAVE_EVERY < step < STEPS
+    assert out.startswith(f"stopped at step {step} of {STEPS}; go on with: inspose train ")
+    assert len(train_process.rows(workdir)) == step
+    again = shlex.split(out.split("inspose train ")[1])
+    assert again[-1] == "--resume"
+    train_process.run(*again)
+    assert_same_run(workdir, straight)
+
+
+def test_a_second_signal_ends_the_process_at_once():
+    script = (
+        "import os, signal\n"
+        "from inspose_jax.training.interruption import Interruption\n"
+        "with Interruption() as interruption:\n"
+        "    os.kill(os.getpid(), signal.{0})\n"
+        "    print(interruption.came, flush=True)\n"
+        "    os.kill(os.getpid(), signal.{0})\n"
+        "    print('still here', flush=True)\n"
+    )
+    for name in ("SIGTERM", "SIGINT"):
+        command = [sys.executable, "-c", script.format(name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stdout == "True\n"
+        assert done.returncode == -signal.Signals[name]
+
+
+def test_a_full_disk_ends_the_run_with_a_line_and_leaves_what_was_saved(recipe, straight, tmp_path):
+    workdir = tmp_path / "run"
+    arguments = (recipe, "--workdir", workdir, "--steps", STEPS)
+    _, err = train_process.run(*arguments, code=2, FILE_LIMIT=50_000)
+    line = err.splitlines()[-1]
+    assert line.startswith(f"inspose: error: {workdir}/checkpoints: step {2 * SAVE_EVERY} could not be saved (File too")
+    assert "Traceback" not in err
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == [str(SAVE_EVERY)]
+    train_process.run(*arguments, "--resume")
+    assert_same_run(workdir, straight)
+
+
+@pytest.mark.parametrize("devices", [8, 4, 1])
+def test_a_run_stopped_on_eight_devices_goes_on_with_others(eight, tmp_path, devices):
+    recipe, straight, stopped = eight
+    workdir, seen = shutil.copytree(stopped, tmp_path / "run"), tmp_path / "steps"
+    train_process.run(recipe, "--workdir", workdir, "--steps", 12, "--resume", devices=devices, STEPS_FILE=seen)
+    given = pictures_of_steps(straight.with_name("steps"))
+    assert pictures_of_steps(seen) == {step: given[step] for step in range(7, 13)}
+    losses = [[row["loss/total"] for row in train_process.rows(run)] for run in (workdir, straight)]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory) -> tuple[Path, Path, Path]:
+    """A recipe for eight devices, its run of 12 steps, and one that was stopped after six."""
+    place = tmp_path_factory.mktemp("eight")
+    recipe = train_process.write_recipe(place / "small.py", optimizer="sgd", batch_size=8)
+    arguments = (recipe, "--steps", 12)
+    train_process.run(*arguments, "--workdir", place / "run", devices=8, STEPS_FILE=place / "steps")
+    train_process.run(*arguments, "--workdir", place / "stopped", "--stop-at", 6, devices=8)
+    return recipe, place / "run", place / "stopped"

@@ -6,9 +6,13 @@ has its arguments, so that `--help` answers at once.
 
 import difflib
 import importlib
+import logging
 import sys
+import warnings
+from typing import Any
 
 import inspose_jax
+from inspose_jax.cli import compilation_cache
 
 COMMANDS = {
     "demo": ("demo", "learn, measure and draw people: no data, no GPU"),
@@ -21,7 +25,9 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command in `arguments` (those of the process by default); exits with 2 on a user's error."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        arguments = sys.argv[1:]
+        keep_from_repeating()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return
@@ -34,6 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
             near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
             raise ValueError(f"{arguments[0]}: no such command; {hint}")
+        warnings.showwarning = show_warning
+        compilation_cache.turn_on()
         importlib.import_module(f"inspose_jax.cli.{COMMANDS[arguments[0]][0]}").run(arguments[1:])
     except (ValueError, OSError, FloatingPointError) as error:
         fault = one_line(error)
@@ -42,6 +50,27 @@ def main(arguments: list[str] | None = None) -> None:
     if fault:  # printed only now that the error's frames are gone: with them a progress bar has ended its own line
         print(f"inspose: error: {fault}", file=sys.stderr)
         sys.exit(2)
+
+
+def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as one line, without the place in the code."""
+    print(f"inspose: warning: {message}", file=sys.stderr)
+
+
+def keep_from_repeating() -> None:
+    """Of what failed in reading or writing a checkpoint, keep back what its threads print besides raising it.
+
+    That is a screen of text for each array, and comes after the one line that says it all.
+    """
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited")
+    show = sys.unraisablehook
+
+    def show_others(event: Any) -> None:
+        if "Event loop is closed" not in str(event.exc_value):
+            show(event)
+
+    sys.unraisablehook = show_others
 
 
 def one_line(error: Exception) -> str:

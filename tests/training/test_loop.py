@@ -1,23 +1,42 @@
 """The run: what it writes, when it stops, when it refuses to start."""
 
 import json
+import re
 import shutil
+import struct
+from collections import defaultdict
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 import tiny
+from tensorboardX.proto.event_pb2 import Event
 
 from inspose_jax import checkpoints
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.training import loop
+from inspose_jax.training import workdir as workdir_
 
 # The eight pretend devices share a batch of eight.
 CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, batch_size=8, ema=0.9, save_every=5))
 SOURCE = pipeline.InMemory(DrawnPeople(CONFIG.data.scene, "train", 0, 16))
 KEYS = {"step", "loss/total", "loss/cls", "loss/keypoint", "loss/offset", "loss/heatmap", "grad_norm", "lr"}
+
+
+def board_of(workdir):
+    """What TensorBoard is given, (step, value) by tag: a record is its length, a checksum, an event, a checksum."""
+    events = defaultdict(list)
+    for path in sorted((workdir / "tensorboard").iterdir()):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            data = data[16 + length :]
+            for value in event.summary.value:
+                events[value.tag].append((event.step, value))
+    return events
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +46,9 @@ def workdir(tmp_path_factory):
     return folder
 
 
-def lines(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+def lines(workdir, timing=True):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{name: row[name] for name in row if timing or name not in ("images_per_s", "data_wait")} for row in rows]
 
 
 def test_every_step_has_its_line_and_every_tenth_the_speed(workdir):
@@ -64,6 +84,79 @@ def test_a_stray_folder_is_no_checkpoint(workdir, tmp_path):
         checkpoints.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         checkpoints.load(tmp_path / "gone")
+    # Nor does it keep a run from going on and saving lower steps.
+    run = shutil.copytree(workdir, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints/12")
+    (run / "checkpoints/99").mkdir()
+    assert loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True) == 12
+    assert checkpoints.steps(run / "checkpoints") == [10, 12]
+    assert (run / "checkpoints/99.aside").is_dir()
+
+
+@pytest.mark.parametrize("fault", ["gone", "cut", "one bit", "no seal, gone", "about"])
+def test_a_damaged_checkpoint_is_skipped_and_the_one_before_goes_on_to_the_same_end(workdir, tmp_path, fault):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    newest = run / "checkpoints/12"
+    data = max(newest.rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = data.read_bytes()
+    if fault == "about":
+        shutil.rmtree(newest / "about")
+    elif fault.endswith("gone"):
+        data.unlink()
+        if fault.startswith("no seal"):  # killed before it was sealed, damaged later
+            (newest / "checksums.json").unlink()
+    else:
+        half = len(content) // 2
+        data.write_bytes(
+            content[:half] + (bytes([content[half] ^ 1]) + content[half + 1 :] if fault == "one bit" else b"")
+        )
+    with pytest.warns(UserWarning, match=r"checkpoints/12: damaged.*; it is skipped"):
+        assert checkpoints.load(run).step == 10
+    with pytest.raises(ValueError, match="checkpoints/12: damaged"):
+        checkpoints.load(newest)
+    with pytest.warns(UserWarning, match="it is skipped"):
+        loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
+    assert lines(run, timing=False) == lines(workdir, timing=False)
+    assert checkpoints.steps(run / "checkpoints") == [10, 12]
+    same = checkpoints.load(run).variables, checkpoints.load(workdir).variables
+    jax.tree.map(np.testing.assert_array_equal, *same)
+
+
+def test_checkpoints_that_are_all_damaged_are_an_error(workdir, tmp_path):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    for step in (10, 12):
+        shutil.rmtree(run / f"checkpoints/{step}/about")
+    with (
+        pytest.warns(UserWarning, match="is skipped"),
+        pytest.raises(ValueError, match=r"none of the checkpoints \[10, 12\] can be read"),
+    ):
+        loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
+
+
+def test_a_checkpoint_of_another_model_is_refused_with_every_difference(workdir, tmp_path):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    other = replace(CONFIG, model=tiny.model(kp_net=replace(CONFIG.model.kp_net, width=4)))
+    for file in (run / "config.json", *run.glob("checkpoints/*/checksums.json")):
+        file.unlink()
+    about = workdir_.description(other, 12, SOURCE, None)
+    (run / "config.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match="a checkpoint of another model") as error:
+        loop.train(other, SOURCE, run, num_steps=12, resume=True)
+    # 10 x 4 + 4 + 4 x 4 + 4 + 4 x 17 + 17 parameters of a KP-Net where 313 were
+    for name in ("params", "average/params", "optimizer/1/inner_states/rest/inner_state/0/mu"):
+        for leaf, found, wanted in (("bias", "[313]", "[149]"), ("kernel", "[3, 3, 8, 313]", "[3, 3, 8, 149]")):
+            line = f"{name}/instance_heads/theta/conv/{leaf}: float32{wanted} wanted, float32{found} found"
+            assert line in str(error.value)
+
+
+def test_a_checkpoint_of_another_skeleton_is_refused(workdir, tmp_path):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    for step in (10, 12):
+        about = run / f"checkpoints/{step}/about/metadata"
+        (run / f"checkpoints/{step}/checksums.json").unlink()
+        about.write_text(about.read_text().replace("left_ankle", "left_tail"))
+    with pytest.raises(ValueError, match=r"the skeleton coco, which this version does not know .*left_tail"):
+        loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
 
 
 def test_a_run_is_not_written_over(workdir):
@@ -72,6 +165,24 @@ def test_a_run_is_not_written_over(workdir):
     other = replace(CONFIG, schedule=replace(CONFIG.schedule, learning_rate=0.5))
     with pytest.raises(ValueError, match=r"schedule.learning_rate 0.001 -> 0.5"):
         loop.train(other, SOURCE, workdir, num_steps=12, resume=True)
+    pictures = DrawnPeople(CONFIG.data.scene, "train", 0, 15)
+    with pytest.raises(ValueError, match=r"was started with other values: pictures 16, \w+ -> 15, \w+. Take those"):
+        loop.train(CONFIG, pictures, workdir, num_steps=12, resume=True)
+
+
+def test_the_first_weights_need_not_be_given_again_but_others_are_refused(tmp_path):
+    files = [tmp_path / name for name in ("a.pth", "b.pth")]
+    for file in files:
+        file.write_text(file.name)
+    begun, same, other, without = (
+        workdir_.description(CONFIG, 12, SOURCE, file) for file in (files[0], files[0], files[1], None)
+    )
+    run = tmp_path / "run"
+    workdir_.open_workdir(run, begun, 0)
+    assert workdir_.has_begun(run, same, resume=True)
+    assert workdir_.has_begun(run, without, resume=True)
+    with pytest.raises(ValueError, match="was started with other values: weights"):
+        workdir_.has_begun(run, other, resume=True)
 
 
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_path):
@@ -85,12 +196,96 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(tmp_path):
     wild = replace(
         CONFIG, schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30, save_every=1)
     )
-    with pytest.raises(FloatingPointError, match=r"step \d+: (loss/\w+|grad_norm) is (nan|inf)"):
+    with pytest.raises(FloatingPointError, match=r"step \d+: (loss/\w+|grad_norm) is (nan|inf)") as error:
         loop.train(wild, SOURCE, tmp_path / "c", num_steps=8)
-    for step in checkpoints.steps(tmp_path / "c" / "checkpoints"):
-        saved = checkpoints.load(tmp_path / "c" / "checkpoints" / str(step)).variables
+    step = int(re.search(r"step (\d+)", str(error.value))[1])
+    index = pipeline.make_plan(SOURCE, wild, train=True)[step - 1].index
+    assert f"(pictures {SOURCE.image_ids[index].tolist()})" in str(error.value)
+    assert checkpoints.steps(tmp_path / "c" / "checkpoints")[-1] == step - 1
+    for number in checkpoints.steps(tmp_path / "c" / "checkpoints"):
+        saved = checkpoints.load(tmp_path / "c" / "checkpoints" / str(number)).variables
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved))
-    assert len(lines(tmp_path / "c")) < 8
+    assert [row["step"] for row in lines(tmp_path / "c")] == list(range(1, step))
+
+
+def test_steps_that_are_not_finite_can_be_skipped(tmp_path, capsys):
+    wild = replace(CONFIG, schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30))
+    assert loop.train(wild, SOURCE, tmp_path / "d", num_steps=6, extras=loop.Extras(on_nan="skip")) == 6
+    rows = lines(tmp_path / "d")
+    skipped = [row["step"] for row in rows if row["skipped"]]
+    assert skipped
+    assert skipped == list(range(skipped[0], 7)), "the state stays, so every later batch breaks on it as well"
+    assert all(row["grad_norm"] is None or row["loss/total"] is None for row in rows[skipped[0] - 1 :])
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "skipped, the state stays" in line]
+    assert len(warnings) == len(skipped)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoints.load(tmp_path / "d").variables))
+
+
+class Broken:
+    """A source of many pictures, of which some cannot be read."""
+
+    def __init__(self, number: int, broken: set[int]):
+        self.broken = broken
+        index = np.arange(number)
+        self.sizes, self.is_labelled = SOURCE.sizes[index % 16], SOURCE.is_labelled[index % 16]
+        self.image_ids = index + 100
+
+    def __len__(self):
+        return len(self.image_ids)
+
+    def __getitem__(self, index):
+        if index in self.broken:
+            raise ValueError(f"{index}.jpg: not a picture that can be read.")
+        return SOURCE[index % 16]._replace(image_id=index + 100)
+
+
+def test_a_few_unreadable_pictures_are_named_counted_and_left_blank(tmp_path, capsys):
+    config = replace(CONFIG, data=replace(CONFIG.data, only_labelled=False))
+    first = int(pipeline.make_plan(Broken(2000, set()), config, train=True)[0].index[3])
+    loop.train(config, Broken(2000, {first}), tmp_path / "e", num_steps=10)
+    assert lines(tmp_path / "e")[-1]["unreadable"] == 1
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert warnings == [
+        f"inspose: warning: {first}.jpg: not a picture that can be read. Its place in the batch stays blank."
+    ]
+
+
+def test_more_than_one_unreadable_picture_in_a_thousand_stops(capsys):
+    source = pipeline.Tolerant(Broken(2000, {3, 4, 5}))
+    plan = pipeline.make_plan(source, CONFIG, train=False)
+    batch = pipeline.load_batch(source, plan[0]._replace(index=np.int32([2, 3, -1, 4])), CONFIG, slice(4))
+    assert batch.is_real.tolist() == [True, False, False, False]
+    assert batch.image_id.tolist() == [102, -1, -1, -1]
+    assert not batch.image[1:].any()
+    with pytest.raises(ValueError, match=r"3 of 2000 pictures cannot be read, the last one is 5.jpg"):
+        source[5]
+
+
+def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
+    scores = iter([0.2, 0.5, 0.5, 0.3])
+    seen = []
+
+    def evaluate(variables):
+        seen.append(variables)
+        return loop.Evaluation({"AP": next(scores), "AR": 0.1}, np.zeros((8, 8, 3), np.uint8))
+
+    run = tmp_path / "f"
+    loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=9, extras=loop.Extras(evaluate, eval_every=3))
+    assert [row for row in lines(run) if "eval/AP" in row] == [
+        {"step": step, "eval/AP": ap, "eval/AR": 0.1} for step, ap in ((3, 0.2), (6, 0.5), (9, 0.5))
+    ]
+    assert checkpoints.steps(run / "best") == [6]  # of equal ones the first
+    jax.tree.map(np.testing.assert_array_equal, checkpoints.load(run / "best").variables, seen[1])
+    loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True, extras=loop.Extras(evaluate, eval_every=3))
+    assert checkpoints.steps(run / "best") == [6], "a run that goes on knows what was best before"
+    assert checkpoints.steps(run / "checkpoints") == [10, 12]
+    events = board_of(run)
+    assert {step: value.simple_value for step, value in events["eval/AP"]} == pytest.approx(
+        {3: 0.2, 6: 0.5, 9: 0.5, 12: 0.3}
+    )
+    assert [step for step, _ in events["loss/total"]] == [10]
+    sheet = events["eval/predictions"][0][1].image
+    assert (sheet.height, sheet.width) == (8, 8)
 
 
 def test_a_line_cut_off_by_a_kill_is_dropped(workdir, tmp_path):

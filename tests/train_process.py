@@ -1,0 +1,88 @@
+"""`inspose train` in a process of its own, for tests that stop it, kill it, or take the room from its disk.
+
+As a script it is the command itself, but writes what each step was given into a file ($STEPS_FILE), and may write only
+so many bytes into any file ($FILE_LIMIT) from the second checkpoint on.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+RECIPE = """
+import sys
+sys.path.insert(0, {tests!r})
+import dataclasses
+import tiny
+
+def recipe():
+    schedule = dataclasses.replace(tiny.CONFIG.schedule, {schedule})
+    data = dataclasses.replace(tiny.CONFIG.data, num_drawn=64)
+    return dataclasses.replace(tiny.CONFIG, schedule=schedule, data=data)
+"""
+
+
+def write_recipe(path: Path, **schedule) -> Path:
+    """The tiny config with other values in its schedule, as a recipe file."""
+    path.write_text(RECIPE.format(tests=str(TESTS), schedule=", ".join(f"{k}={v!r}" for k, v in schedule.items())))
+    return path
+
+
+def start(*arguments: object, devices: int = 1, **environment: object) -> subprocess.Popen:
+    """The command with these arguments, on the way."""
+    more = {name: str(value) for name, value in environment.items()}
+    environment_ = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), **more}
+    command = [sys.executable, str(Path(__file__)), *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment_, cwd=TESTS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(*arguments: object, devices: int = 1, code: int = 0, **environment: object) -> tuple[str, str]:
+    """The command, to its end, with the exit code expected -> its output and its errors."""
+    process = start(*arguments, devices=devices, **environment)
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == code, err[-3000:]
+    return out, err
+
+
+def rows(workdir: Path) -> list[dict]:
+    """The metrics of a run, without those that tell of time."""
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    timing = ("images_per_s", "data_wait")
+    return [{name: value for name, value in json.loads(line).items() if name not in timing} for line in lines]
+
+
+def main() -> None:
+    from inspose_jax import checkpoints, cli
+    from inspose_jax.data import pipeline
+
+    made, saved = pipeline.batches, checkpoints.Checkpoints.save
+
+    def recorded(source, plan, config, start, stop, rows):
+        for step, batch in enumerate(made(source, plan, config, start, stop, rows), start + 1):
+            with open(os.environ["STEPS_FILE"], "a") as file:
+                file.write(json.dumps([step, batch.image_id.tolist()]) + "\n")
+            yield batch
+
+    def limited(self, step, *arguments, **more):
+        saved(self, step, *arguments, **more)
+        self.finish()
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        limit = int(os.environ["FILE_LIMIT"])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    if "STEPS_FILE" in os.environ:
+        pipeline.batches = recorded
+    if "FILE_LIMIT" in os.environ:
+        checkpoints.Checkpoints.save = limited
+    sys.argv[1:1] = ["train"]
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -17,8 +17,10 @@ REFERENCE = Path(os.environ.get("INSPOSE_REFERENCE_DATA", Path(__file__).parents
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_compilation_cache(tmp_path_factory):
-    """Processes that tests start share what they compile, and leave the user's cache alone."""
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    """What one test compiled, others need not, here and in processes that they start; the user's cache stays alone."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+    os.environ["XDG_CACHE_HOME"] = cache
+    jax.config.update("jax_compilation_cache_dir", cache)
 
 
 @pytest.fixture(scope="session")

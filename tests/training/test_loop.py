@@ -22,6 +22,8 @@ from inspose_jax.training import workdir as workdir_
 # The eight pretend devices share a batch of eight.
 CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, batch_size=8, ema=0.9, save_every=5))
 SOURCE = pipeline.InMemory(DrawnPeople(CONFIG.data.scene, "train", 0, 16))
+# Reading threads of tensorstore 0.1 still call back after a damaged file was reported, when nobody listens any more.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning")
 KEYS = {"step", "loss/total", "loss/cls", "loss/keypoint", "loss/offset", "loss/heatmap", "grad_norm", "lr"}
 
 

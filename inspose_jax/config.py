@@ -200,7 +200,7 @@ def check(config: Config) -> None:
         )
     if len(model.backbone_widths) != 4 or min(model.backbone_widths) < 1:
         raise ValueError(
-            f"model.backbone_widths is {model.backbone_widths}; a ResNet has 4 stages of 1 channel or more"
+            f"model.backbone_widths is {model.backbone_widths}; a ResNet has 4 stages of 1 or more"
         )
     for name, values in (("model.level_limits", model.level_limits), ("schedule.drop_at", config.schedule.drop_at)):
         if list(values) != sorted(values) or min(values, default=0) < 0:

@@ -111,7 +111,7 @@ def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, mes
         ("schedule", {"learning_rate": float("inf")}, "learning_rate is inf; it must be a finite number"),
         ("schedule", {"drop_at": (0.5, float("nan"))}, "drop_at is nan; it must be a finite number"),
         ("schedule", {"drop_at": (0.5, 0.2)}, r"drop_at is \(0.5, 0.2\); it must rise"),
-        ("model", {"backbone_widths": (8, 8, 0, 8)}, "4 stages of 1 channel or more"),
+        ("model", {"backbone_widths": (8, 8, 0, 8)}, "4 stages of 1 or more"),
         ("schedule", {"seed": -1}, "seed is -1; it must not be below 0"),
         ("model", {"kp_net": config.KPNet(width=0)}, "model.kp_net.width is 0; it must be above 0"),
         (

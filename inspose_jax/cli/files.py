@@ -16,7 +16,8 @@ def results_folder(folder: Path | None) -> Iterator[None]:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"{folder}: cannot be a folder for results ({error.strerror}); choose another") from None
+        reason = "a file is there" if folder.is_file() else error.strerror
+        raise ValueError(f"{folder}: cannot be a folder for results ({reason}); choose another") from None
     try:
         yield
     except BaseException:
@@ -26,14 +27,28 @@ def results_folder(folder: Path | None) -> Iterator[None]:
         raise
 
 
-def write(path: Path, content: str) -> None:
-    """Write text beside its place, then move it there: whoever reads never sees half of it."""
-    partial = path.with_name(path.name + ".partial")
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place beside `path`, of the same suffix, to write to; moved to `path` in the end, gone if anything fails.
+
+    So whoever reads never sees half a file, and one that was there stays until the new one is whole.  ValueError where
+    it cannot be written.
+    """
+    if path.exists() and not path.is_file():  # a folder; or a device, which moving a file there would destroy
+        raise ValueError(f"{path}: is no file that can be replaced; choose another place")
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        partial.write_text(content)
+        yield partial
         partial.replace(path)
     except OSError as error:
-        raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+        reason = error.strerror or str(error)
+        raise ValueError(f"{path}: cannot be written ({reason}); choose another place, or make space there") from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def write(path: Path, content: str) -> None:
+    """Write a text file, whole or not at all."""
+    with whole(path) as partial:
+        partial.write_text(content)

@@ -199,9 +199,7 @@ def check(config: Config) -> None:
             f"model.levels {model.levels} must count up by one and start at map_level {model.map_level} or above"
         )
     if len(model.backbone_widths) != 4 or min(model.backbone_widths) < 1:
-        raise ValueError(
-            f"model.backbone_widths is {model.backbone_widths}; a ResNet has 4 stages of 1 or more"
-        )
+        raise ValueError(f"model.backbone_widths is {model.backbone_widths}; a ResNet has 4 stages of 1 or more")
     for name, values in (("model.level_limits", model.level_limits), ("schedule.drop_at", config.schedule.drop_at)):
         if list(values) != sorted(values) or min(values, default=0) < 0:
             raise ValueError(f"{name} is {values}; it must rise, from 0 or above")

@@ -1,6 +1,9 @@
-"""Writing results: whole files or none."""
+"""Writing results: whole or not at all, and nothing left where it fails."""
 
 import contextlib
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,17 +17,36 @@ def results_folder(folder: Path | None) -> Iterator[None]:
     made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "a file is there" if folder.is_file() else error.strerror
-        raise ValueError(f"{folder}: cannot be a folder for results ({reason}); choose another") from None
-    try:
+            with as_value_error(f"{folder}: cannot be a folder for results"):
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    pass  # whether one may write there is known now, not when the work is done
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # one that holds something stays
             for place in made:
                 place.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `folder` when that is done and is gone where it fails.
+
+    ValueError where `folder` already holds something, or cannot be.
+    """
+    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+        raise ValueError(f"{folder}: already holds something; give a new or empty folder")
+    with results_folder(folder.parent), as_value_error(f"{folder}: cannot be written"):
+        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        try:
+            partial.chmod(0o755)  # a temporary folder is its maker's alone
+            yield partial
+            if folder.exists():
+                folder.rmdir()
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -35,14 +57,13 @@ def whole(path: Path) -> Iterator[Path]:
     it cannot be written.
     """
     if path.exists() and not path.is_file():  # a folder; or a device, which moving a file there would destroy
-        raise ValueError(f"{path}: is no file that can be replaced; choose another place")
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        raise ValueError(f"{path}: no file that can be replaced; choose another place")
+    partial = path.with_name(f".{os.getpid()}.partial{path.suffix}")
     try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(f"{path}: cannot be written ({reason}); choose another place, or make space there") from None
+        with as_value_error(f"{path}: cannot be written"):
+            partial.touch()  # before the work begins
+            yield partial
+            partial.replace(path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
@@ -52,3 +73,12 @@ def write(path: Path, content: str) -> None:
     """Write a text file, whole or not at all."""
     with whole(path) as partial:
         partial.write_text(content)
+
+
+@contextlib.contextmanager
+def as_value_error(what: str) -> Iterator[None]:
+    """An OSError inside, such as of a full disk, becomes a ValueError that says what could not be done, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{what} ({error.strerror or error}); choose another place, or make space there") from None

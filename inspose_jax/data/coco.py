@@ -1,8 +1,6 @@
 """A COCO folder: pictures and one JSON file -> samples, and back: drawn people -> a COCO folder."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -124,31 +122,15 @@ def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_o
 
 
 def write_folder(out: Path, samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> None:
-    """Samples -> `out`/images/*.jpg and `out`/annotations.json; everything or nothing.
+    """Samples -> `out`/images/*.jpg and `out`/annotations.json; `out` is a new or empty folder."""
+    (out / "images").mkdir(parents=True)
 
-    Raises ValueError where `out` already holds something.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out}: already holds something; give a new or empty folder")
-    out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.", dir=out.parent))
-    partial.chmod(0o755)  # a temporary folder is its maker's alone
-    try:
-        (partial / "images").mkdir(parents=True)
+    def written() -> Iterable[Sample]:
+        for sample in samples:
+            bgr = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
+            _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
+            (out / "images" / f"{sample.image_id:012d}.jpg").write_bytes(data.tobytes())
+            yield sample
 
-        def written() -> Iterable[Sample]:
-            for sample in samples:
-                path = partial / "images" / f"{sample.image_id:012d}.jpg"
-                bgr = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
-                if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-                    raise OSError(f"{path}: cannot be written; is the disk full?")
-                yield sample
-
-        truth = ground_truth_of(written(), skeleton, joint_pixel_offset)
-        (partial / "annotations.json").write_text(json.dumps(truth))
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    truth = ground_truth_of(written(), skeleton, joint_pixel_offset)
+    (out / "annotations.json").write_text(json.dumps(truth))

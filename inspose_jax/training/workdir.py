@@ -40,7 +40,12 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool) -> bool:
     stored = workdir / "config.json"
     if not stored.exists():
         raise ValueError(f"{workdir}: holds files but no run (no config.json); take another folder")
-    before = json.loads(stored.read_text())
+    try:
+        before = json.loads(stored.read_text())
+    except ValueError:
+        before = None
+    if not isinstance(before, dict) or not before.keys() >= {"num_steps", "model"}:
+        raise ValueError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
     # The first weights are in the checkpoint by now: they need not be given again, but others would do nothing.
     differing = differences(before, {"weights": before["weights"], **about} if "weights" in before else about)
     if differing:

@@ -247,8 +247,12 @@ CASES: dict[str, list[Case]] = {
         Case("a run whose configuration is another file", "train drawn_people --workdir out --resume",
              "out/config.json: not the configuration of a run; is it damaged? Take another folder",
              file("out/config.json", "[1]")),
+        Case("a read-only workdir", "train drawn_people --workdir locked/out",
+             f"locked/out: cannot be a folder for results (Permission denied); {NO_ROOM}", LOCKED, needs_rights=True),
+        Case("a workdir below a file", "train drawn_people --workdir file/in_it",
+             f"file/in_it: cannot be a folder for results (Not a directory); {NO_ROOM}", file("file")),
         Case("a file for a workdir", "train drawn_people --workdir file",
-             "file: Not a directory; check the path, its permissions and the space there", file("file")),
+             f"file: cannot be a folder for results (File exists); {NO_ROOM}", file("file")),
     ],
     "`demo`": [
         Case("a file for a folder", "demo --out file", f"file: cannot be a folder for results (File exists); {NO_ROOM}",
@@ -550,8 +554,9 @@ def page() -> str:
         "One line on stderr that says what is wrong, where, and what to do; exit code 2; no file or folder left",
         "behind, none changed. `tests/test_bad_input.py` makes every call below, in a folder with a run `run`, a drawn",
         "set `drawn` and a recipe `small.py`; `python tests/bad_input.py > docs/bad_input.md` writes this page from",
-        "the same cases. Each line follows `inspose: error: `; … stands for what differs from place to place. Ctrl-C gives",
-        "`inspose: stopped` and exit code 130; a training saves first.",
+        "the same cases. Each line follows `inspose: error: `; … stands for what differs from place to place. Ctrl-C",
+        "gives `inspose: stopped` and exit code 130; a training saves first. A disk that is full in the middle of",
+        "`predict` gets its line too, and the pictures drawn so far stay, each of them whole.",
     ]
     for heading, cases in CASES.items():
         lines += ["", f"## {heading}", "", row("what is wrong", "the call", "the line"), row("---", "---", "---")]

@@ -5,14 +5,19 @@ import ctypes
 import re
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import bad_input
 import pytest
 
-from inspose_jax import cli
+from inspose_jax import cli, predictor
 
+EVALUATE = f"{bad_input.EVAL} {bad_input.IMAGES} {bad_input.LABELS} --out out"
 PAGE = Path(__file__).parents[1] / "docs" / "bad_input.md"
 
 
@@ -95,3 +100,49 @@ def test_what_is_unusual_works(one, here, capsys):
     code, out, lines = called(capsys, one.command)
     assert code == 0, lines
     assert matches(" ".join(out.split()), one.output), out
+
+
+def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "inspose_jax",
+        "data",
+        "draw",
+        "--out",
+        str(tmp_path / "a/b"),
+        "--count",
+        "1000000",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while not any(tmp_path.rglob("*.jpg")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "inspose: stopped"
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["predict --checkpoint run drawn/images --json p.json --out out", EVALUATE])
+def test_ctrl_c_in_the_middle_leaves_nothing_half_written(here, capsys, monkeypatch, command):
+    def press(*_, **__):
+        raise KeyboardInterrupt
+
+    before = contents(here)
+    monkeypatch.setattr(predictor.Predictor, "find", press)
+    code, _, lines = called(capsys, command)
+    assert (code, lines[-1]) == (130, "inspose: stopped")
+    assert contents(here) == before
+
+
+def test_a_full_and_a_read_only_disk_are_told(here):
+    """In a namespace of its own, which needs no rights where the system allows it."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no disk can be mounted here: `unshare -rm` is not allowed")
+    (here / "disk").mkdir()
+    command = ["unshare", "-rm", sys.executable, Path(__file__).with_name("full_disk.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

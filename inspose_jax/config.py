@@ -8,7 +8,6 @@ paper leaves open says so and gives its reason.
 import dataclasses
 import json
 import operator
-import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -183,21 +182,27 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """Raise ValueError with one line for combinations of values that cannot work."""
+    """Raise ValueError with one line for values of a wrong type, and for combinations that cannot work."""
+    _build(Config, dataclasses.asdict(config), "config", tuple)
     model, data = config.model, config.data
     if len(model.level_limits) != len(model.levels) - 1:
         raise ValueError(
             f"model.level_limits has {len(model.level_limits)} numbers for {len(model.levels)} levels; "
             f"give one fewer than levels"
         )
-    if list(model.levels) != list(range(model.levels[0], model.levels[0] + len(model.levels))) or (
-        model.levels[0] < model.map_level
+    if (
+        not model.levels
+        or list(model.levels) != list(range(model.levels[0], model.levels[0] + len(model.levels)))
+        or (model.levels[0] < model.map_level)
     ):
         raise ValueError(
             f"model.levels {model.levels} must count up by one and start at map_level {model.map_level} or above"
         )
-    if len(model.backbone_widths) != 4:
-        raise ValueError(f"model.backbone_widths has {len(model.backbone_widths)} numbers; a ResNet has 4 stages")
+    if len(model.backbone_widths) != 4 or min(model.backbone_widths) < 1:
+        raise ValueError(f"model.backbone_widths is {model.backbone_widths}; a ResNet has 4 stages of 1 or more")
+    for name, values in (("model.level_limits", model.level_limits), ("schedule.drop_at", config.schedule.drop_at)):
+        if list(values) != sorted(values) or min(values, default=0) < 0:
+            raise ValueError(f"{name} is {values}; it must rise, from 0 or above")
     bad = [shape for shape in data.shapes if shape[0] % 32 or shape[1] % 32 or min(shape) < 32]
     if bad or not data.shapes:
         raise ValueError(f"data.shapes {bad or data.shapes}: each side must be a positive multiple of 32")
@@ -250,20 +255,43 @@ def to_json(config: Config) -> str:
 
 
 def from_json(text: str) -> Config:
-    """The config of a JSON text; ValueError names a field that is missing or unknown."""
-    return _build(Config, json.loads(text), "config")
+    """The config of a JSON text; ValueError names a field that is missing or unknown, or whose value cannot be."""
+    config = _build(Config, json.loads(text), "config", list)
+    check(config)
+    return config
 
 
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """Rebuild nested dataclasses and tuples, which JSON knows as dicts and lists."""
-    if dataclasses.is_dataclass(kind):
+def _build(kind: Any, value: Any, where: str, sequence: type) -> Any:
+    """`value` as `kind`, with dicts for dataclasses and, in JSON, a list as the `sequence` for tuples.
+
+    ValueError for whatever is not of its type.
+    """
+    inner = typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
         for fault, names in (("unknown", value.keys() - hints.keys()), ("missing", hints.keys() - value.keys())):
             if names:
                 raise ValueError(f"{where}: {fault} fields {sorted(names)}; was it written by another version?")
-        return typing.cast(Any, kind)(**{name: _build(hints[name], value[name], f"{where}.{name}") for name in hints})
-    if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)[0]
-        return tuple(_build(inner, item, where) for item in value)
-    assert not isinstance(kind, types.GenericAlias), f"{where}: unexpected type {kind}"
-    return value
+        parts = {name: _build(hints[name], value[name], f"{where}.{name}", sequence) for name in hints}
+        return typing.cast(Any, kind)(**parts)
+    if typing.get_origin(kind) is tuple and isinstance(value, sequence):
+        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+        if len(value) == len(kinds):
+            return tuple(_build(kind, item, where, sequence) for kind, item in zip(kinds, value, strict=True))
+    if typing.get_origin(kind) is Literal and value in inner:
+        return value
+    if kind is float and type(value) in (int, float) and abs(value) < 1e38:  # which an f32 holds
+        return value
+    if kind is int and type(value) is int and abs(value) < 2**31:
+        return value
+    if kind in (bool, str) and type(value) is kind:
+        return value
+    if typing.get_origin(kind) is Literal:
+        wanted = f"one of {', '.join(map(str, inner))}"
+    else:
+        wanted = KINDS.get(kind) or (f"a {kind.__name__}" if isinstance(kind, type) else f"a {kind}")
+    raise ValueError(f"{where} is {value!r:.40}; it must be {wanted}")
+
+
+# How a message calls a type.
+KINDS = {int: "a whole number below 2^31", float: "a finite number", bool: "True or False", str: "text"}

@@ -5,6 +5,8 @@ from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
 
+from dataclasses import replace
+
 import jax
 import pytest
 
@@ -21,6 +23,25 @@ def _own_compilation_cache(tmp_path_factory):
     cache = str(tmp_path_factory.mktemp("cache"))
     os.environ["XDG_CACHE_HOME"] = cache
     jax.config.update("jax_compilation_cache_dir", cache)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory) -> Path:
+    """A folder with a checkpoint `run` of random weights and a drawn set `drawn`; not to be written to."""
+    import tiny  # not above: jaxtyping's hook is in place only after this file is read
+
+    from inspose_jax import cli
+    from inspose_jax.checkpoints import Checkpoints
+    from inspose_jax.training import step
+
+    place = tmp_path_factory.mktemp("place")
+    # Random weights find somebody everywhere once no score is too low.
+    config = replace(tiny.CONFIG, model=tiny.model(score_threshold=0.0, nms_threshold=0.9))
+    variables = tiny.variables(config.model)
+    with Checkpoints(place / "run" / "checkpoints", 0) as checkpoints, jax.numpy_dtype_promotion("standard"):
+        checkpoints.save(1, step.state_of(variables["params"], variables["batch_stats"], config, 10), config)
+    cli.main(["data", "draw", "--out", str(place / "drawn"), "--count", "4", "--size", "64"])
+    return place
 
 
 @pytest.fixture(scope="session")

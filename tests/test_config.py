@@ -70,6 +70,28 @@ def test_json_of_another_version_names_the_fields():
 
 
 @pytest.mark.parametrize(
+    ("part", "field", "value", "message"),
+    [
+        ("schedule", "batch_size", "8", "config.schedule.batch_size is '8'; it must be a whole number below 2.31"),
+        ("schedule", "batch_size", 2**31, "batch_size is 2147483648; it must be a whole number below 2.31"),
+        ("schedule", "learning_rate", 1e39, "learning_rate is 1e.39; it must be a finite number"),
+        ("model", "backbone", "resnet34", "backbone is 'resnet34'; it must be one of resnet18, resnet50, resnet101"),
+        ("model", "levels", 3, r"config.model.levels is 3; it must be a tuple\[int, ...\]"),
+        ("data", "short_side", [1, 2, 3], r"short_side is \[1, 2, 3\]; it must be a tuple\[int, int\]"),
+        ("model", "disk_offset", 1, "config.model.disk_offset is 1; it must be True or False"),
+        ("model", "kp_net", None, "config.model.kp_net is None; it must be a KPNet"),
+        ("model", "kp_net", {"width": 3}, "config.model.kp_net: missing fields"),
+        ("schedule", "seed", -1, "schedule.seed is -1; it must not be below 0"),
+    ],
+)
+def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, message):
+    content = json.loads(config.to_json(config.Config()))
+    content[part][field] = value
+    with pytest.raises(ValueError, match=message):
+        config.from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize(
     ("part", "fields", "message"),
     [
         ("model", {"levels": (3, 4)}, "level_limits has 4 numbers for 2 levels"),
@@ -86,6 +108,10 @@ def test_json_of_another_version_names_the_fields():
         ),
         ("schedule", {"batch_size": 0}, "batch_size is 0; it must be above 0"),
         ("schedule", {"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ("schedule", {"learning_rate": float("inf")}, "learning_rate is inf; it must be a finite number"),
+        ("schedule", {"drop_at": (0.5, float("nan"))}, "drop_at is nan; it must be a finite number"),
+        ("schedule", {"drop_at": (0.5, 0.2)}, r"drop_at is \(0.5, 0.2\); it must rise"),
+        ("model", {"backbone_widths": (8, 8, 0, 8)}, "4 stages of 1 or more"),
         ("schedule", {"seed": -1}, "seed is -1; it must not be below 0"),
         ("model", {"kp_net": config.KPNet(width=0)}, "model.kp_net.width is 0; it must be above 0"),
         (

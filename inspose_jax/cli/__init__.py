@@ -4,9 +4,10 @@ Each command is a file that parses, wires the parts and computes nothing.  Nothi
 has its arguments, so that `--help` answers at once.
 """
 
-import difflib
 import importlib
+import io
 import logging
+import os
 import sys
 import warnings
 from typing import Any
@@ -24,32 +25,44 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command in `arguments` (those of the process by default); exits with 2 on a user's error."""
+    """Run the command in `arguments` (by default the process's); exits with 2 on a user's error, 130 on Ctrl-C."""
     if arguments is None:
         arguments = sys.argv[1:]
         keep_from_repeating()
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what a terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return
     if arguments[0] == "--version":
         print(inspose_jax.__version__)
         return
-    fault = ""
+    fault, code = "", 2
     try:
+        if "" in arguments:
+            raise ValueError("one of the words given is empty; is it a variable of the shell that is not set?")
         if arguments[0] not in COMMANDS:
-            near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+            from inspose_jax.cli.arguments import did_you_mean
+
+            hint = did_you_mean(arguments[0], COMMANDS, f"there are {', '.join(COMMANDS)}")
             raise ValueError(f"{arguments[0]}: no such command; {hint}")
         warnings.showwarning = show_warning
         compilation_cache.turn_on()
         importlib.import_module(f"inspose_jax.cli.{COMMANDS[arguments[0]][0]}").run(arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has read enough, as in `inspose data check .. | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (ValueError, OSError, FloatingPointError) as error:
-        fault = one_line(error)
+        fault = f"error: {one_line(error)}"
+    except MemoryError:
+        fault = "error: out of memory; take smaller pictures, or fewer at a time"
     except KeyboardInterrupt:
-        sys.exit("inspose: stopped")
+        fault, code = "stopped", 130
     if fault:  # printed only now that the error's frames are gone: with them a progress bar has ended its own line
-        print(f"inspose: error: {fault}", file=sys.stderr)
-        sys.exit(2)
+        print(f"inspose: {fault}", file=sys.stderr)
+        sys.exit(code)
 
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import inspect
 import io
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -34,12 +35,17 @@ def parse(
         is_number = argument.removeprefix("-").replace(".", "", 1).isdecimal()
         if argument.startswith("-") and not is_number and not (with_config and argument.startswith("--config.")):
             flags = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(launch)]  # type: ignore[arg-type]
-            near = difflib.get_close_matches(argument, flags, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"see inspose {command} --help"
+            hint = did_you_mean(argument, flags, f"see inspose {command} --help")
             raise ValueError(f"{argument}: no such option of inspose {command}; {hint}")
     if rest and not rest[0].startswith("--config."):
         raise ValueError(f"{rest[0]}: not expected here; see inspose {command} --help")
     return known, rest
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """The remedy for a word that is not known: the nearest that is, or something else to say."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def tyro_cli(kind: type, remedy: str, **options: Any) -> Any:

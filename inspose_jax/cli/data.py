@@ -9,6 +9,7 @@ import tyro
 
 from inspose_jax.cli import arguments
 
+MOST_PICTURES = 10_000_000  # a disk's worth
 Count = Annotated[int, tyro.conf.arg(metavar="N")]
 
 
@@ -51,21 +52,25 @@ def run(argv: list[str]) -> None:
         print("example: inspose data draw --out drawn --count 500")
         return
     if argv[0] not in commands:
-        raise ValueError(f"data {argv[0]}: no such command; there are data draw and data check")
+        hint = arguments.did_you_mean(argv[0], commands, f"there are {', '.join(commands)}")
+        raise ValueError(f"data {argv[0]}: no such command; {hint}")
     commands[argv[0]](argv[1:])
 
 
 def draw(argv: list[str]) -> None:
     """Draw pictures of the test split, which nothing trains on."""
     launch, _ = arguments.parse(Draw, argv, "data draw")
-    if launch.count < 1 or not 32 <= launch.size <= 4096 or launch.seed < 0:
-        raise ValueError(
-            f"--count {launch.count}, --size {launch.size}, --seed {launch.seed}: the count must be at least 1, "
-            f"the size 32 to 4096 pixels, the seed not negative"
-        )
+    for name, value, low, high in (
+        ("count", launch.count, 1, MOST_PICTURES),
+        ("size", launch.size, 32, 4096),
+        ("seed", launch.seed, 0, 2**32 - 1),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"--{name} is {value}; it must be {low} to {high}")
 
     from tqdm import tqdm
 
+    from inspose_jax.cli import files
     from inspose_jax.config import Data, Scene
     from inspose_jax.data import coco
     from inspose_jax.data.drawn_people import DrawnPeople
@@ -78,7 +83,8 @@ def draw(argv: list[str]) -> None:
         for i in tqdm(range(launch.count), desc="drawing", unit="picture", dynamic_ncols=True):
             yield source[i]
 
-    coco.write_folder(launch.out, drawn(), COCO, Data().joint_pixel_offset)
+    with files.new_folder(launch.out) as folder:
+        coco.write_folder(folder, drawn(), COCO, Data().joint_pixel_offset)
     print(
         f"{launch.out}: {launch.count} pictures; look at them, or: inspose data check --images {launch.out}/images "
         f"--annotations {launch.out}/annotations.json"
@@ -96,5 +102,7 @@ def check(argv: list[str]) -> None:
     for fault in found:
         print(fault)
     if found:
-        raise ValueError(f"{launch.annotations}: {len(found)} faults; mend them or leave those pictures out")
+        raise ValueError(
+            f"{launch.annotations}: {len(found)} fault{'s' * (len(found) > 1)}; mend, or leave those pictures out"
+        )
     print(f"{launch.annotations}: no fault found")

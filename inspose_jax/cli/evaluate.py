@@ -1,6 +1,7 @@
 """`inspose eval`: the ten COCO keypoint statistics of a checkpoint on an annotated folder."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,9 @@ def run(argv: list[str]) -> None:
     config = recipes.override(loaded.config, rest)
     check_fit(config, loaded.variables)
     source = sources.coco(config, launch.images, launch.annotations)
+    for name in ("results.json", "metrics.json"):
+        if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):
+            raise ValueError(f"{launch.annotations}: would be written over; choose another --out, so that it stays")
     with files.results_folder(launch.out):
         predictor = Predictor(config, loaded.variables)
         results = evaluator.find_all(predictor, source)

@@ -1,6 +1,9 @@
-"""Writing results: whole files or none."""
+"""Writing results: whole or not at all, and nothing left where it fails."""
 
 import contextlib
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +17,10 @@ def results_folder(folder: Path | None) -> Iterator[None]:
     made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{folder}: cannot be a folder for results ({error.strerror}); choose another") from None
-    try:
+            with as_value_error(f"{folder}: cannot be a folder for results"):
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    pass  # whether one may write there is known now, not when the work is done
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # one that holds something stays
@@ -26,14 +29,56 @@ def results_folder(folder: Path | None) -> Iterator[None]:
         raise
 
 
-def write(path: Path, content: str) -> None:
-    """Write text beside its place, then move it there: whoever reads never sees half of it."""
-    partial = path.with_name(path.name + ".partial")
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `folder` when that is done and is gone where it fails.
+
+    ValueError where `folder` already holds something, or cannot be.
+    """
+    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+        raise ValueError(f"{folder}: already holds something; give a new or empty folder")
+    with results_folder(folder.parent), as_value_error(f"{folder}: cannot be written"):
+        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        try:
+            partial.chmod(0o755)  # a temporary folder is its maker's alone
+            yield partial
+            if folder.exists():
+                folder.rmdir()
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place beside `path`, of the same suffix, to write to; moved to `path` in the end, gone if anything fails.
+
+    So whoever reads never sees half a file, and one that was there stays until the new one is whole.  ValueError where
+    it cannot be written.
+    """
+    if path.exists() and not path.is_file():  # a folder; or a device, which moving a file there would destroy
+        raise ValueError(f"{path}: no file that can be replaced; choose another place")
+    partial = path.with_name(f".{os.getpid()}.partial{path.suffix}")
     try:
-        partial.write_text(content)
-        partial.replace(path)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+        with as_value_error(f"{path}: cannot be written"):
+            partial.touch()  # before the work begins
+            yield partial
+            partial.replace(path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def write(path: Path, content: str) -> None:
+    """Write a text file, whole or not at all."""
+    with whole(path) as partial:
+        partial.write_text(content)
+
+
+@contextlib.contextmanager
+def as_value_error(what: str) -> Iterator[None]:
+    """An OSError inside, such as of a full disk, becomes a ValueError that says what could not be done, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{what} ({error.strerror or error}); choose another place, or make space there") from None

@@ -1,7 +1,9 @@
 """`inspose predict`: find people in pictures, draw them, write their joints."""
 
 import json
+import os
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Annotated
 import tyro
 
 from inspose_jax.cli import arguments
+
+LONGEST_JPEG = 65500  # pixels, libjpeg's limit
 
 
 @dataclass
@@ -37,15 +41,15 @@ def run(argv: list[str]) -> None:
     if not 0 <= launch.threshold <= 1:
         raise ValueError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
     paths = list_pictures(launch.pictures)
-    if launch.out is not None:
-        targets = Counter((launch.out / drawn_name(path)).resolve() for path in paths)
-        for target, number in targets.items():
-            if number > 1:
-                raise ValueError(f"{target}: two pictures would be drawn there; predict them apart")
-            if target in {path.resolve() for path in paths}:
-                raise ValueError(f"{target}: is a picture given; choose another --out, so that it stays")
-    if launch.json is not None and (launch.json.is_dir() or not launch.json.absolute().parent.is_dir()):
-        raise ValueError(f"{launch.json}: cannot be written (no file in a folder that is there); choose another place")
+    given, written = {os.path.realpath(path) for path in paths}, set()
+    drawn = [launch.out / drawn_name(path) for path in paths] if launch.out is not None else []
+    for target in (*drawn, *([launch.json] if launch.json is not None else [])):
+        place = os.path.realpath(target)
+        if place in written:
+            raise ValueError(f"{target}: two results would be written there; predict those pictures apart")
+        if place in given:
+            raise ValueError(f"{target}: is a picture given; write the results elsewhere, so that it stays")
+        written.add(place)
     ids = image_ids(paths) if launch.json is not None else []
 
     import inspose_jax
@@ -55,20 +59,26 @@ def run(argv: list[str]) -> None:
 
     model = inspose_jax.load(launch.checkpoint)
     for path in paths:  # reading twice is cheap beside the network; half a folder of results is not
-        read_image(path, follow_exif=True)
+        height, width, _ = read_image(path, follow_exif=True).shape
+        if launch.out is not None and max(height, width) > LONGEST_JPEG:
+            raise ValueError(
+                f"{path}: {height} x {width} pixels (height x width), to be drawn as .jpg, which holds at most "
+                f"{LONGEST_JPEG} a side; leave out --out, or make it smaller"
+            )
     results = []
-    with files.results_folder(launch.out):
+    with files.results_folder(launch.out), files.whole(launch.json) if launch.json else nullcontext() as partial:
         for first in range(0, len(paths), BATCH):
             chunk = paths[first : first + BATCH]
             for number, people in enumerate(model(chunk, launch.threshold), start=first):
                 path = paths[number]
                 print(f"{path}: {len(people)} {'person' if len(people) == 1 else 'people'}")
                 if launch.out is not None:
-                    people.save(launch.out / drawn_name(path))
-                if launch.json is not None:
+                    with files.whole(drawn[number]) as half:
+                        people.save(half)
+                if partial is not None:
                     results += [{**result, "file_name": path.name} for result in people.to_coco(ids[number])]
-        if launch.json is not None:
-            files.write(launch.json, json.dumps(results))
+        if partial is not None:
+            partial.write_text(json.dumps(results))
 
 
 def image_ids(paths: list[Path]) -> list[int]:

@@ -1,6 +1,5 @@
 """Finding a recipe: a path, or a name looked up in ./configs and in the recipes that the package carries."""
 
-import difflib
 import runpy
 from pathlib import Path
 
@@ -24,8 +23,7 @@ def find(name: str) -> Path:
         if path.is_file() and path.suffix == ".py":
             return path
     known = sorted({path.stem for place in places for path in place.glob("*.py") if path.stem != "__init__"})
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    hint = arguments.did_you_mean(name, known, f"there are {', '.join(known)}")
     raise ValueError(f"{name}: no such recipe file or name; {hint}")
 
 
@@ -35,10 +33,14 @@ def load(name: str) -> Config:
     try:
         recipe = runpy.run_path(str(path)).get("recipe")
         made = recipe() if callable(recipe) else None
-    except Exception as error:  # whatever a user's file may raise
+    except (Exception, SystemExit) as error:  # whatever a user's file may raise
         raise ValueError(f"{path}: the recipe fails with {type(error).__name__}: {error}; mend it") from error
     if not isinstance(made, Config):
         raise ValueError(f"{path}: no recipe; it needs a function `recipe` that returns a Config")
+    try:
+        config.check(made)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return made
 
 

@@ -71,7 +71,7 @@ def run(argv: list[str]) -> None:
     if launch.init is not None and not launch.init.is_file():
         raise FileNotFoundError(f"{launch.init}: no such file of weights; check --init")
 
-    from inspose_jax.cli import sources  # numpy and OpenCV from here on, jax below
+    from inspose_jax.cli import files, sources  # numpy and OpenCV from here on, jax below
 
     source = sources.training_source(config, launch.images, launch.annotations)
     validation = sources.validation_source(config, launch.val_images, launch.val_annotations, launch.eval_every)
@@ -91,17 +91,18 @@ def run(argv: list[str]) -> None:
         launch.on_nan,
         profile,
     )
-    done = loop.train(
-        config,
-        source,
-        workdir,
-        num_steps,
-        launch.stop_at,
-        launch.resume,
-        partial(initialise, launch.init) if launch.init else None,
-        launch.init,
-        extras,
-    )
+    with files.results_folder(workdir):
+        done = loop.train(
+            config,
+            source,
+            workdir,
+            num_steps,
+            launch.stop_at,
+            launch.resume,
+            partial(initialise, launch.init) if launch.init else None,
+            launch.init,
+            extras,
+        )
     if done < num_steps:
         again = [word for word in argv if word != "--resume"]
         print(f"stopped at step {done} of {num_steps}; go on with: inspose train {shlex.join(again)} --resume")

@@ -1,8 +1,6 @@
 """A COCO folder: pictures and one JSON file -> samples, and back: drawn people -> a COCO folder."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from inspose_jax.data.annotations import image_faults, name_of, person_faults, read_json
+from inspose_jax.data import annotations as annotations_
 from inspose_jax.data.image_files import read_image
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Sample
@@ -25,20 +23,18 @@ class CocoFolder:
 
     def __init__(self, images: Path, annotations: Path, skeleton: Skeleton, joint_pixel_offset: float):
         self.images, self.skeleton, self.joint_pixel_offset = images, skeleton, joint_pixel_offset
-        self.ground_truth = read_json(annotations)
-        if not images.is_dir():
-            raise FileNotFoundError(f"{images}: no such folder of pictures; give the one that {annotations} lists")
+        self.ground_truth = annotations_.read(images, annotations)
         listed, everybody = self.ground_truth["images"], self.ground_truth["annotations"]
+        if not everybody:
+            raise ValueError(f"{annotations}: nobody in it (`annotations` is empty); there is nothing to use")
         if not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
             raise ValueError(
                 f"{annotations}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
             )
-        for kind, entry, faults in (
-            *(("image", entry, image_faults(entry)) for entry in listed),
-            *(("annotation", entry, person_faults(entry, skeleton)) for entry in everybody),
-        ):
+        for kind, entry, faults in annotations_.examined(self.ground_truth, skeleton):
             if faults:
-                raise ValueError(f"{annotations}: {name_of(kind, entry)}: {faults[0]}; `inspose data check` lists all")
+                name = annotations_.name_of(kind, entry)
+                raise ValueError(f"{annotations}: {name}: {faults[0]}; `inspose data check` lists all")
         self.entries = sorted(listed, key=lambda entry: entry["id"])
         for entry in self.entries:
             if not (images / entry["file_name"]).is_file():
@@ -46,12 +42,14 @@ class CocoFolder:
         self.image_ids = np.array([entry["id"] for entry in self.entries], np.int64)
         self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
         people: dict[int, list[dict]] = {int(image_id): [] for image_id in self.image_ids}
-        for person in everybody:
-            # What COCO's own files always say and others leave out; pycocotools cannot do without.
-            person.setdefault("num_keypoints", sum(v > 0 for v in person.get("keypoints", ())[2::3]))
+        for number, person in enumerate(everybody, start=1):
+            # What COCO's own files always say and others leave out or say otherwise; pycocotools cannot do without,
+            # and takes a match with an annotation whose id is 0 for none.
+            person["num_keypoints"] = sum(v > 0 for v in person.get("keypoints", ())[2::3])
             person.setdefault("iscrowd", 0)
-            people.setdefault(person["image_id"], []).append(person)
-        self.ground_truth.setdefault("categories", [{"id": 1, "name": "person"}])
+            person["id"] = number
+            people[person["image_id"]].append(person)
+        self.ground_truth["categories"] = [{"id": 1, "name": "person"}]
         self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
         self.is_labelled = np.array(
             [bool(((joints[..., 2] > 0).any(-1) & ~crowd).any()) for joints, _, _, crowd in self.people], bool
@@ -124,31 +122,15 @@ def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_o
 
 
 def write_folder(out: Path, samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> None:
-    """Samples -> `out`/images/*.jpg and `out`/annotations.json; everything or nothing.
+    """Samples -> `out`/images/*.jpg and `out`/annotations.json; `out` is a new or empty folder."""
+    (out / "images").mkdir(parents=True)
 
-    Raises ValueError where `out` already holds something.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out}: already holds something; give a new or empty folder")
-    out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.", dir=out.parent))
-    partial.chmod(0o755)  # a temporary folder is its maker's alone
-    try:
-        (partial / "images").mkdir(parents=True)
+    def written() -> Iterable[Sample]:
+        for sample in samples:
+            bgr = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
+            _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
+            (out / "images" / f"{sample.image_id:012d}.jpg").write_bytes(data.tobytes())
+            yield sample
 
-        def written() -> Iterable[Sample]:
-            for sample in samples:
-                path = partial / "images" / f"{sample.image_id:012d}.jpg"
-                bgr = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
-                if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-                    raise OSError(f"{path}: cannot be written; is the disk full?")
-                yield sample
-
-        truth = ground_truth_of(written(), skeleton, joint_pixel_offset)
-        (partial / "annotations.json").write_text(json.dumps(truth))
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    truth = ground_truth_of(written(), skeleton, joint_pixel_offset)
+    (out / "annotations.json").write_text(json.dumps(truth))

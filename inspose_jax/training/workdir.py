@@ -40,7 +40,12 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool) -> bool:
     stored = workdir / "config.json"
     if not stored.exists():
         raise ValueError(f"{workdir}: holds files but no run (no config.json); take another folder")
-    before = json.loads(stored.read_text())
+    try:
+        before = json.loads(stored.read_text())
+    except ValueError:
+        before = None
+    if not isinstance(before, dict) or not before.keys() >= {"num_steps", "model"}:
+        raise ValueError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
     # The first weights are in the checkpoint by now: they need not be given again, but others would do nothing.
     differing = differences(before, {"weights": before["weights"], **about} if "weights" in before else about)
     if differing:
@@ -58,19 +63,25 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int) -> None:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-    (workdir / "versions.json").write_text(json.dumps(versions, indent=2))
-    stored = workdir / "config.json"
-    if not stored.exists():
-        partial = stored.with_suffix(".partial")
-        partial.write_text(json.dumps(about, indent=2))
-        partial.replace(stored)
+    if not (workdir / "config.json").exists():
+        write(workdir / "config.json", json.dumps(about, indent=2))
+    write(workdir / "versions.json", json.dumps(versions, indent=2))
     metrics = workdir / METRICS
     if metrics.exists():
         # A run that was killed while it wrote leaves a line without an end.
         whole = [line for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        partial = metrics.with_suffix(".partial")
-        partial.write_text("".join(line for line in whole if json.loads(line)["step"] <= start))
-        partial.replace(metrics)
+        write(metrics, "".join(line for line in whole if json.loads(line)["step"] <= start))
+
+
+def write(path: Path, content: str) -> None:
+    """Write a text file beside its place and move it there; OSError names the place, and nothing is left beside it."""
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_text(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def best_value(workdir: Path) -> float:

@@ -36,17 +36,26 @@ def test_a_good_folder_has_no_fault(tmp_path, good):
     [
         ({"bbox": [1, 2, -3, 4]}, "annotation 1: bbox is [1, 2, -3, 4], not x, y, width, height"),
         ({"bbox": [1, 2, 3]}, "annotation 1: bbox is [1, 2, 3], not x, y, width, height"),
-        ({"area": float("nan")}, "annotation 1: area is nan, not a number of pixels; OKS divides by it"),
-        ({"keypoints": [float("nan"), 5, 2, *[0] * 48]}, "annotation 1: keypoints are not all finite"),
+        ({"area": float("nan")}, "annotation 1: area is NaN, not a number of pixels"),
+        ({"keypoints": [float("nan"), 5, 2, *[0] * 48]}, "annotation 1: keypoints are not all finite and below 1e9"),
         ({"keypoints": [5, 7, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the picture"),
         ({"keypoints": [-1, 3, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the picture"),
         ({"num_keypoints": 2}, "annotation 1: num_keypoints is 2, 1 are labelled"),
-        ({"area": "5"}, "annotation 1: area is 5, not a number of pixels; OKS divides by it"),
-        ({"bbox": None}, "annotation 1: bbox is None, not x, y, width, height"),
+        ({"area": "5"}, 'annotation 1: area is "5", not a number of pixels'),
+        ({"bbox": None}, "annotation 1: bbox is null, not x, y, width, height"),
         ({"image_id": [2]}, "annotation 1: image_id is [2], not an image's id"),
         ({"category_id": 2}, "annotation 1: category_id is 2, not 1, which is COCO's person"),
-        ({"keypoints": None}, "annotation 1: keypoints are None, not a list of numbers"),
-        ({"keypoints": ["x"] * 51}, f"annotation 1: keypoints are {str(['x'] * 51)[:40]}, not a list of numbers"),
+        ({"keypoints": None}, "annotation 1: keypoints are null, not a list of numbers"),
+        (
+            {"keypoints": ["x"] * 51},
+            f"annotation 1: keypoints are {str(['x'] * 51)[:39]}…, not a list of numbers".replace("'", '"'),
+        ),
+        ({"iscrowd": "no"}, 'annotation 1: iscrowd is "no", not 0 or 1'),
+        ({"num_keypoints": -1}, "annotation 1: num_keypoints is -1, not a number of labelled joints"),
+        ({"area": 10**400}, f"annotation 1: area is 1{'0' * 38}…, not a number of pixels"),
+        ({"keypoints": [1e300, 5, 2, *[0] * 48]}, "annotation 1: keypoints are not all finite and below 1e9"),
+        ({"area": 0}, "annotation 1: area is 0; OKS divides by it"),
+        ({"image_id": 3}, "annotation 1: its image 3 is not in the list"),
         ({"iscrowd": 1}, "nobody has a labelled joint"),
         ({"keypoints": [0] * 51}, "nobody has a labelled joint"),
     ],
@@ -58,15 +67,15 @@ def test_a_fault_of_a_person_is_named_alone(tmp_path, good, person, message):
 
 def test_faults_of_the_lists_are_named(tmp_path, good):
     good["annotations"] *= 2
-    assert faults(tmp_path, good) == ["annotations: id 1 stands 2 times"]
+    assert faults(tmp_path, good) == ["annotation 1: its id is another annotation's too"]
     good["annotations"] = good["annotations"][:1]
     good["images"].append({"id": 3, "file_name": "a.png", "width": 8})
     assert faults(tmp_path, good) == ["image 3: no height"]
     good["images"][1] = {"id": 3, "file_name": 5, "height": "6", "width": 0}
     good["annotations"].append(1)
     assert faults(tmp_path, good) == [
-        "image 3: file_name is 5, not a file's name",
-        "image 3: height is 6, not a number of pixels",
+        "image 3: file_name is 5, not a file's name in the folder of pictures",
+        'image 3: height is "6", not a number of pixels',
         "image 3: width is 0, not a number of pixels",
         "annotation ?: 1 is not an object with fields",
     ]

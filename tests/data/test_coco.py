@@ -151,7 +151,7 @@ def other_size(truth):
         (without_keypoints, "no annotation has `keypoints`"),
         (without_labels, "nobody has a labelled joint"),
         (too_short, "3 numbers for keypoints; coco needs 51"),
-        (lambda truth: truth["annotations"][0].update(bbox=None), "annotation 1: bbox is None, not x, y"),
+        (lambda truth: truth["annotations"][0].update(bbox=None), "annotation 1: bbox is null, not x, y"),
         (lambda truth: truth["images"][0].update(id=2**31), "image 2147483648: id is 2147483648, not a whole number"),
         (lambda truth: truth["images"][0].update(file_name="gone.jpg"), "gone.jpg: no such picture"),
         (lambda truth: {"annotations": []}, "no list `images`"),

@@ -1,0 +1,118 @@
+"""Pictures of every kind come as the same RGB bytes; what is none, or too large, is refused before memory is taken."""
+
+import os
+import resource
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inspose_jax.data.image_files import read_image
+
+GREY = np.linspace(0, 255, 6 * 8).round().astype(np.uint8).reshape(6, 8)
+COLOURS = np.stack([GREY, GREY[::-1], np.full_like(GREY, 40)], -1)
+
+
+def read(image: Image.Image, path: Path, follow_exif: bool = False, **options) -> np.ndarray:
+    image.save(path, **options)
+    return read_image(path, follow_exif)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "tolerance"),
+    [
+        ("a.png", "RGB", 0),
+        ("a.bmp", "RGB", 0),
+        ("a.tif", "RGB", 0),
+        ("a.tif", "CMYK", 0),
+        ("a.png", "RGBA", 0),
+        ("a.jpg", "RGB", 60),
+        ("a.jpg", "CMYK", 60),
+    ],
+)
+def test_colours_stay_what_they_are(tmp_path, name, mode, tolerance):
+    found = read(Image.fromarray(COLOURS).convert(mode), tmp_path / name)
+    assert found.dtype == np.uint8
+    np.testing.assert_allclose(found.astype(int), COLOURS, atol=tolerance)  # JPEG halves the colours' resolution
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp"])
+def test_grey_is_three_times_the_same(tmp_path, name):
+    np.testing.assert_array_equal(read(Image.fromarray(GREY), tmp_path / name), np.stack([GREY] * 3, -1))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bits_are_scaled_not_cut(tmp_path, name):
+    deep = Image.fromarray(GREY.astype(np.uint16) * 257)
+    np.testing.assert_allclose(read(deep, tmp_path / name).astype(int), np.stack([GREY] * 3, -1), atol=1)
+
+
+def test_palette_and_bits_are_their_colours(tmp_path):
+    palette = Image.fromarray(COLOURS).quantize(64)
+    np.testing.assert_array_equal(read(palette, tmp_path / "a.png"), np.asarray(palette.convert("RGB")))
+    bits = read(Image.fromarray(GREY).convert("1"), tmp_path / "b.png")
+    assert set(bits.ravel().tolist()) == {0, 255}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_a_picture_only_where_asked(tmp_path, orientation):
+    """Pixel (0, 0) of the file stands where EXIF's table says: top left, top right, bottom right, bottom left, ..."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    corner = np.zeros((6, 8, 3), np.uint8)
+    corner[0, 0] = 255
+    stored = read(Image.fromarray(corner), tmp_path / "a.png", exif=exif)
+    shown = read_image(tmp_path / "a.png", follow_exif=True)
+    np.testing.assert_array_equal(stored, corner)
+    height, width = (6, 8) if orientation < 5 else (8, 6)
+    place = [(0, 0), (0, -1), (-1, -1), (-1, 0), (0, 0), (0, -1), (-1, -1), (-1, 0)][orientation - 1]
+    assert shown.shape == (height, width, 3)
+    assert shown[place].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"hello", "not a picture that can be read"), (b"", "not a picture that can be read")],
+)
+def test_what_is_no_picture_is_refused_without_noise(tmp_path, capfd, content, message):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_image(tmp_path / "a.jpg", follow_exif=False)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.bmp", "a.tif", "a.webp"])
+def test_half_a_file_is_refused_without_noise(tmp_path, capfd, name):
+    Image.fromarray(COLOURS.repeat(20, 0).repeat(20, 1)).save(tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="not a picture that can be read"):
+        read_image(tmp_path / name, follow_exif=False)
+    assert capfd.readouterr() == ("", "")  # not the libraries' own words beside ours
+
+
+def test_a_file_that_promises_too_much_is_refused_before_memory_is_taken(tmp_path):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    header = b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0)
+    (tmp_path / "a.bmp").write_bytes(header)
+    with pytest.raises(ValueError, match=r"more than 2\^30 pixels, which OpenCV does not read; make it smaller"):
+        read_image(tmp_path / "a.bmp", follow_exif=False)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+@pytest.mark.slow
+def test_twenty_thousand_pixels_a_side_are_read_in_less_than_3_gb(tmp_path):
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "a.png")
+    code = (
+        "import resource, sys; from pathlib import Path; from inspose_jax.data.image_files import read_image\n"
+        "print(read_image(Path(sys.argv[1]), True).shape, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "a.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
+    shape, peak = done.stdout.rsplit(" ", 1)
+    assert shape == "(20000, 20000, 3)"
+    assert int(peak) < 3_000_000  # kB; the picture itself is 1.2 GB

@@ -49,3 +49,13 @@ def test_evaluation_makes_at_most_two_programs_a_shape(predictor, pictures):
     evaluator.find_all(fresh, pipeline.Pictures([*pictures, pictures[0]], COCO))
     fresh(pictures[0])
     assert set(shapes) == {(BATCH, 64, 64, 3), (BATCH, 64, 96, 3), (1, 64, 64, 3)}
+
+
+@pytest.mark.parametrize("num_processes", [2, 3, 8])
+def test_the_shares_of_any_number_of_processes_are_the_whole(predictor, pictures, num_processes):
+    source = pipeline.Pictures(pictures, COCO)
+    shares = [evaluator.find_share(predictor, source, process, num_processes) for process in range(num_processes)]
+    everything = evaluator.find_share(predictor, source, 0, 1)
+    assert sorted(i for share in shares for i in share) == list(range(len(pictures)))  # each exactly once
+    assert {i: results for share in shares for i, results in share.items()} == everything
+    assert sum(len(share) > 0 for share in shares) == min(num_processes, 3)  # a whole step is the least

@@ -4,25 +4,25 @@ model = inspose_jax.load("runs/a")
 people = model("photo.jpg")
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import jax
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from inspose_jax import checkpoints, draw
 from inspose_jax.config import Config
-from inspose_jax.data import buckets, transforms
+from inspose_jax.data import pipeline
 from inspose_jax.data.image_files import read_image
 from inspose_jax.decode import decode
 from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
 from inspose_jax.skeletons import SKELETONS, Skeleton
-from inspose_jax.structures import Batch, Outputs, Poses, Sample
+from inspose_jax.structures import Batch, Outputs, Poses
 
 BATCH = 8  # pictures of a list that go through the network at once
 DRAWN = 0.05  # joints of lower score are not painted; their coordinates stay
@@ -52,7 +52,7 @@ class People:
     @property
     def boxes(self) -> Float32[np.ndarray, "N 4"]:
         """x0 y0 x1 y1: the smallest rectangle around each person's joints."""
-        return np.concatenate([self.keypoints.min(1), self.keypoints.max(1)], -1)
+        return rectangles(self.keypoints)
 
     def above(self, threshold: float) -> "People":
         """Those with a score of at least `threshold`."""
@@ -70,18 +70,7 @@ class People:
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
         """COCO results: a dict a person, joints as x, y, score in COCO's pixel indices, and their box x, y, w, h."""
-        offset = np.float32(self.joint_pixel_offset)
-        triples = np.concatenate([self.keypoints - offset, self.keypoint_scores[..., None]], -1)
-        return [
-            {
-                "image_id": int(image_id),
-                "category_id": 1,
-                "keypoints": triples[n].astype(float).ravel().tolist(),
-                "score": float(self.scores[n]),
-                "bbox": [*box[:2].astype(float).tolist(), *(box[2:] - box[:2]).astype(float).tolist()],
-            }
-            for n, box in enumerate(self.boxes)
-        ]
+        return coco_results(self, image_id, self.joint_pixel_offset)
 
 
 class Predictor:
@@ -113,55 +102,55 @@ class Predictor:
         if not isinstance(images, list | tuple):
             return self([images], threshold)[0]
         pictures = [as_array(image) for image in images]
-        sizes = [self.resized(picture.shape[0], picture.shape[1]) for picture in pictures]
-        which = self.shape_indices(sizes)
-        people: list[People | None] = [None] * len(pictures)
-        for index in set(which.tolist()):
-            (rows,) = np.nonzero(which == index)
-            number = BATCH if len(rows) > 1 else 1  # filled with blank ones: at most two programs a shape
-            for first in range(0, len(rows), number):
-                chunk = rows[first : first + number].tolist()
-                batch = self.batch([pictures[i] for i in chunk], [sizes[i] for i in chunk], int(index), number)
-                for i, found in zip(chunk, self.find(batch, [pictures[i] for i in chunk]), strict=True):
-                    path = Path(images[i]) if isinstance(images[i], str | Path) else None
-                    people[i] = replace(found, path=path).above(threshold)
-        return people
-
-    def shape_indices(self, sizes: list[tuple[int, int]]) -> Int32[np.ndarray, " n"]:
-        """Which of data.shapes each resized (height, width) is padded to."""
-        return buckets.choose_shapes(np.array(sizes, np.int32).reshape(-1, 2), self.config.data.shapes)
-
-    def resized(self, height: int, width: int) -> tuple[int, int]:
-        """The (height, width) at which a picture is looked at: the test size, or smaller where no shape holds that."""
-        data = self.config.data
-        size = transforms.resized_size(height, width, data.test_short_side, data.long_side)
-        if any(size[0] <= shape[0] and size[1] <= shape[1] for shape in data.shapes):
-            return size
-        factor = max(min(shape[0] / height, shape[1] / width) for shape in data.shapes)
-        return max(int(height * factor), 1), max(int(width * factor), 1)
-
-    def batch(self, pictures: list, sizes: list[tuple[int, int]], shape: int, number: int) -> Batch:
-        """Pictures at their sizes, padded to data.shapes[shape], with blank ones up to `number`."""
-        data, model = self.config.data, self.config.model
-        samples: list[Sample | None] = [
-            transforms.resize(without_labels(picture, self.skeleton), size)
-            for picture, size in zip(pictures, sizes, strict=True)
-        ]
-        blank = [None] * (number - len(samples))
-        originals = [(picture.shape[0], picture.shape[1]) for picture in pictures] + [(1, 1)] * len(blank)
-        return buckets.pad([*samples, *blank], data.shapes[shape], originals, model, data.num_ignore)
-
-    def find(self, batch: Batch, originals: Sequence[np.ndarray]) -> list[People]:
-        """Everybody in the first pictures of a padded batch, in pixels of their `originals`; no threshold."""
-        poses = jax.device_get(self.poses(self.variables, batch.image, batch.size))
-        people = []
-        for b, original in enumerate(originals):
-            kept = poses.is_person[b]
-            keypoints = poses.keypoints[b][kept] / batch.scale[b]
-            scores = poses.keypoint_scores[b][kept], poses.scores[b][kept], poses.class_scores[b][kept]
+        people: dict[int, People] = {}
+        for i, poses in self.find(pipeline.Pictures(pictures, self.skeleton)) if pictures else ():
+            numbers = poses.keypoints, poses.keypoint_scores, poses.scores, poses.class_scores
             offset = self.config.data.joint_pixel_offset
-            people.append(People(keypoints.astype(np.float32), *scores, original, self.skeleton, offset))
-        return people
+            found = People(*numbers, pictures[i], self.skeleton, offset, path_of(images[i]))
+            people[i] = found.above(threshold)
+        return [people[i] for i in range(len(pictures))]
+
+    def find(self, source: pipeline.Source, process: int = 0, num_processes: int = 1) -> Iterator[tuple[int, Poses]]:
+        """Every picture of a source at the test size: its index there, and as numpy everybody in it; no threshold.
+
+        Joints are in pixels of the picture, without padding people.  Pictures of one padded shape go together, so the
+        order is the plan's.  Of several processes each takes its steps in turn.
+        """
+        plan = pipeline.make_plan(source, self.config, train=False, batch_size=BATCH)
+        steps = range(process, plan.steps_per_epoch, num_processes)
+        batches = pipeline.batches(source, plan, self.config, steps.start, steps.stop, every=steps.step)
+        for step, batch in zip(steps, batches, strict=True):
+            poses = jax.device_get(self.poses(self.variables, batch.image, batch.size))
+            yield from zip(plan[step].index.tolist(), in_originals(poses, batch), strict=False)
+
+
+def in_originals(poses: Poses, batch: Batch) -> list[Poses]:
+    """Poses of a padded batch -> those of each real picture, without padding, in pixels of the original."""
+    found = []
+    for b in range(int(batch.is_real.sum())):
+        mine = jax.tree.map(lambda x, b=b: x[b][poses.is_person[b]], poses)
+        found.append(mine._replace(keypoints=(mine.keypoints / batch.scale[b]).astype(np.float32)))
+    return found
+
+
+def rectangles(keypoints: Float32[np.ndarray, "N K 2"]) -> Float32[np.ndarray, "N 4"]:
+    """x0 y0 x1 y1 around each person's joints."""
+    return np.concatenate([keypoints.min(1), keypoints.max(1)], -1)
+
+
+def coco_results(found: Poses | People, image_id: int, joint_pixel_offset: float) -> list[dict[str, Any]]:
+    """A dict a person as COCO's results have it; its joints count pixels from their index, ours do not."""
+    triples = np.concatenate([found.keypoints - np.float32(joint_pixel_offset), found.keypoint_scores[..., None]], -1)
+    return [
+        {
+            "image_id": int(image_id),
+            "category_id": 1,
+            "keypoints": triples[n].astype(float).ravel().tolist(),
+            "score": float(found.scores[n]),
+            "bbox": [*box[:2].astype(float).tolist(), *(box[2:] - box[:2]).astype(float).tolist()],
+        }
+        for n, box in enumerate(rectangles(found.keypoints))
+    ]
 
 
 def check_fit(config: Config, variables: Any) -> None:
@@ -181,10 +170,9 @@ def check_fit(config: Config, variables: Any) -> None:
         )
 
 
-def without_labels(image: UInt8[np.ndarray, "H W 3"], skeleton: Skeleton) -> Sample:
-    """A picture about which nobody is known."""
-    people = np.zeros((0, skeleton.num_keypoints, 3), np.float32)
-    return Sample(image, people, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, bool), image_id=0)
+def path_of(image: Any) -> Path | None:
+    """Where a picture came from, if it was a file."""
+    return Path(image) if isinstance(image, str | Path) else None
 
 
 def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from inspose_jax import draw, geometry
+from inspose_jax.data import pipeline
 from inspose_jax.network import kp_net
 from inspose_jax.predictor import Predictor
 from inspose_jax.structures import Sample
@@ -79,8 +80,10 @@ def predictions_sheet(predictor: Predictor, samples: Sequence[Sample], threshold
 
 def keypoint_maps(predictor: Predictor, image: UInt8[np.ndarray, "H W 3"], path: Path) -> None:
     """Figure 1: what the KP-Nets of the two best people of a picture draw from the same features, as a picture file."""
-    size = predictor.resized(*image.shape[:2])
-    batch = predictor.batch([image], [size], int(predictor.shape_indices([size])[0]), 1)
+    source = pipeline.Pictures([image], predictor.skeleton)
+    plan = pipeline.make_plan(source, predictor.config, train=False)
+    batch = pipeline.load_batch(source, plan[0], predictor.config)
+    size = batch.size[0].tolist()
     poses = jax.device_get(predictor.poses(predictor.variables, batch.image, batch.size))
     maps = jax.jit(lambda v, b, l: person_maps(predictor, v, b, l))(predictor.variables, batch, poses.location[0, :2])
     skeleton = predictor.skeleton

@@ -35,7 +35,8 @@ def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys)
     evaluation.summarize()
     metrics = json.loads((out / "metrics.json").read_text())
     assert list(metrics.values()) == pytest.approx(list(evaluation.stats), abs=1e-6)
-    assert len(json.loads((out / "results.json").read_text())) == len(results)
+    scored = json.loads((out / "results.json").read_text())
+    assert scored == [{name: value for name, value in row.items() if name != "file_name"} for row in results]
 
 
 def test_data_check_passes_what_data_draw_wrote(place, capsys):

@@ -18,7 +18,7 @@ from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.decode import decode
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.network.kp_net import KPNetFunctions, Peak
-from inspose_jax.predictor import Predictor
+from inspose_jax.predictor import coco_results, in_originals
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Batch, Outputs, Poses, Targets
 from inspose_jax.targets import make_targets
@@ -51,15 +51,12 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
         functions = KPNetFunctions(lambda *_: None, told)
         return decode(outputs, batch.size, (batch.image.shape[1], batch.image.shape[2]), config.model, functions)
 
-    predictor = Predictor(config, {})
     plan = pipeline.make_plan(source, config, train=False, batch_size=4)
-    people = {}
+    results = []
     for batch in pipeline.batches(source, plan, config, 0, plan.steps_per_epoch):
         poses = jax.device_get(perfect_poses(batch))
-        predictor.poses = lambda *_, poses=poses: poses
-        originals = [np.zeros((1, 1, 3), np.uint8)] * int(batch.is_real.sum())
-        people |= dict(zip(batch.image_id.tolist(), predictor.find(batch, originals), strict=False))
-    results = [result for image_id, found in people.items() for result in found.to_coco(image_id)]
+        for image_id, found in zip(batch.image_id.tolist(), in_originals(poses, batch), strict=False):
+            results += coco_results(found, image_id, config.data.joint_pixel_offset)
     return coco_ap.keypoint_ap(truth, results, COCO)["AP"]
 
 

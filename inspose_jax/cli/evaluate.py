@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspose_jax.cli import arguments, recipes
+from inspose_jax.cli import arguments, processes, recipes
 
 
 @dataclass
@@ -23,11 +23,19 @@ class Evaluate:
     """COCO keypoint JSON."""
     out: Path | None = None
     """Folder for results.json (COCO results) and metrics.json."""
+    distributed: bool = False
+    """One of several processes that share the pictures; a cluster tells each of the others, or
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do."""
 
 
 def run(argv: list[str]) -> None:
     """Parse, predict, score, print; files are written only when all is done."""
     launch, rest = arguments.parse(Evaluate, argv, "eval", with_config=True)
+
+    if launch.distributed:
+        processes.join()
+
+    import jax
 
     from inspose_jax import checkpoints
     from inspose_jax.cli import files, sources
@@ -41,11 +49,14 @@ def run(argv: list[str]) -> None:
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):
             raise ValueError(f"{launch.annotations}: would be written over; choose another --out, so that it stays")
-    with files.results_folder(launch.out):
+    process, num_processes = jax.process_index(), jax.process_count()
+    out = launch.out if process == 0 else None  # the others' results are the same
+    with files.results_folder(out):
         predictor = Predictor(config, loaded.variables)
-        results = evaluator.find_all(predictor, source)
+        results = evaluator.find_all(predictor, source, process, num_processes)
         statistics = coco_ap.keypoint_ap(source.ground_truth, results, predictor.skeleton)
-        print(coco_ap.table(statistics))
-        if launch.out is not None:
-            files.write(launch.out / "results.json", json.dumps(results))
-            files.write(launch.out / "metrics.json", json.dumps(statistics, indent=2))
+        if process == 0:
+            print(coco_ap.table(statistics))
+        if out is not None:
+            files.write(out / "results.json", json.dumps(results))
+            files.write(out / "metrics.json", json.dumps(statistics, indent=2))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from inspose_jax.cli import arguments, recipes
+from inspose_jax.cli import arguments, processes, recipes
 from inspose_jax.config import Config
 
 Count = Annotated[int | None, tyro.conf.arg(metavar="N")]
@@ -47,6 +47,9 @@ class Train:
     """Steps between evaluations; by default with every checkpoint, if there is something to evaluate on."""
     on_nan: Literal["stop", "skip"] = "stop"
     """At a loss that is not finite: end the run, or leave that step's batch out."""
+    distributed: bool = False
+    """One of several processes that share the batch; a cluster tells each of the others, or JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID do."""
     profile: Annotated[str, tyro.conf.arg(metavar="N:M")] = ""
     """Trace steps N to M into WORKDIR/profile, for xprof."""
 
@@ -76,6 +79,8 @@ def run(argv: list[str]) -> None:
     source = sources.training_source(config, launch.images, launch.annotations)
     validation = sources.validation_source(config, launch.val_images, launch.val_annotations, launch.eval_every)
 
+    import jax
+
     from inspose_jax.torch_bridge import weights
     from inspose_jax.training import loop, step
 
@@ -91,7 +96,8 @@ def run(argv: list[str]) -> None:
         launch.on_nan,
         profile,
     )
-    with files.results_folder(workdir):
+    is_first = jax.process_index() == 0
+    with files.results_folder(workdir if is_first else None):
         done = loop.train(
             config,
             source,
@@ -103,7 +109,7 @@ def run(argv: list[str]) -> None:
             launch.init,
             extras,
         )
-    if done < num_steps:
+    if done < num_steps and is_first:
         again = [word for word in argv if word != "--resume"]
         print(f"stopped at step {done} of {num_steps}; go on with: inspose train {shlex.join(again)} --resume")
 
@@ -133,7 +139,8 @@ def evaluator_of(config: Config, validation: Any) -> Any:
 
     def evaluate(variables: Any) -> loop.Evaluation:
         predictor.variables = jax.device_put(variables)
-        statistics = coco_ap.keypoint_ap(truth, evaluator.find_all(predictor, validation), predictor.skeleton)
+        results = evaluator.find_all(predictor, validation, jax.process_index(), jax.process_count())
+        statistics = coco_ap.keypoint_ap(truth, results, predictor.skeleton)
         shown = [predictor(validation[i].image).plot() for i in range(min(NUM_SHOWN, len(validation)))]
         return loop.Evaluation(statistics, draw.contact_sheet(shown, columns=4))
 

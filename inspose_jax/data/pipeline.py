@@ -4,17 +4,18 @@ Position is the global step, so that going on after a stop is starting at that s
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import grain
 import numpy as np
+from jaxtyping import UInt8
 from tqdm import tqdm
 
 from inspose_jax import config
 from inspose_jax.data import buckets, transforms
 from inspose_jax.data.plan import Plan, PlannedStep
-from inspose_jax.skeletons import SKELETONS
+from inspose_jax.skeletons import SKELETONS, Skeleton
 from inspose_jax.structures import Batch, Sample
 
 
@@ -47,6 +48,24 @@ class InMemory:
         if sample is None:  # two threads may both make it; they make the same
             sample = self.samples[index] = self.source[index]
         return sample
+
+
+class Pictures:
+    """A source of pictures in memory about which nobody is known."""
+
+    def __init__(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], skeleton: Skeleton):
+        self.pictures, self.skeleton = pictures, skeleton
+        self.sizes = np.array([picture.shape[:2] for picture in pictures], np.int32).reshape(-1, 2)
+        self.is_labelled = np.zeros(len(pictures), bool)
+        self.image_ids = np.arange(len(pictures), dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Sample:
+        nobody = np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
+        boxes, area, is_crowd = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, bool)
+        return Sample(self.pictures[index], nobody, boxes, area, is_crowd, image_id=index)
 
 
 class Tolerant:
@@ -104,12 +123,19 @@ def load_batch(source: Source | Tolerant, step: PlannedStep, config: config.Conf
 
 
 def batches(
-    source: Source | Tolerant, plan: Plan, config: config.Config, start: int, stop: int, rows: slice = slice(None)
+    source: Source | Tolerant,
+    plan: Plan,
+    config: config.Config,
+    start: int,
+    stop: int,
+    rows: slice = slice(None),
+    every: int = 1,
 ) -> Iterator[Batch]:
     """Batches of the global steps from `start` up to `stop`, made ahead by `data.num_threads` threads.
 
-    `rows` are this host's rows of the global batch.
+    `rows` are this host's rows of the global batch; hosts that share out whole steps take one of `every` so many.
     """
-    dataset = grain.MapDataset.range(start, stop).map(lambda step: load_batch(source, plan[int(step)], config, rows))
+    steps = grain.MapDataset.range(start, stop, every)
+    dataset = steps.map(lambda step: load_batch(source, plan[int(step)], config, rows))
     threads = config.data.num_threads
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))

@@ -30,7 +30,7 @@ class Plan:
     """The steps of a run, epoch after epoch: `plan[global_step]`.
 
     `sizes` are the (height, width) of the source's pictures, `eligible` those that take part.  In training every epoch
-    is shuffled, scaled and mirrored anew; otherwise there is one epoch, in order, at the test size.
+    is shuffled, scaled and mirrored anew; otherwise every epoch is the same: in order, at the test size.
     """
 
     def __init__(
@@ -70,31 +70,44 @@ def make_epoch(
     seed: int,
     train: bool,
 ) -> list[PlannedStep]:
-    """All steps of an epoch: every eligible picture once, the last batch of each shape filled with blank pictures."""
+    """All steps of an epoch: every eligible picture once, the last batch of each shape filled with blank pictures.
+
+    Outside of training the only picture of a shape goes alone, so that a single one does not cost a whole batch: at
+    most two programs a shape.
+    """
     rng = np.random.default_rng((seed, epoch))
     index = np.flatnonzero(eligible).astype(np.int32)
     mirrored = np.zeros(len(index), bool)
-    short_sides = np.full(len(index), data.test_short_side)
     if train:
         index = rng.permutation(index)
         mirrored = rng.random(len(index)) < data.flip
         short_sides = rng.integers(data.short_side[0], data.short_side[1] + 1, len(index))
-    resized = np.array(
-        [
+        resized = [
             resized_size(height, width, short, data.long_side)
             for (height, width), short in zip(sizes[index].tolist(), short_sides.tolist(), strict=True)
-        ],
-        np.int32,
-    )
+        ]
+    else:
+        resized = [test_size(height, width, data) for height, width in sizes[index].tolist()]
+    resized = np.array(resized, np.int32)
     which = buckets.choose_shapes(resized, data.shapes)
     steps = []
     for shape_index, shape in enumerate(data.shapes):
         (rows,) = np.nonzero(which == shape_index)
-        for first in range(0, len(rows), batch_size):
-            steps.append(planned_step(rows[first : first + batch_size], index, resized, mirrored, shape, batch_size))
+        number = batch_size if train or len(rows) > 1 else 1
+        for first in range(0, len(rows), number):
+            steps.append(planned_step(rows[first : first + number], index, resized, mirrored, shape, number))
     if train:
         steps = [steps[i] for i in rng.permutation(len(steps))]
     return steps
+
+
+def test_size(height: int, width: int, data: config.Data) -> tuple[int, int]:
+    """The (height, width) at which a picture is looked at: the test size, or smaller where no shape holds that."""
+    size = resized_size(height, width, data.test_short_side, data.long_side)
+    if any(size[0] <= shape[0] and size[1] <= shape[1] for shape in data.shapes):
+        return size
+    factor = max(min(shape[0] / height, shape[1] / width) for shape in data.shapes)
+    return max(int(height * factor), 1), max(int(width * factor), 1)
 
 
 def planned_step(

@@ -1,25 +1,60 @@
 """A data set through the predictor: every picture once, at the test size, no threshold -> COCO results."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from inspose_jax.data import pipeline
-from inspose_jax.predictor import BATCH, Predictor
+from inspose_jax.predictor import Predictor, coco_results
+
+Found = dict[int, list[dict[str, Any]]]  # a picture's index in the source -> its COCO results
 
 
-def find_all(predictor: Predictor, source: pipeline.Source) -> list[dict[str, Any]]:
+def find_all(
+    predictor: Predictor, source: pipeline.Source, process: int = 0, num_processes: int = 1
+) -> list[dict[str, Any]]:
     """COCO results of everybody in every picture of a source, in its order; pictures are taken as they are stored.
 
-    Pictures of one padded shape go together; only the results are kept.
+    Of several processes each looks at its share, on its own devices, and all end with the same list.  Only the results
+    are kept.  What is wrong with a picture is a ValueError or OSError in all of them.
     """
-    which = predictor.shape_indices([predictor.resized(height, width) for height, width in source.sizes.tolist()])
-    results: list[list[dict[str, Any]]] = [[] for _ in source.image_ids]
-    groups = [np.flatnonzero(which == shape) for shape in np.unique(which)]
-    chunks = [rows[first : first + BATCH].tolist() for rows in groups for first in range(0, len(rows), BATCH)]
-    for chunk in tqdm(chunks, desc="evaluating", unit="batch", dynamic_ncols=True):
-        found = predictor([source[i].image for i in chunk], threshold=0.0)
-        for i, people in zip(chunk, found, strict=True):
-            results[i] = people.to_coco(int(source.image_ids[i]))
-    return [result for picture in results for result in picture]
+
+    def share() -> Found:
+        return find_share(predictor, source, process, num_processes)
+
+    found = share() if num_processes == 1 else gather(share)
+    return [result for i in sorted(found) for result in found[i]]
+
+
+def find_share(predictor: Predictor, source: pipeline.Source, process: int, num_processes: int) -> Found:
+    """What one of `num_processes` finds: the pictures of every so many steps of the plan."""
+    offset = predictor.config.data.joint_pixel_offset
+    found = {}
+    total = -(-len(source) // num_processes)
+    bar = tqdm(desc="evaluating", total=total, unit="picture", dynamic_ncols=True, disable=process > 0)
+    with bar:
+        for i, poses in predictor.find(source, process, num_processes):
+            found[i] = coco_results(poses, int(source.image_ids[i]), offset)
+            bar.update()
+    return found
+
+
+def gather(share: Callable[[], Found]) -> Found:
+    """The shares of all processes, in each of them; a fault of one becomes a fault of all, so that nobody waits."""
+    mine, fault = {}, None
+    try:
+        mine = share()
+    except (ValueError, OSError) as error:
+        fault = error
+    content = np.frombuffer(json.dumps([fault and str(fault), list(mine.items())]).encode(), np.uint8)
+    lengths = multihost_utils.process_allgather(np.array([len(content)]))[:, 0]
+    contents = multihost_utils.process_allgather(np.pad(content, (0, lengths.max() - len(content))))
+    shares = [json.loads(row[:length].tobytes()) for row, length in zip(contents, lengths, strict=True)]
+    faults = [text for text, _ in shares if text]
+    if fault or faults:
+        raise fault or ValueError(faults[0])
+    return {i: results for _, found in shares for i, results in found}

@@ -1,0 +1,61 @@
+"""A data set through the predictor: what evaluation scores is what anybody gets who asks about the pictures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+
+from inspose_jax.data import pipeline
+from inspose_jax.evaluation import evaluator
+from inspose_jax.predictor import BATCH, Predictor
+from inspose_jax.skeletons import COCO
+
+CONFIG = replace(
+    tiny.CONFIG,
+    model=tiny.model(score_threshold=0.0, nms_threshold=0.9),
+    data=replace(tiny.CONFIG.data, long_side=96, shapes=((64, 64), (64, 96))),
+)
+WIDE = {3, 4, 11}
+TALL = 6  # fits no shape at the test size: it is looked at smaller
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor(CONFIG, tiny.variables(CONFIG.model))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    sizes = [(64, 96) if i in WIDE else (130, 70) if i == TALL else (64, 64) for i in range(BATCH + 5)]
+    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+def test_evaluation_finds_what_the_predictor_finds_in_the_order_of_the_source(predictor, pictures):
+    source = pipeline.Pictures(pictures, COCO)
+    source.image_ids = 100 + np.arange(len(pictures))[::-1]
+    expected = []
+    for image_id, people in zip(source.image_ids.tolist(), predictor(pictures, threshold=0.0), strict=True):
+        assert len(people) > 0
+        expected += people.to_coco(image_id)
+    assert evaluator.find_all(predictor, source) == expected
+
+
+def test_evaluation_makes_at_most_two_programs_a_shape(predictor, pictures):
+    fresh = Predictor(CONFIG, predictor.variables)
+    shapes = []
+    fresh.poses = lambda variables, image, size: shapes.append(image.shape) or predictor.poses(variables, image, size)
+    evaluator.find_all(fresh, pipeline.Pictures([*pictures, pictures[0]], COCO))
+    fresh(pictures[0])
+    assert set(shapes) == {(BATCH, 64, 64, 3), (BATCH, 64, 96, 3), (1, 64, 64, 3)}
+
+
+@pytest.mark.parametrize("num_processes", [2, 3, 8])
+def test_the_shares_of_any_number_of_processes_are_the_whole(predictor, pictures, num_processes):
+    source = pipeline.Pictures(pictures, COCO)
+    shares = [evaluator.find_share(predictor, source, process, num_processes) for process in range(num_processes)]
+    everything = evaluator.find_share(predictor, source, 0, 1)
+    assert sorted(i for share in shares for i in share) == list(range(len(pictures)))  # each exactly once
+    assert {i: results for share in shares for i, results in share.items()} == everything
+    assert sum(len(share) > 0 for share in shares) == min(num_processes, 3)  # a whole step is the least

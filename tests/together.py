@@ -1,0 +1,37 @@
+"""Several processes of one program on this machine, as on several hosts: started together, ended together."""
+
+import os
+import socket
+import subprocess
+import sys
+
+from inspose_jax.cli.processes import VARIABLES
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run_together(arguments: list[str], number: int, seconds: float = 240) -> list[subprocess.CompletedProcess[str]]:
+    """`python ARGUMENTS` in `number` processes that are told of each other, if they are several; none outlives this."""
+    running = []
+    try:
+        address = f"127.0.0.1:{free_port()}"
+        for i in range(number):
+            environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
+            if number > 1:
+                environment |= dict(zip(VARIABLES, (address, str(number), str(i)), strict=True))
+            pipe, command = subprocess.PIPE, [sys.executable, *arguments]
+            running.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
+        ended = []
+        for process in running:
+            out, err = process.communicate(timeout=seconds)
+            ended.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
+        return ended
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()

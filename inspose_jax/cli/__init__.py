@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments[0] == "--version":
         print(inspose_jax.__version__)
         return
-    fault, code = "", 2
+    fault, code, is_alone = "", 2, False
     try:
         if "" in arguments:
             raise ValueError("one of the words given is empty; is it a variable of the shell that is not set?")
@@ -55,13 +55,15 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, OSError, FloatingPointError) as error:
-        fault = f"error: {one_line(error)}"
+        fault, is_alone = f"error: {one_line(error)}", isinstance(error, ConnectionError)
     except MemoryError:
         fault = "error: out of memory; take smaller pictures, or fewer at a time"
     except KeyboardInterrupt:
         fault, code = "stopped", 130
     if fault:  # printed only now that the error's frames are gone: with them a progress bar has ended its own line
-        print(f"inspose: {fault}", file=sys.stderr)
+        print(f"inspose: {fault}", file=sys.stderr, flush=True)
+        if is_alone:  # an orderly end would wait for the processes that are gone
+            os._exit(code)
         sys.exit(code)
 
 

@@ -74,6 +74,9 @@ def run(argv: list[str]) -> None:
     if launch.init is not None and not launch.init.is_file():
         raise FileNotFoundError(f"{launch.init}: no such file of weights; check --init")
 
+    if launch.distributed:
+        processes.join()
+
     from inspose_jax.cli import files, sources  # numpy and OpenCV from here on, jax below
 
     source = sources.training_source(config, launch.images, launch.annotations)

@@ -2,10 +2,12 @@
 
 model = inspose_jax.load("runs/a")
 people = model("photo.jpg")
+for people in model.video("dance.mp4"): ...
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +18,7 @@ from PIL import Image
 
 from inspose_jax import checkpoints, draw
 from inspose_jax.config import Config
-from inspose_jax.data import pipeline
+from inspose_jax.data import pipeline, video_files
 from inspose_jax.data.image_files import read_image
 from inspose_jax.decode import decode
 from inspose_jax.network import kp_net
@@ -40,6 +42,7 @@ class People:
     skeleton: Skeleton
     joint_pixel_offset: float  # what a COCO file's joints lie below ours
     path: Path | None = None
+    seconds: float | None = None  # of a video's frame, since the beginning
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -109,6 +112,16 @@ class Predictor:
             found = People(*numbers, pictures[i], self.skeleton, offset, path_of(images[i]))
             people[i] = found.above(threshold)
         return [people[i] for i in range(len(pictures))]
+
+    def video(self, path: str | Path, threshold: float = 0.3) -> Iterator[People]:
+        """`People` of every frame of a video file, in order, while it is read: only a batch of frames is held.
+
+        FileNotFoundError or ValueError where it is no video; a warning at the end where that comes too early.
+        """
+        frames = video_files.read_frames(Path(path))
+        while batch := list(islice(frames, BATCH)):
+            for frame, people in zip(batch, self([frame.image for frame in batch], threshold), strict=True):
+                yield replace(people, path=Path(path), seconds=frame.seconds)
 
     def find(self, source: pipeline.Source, process: int = 0, num_processes: int = 1) -> Iterator[tuple[int, Poses]]:
         """Every picture of a source at the test size: its index there, and as numpy everybody in it; no threshold.

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from inspose_jax.data import video_files
+
 JSON = "drawn/annotations.json"
 IMAGES, LABELS = "--images drawn/images", f"--annotations {JSON}"
 EVAL, PREDICT, CHECK = "eval --checkpoint run", "predict --checkpoint run", "data check"
@@ -102,6 +104,24 @@ def both(*steps: Callable[[Path], object]) -> Callable[[Path], None]:
     return prepare
 
 
+def video(name: str) -> Callable[[Path], None]:
+    """Write a video of three frames."""
+
+    def prepare(folder: Path) -> None:
+        with video_files.writing(folder / name, 25.0) as add:
+            for grey in (50, 100, 150):
+                add(np.full((64, 64, 3), grey, np.uint8))
+
+    return prepare
+
+
+def half(name: str) -> Callable[[Path], object]:
+    """Cut the second half of a file off."""
+    return lambda folder: (folder / name).write_bytes(
+        (folder / name).read_bytes()[: (folder / name).stat().st_size // 2]
+    )
+
+
 def own_run(change: Callable[[Path], object]) -> Callable[[Path], None]:
     """A copy of the run, as `mine`, changed."""
 
@@ -134,6 +154,7 @@ LOCKED = both(folder("locked"), mode("locked", 0o555))
 NOT_A_PICTURE = (
     "not a picture that can be read; is it damaged, or not one of .jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff?"
 )
+NOT_A_VIDEO = "not a video that can be read; is it damaged, empty or cut off?"
 NO_ROOM = "choose another place, or make space there"
 
 
@@ -303,11 +324,11 @@ CASES: dict[str, list[Case]] = {
              "model.score_threshold is 3.0; it must lie between 0 and 1"),
     ],
     "Pictures of `predict`": [
-        Case("none given", PREDICT, "no picture given; name files or folders"),
-        Case("not there", f"{PREDICT} gone.jpg", "gone.jpg: no such picture or folder; check the path"),
-        Case("a link to itself", f"{PREDICT} self.jpg", "self.jpg: no such picture or folder; check the path",
+        Case("none given", PREDICT, "no picture or video given; name files or folders"),
+        Case("not there", f"{PREDICT} gone.jpg", "gone.jpg: no such picture, video or folder; check the path"),
+        Case("a link to itself", f"{PREDICT} self.jpg", "self.jpg: no such picture, video or folder; check the path",
              loop("self.jpg")),
-        Case("an empty folder", f"{PREDICT} empty", "empty: no picture in this folder (…)", folder("empty")),
+        Case("an empty folder", f"{PREDICT} empty", "empty: no picture or video in this folder (…)", folder("empty")),
         Case("a text file named .jpg", f"{PREDICT} {FIRST} text.jpg --out out --json p.json",
              f"text.jpg: {NOT_A_PICTURE}", file("text.jpg", "hello")),
         Case("an empty file", f"{PREDICT} none.jpg", f"none.jpg: {NOT_A_PICTURE}", file("none.jpg")),
@@ -337,17 +358,39 @@ CASES: dict[str, list[Case]] = {
         Case("a threshold that is not a number", f"{PREDICT} {FIRST} --threshold nan",
              "--threshold is nan; it must lie between 0 and 1"),
     ],
+    "Videos of `predict`": [
+        Case("not there", f"{PREDICT} gone.mp4", "gone.mp4: no such picture, video or folder; check the path"),
+        Case("a text file named .mp4", f"{PREDICT} {FIRST} text.mp4 --out out", f"text.mp4: {NOT_A_VIDEO}",
+             file("text.mp4", "hello")),
+        Case("an empty file", f"{PREDICT} none.mp4", f"none.mp4: {NOT_A_VIDEO}", file("none.mp4")),
+        Case("half a file that tells its frames at the end", f"{PREDICT} half.mp4", f"half.mp4: {NOT_A_VIDEO}",
+             both(video("half.mp4"), half("half.mp4"))),
+        Case("a folder named like a video, in a folder", f"{PREDICT} drawn/images --out out",
+             "drawn/images/z.mp4: is no video; check the path", folder("drawn/images/z.mp4")),
+        Case("a video that may not be read", f"{PREDICT} secret.mp4",
+             "secret.mp4: Permission denied; check the path, its permissions and the space there",
+             both(video("secret.mp4"), mode("secret.mp4", 0)), needs_rights=True),
+        Case("lines named .json", f"{PREDICT} a.mp4 --json p.json",
+             "p.json: videos give a JSON line a frame; name the file p.jsonl", video("a.mp4")),
+        Case("with pictures, into one file", f"{PREDICT} a.mp4 {FIRST} --json p.jsonl",
+             "p.jsonl: pictures give COCO results, videos a line a frame; predict them apart", video("a.mp4")),
+        Case("drawn over the video given", f"{PREDICT} a.mp4 --out .",
+             "a.mp4: is a file given; write the results elsewhere, so that it stays", video("a.mp4")),
+        Case("a read-only folder for drawings", f"{PREDICT} a.mp4 --out locked",
+             f"locked: cannot be a folder for results (Permission denied); {NO_ROOM}",
+             both(video("a.mp4"), LOCKED), needs_rights=True),
+    ],
     "Results of `predict`": [
         Case("a file for a folder", f"{PREDICT} {FIRST} --out file",
              f"file: cannot be a folder for results (File exists); {NO_ROOM}", file("file")),
         Case("a folder below a file", f"{PREDICT} {FIRST} --out file/in_it",
              f"file/in_it: cannot be a folder for results (Not a directory); {NO_ROOM}", file("file")),
         Case("drawn over the pictures given", f"{PREDICT} drawn/images --out drawn/images",
-             f"{FIRST}: is a picture given; write the results elsewhere, so that it stays"),
+             f"{FIRST}: is a file given; write the results elsewhere, so that it stays"),
         Case("written over a picture given", f"{PREDICT} {FIRST} --json {FIRST}",
-             f"{FIRST}: is a picture given; write the results elsewhere, so that it stays"),
+             f"{FIRST}: is a file given; write the results elsewhere, so that it stays"),
         Case("two pictures of one name", f"{PREDICT} a.jpg a.png --out out",
-             "out/a.jpg: two results would be written there; predict those pictures apart",
+             "out/a.jpg: two results would be written there; predict those files apart",
              copied(FIRST, "a.jpg", "a.png")),
         Case("two pictures of one image id", f"{PREDICT} {FIRST} 0.jpg --json p.json",
              "0: image_id of 2 pictures, which are named by it; predict them apart", copied(FIRST, "0.jpg")),

@@ -2,41 +2,31 @@
 
 import json
 import re
-from dataclasses import replace
 
-import jax
 import pytest
-import tiny
 from together import run_together
 
 from inspose_jax import cli
-from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.cli import processes
-from inspose_jax.training import step
-
-CONFIG = replace(tiny.CONFIG, model=tiny.model(score_threshold=0.0, nms_threshold=0.9))
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with a checkpoint `run` and a drawn set `drawn` of three batches."""
-    place = tmp_path_factory.mktemp("processes")
-    variables = tiny.variables(CONFIG.model)
-    with Checkpoints(place / "run" / "checkpoints", 0) as checkpoints, jax.numpy_dtype_promotion("standard"):
-        checkpoints.save(1, step.state_of(variables["params"], variables["batch_stats"], CONFIG, 10), CONFIG)
-    cli.main(["data", "draw", "--out", str(place / "drawn"), "--count", "20", "--size", "64"])
-    return place
+def drawn(tmp_path_factory):
+    """A drawn set of three batches."""
+    drawn = tmp_path_factory.mktemp("processes") / "drawn"
+    cli.main(["data", "draw", "--out", str(drawn), "--count", "20", "--size", "64"])
+    return drawn
 
 
-def evaluate(place, out, *more):
-    drawn = ["--images", place / "drawn/images", "--annotations", place / "drawn/annotations.json"]
-    return [*map(str, ["-m", "inspose_jax", "eval", "--checkpoint", place / "run", *drawn, "--out", out, *more])]
+def evaluate(place, drawn, out, *more):
+    data = ["--images", drawn / "images", "--annotations", drawn / "annotations.json"]
+    return [*map(str, ["-m", "inspose_jax", "eval", "--checkpoint", place / "run", *data, "--out", out, *more])]
 
 
-def test_evaluation_split_over_two_processes_writes_the_same_bytes(place, tmp_path):
-    (alone,) = run_together(evaluate(place, tmp_path / "one"), 1)
+def test_evaluation_split_over_two_processes_writes_the_same_bytes(place, drawn, tmp_path):
+    (alone,) = run_together(evaluate(place, drawn, tmp_path / "one"), 1)
     assert alone.returncode == 0, alone.stderr
-    first, second = run_together(evaluate(place, tmp_path / "two", "--distributed"), 2)
+    first, second = run_together(evaluate(place, drawn, tmp_path / "two", "--distributed"), 2)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert len(json.loads((tmp_path / "one/results.json").read_text())) > 20
     for name in ("results.json", "metrics.json"):
@@ -45,19 +35,19 @@ def test_evaluation_split_over_two_processes_writes_the_same_bytes(place, tmp_pa
     assert printed == [alone.stdout, ""]
 
 
-def test_a_picture_that_only_one_process_reads_is_named_by_both(place, tmp_path):
-    content = json.loads((place / "drawn/annotations.json").read_text())
+def test_a_picture_that_only_one_process_reads_is_named_by_both(place, drawn, tmp_path):
+    content = json.loads((drawn / "annotations.json").read_text())
     content["images"][12]["height"] = 32  # in the second batch, the second process's
     (tmp_path / "labels.json").write_text(json.dumps(content))
-    arguments = evaluate(place, tmp_path / "out", "--annotations", tmp_path / "labels.json", "--distributed")
+    arguments = evaluate(place, drawn, tmp_path / "out", "--annotations", tmp_path / "labels.json", "--distributed")
     for process in run_together(arguments, 2):
         assert process.returncode == 2, process.stderr
         assert "labels would not fit" in process.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 
-def test_a_process_that_nobody_tells_of_others_says_so(place, tmp_path):
-    (alone,) = run_together(evaluate(place, tmp_path / "out", "--distributed"), 1)
+def test_a_process_that_nobody_tells_of_others_says_so(place, drawn, tmp_path):
+    (alone,) = run_together(evaluate(place, drawn, tmp_path / "out", "--distributed"), 1)
     assert alone.returncode == 2
     assert "--distributed: nothing tells about other processes" in alone.stderr
     assert alone.stderr.count("\n") == 1

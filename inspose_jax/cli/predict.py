@@ -1,36 +1,39 @@
-"""`inspose predict`: find people in pictures, draw them, write their joints."""
+"""`inspose predict`: find people in pictures and videos, draw them, write their joints."""
 
 import json
 import os
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TextIO
 
 import tyro
 
-from inspose_jax.cli import arguments
+from inspose_jax.cli import arguments, files
 
 LONGEST_JPEG = 65500  # pixels, libjpeg's limit
 
 
 @dataclass
 class Predict:
-    """Find people in pictures.
+    """Find people in pictures and videos.
 
     Example: inspose predict --checkpoint demo_out/run photo.jpg holiday/ --out drawn --json people.json
+
+    Example: inspose predict --checkpoint demo_out/run dance.mp4 --out drawn --json people.jsonl
     """
 
-    pictures: tyro.conf.Positional[tuple[Path, ...]]
-    """Files, or folders of pictures."""
+    sources: tyro.conf.Positional[tuple[Path, ...]]
+    """Pictures, videos, or folders of them."""
     checkpoint: Path
     """A run's folder, or one of its checkpoints."""
     out: Path | None = None
-    """Folder for the pictures with people drawn on them."""
+    """Folder for the pictures (NAME.jpg) and videos (NAME.mp4) with people drawn on them."""
     json: Path | None = None
-    """File for a COCO results list, with each picture's file name."""
+    """Of pictures a COCO results list, with each picture's file name.  Of videos a .jsonl: a line a frame,
+    {"file_name", "frame" from 0, "seconds", "people": COCO results, whose image_id is the frame}."""
     threshold: Annotated[float, tyro.conf.arg(metavar="T")] = 0.3
     """People of lower score are left out."""
 
@@ -40,45 +43,95 @@ def run(argv: list[str]) -> None:
     launch, _ = arguments.parse(Predict, argv, "predict")
     if not 0 <= launch.threshold <= 1:
         raise ValueError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
-    paths = list_pictures(launch.pictures)
+    paths = list_files(launch.sources)
     given, written = {os.path.realpath(path) for path in paths}, set()
-    drawn = [launch.out / drawn_name(path) for path in paths] if launch.out is not None else []
-    for target in (*drawn, *([launch.json] if launch.json is not None else [])):
+    drawn = {path: launch.out / drawn_name(path) for path in paths} if launch.out is not None else {}
+    for target in (*drawn.values(), *([launch.json] if launch.json is not None else [])):
         place = os.path.realpath(target)
         if place in written:
-            raise ValueError(f"{target}: two results would be written there; predict those pictures apart")
+            raise ValueError(f"{target}: two results would be written there; predict those files apart")
         if place in given:
-            raise ValueError(f"{target}: is a picture given; write the results elsewhere, so that it stays")
+            raise ValueError(f"{target}: is a file given; write the results elsewhere, so that it stays")
         written.add(place)
-    ids = image_ids(paths) if launch.json is not None else []
+    videos = [path for path in paths if is_video(path)]
+    pictures = [path for path in paths if not is_video(path)]
+    if launch.json is not None and videos and pictures:
+        raise ValueError(f"{launch.json}: pictures give COCO results, videos a line a frame; predict them apart")
+    if launch.json is not None and videos and launch.json.suffix != ".jsonl":
+        raise ValueError(f"{launch.json}: videos give a JSON line a frame; name the file {launch.json.stem}.jsonl")
+    ids = image_ids(pictures) if launch.json is not None else []
 
     import inspose_jax
-    from inspose_jax.cli import files
-    from inspose_jax.data.image_files import read_image
-    from inspose_jax.predictor import BATCH
+    from inspose_jax.data import image_files, video_files
 
     model = inspose_jax.load(launch.checkpoint)
-    for path in paths:  # reading twice is cheap beside the network; half a folder of results is not
-        height, width, _ = read_image(path, follow_exif=True).shape
+    for path in pictures:  # reading twice is cheap beside the network; half a folder of results is not
+        height, width, _ = image_files.read_image(path, follow_exif=True).shape
         if launch.out is not None and max(height, width) > LONGEST_JPEG:
             raise ValueError(
                 f"{path}: {height} x {width} pixels (height x width), to be drawn as .jpg, which holds at most "
                 f"{LONGEST_JPEG} a side; leave out --out, or make it smaller"
             )
-    results = []
+    for path in videos:
+        next(video_files.read_frames(path))
     with files.results_folder(launch.out), files.whole(launch.json) if launch.json else nullcontext() as partial:
-        for first in range(0, len(paths), BATCH):
-            chunk = paths[first : first + BATCH]
-            for number, people in enumerate(model(chunk, launch.threshold), start=first):
-                path = paths[number]
-                print(f"{path}: {len(people)} {'person' if len(people) == 1 else 'people'}")
-                if launch.out is not None:
-                    with files.whole(drawn[number]) as half:
-                        people.save(half)
-                if partial is not None:
-                    results += [{**result, "file_name": path.name} for result in people.to_coco(ids[number])]
-        if partial is not None:
-            partial.write_text(json.dumps(results))
+        if pictures:
+            results = predict_pictures(model, pictures, launch.threshold, drawn, ids)
+            if partial is not None:
+                partial.write_text(json.dumps(results))
+        with partial.open("w") if partial is not None and videos else nullcontext() as lines:
+            for path in videos:
+                predict_video(model, path, launch.threshold, drawn.get(path), lines)
+
+
+def predict_pictures(
+    model: Any, paths: list[Path], threshold: float, drawn: dict[Path, Path], ids: list[int]
+) -> list[dict[str, Any]]:
+    """Find, print and draw picture by picture, where `drawn` names a place; COCO results where there are ids."""
+    from inspose_jax.predictor import BATCH
+
+    results = []
+    for first in range(0, len(paths), BATCH):
+        chunk = paths[first : first + BATCH]
+        for number, people in enumerate(model(chunk, threshold), start=first):
+            path = paths[number]
+            print(f"{path}: {number_of_people(len(people))}")
+            if drawn:
+                with files.whole(drawn[path]) as half:
+                    people.save(half)
+            if ids:
+                results += [{**result, "file_name": path.name} for result in people.to_coco(ids[number])]
+    return results
+
+
+def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, lines: TextIO | None) -> None:
+    """Find, draw and write frame by frame, print in the end; with one batch of frames in memory."""
+    from tqdm import tqdm
+
+    from inspose_jax.data import video_files
+
+    about = video_files.about(path)
+    number = most = 0
+    with ExitStack() as stack:
+        add_frame = None
+        if drawn is not None:
+            half = stack.enter_context(files.whole(drawn))
+            add_frame = stack.enter_context(video_files.writing(half, about.fps))
+        found = model.video(path, threshold)
+        total = about.num_frames or None
+        for people in tqdm(found, desc=path.name, total=total, unit="frame", dynamic_ncols=True):
+            if add_frame is not None:
+                add_frame(people.plot())
+            if lines is not None:
+                line = {"file_name": path.name, "frame": number, "seconds": people.seconds}
+                lines.write(json.dumps({**line, "people": people.to_coco(number)}) + "\n")
+            number, most = number + 1, max(most, len(people))
+    print(f"{path}: {number} frames, {number_of_people(most)} at most in one")
+
+
+def number_of_people(number: int) -> str:
+    """Such as `1 person`."""
+    return f"{number} {'person' if number == 1 else 'people'}"
 
 
 def image_ids(paths: list[Path]) -> list[int]:
@@ -91,26 +144,34 @@ def image_ids(paths: list[Path]) -> list[int]:
     return [named[path] if path in named else next(running) for path in paths]
 
 
+def is_video(path: Path) -> bool:
+    """Whether a file is taken for a video: by its suffix alone."""
+    from inspose_jax.data.video_files import SUFFIXES
+
+    return path.suffix.lower() in SUFFIXES
+
+
 def drawn_name(path: Path) -> str:
-    """File name of a picture with its people drawn on it."""
-    return f"{path.stem}.jpg"
+    """File name of a picture or video with its people drawn on it."""
+    return f"{path.stem}.mp4" if is_video(path) else f"{path.stem}.jpg"
 
 
-def list_pictures(given: tuple[Path, ...]) -> list[Path]:
-    """Files as they are, folders as the pictures in them; FileNotFoundError or ValueError for what has none."""
-    from inspose_jax.data.image_files import SUFFIXES
+def list_files(given: tuple[Path, ...]) -> list[Path]:
+    """Files as they are, folders as the pictures and videos in them; FileNotFoundError or ValueError where none is."""
+    from inspose_jax.data import image_files, video_files
 
+    suffixes = image_files.SUFFIXES + video_files.SUFFIXES
     paths = []
     for path in given:
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
             if not found:
-                raise ValueError(f"{path}: no picture in this folder ({', '.join(SUFFIXES)})")
+                raise ValueError(f"{path}: no picture or video in this folder ({', '.join(suffixes)})")
             paths += found
         elif path.is_file():
             paths.append(path)
         else:
-            raise FileNotFoundError(f"{path}: no such picture or folder; check the path")
+            raise FileNotFoundError(f"{path}: no such picture, video or folder; check the path")
     if not paths:
-        raise ValueError("no picture given; name files or folders")
+        raise ValueError("no picture or video given; name files or folders")
     return list(dict.fromkeys(paths))  # once, also if a folder and a file in it are given

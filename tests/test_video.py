@@ -1,0 +1,101 @@
+"""Videos through the model: people frame by frame, as on single pictures; files whole or not at all; memory flat."""
+
+import json
+import re
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+
+import inspose_jax
+from inspose_jax import cli
+from inspose_jax.data import video_files
+from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.predictor import BATCH, People
+
+NUMBER = 2 * BATCH + 2
+
+
+def record(path, number, size=64):
+    source = DrawnPeople(replace(tiny.CONFIG.data.scene, size=size), "validation", 0, 20)
+    with video_files.writing(path, 12.5) as add:
+        for i in range(number):
+            add(source[i % 20].image)
+    return path
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """A video of drawn people."""
+    return record(tmp_path_factory.mktemp("video") / "people.mp4", NUMBER)
+
+
+@pytest.fixture(scope="module")
+def model(place):
+    return inspose_jax.load(place / "run")
+
+
+def test_every_frame_gives_the_people_of_its_picture_in_order(video, model):
+    frames = list(video_files.read_frames(video))
+    found = list(model.video(video, threshold=0.0))
+    expected = model([frame.image for frame in frames], threshold=0.0)
+    assert len(found) == NUMBER
+    for frame, people, alone in zip(frames, found, expected, strict=True):
+        np.testing.assert_array_equal(people.image, frame.image)
+        np.testing.assert_array_equal(people.keypoints, alone.keypoints)
+        assert (people.seconds, people.path) == (frame.seconds, video)
+        assert len(people) > 0
+    assert (next(model.video(str(video), 0.9)).scores >= 0.9).all()
+
+
+def test_predict_draws_the_video_and_writes_a_line_a_frame(place, video, model, tmp_path, capsys):
+    lines = tmp_path / "people.jsonl"
+    arguments = ["--checkpoint", str(place / "run"), "--threshold", "0.2", "--out", str(tmp_path / "drawn")]
+    cli.main(["predict", str(video), *arguments, "--json", str(lines)])
+    printed = capsys.readouterr()
+    assert re.search(rf"people.mp4: {NUMBER} frames, \d people at most in one", printed.out)
+    assert f"{NUMBER}/{NUMBER}" in printed.err  # the bar knows the number of frames
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    found = list(model.video(video, threshold=0.2))
+    assert [row["people"] for row in rows] == [people.to_coco(i) for i, people in enumerate(found)]
+    assert [(row["frame"], row["file_name"]) for row in rows] == [(i, "people.mp4") for i in range(NUMBER)]
+    assert [row["seconds"] for row in rows] == pytest.approx(np.arange(NUMBER) / 12.5)
+    assert any(row["people"] for row in rows)
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["people.mp4"]
+    assert video_files.about(tmp_path / "drawn/people.mp4") == video_files.About(NUMBER, 12.5)
+    for drawn, people in zip(video_files.read_frames(tmp_path / "drawn/people.mp4"), found, strict=True):
+        assert drawn.image.shape == people.image.shape
+        from_drawing, from_picture = (
+            np.abs(drawn.image.astype(float) - image).mean() for image in (people.plot(), people.image)
+        )
+        assert len(people) == 0 or from_drawing < from_picture  # compression takes less than drawing gives
+
+
+@pytest.mark.parametrize("codec", ["mp4v", "avc1"])
+def test_a_command_that_fails_in_the_middle_leaves_nothing(place, video, tmp_path, capsys, monkeypatch, codec):
+    def fail(*_):
+        raise ValueError("a fault in the middle")
+
+    monkeypatch.setattr(video_files, "CODEC", codec)  # the second cannot be written
+    monkeypatch.setattr(People, "to_coco", fail)
+    command = ["predict", "--checkpoint", place / "run", video, "--out", tmp_path / "out"]
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([str(word) for word in (*command, "--json", tmp_path / "people.jsonl")])
+    assert exit_.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    refusal = f"{tmp_path / 'out/people.mp4'}: cannot be written (OpenCV refuses avc1 video of 64 x 64 pixels)"
+    assert line.startswith(f"inspose: error: {'a fault in the middle' if codec == 'mp4v' else refusal}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_frames_take_no_more_memory(model, tmp_path):
+    peaks = []
+    for number in (40, 240):
+        path = record(tmp_path / f"{number}.mp4", number, size=128)
+        tracemalloc.start()
+        assert sum(1 for _ in model.video(path)) == number
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 1e6  # 200 frames are 10 MB, a batch is 0.4

@@ -574,6 +574,8 @@ WORKS = [
     Works("JSON that begins with a byte order mark", f"{CHECK} {IMAGES} {LABELS}", f"{JSON}: no fault found", bom),
     Works("annotation ids that begin at 0", f"{CHECK} {IMAGES} {LABELS}", f"{JSON}: no fault found",
           first_person(id=0)),
+    Works("a person of whom only the box is known", f"{EVAL} {IMAGES} {LABELS}", "AP …",
+          labels(lambda content: content["annotations"][0].pop("keypoints"))),
     Works("no categories", f"{EVAL} {IMAGES} {LABELS}", "…AP50…",
           labels(lambda content: content.update(categories=None))),
     Works("drawing into an empty folder", "data draw --out new --count 1 --size 32", "new: 1 pictures; …",

@@ -45,7 +45,8 @@ class CocoFolder:
         for number, person in enumerate(everybody, start=1):
             # What COCO's own files always say and others leave out or say otherwise; pycocotools cannot do without,
             # and takes a match with an annotation whose id is 0 for none.
-            person["num_keypoints"] = sum(v > 0 for v in person.get("keypoints", ())[2::3])
+            person["keypoints"] = person.get("keypoints") or [0] * (3 * skeleton.num_keypoints)
+            person["num_keypoints"] = sum(v > 0 for v in person["keypoints"][2::3])
             person.setdefault("iscrowd", 0)
             person["id"] = number
             people[person["image_id"]].append(person)
@@ -62,8 +63,7 @@ class CocoFolder:
     def parse(self, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of one picture."""
         num_keypoints = self.skeleton.num_keypoints
-        flat = [person.get("keypoints") or [0] * (3 * num_keypoints) for person in people]
-        keypoints = np.array(flat, np.float32).reshape(-1, num_keypoints, 3)
+        keypoints = np.array([person["keypoints"] for person in people], np.float32).reshape(-1, num_keypoints, 3)
         is_labelled = keypoints[..., 2:] > 0
         keypoints[..., :2] = np.where(is_labelled, keypoints[..., :2] + np.float32(self.joint_pixel_offset), 0)
         boxes = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)

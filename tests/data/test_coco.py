@@ -47,26 +47,6 @@ def test_a_joint_of_the_file_is_the_index_of_a_pixel(folder):
     assert not ours[~labelled].any()
 
 
-def test_a_full_folder_is_refused_and_a_failure_leaves_nothing(folder, tmp_path):
-    with pytest.raises(ValueError, match="already holds something"):
-        coco.write_folder(folder, [], COCO, 0.5)
-
-    def fails():
-        yield DrawnPeople(Scene(size=64), "test", 0, 1)[0]
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        coco.write_folder(tmp_path / "new", fails(), COCO, 0.5)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_is_no_place_for_a_folder(tmp_path):
-    (tmp_path / "taken").write_text("mine")
-    with pytest.raises(ValueError, match="already holds something"):
-        coco.write_folder(tmp_path / "taken", [], COCO, 0.5)
-    assert (tmp_path / "taken").read_text() == "mine"
-
-
 def test_limbs_are_written_as_coco_counts_from_one(folder):
     (category,) = json.loads((folder / "annotations.json").read_text())["categories"]
     names = category["keypoints"]

@@ -1,0 +1,80 @@
+"""Results are whole or not there: what fails leaves no half a file and no folder, and loses nothing that was there."""
+
+import os
+
+import pytest
+
+from inspose_jax.cli import files
+
+
+def names(folder) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_new_folder_is_there_when_it_is_full(tmp_path):
+    with files.new_folder(tmp_path / "a/new") as partial:
+        (partial / "file").write_text("x")
+        assert not (tmp_path / "a/new").exists()
+    assert names(tmp_path) == ["a", "a/new", "a/new/file"]
+    assert (tmp_path / "a/new").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(("error", "message"), [(OSError(28, "No space"), "No space"), (OSError("odd"), "odd")])
+def test_a_new_folder_that_fails_leaves_nothing(tmp_path, error, message):
+    def fill() -> None:
+        with files.new_folder(tmp_path / "a/new") as partial:
+            (partial / "file").write_text("x")
+            raise error
+
+    with pytest.raises(ValueError, match=rf"new: cannot be written \({message}\); choose another place"):
+        fill()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("taken", ["file", "full/file", "self"])
+def test_a_new_folder_takes_nothing_elses_place(tmp_path, taken):
+    if taken == "self":
+        (tmp_path / "self").symlink_to("self")
+    else:
+        (tmp_path / taken).parent.mkdir(exist_ok=True)
+        (tmp_path / taken).write_text("mine")
+    before = names(tmp_path)
+    with pytest.raises(ValueError, match="already holds something"):
+        files.new_folder(tmp_path / taken.split("/")[0]).__enter__()
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("holds", [[], ["a", "a/b", "a/b/whole"]])
+def test_a_results_folder_that_stays_empty_goes_with_its_parents(tmp_path, holds):
+    def fill() -> None:
+        with files.results_folder(tmp_path / "a/b"):
+            if holds:
+                (tmp_path / "a/b/whole").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill()
+    assert names(tmp_path) == holds
+
+
+def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def fill() -> None:
+        with files.whole(path) as partial:
+            partial.write_text("ne")
+            assert (path.read_text(), partial.suffix) == ("old", ".json")
+            raise OSError(28, "No space")
+
+    with pytest.raises(ValueError, match=r"a.json: cannot be written \(No space\); choose another place"):
+        fill()
+    assert (names(tmp_path), path.read_text()) == (["a.json"], "old")
+    files.write(path, "new")
+    assert (names(tmp_path), path.read_text()) == (["a.json"], "new")
+
+
+def test_a_device_or_a_folder_is_not_replaced(tmp_path):
+    for place in (tmp_path, os.devnull):
+        with pytest.raises(ValueError, match="no file that can be replaced; choose another place"):
+            files.write(type(tmp_path)(place), "x")

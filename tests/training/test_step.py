@@ -9,16 +9,16 @@ import pytest
 import tiny
 
 from inspose_jax import losses
-from inspose_jax.training import step
+from inspose_jax.training import sharding, step
 
 CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, ema=0.9))
 BATCH = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]])
 BAD_LOSS, BAD_GRADIENT = 666, 667  # image ids
 
 
-def poisoned_losses(outputs, targets, batch, *others):
+def poisoned_losses(outputs, targets, counts, batch, *others):
     """The real terms, but for two image ids: one makes a term overflow, one only its gradient."""
-    terms = losses.losses(outputs, targets, batch, *others)
+    terms = losses.losses(outputs, targets, counts, batch, *others)
     root_of = jnp.where((batch.image_id == BAD_GRADIENT).any(), 0 * terms["cls"], 1)  # at 0 its slope is infinite
     factor = jnp.where((batch.image_id == BAD_LOSS).any(), jnp.inf, 1)
     return {**terms, "keypoint": factor * terms["keypoint"], "cls": terms["cls"] + jnp.sqrt(root_of) * 0}
@@ -29,12 +29,13 @@ def skipping():
     """A step that skips, and the state after one good batch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "losses", poisoned_losses)
-        train_step = jax.jit(step.make_train_step(CONFIG, 10, on_nan="skip"))
+        mesh = sharding.make_mesh(2, jax.devices()[:1])
+        train_step = jax.jit(step.make_train_step(CONFIG, 10, mesh, on_nan="skip"))
         variables = tiny.variables()
         state = step.state_of(variables["params"], variables["batch_stats"], CONFIG, 10)
-        state, measurements = train_step(state, BATCH)
+        state, measurements = train_step(jax.device_put(state, sharding.replicated(mesh)), BATCH)
         assert measurements["skipped"] == 0
-        return train_step, state
+        yield train_step, state
 
 
 @pytest.mark.parametrize("image_id", [BAD_LOSS, BAD_GRADIENT])

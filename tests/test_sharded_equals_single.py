@@ -1,4 +1,6 @@
-"""The step gives the same parameters on any number of devices, and sends no more between them than it must."""
+"""The step gives the same parameters on any number of devices and in any number of parts (`schedule.accumulate`), and
+sends no more between devices than it must.
+"""
 
 import math
 import os
@@ -12,12 +14,11 @@ import jax
 import pytest
 import tiny
 
-from inspose_jax.training import sharding
+from inspose_jax import config
+from inspose_jax.training import sharding, step
 
-BATCH_SIZE, OWN = 40, 5  # pictures in all and of each of the eight pretend devices; nothing else has these sizes
-
-# Five steps of one global batch on several numbers of devices: people, an empty picture, a blank one that fills the
-# batch, batch statistics and GroupNorm.  A process of its own: float64 is a setting of the whole process.
+# Five steps of one global batch: people, empty pictures, a blank one that fills the batch; GroupNorm and, trained or
+# frozen, batch norm.  A process of its own: float64 is a setting of the whole process.
 # The rate is low: at ten times this one, a ReLU exactly at its kink parts two float32 runs for good.
 SCRIPT = """
 import sys
@@ -30,50 +31,60 @@ import numpy as np
 import tiny
 from inspose_jax.training import sharding, step
 
+dtype, bound, batch_norm, *ways = sys.argv[1:]
 schedule = replace(tiny.CONFIG.schedule, batch_size=8, optimizer="sgd", learning_rate=1e-3, warmup_steps=0, ema=0.9)
-config = replace(tiny.CONFIG, schedule=schedule)
-variables = jax.tree.map(lambda x: np.asarray(x, sys.argv[1]), tiny.variables())
+variables = jax.tree.map(lambda x: np.asarray(x, dtype), tiny.variables())
 people = [[tiny.person(6, 6, 18, 18)], [], [tiny.person(4, 4, 60, 60), tiny.person(30, 30, 50, 50)]]
 batch = tiny.blank(tiny.batch([people[i % 3] for i in range(8)]), 7)
 # The targets are computed in the joints' precision: the last bit of a float32 exp depends on how many share a vector.
-batch = batch._replace(keypoints=batch.keypoints.astype(sys.argv[1]))
+batch = batch._replace(keypoints=batch.keypoints.astype(dtype))
 
 answers = []
-numbers = [int(number) for number in sys.argv[3:]]
-for number in numbers:
-    mesh = sharding.make_mesh(8, jax.devices()[:number])
+for way in ways:
+    devices, accumulate = map(int, way.split("x"))
+    config = replace(
+        tiny.CONFIG, model=tiny.model(batch_norm=batch_norm), schedule=replace(schedule, accumulate=accumulate)
+    )
+    mesh = sharding.make_mesh(config.schedule, jax.devices()[:devices])
     train_step = sharding.jit_train_step(config, 5, mesh)
     start = step.state_of(variables["params"], variables["batch_stats"], config, 5)
     state = jax.device_put(start, sharding.replicated(mesh))
     for _ in range(5):
         state, measurements = train_step(state, sharding.put_batch(batch, mesh))
-    answers.append(jax.device_get((state, measurements["loss/total"])))
+    answers.append(jax.device_get((state, measurements)))
 
 def differing(a, b):
     a, b = jax.tree.leaves(a), jax.tree.leaves(b)
     return max(np.abs(x - y).max() / max(np.abs(x).max(), 1e-3) for x, y in zip(a, b))
 
-assert all(leaf.dtype == sys.argv[1] for leaf in jax.tree.leaves(answers[0][0].params))
+assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(answers[0][0].params))
 assert differing(answers[0][0].params, variables["params"]) > 1e-2
-for number, other in zip(numbers[1:], answers[1:]):
-    print(number, "devices differ from one by", differing(answers[0], other))
-    assert differing(answers[0], other) < float(sys.argv[2])
+for way, other in zip(ways[1:], answers[1:]):
+    print(way, "differs from", ways[0], "by", differing(answers[0], other))
+    assert differing(answers[0], other) < float(bound)
 """
 
 
 @pytest.mark.parametrize(
-    ("dtype", "bound", "devices"),
+    ("dtype", "bound", "batch_norm", "ways"),
     [
-        pytest.param("float64", "1e-10", "1 8"),
-        pytest.param("float64", "1e-10", "1 2 4 8", marks=pytest.mark.slow),
-        pytest.param("float32", "1e-4", "1 2 4 8", marks=pytest.mark.slow),
+        pytest.param("float64", "1e-10", "trained", "1x1 8x1", id="eight devices"),
+        pytest.param("float64", "1e-10", "frozen", "1x1 2x4", id="four parts on two devices"),
+        pytest.param("float64", "1e-10", "trained", "1x1 2x1 4x1 8x1", id="devices", marks=pytest.mark.slow),
+        pytest.param("float32", "1e-4", "trained", "1x1 2x1 4x1 8x1", id="float32", marks=pytest.mark.slow),
+        pytest.param("float64", "1e-10", "frozen", "1x1 1x2 1x8 4x2", id="parts", marks=pytest.mark.slow),
     ],
 )
-def test_five_steps_on_any_number_of_devices_give_the_parameters_of_one(dtype, bound, devices):
+def test_five_steps_give_the_same_on_devices_x_parts(dtype, bound, batch_norm, ways):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-c", SCRIPT, dtype, bound, *devices.split()]
+    command = [sys.executable, "-c", SCRIPT, dtype, bound, batch_norm, *ways.split()]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+BATCH_SIZE, OWN = 40, 5  # pictures in all and of each of the eight devices; nothing else has these sizes
+OTHER_COMMUNICATION = ("all-gather", "all-to-all", "reduce-scatter", "collective-permute", "collective-broadcast")
+SCALARS = 4 * 16  # bytes of counts, terms and measurements
 
 
 def sizes(text: str) -> list[tuple[str, tuple[int, ...]]]:
@@ -92,28 +103,30 @@ def results(program: str, operation: str) -> list[str]:
     return re.findall(rf"= (\S.*?) {operation}(?:-start)?\(", program)
 
 
+def compile_for_eight(model: config.Model, batch_size: int, accumulate: int) -> tuple[str, step.State]:
+    """The step on all eight devices: its program as text, and the state's shapes."""
+    schedule = replace(tiny.CONFIG.schedule, batch_size=batch_size, accumulate=accumulate, optimizer="sgd")
+    changed = replace(tiny.CONFIG, model=model, schedule=schedule)
+    mesh = sharding.make_mesh(schedule)
+    with jax.numpy_dtype_promotion("standard"):  # optax, see training/conftest.py
+        state = sharding.abstract_state(changed, 10, mesh)
+        lowered = sharding.jit_train_step(changed, 10, mesh).lower(state, tiny.batch([[]] * batch_size))
+    return lowered.compile().as_text(), state
+
+
 @pytest.fixture(scope="module")
 def compiled():
-    """The step on all eight devices: its program as text, and the state's shapes."""
-    schedule = replace(tiny.CONFIG.schedule, batch_size=BATCH_SIZE, optimizer="sgd")
-    config = replace(tiny.CONFIG, schedule=schedule)
-    mesh = sharding.make_mesh(BATCH_SIZE)
-    with jax.numpy_dtype_promotion("standard"):  # optax, see training/conftest.py
-        state = sharding.abstract_state(config, 10, mesh)
-        lowered = sharding.jit_train_step(config, 10, mesh).lower(state, tiny.batch([[]] * BATCH_SIZE))
-    return lowered.compile().as_text(), state
+    return compile_for_eight(tiny.MODEL, BATCH_SIZE, accumulate=1)
 
 
 def test_devices_send_each_other_every_gradient_once_and_statistics_and_counts_and_nothing_else(compiled):
     program, state = compiled
-    others = ("all-gather", "all-to-all", "reduce-scatter", "collective-permute", "collective-broadcast")
-    assert [name for name in others if results(program, name)] == []
+    assert [name for name in OTHER_COMMUNICATION if results(program, name)] == []
     parameters = sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
     # Every norm averages two floats a channel on the way there and two on the way back; it keeps two.
     statistics = sum(2 * 4 * leaf.size for leaf in jax.tree.leaves(state.batch_stats))
-    scalars = 4 * 16  # counts, terms and measurements
     sent = sum(num_bytes(result) for result in results(program, "all-reduce"))
-    assert parameters < sent <= parameters + statistics + scalars
+    assert parameters < sent <= parameters + statistics + SCALARS
     assert sent <= 1.1 * parameters
 
 
@@ -125,3 +138,13 @@ def test_every_device_convolves_its_own_pictures_and_never_sees_the_whole_batch(
     assert len(convolutions) > 100
     for left, right in convolutions:  # the compiler may swap the sides
         assert OWN in sizes(arrays[left])[0][1] + sizes(arrays[right])[0][1]
+
+
+def test_parts_are_summed_on_the_device_and_their_gradients_sent_once_after_the_last():
+    program, state = compile_for_eight(tiny.model(batch_norm="frozen"), 16, accumulate=2)
+    before_main, main = program.split("\nENTRY ")
+    assert [name for name in OTHER_COMMUNICATION if results(program, name)] == []
+    assert results(before_main, "convolution")  # the loop over parts is a computation of its own
+    assert results(before_main, "all-reduce") == []
+    sent = sum(num_bytes(result) for result in results(main, "all-reduce"))
+    assert sent <= sum(4 * leaf.size for leaf in jax.tree.leaves(state.params)) + SCALARS

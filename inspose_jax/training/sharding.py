@@ -17,13 +17,15 @@ from inspose_jax.structures import Batch
 from inspose_jax.training.step import DATA_AXIS, State, create_state, make_train_step
 
 
-def make_mesh(batch_size: int, devices: Sequence[Any] = ()) -> Mesh:
-    """`devices`, or all devices of all hosts, in a row; ValueError if the global batch does not divide over them."""
+def make_mesh(schedule: config.Schedule, devices: Sequence[Any] = ()) -> Mesh:
+    """`devices`, or all devices of all hosts, in a row; ValueError if a global batch does not divide over them."""
     devices = devices or jax.devices()
-    if batch_size % len(devices):
+    parts = len(devices) * schedule.accumulate
+    if schedule.batch_size % parts:
+        each = f" with {schedule.accumulate} parts (schedule.accumulate) each" if schedule.accumulate > 1 else ""
         raise ValueError(
-            f"schedule.batch_size {batch_size} does not divide over {len(devices)} devices; take a multiple of "
-            f"{len(devices)}, or show the program fewer devices"
+            f"schedule.batch_size {schedule.batch_size} does not divide over {len(devices)} devices{each}; take a "
+            f"multiple of {parts}, or show the program fewer devices"
         )
     # Auto: the compiler places what is between inputs and outputs (scatter and gather want that).
     return Mesh(np.asarray(devices), (DATA_AXIS,), axis_types=(AxisType.Auto,))

@@ -63,7 +63,8 @@ def piece_loss(
 def make_gradient(config: config.Config, mesh: Mesh) -> Callable[..., tuple[Any, Any, dict[str, jax.Array]]]:
     """(params, batch_stats, batch, targets, counts) -> gradient of Eq. 5, new batch statistics, terms of Eq. 5.
 
-    Every device works on its own rows.  They talk where batch statistics are averaged, and once at the end.
+    Every device works on its own rows, `schedule.accumulate` parts of them one after another.  Devices talk where batch
+    statistics are averaged, and once at the end.
     """
 
     def on_device(params: Any, batch_stats: Any, batch: Batch, targets: Targets, counts: Counts):
@@ -71,8 +72,18 @@ def make_gradient(config: config.Config, mesh: Mesh) -> Callable[..., tuple[Any,
         # and the heads have one a pyramid level.
         params = jax.lax.pcast(params, DATA_AXIS, to="varying")
         value = jax.value_and_grad(piece_loss, has_aux=True)
-        (_, (batch_stats, terms)), gradient = value(params, batch_stats, batch, targets, counts, config)
-        gradient, terms = jax.lax.psum((gradient, terms), DATA_AXIS)
+
+        def add_part(so_far: tuple[Any, Any], part: tuple[Batch, Targets]) -> tuple[tuple[Any, Any], Any]:
+            gradient, batch_stats = so_far
+            (_, (batch_stats, terms)), more = value(params, batch_stats, *part, counts, config)
+            gradient = jax.tree.map(jnp.add, gradient, optimizer.freeze(more, config.model))
+            return (gradient, batch_stats), terms
+
+        num_parts = config.schedule.accumulate
+        parts = jax.tree.map(lambda x: x.reshape(num_parts, -1, *x.shape[1:]), (batch, targets))
+        nothing = jax.tree.map(jnp.zeros_like, params)
+        (gradient, batch_stats), terms = jax.lax.scan(add_part, (nothing, batch_stats), parts)
+        gradient, terms = jax.lax.psum((gradient, jax.tree.map(lambda x: x.sum(0), terms)), DATA_AXIS)
         return gradient, batch_stats, terms
 
     whole, rows = PartitionSpec(), PartitionSpec(DATA_AXIS)
@@ -95,7 +106,6 @@ def make_train_step(
         targets = make_targets(batch, config.model)
         gradient, batch_stats, terms = gradient_of(state.params, state.batch_stats, batch, targets, count(targets))
         loss = total(terms, config.schedule)
-        gradient = optimizer.freeze(gradient, config.model)
         updates, optimizer_state = rule.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         updates_done = optimizer.updates_done(state.optimizer)

@@ -1,4 +1,4 @@
-"""The step: what it leaves alone when a loss or a gradient is not finite."""
+"""The step: what it leaves alone when a loss or a gradient is not finite, and how a batch divides into parts."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def skipping():
     """A step that skips, and the state after one good batch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "losses", poisoned_losses)
-        mesh = sharding.make_mesh(2, jax.devices()[:1])
+        mesh = sharding.make_mesh(CONFIG.schedule, jax.devices()[:1])
         train_step = jax.jit(step.make_train_step(CONFIG, 10, mesh, on_nan="skip"))
         variables = tiny.variables()
         state = step.state_of(variables["params"], variables["batch_stats"], CONFIG, 10)
@@ -55,3 +55,16 @@ def test_a_step_that_is_not_finite_is_skipped_as_if_its_batch_had_not_been(skipp
     jax.tree.map(np.testing.assert_array_equal, gone_on._replace(step=0), straight._replace(step=0))
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), gone_on.params, state.params)
     assert all(jax.tree.leaves(moved))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "message"),
+    [
+        (6, 1, "schedule.batch_size 6 does not divide over 4 devices; take a multiple of 4"),
+        (12, 2, r"12 does not divide over 4 devices with 2 parts \(schedule.accumulate\) each; take a multiple of 8"),
+    ],
+)
+def test_a_batch_that_does_not_divide_into_parts_is_refused(batch_size, accumulate, message):
+    schedule = replace(CONFIG.schedule, batch_size=batch_size, accumulate=accumulate)
+    with pytest.raises(ValueError, match=message):
+        sharding.make_mesh(schedule, jax.devices()[:4])

@@ -142,6 +142,9 @@ class Schedule:
 
     batch_size: int = 16
     """Pictures of a step, over all devices."""
+    accumulate: int = 1
+    """Work a batch off in so many parts, one after another: for batches that do not fit.  The same step to rounding,
+    but for trained batch norm: its statistics are those of a part, and its running average moves once a part."""
     epochs: int = 36
     """Length of the run; `--steps` replaces it."""
     optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
@@ -227,7 +230,8 @@ RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
         model.kp_net.feature_channels model.kp_net.width model.kp_net.depth model.kp_net.relative_scale
         model.centre_radius model.disk_radius model.num_people model.num_slots model.num_candidates model.num_poses
         data.num_drawn data.num_ignore data.num_threads data.long_side data.test_short_side
-        schedule.batch_size schedule.epochs schedule.learning_rate schedule.clip_norm schedule.save_every""",
+        schedule.batch_size schedule.accumulate schedule.epochs schedule.learning_rate schedule.clip_norm
+        schedule.save_every""",
         lambda value: value > 0,
         "be above 0",
     ),

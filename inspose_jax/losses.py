@@ -1,9 +1,11 @@
 """Eq. 5, one function a term: focal classification, KP-Net cross-entropy (Eq. 4), disk offsets, heatmaps.
 
-Every term is a sum over the global batch divided by a count over the global batch, so that it does not depend on how
-many devices share the work.
+Every term is a sum divided by a count over the global batch (`Counts`).  What the terms of its pieces, on many devices
+or one after another, add up to is therefore the term of the whole.
 Axes: B pictures, L locations, M slots, N people, K keypoints, P parameters, h w map cells.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,20 +16,36 @@ from inspose_jax.network.kp_net import KPNetFunctions
 from inspose_jax.structures import Batch, Outputs, Targets
 
 
+class Counts(NamedTuple):
+    """What the terms are divided by; of the global batch, also where the terms are those of a piece of it."""
+
+    positives: Int32[Array, ""]  # locations that are trained to be a person
+    offsets: Int32[Array, ""]  # numbers inside of disks, x and y apart
+    peaks: Int32[Array, ""]  # heatmap cells that hold a joint
+
+
+def count(targets: Targets) -> Counts:
+    """The counts of a batch."""
+    return Counts(
+        positives=targets.is_slot.sum(dtype=jnp.int32),
+        offsets=2 * targets.in_disk.sum(dtype=jnp.int32),
+        peaks=(targets.heatmaps == 1).sum(dtype=jnp.int32),
+    )
+
+
 def losses(
-    outputs: Outputs, targets: Targets, batch: Batch, model: config.Model, kp_net: KPNetFunctions
+    outputs: Outputs, targets: Targets, counts: Counts, batch: Batch, model: config.Model, kp_net: KPNetFunctions
 ) -> dict[str, Float[Array, ""]]:
     """The terms of Eq. 5, unweighted: cls, keypoint, and offset and heatmap where the outputs have them."""
     image_size = (batch.image.shape[1], batch.image.shape[2])
-    num_positives = targets.is_slot.sum(dtype=jnp.int32)
     terms = {
-        "cls": classification_loss(outputs.logits, targets.is_positive, targets.is_ignored, num_positives),
-        "keypoint": keypoint_loss(outputs, targets, batch.size, num_positives, image_size, model, kp_net),
+        "cls": classification_loss(outputs.logits, targets.is_positive, targets.is_ignored, counts.positives),
+        "keypoint": keypoint_loss(outputs, targets, batch.size, counts.positives, image_size, model, kp_net),
     }
     if outputs.disk_offsets is not None:
-        terms["offset"] = offset_loss(outputs.disk_offsets, targets.disk_offsets, targets.in_disk)
+        terms["offset"] = offset_loss(outputs.disk_offsets, targets.disk_offsets, targets.in_disk, counts.offsets)
     if outputs.heatmaps is not None:
-        terms["heatmap"] = heatmap_loss(outputs.heatmaps, targets.heatmaps, targets.is_cell)
+        terms["heatmap"] = heatmap_loss(outputs.heatmaps, targets.heatmaps, targets.is_cell, counts.peaks)
     return terms
 
 
@@ -87,16 +105,22 @@ def keypoint_loss(
 
 
 def offset_loss(
-    predicted: Float[Array, "B h w K2"], true: Float[Array, "B h w K2"], in_disk: Bool[Array, "B h w K"]
+    predicted: Float[Array, "B h w K2"],
+    true: Float[Array, "B h w K2"],
+    in_disk: Bool[Array, "B h w K"],
+    num_offsets: Int32[Array, ""],
 ) -> Float[Array, ""]:
     """L1 in map cells, mean over the supervised values (Sec. 3.3)."""
     counts = jnp.repeat(in_disk, 2, axis=-1)  # x and y of each joint
     error = jnp.abs(at_least_float32(predicted) - true)
-    return over_count(jnp.where(counts, error, 0), counts.sum(dtype=jnp.int32))
+    return over_count(jnp.where(counts, error, 0), num_offsets)
 
 
 def heatmap_loss(
-    logits: Float[Array, "B h w K"], true: Float[Array, "B h w K"], is_cell: Bool[Array, "B h w"]
+    logits: Float[Array, "B h w K"],
+    true: Float[Array, "B h w K"],
+    is_cell: Bool[Array, "B h w"],
+    num_peaks: Int32[Array, ""],
 ) -> Float[Array, ""]:
     """CornerNet's penalty-reduced focal loss (2, 4) / max(number of peaks, 1) (Sec. 3.4)."""
     logits = at_least_float32(logits)
@@ -105,7 +129,7 @@ def heatmap_loss(
     at_peak = -jax.nn.log_sigmoid(logits) * (1 - probability) ** 2
     elsewhere = -jax.nn.log_sigmoid(-logits) * probability**2 * (1 - true) ** 4
     loss = jnp.where(is_cell[..., None], jnp.where(is_peak, at_peak, elsewhere), 0)
-    return over_count(loss, is_peak.sum(dtype=jnp.int32))
+    return over_count(loss, num_peaks)
 
 
 def over_count(values: Float[Array, "*shape"], count: Int32[Array, ""]) -> Float[Array, ""]:

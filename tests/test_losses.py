@@ -26,7 +26,8 @@ def terms_and_gradient(variables, batch):
         everything = {"params": params, "batch_stats": variables["batch_stats"]}
         frozen = InsPose(tiny.model(batch_norm="frozen"))  # so that pictures do not see each other
         outputs = frozen.apply(everything, batch.image, batch.size, train=True)
-        terms = losses.losses(outputs, make_targets(batch, MODEL), batch, MODEL, KP_NET)
+        targets = make_targets(batch, MODEL)
+        terms = losses.losses(outputs, targets, losses.count(targets), batch, MODEL, KP_NET)
         return losses.total(terms, config.Schedule()), terms
 
     return jax.grad(total, has_aux=True)(variables["params"])
@@ -45,21 +46,24 @@ def test_offset_loss_is_the_mean_over_supervised_values():
     predicted = jnp.zeros((1, 1, 2, 4))
     true = jnp.array([[[[1.0, -2.0, 9.0, 9.0], [9.0, 9.0, 0.5, 0.0]]]])
     in_disk = jnp.array([[[[True, False], [False, True]]]])
-    np.testing.assert_allclose(losses.offset_loss(predicted, true, in_disk), (1 + 2 + 0.5 + 0) / 4)
+    value = losses.offset_loss(predicted, true, in_disk, jnp.int32(4))
+    np.testing.assert_allclose(value, (1 + 2 + 0.5 + 0) / 4)
 
 
 def test_heatmap_loss_by_hand():
     logits, true = jnp.zeros((1, 1, 3, 1)), jnp.array([[[[1.0], [0.5], [0.0]]]])
     is_cell = jnp.array([[[True, True, False]]])  # the last lies in the padding
     # ln 2 * .5² * (1 + (1 - .5)⁴) / one peak
-    np.testing.assert_allclose(losses.heatmap_loss(logits, true, is_cell), np.log(2) / 4 * (1 + 0.0625), rtol=1e-6)
+    value = losses.heatmap_loss(logits, true, is_cell, jnp.int32(1))
+    np.testing.assert_allclose(value, np.log(2) / 4 * (1 + 0.0625), rtol=1e-6)
 
 
 def test_keypoint_loss_of_zero_thetas_is_the_log_of_the_number_of_cells(variables):
     batch = jax.tree.map(jnp.asarray, tiny.batch([[tiny.person(6, 6, 18, 18)], []]))
     outputs = InsPose(MODEL).apply(variables, batch.image, batch.size, train=False)
     outputs = outputs._replace(theta=jnp.zeros_like(outputs.theta))
-    terms = losses.losses(outputs, make_targets(batch, MODEL), batch, MODEL, KP_NET)
+    targets = make_targets(batch, MODEL)
+    terms = losses.losses(outputs, targets, losses.count(targets), batch, MODEL, KP_NET)
     np.testing.assert_allclose(terms["keypoint"], np.log(64), rtol=1e-6)  # 8 x 8 cells, all alike
 
 
@@ -69,7 +73,8 @@ def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
     outputs = InsPose(MODEL).apply(variables, batch.image, batch.size, train=False)
 
     def loss(theta):
-        return losses.losses(outputs._replace(theta=theta), found, batch, MODEL, KP_NET)["keypoint"]
+        changed = outputs._replace(theta=theta)
+        return losses.losses(changed, found, losses.count(found), batch, MODEL, KP_NET)["keypoint"]
 
     touched = np.abs(jax.grad(loss)(outputs.theta)).max(-1) > 0
     np.testing.assert_array_equal(touched, found.is_positive)

@@ -22,9 +22,13 @@ STD = (58.395, 57.12, 57.375)
 
 
 class InsPose(nn.Module):
-    """The whole network.  `train=True` adds the heatmaps and, where the config trains them, batch statistics."""
+    """The whole network.  `train=True` adds the heatmaps and, where the config trains them, batch statistics.
+
+    `data_axis` is the mesh axis that a batch is divided over, where the network sees one device's rows (`shard_map`).
+    """
 
     model: config.Model
+    data_axis: str | None = None
 
     @nn.compact
     def __call__(
@@ -40,9 +44,10 @@ class InsPose(nn.Module):
         pyramid_levels = tuple(range(min(model.map_level, *model.levels), max(model.levels) + 1))
 
         picture = normalise(jnp.asarray(image), jnp.asarray(size))
-        features = ResNet(model.backbone, model.backbone_widths, train_norm, model.frozen_stages, name="backbone")(
-            picture
+        backbone = ResNet(
+            model.backbone, model.backbone_widths, train_norm, model.frozen_stages, self.data_axis, name="backbone"
         )
+        features = backbone(picture)
         pyramid = FPN(pyramid_levels, model.fpn_channels, name="fpn")(features)
         logits, theta = InstanceHeads(
             model.head_channels,

@@ -4,6 +4,7 @@ The stride of a stage sits in the 3x3 convolution of its first block.  All paddi
 (0, 1) at stride 2, PyTorch's files expect (1, 1).
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4
 BOTTLENECK = {"resnet18": False, "resnet50": True, "resnet101": True}
 EXPANSION = 4  # output channels of a bottleneck over its inner channels
 
+Layer = Callable[..., nn.Module]
 conv = partial(nn.Conv, use_bias=False, kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"))
 norm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
 
@@ -24,23 +26,22 @@ class Block(nn.Module):
     width: int
     stride: int
     bottleneck: bool
-    use_running_average: bool
+    norm: Layer
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
-        bn = partial(norm, use_running_average=self.use_running_average)
         pad = ((1, 1), (1, 1))
         strides = (self.stride, self.stride)
         channels = self.width * (EXPANSION if self.bottleneck else 1)
         if self.bottleneck:
-            y = nn.relu(bn(name="norm1")(conv(self.width, (1, 1), name="conv1")(x)))
-            y = nn.relu(bn(name="norm2")(conv(self.width, (3, 3), strides, padding=pad, name="conv2")(y)))
-            y = bn(name="norm3")(conv(channels, (1, 1), name="conv3")(y))
+            y = nn.relu(self.norm(name="norm1")(conv(self.width, (1, 1), name="conv1")(x)))
+            y = nn.relu(self.norm(name="norm2")(conv(self.width, (3, 3), strides, padding=pad, name="conv2")(y)))
+            y = self.norm(name="norm3")(conv(channels, (1, 1), name="conv3")(y))
         else:
-            y = nn.relu(bn(name="norm1")(conv(self.width, (3, 3), strides, padding=pad, name="conv1")(x)))
-            y = bn(name="norm2")(conv(channels, (3, 3), padding=pad, name="conv2")(y))
+            y = nn.relu(self.norm(name="norm1")(conv(self.width, (3, 3), strides, padding=pad, name="conv1")(x)))
+            y = self.norm(name="norm2")(conv(channels, (3, 3), padding=pad, name="conv2")(y))
         if x.shape != y.shape:
-            x = bn(name="shortcut_norm")(conv(channels, (1, 1), strides, name="shortcut_conv")(x))
+            x = self.norm(name="shortcut_norm")(conv(channels, (1, 1), strides, name="shortcut_conv")(x))
         return nn.relu(x + y)
 
 
@@ -51,13 +52,13 @@ class Stage(nn.Module):
     num_blocks: int
     stride: int
     bottleneck: bool
-    use_running_average: bool
+    norm: Layer
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
         for i in range(self.num_blocks):
             stride = self.stride if i == 0 else 1
-            x = Block(self.width, stride, self.bottleneck, self.use_running_average, name=f"block{i}")(x)
+            x = Block(self.width, stride, self.bottleneck, self.norm, name=f"block{i}")(x)
         return x
 
 
@@ -65,12 +66,12 @@ class Stem(nn.Module):
     """7x7 convolution and 3x3 max-pooling, both of stride 2."""
 
     width: int
-    use_running_average: bool
+    norm: Layer
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
         x = conv(self.width, (7, 7), (2, 2), padding=((3, 3), (3, 3)), name="conv")(x)
-        x = nn.relu(norm(use_running_average=self.use_running_average, name="norm")(x))
+        x = nn.relu(self.norm(name="norm")(x))
         return max_pool(x)
 
 
@@ -91,25 +92,29 @@ class ResNet(nn.Module):
     """f[B,H,W,3] normalised picture -> {level: f[B, H / 2^level, W / 2^level, C]} for levels 2 to 5.
 
     Frozen stages (`frozen_stages` counts the stem and the first stage as 1) keep their batch statistics even where
-    `train_norm` lets the others use those of the batch.  That their weights stay is the optimizer's business.
+    `train_norm` lets the others use those of the batch, which is divided over the mesh axis `data_axis`.  That their
+    weights stay is the optimizer's business.
     """
 
     name_of: str
     widths: tuple[int, ...]
     train_norm: bool
     frozen_stages: int
+    data_axis: str | None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"]) -> dict[int, Float[Array, "B _ _ _"]]:
+        frozen = partial(norm, use_running_average=True)
+        trained = partial(norm, use_running_average=not self.train_norm, axis_name=self.data_axis)
         outputs = {}
-        x = Stem(self.widths[0], not self.train_norm or self.frozen_stages >= 1, name="stem")(x)
+        x = Stem(self.widths[0], frozen if self.frozen_stages >= 1 else trained, name="stem")(x)
         for i, num_blocks in enumerate(BLOCKS[self.name_of]):
             x = Stage(
                 self.widths[i],
                 num_blocks,
                 stride=1 if i == 0 else 2,
                 bottleneck=BOTTLENECK[self.name_of],
-                use_running_average=not self.train_norm or self.frozen_stages > i,
+                norm=frozen if self.frozen_stages > i else trained,
                 name=f"stage{i + 1}",
             )(x)
             outputs[i + 2] = x

@@ -62,7 +62,7 @@ def train(
     """
     config.check(config_)
     schedule = config_.schedule
-    mesh = sharding.make_mesh(schedule.batch_size)
+    mesh = sharding.make_mesh(schedule)
     pictures = pipeline.Tolerant(source)
     plan = pipeline.make_plan(pictures, config_, train=True)
     about = workdir_.description(config_, num_steps, source, weights)

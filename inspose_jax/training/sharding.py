@@ -4,6 +4,7 @@ The state is replicated whole: 36 million parameters with their momentum are .3 
 then a step needs no communication but the sum of gradients, statistics and counts.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
@@ -13,19 +14,21 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from inspose_jax import config
 from inspose_jax.structures import Batch
-from inspose_jax.training.step import State, create_state, make_train_step
+from inspose_jax.training.step import DATA_AXIS, State, create_state, make_train_step
 
 
-def make_mesh(batch_size: int) -> Mesh:
-    """All devices of all hosts in a row; ValueError if the global batch does not divide over them."""
-    devices = jax.devices()
-    if batch_size % len(devices):
+def make_mesh(schedule: config.Schedule, devices: Sequence[Any] = ()) -> Mesh:
+    """`devices`, or all devices of all hosts, in a row; ValueError if a global batch does not divide over them."""
+    devices = devices or jax.devices()
+    parts = len(devices) * schedule.accumulate
+    if schedule.batch_size % parts:
+        each = f" with {schedule.accumulate} parts (schedule.accumulate) each" if schedule.accumulate > 1 else ""
         raise ValueError(
-            f"schedule.batch_size {batch_size} does not divide over {len(devices)} devices; take a multiple of "
-            f"{len(devices)}, or show the program fewer devices"
+            f"schedule.batch_size {schedule.batch_size} does not divide over {len(devices)} devices{each}; take a "
+            f"multiple of {parts}, or show the program fewer devices"
         )
     # Auto: the compiler places what is between inputs and outputs (scatter and gather want that).
-    return Mesh(np.asarray(devices), ("data",), axis_types=(AxisType.Auto,))
+    return Mesh(np.asarray(devices), (DATA_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -35,7 +38,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def split(mesh: Mesh) -> NamedSharding:
     """The leading axis divided over the devices."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
 def host_rows(mesh: Mesh, batch_size: int) -> slice:
@@ -71,7 +74,7 @@ def abstract_state(config: config.Config, num_steps: int, mesh: Mesh) -> Any:
 def jit_train_step(config: config.Config, num_steps: int, mesh: Mesh, on_nan: Literal["stop", "skip"] = "stop") -> Any:
     """The compiled step: state in, state out in the same memory, batch split, measurements on every device."""
     return jax.jit(
-        make_train_step(config, num_steps, on_nan),
+        make_train_step(config, num_steps, mesh, on_nan),
         in_shardings=(replicated(mesh), split(mesh)),
         out_shardings=(replicated(mesh), replicated(mesh)),
         donate_argnums=0,

@@ -6,15 +6,18 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, PartitionSpec
 
 from inspose_jax import config
-from inspose_jax.losses import losses, total
+from inspose_jax.losses import Counts, count, losses, total
 from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
 from inspose_jax.skeletons import SKELETONS
-from inspose_jax.structures import Batch
+from inspose_jax.structures import Batch, Targets
 from inspose_jax.targets import make_targets
 from inspose_jax.training import optimizer
+
+DATA_AXIS = "data"  # the mesh axis that a batch is divided over
 
 
 class State(NamedTuple):
@@ -44,48 +47,78 @@ def state_of(params: Any, batch_stats: Any, config: config.Config, num_steps: in
     return State(jnp.zeros((), jnp.int32), params, batch_stats, rule.init(params), average)
 
 
-def loss_and_measurements(
-    params: Any, batch_stats: Any, batch: Batch, config: config.Config
+def piece_loss(
+    params: Any, batch_stats: Any, batch: Batch, targets: Targets, counts: Counts, config: config.Config
 ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-    """Eq. 5 of a global batch; besides it the new batch statistics and what is worth logging."""
+    """What some pictures add to Eq. 5 of a global batch with `counts`; new batch statistics, and the terms."""
     model = config.model
-    num_keypoints = SKELETONS[model.skeleton].num_keypoints
-    functions = kp_net.plain(model.kp_net, num_keypoints, 2**model.map_level)
-    variables = {"params": params, "batch_stats": batch_stats}
-    outputs, changed = InsPose(model).apply(variables, batch.image, batch.size, train=True, mutable=["batch_stats"])
-    targets = make_targets(batch, model)
-    terms = losses(outputs, targets, batch, model, functions)
-    loss = total(terms, config.schedule)
-    measurements = {
-        "loss/total": loss,
-        **{f"loss/{name}": term for name, term in terms.items()},
-        "num_positives": targets.is_slot.sum(),
-        "slots_dropped": targets.slots_dropped.sum(),
-        "people_dropped": batch.people_dropped.sum(),
-    }
-    return loss, (changed["batch_stats"], measurements)
+    functions = kp_net.plain(model.kp_net, SKELETONS[model.skeleton].num_keypoints, 2**model.map_level)
+    outputs, changed = InsPose(model, DATA_AXIS).apply(
+        {"params": params, "batch_stats": batch_stats}, batch.image, batch.size, train=True, mutable=["batch_stats"]
+    )
+    terms = losses(outputs, targets, counts, batch, model, functions)
+    return total(terms, config.schedule), (changed["batch_stats"], terms)
+
+
+def make_gradient(config: config.Config, mesh: Mesh) -> Callable[..., tuple[Any, Any, dict[str, jax.Array]]]:
+    """(params, batch_stats, batch, targets, counts) -> gradient of Eq. 5, new batch statistics, terms of Eq. 5.
+
+    Every device works on its own rows, `schedule.accumulate` parts of them one after another.  Devices talk where batch
+    statistics are averaged, and once at the end.
+    """
+
+    def on_device(params: Any, batch_stats: Any, batch: Batch, targets: Targets, counts: Counts):
+        # A copy of its own on every device: else the gradients are summed over the devices at each use of a parameter,
+        # and the heads have one a pyramid level.
+        params = jax.lax.pcast(params, DATA_AXIS, to="varying")
+        value = jax.value_and_grad(piece_loss, has_aux=True)
+
+        def add_part(so_far: tuple[Any, Any], part: tuple[Batch, Targets]) -> tuple[tuple[Any, Any], Any]:
+            gradient, batch_stats = so_far
+            (_, (batch_stats, terms)), more = value(params, batch_stats, *part, counts, config)
+            gradient = jax.tree.map(jnp.add, gradient, optimizer.freeze(more, config.model))
+            return (gradient, batch_stats), terms
+
+        num_parts = config.schedule.accumulate
+        parts = jax.tree.map(lambda x: x.reshape(num_parts, -1, *x.shape[1:]), (batch, targets))
+        nothing = jax.tree.map(jnp.zeros_like, params)
+        (gradient, batch_stats), terms = jax.lax.scan(add_part, (nothing, batch_stats), parts)
+        gradient, terms = jax.lax.psum((gradient, jax.tree.map(lambda x: x.sum(0), terms)), DATA_AXIS)
+        return gradient, batch_stats, terms
+
+    whole, rows = PartitionSpec(), PartitionSpec(DATA_AXIS)
+    return jax.shard_map(on_device, mesh=mesh, in_specs=(whole, whole, rows, rows, whole), out_specs=whole)
 
 
 def make_train_step(
-    config: config.Config, num_steps: int, on_nan: Literal["stop", "skip"] = "stop"
+    config: config.Config, num_steps: int, mesh: Mesh, on_nan: Literal["stop", "skip"] = "stop"
 ) -> Callable[[State, Batch], tuple[State, dict[str, jax.Array]]]:
-    """The step of a run of `num_steps`; measurements are scalars that stay on the device.
+    """The step of a run of `num_steps` on the devices of `mesh`; measurements are scalars that stay on the device.
 
     With "skip", a step whose loss or gradient is not finite leaves everything as it was but `State.step`, and says so
     in the measurement `skipped`.  With "stop" the caller looks at the measurements.
     """
     rule = optimizer.make_optimizer(config.schedule, config.model, num_steps)
     rate = optimizer.learning_rate(config.schedule, num_steps)
+    gradient_of = make_gradient(config, mesh)
 
     def train_step(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-        value = jax.value_and_grad(loss_and_measurements, has_aux=True)
-        (loss, (batch_stats, measurements)), gradient = value(state.params, state.batch_stats, batch, config)
-        gradient = optimizer.freeze(gradient, config.model)
+        targets = make_targets(batch, config.model)
+        gradient, batch_stats, terms = gradient_of(state.params, state.batch_stats, batch, targets, count(targets))
+        loss = total(terms, config.schedule)
         updates, optimizer_state = rule.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         updates_done = optimizer.updates_done(state.optimizer)
         grad_norm = optax.tree.norm(gradient)
-        measurements |= {"grad_norm": grad_norm, "lr": rate(updates_done)}
+        measurements = {
+            "loss/total": loss,
+            **{f"loss/{name}": term for name, term in terms.items()},
+            "num_positives": targets.is_slot.sum(),
+            "slots_dropped": targets.slots_dropped.sum(),
+            "people_dropped": batch.people_dropped.sum(),
+            "grad_norm": grad_norm,
+            "lr": rate(updates_done),
+        }
         average = move_average(state.average, params, batch_stats, updates_done, config.schedule.ema)
         after = State(state.step + 1, params, batch_stats, optimizer_state, average)
         if on_nan == "skip":

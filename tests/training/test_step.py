@@ -1,4 +1,4 @@
-"""The step: what it leaves alone when a loss or a gradient is not finite."""
+"""The step: what it leaves alone when a loss or a gradient is not finite, and how a batch divides into parts."""
 
 from dataclasses import replace
 
@@ -9,16 +9,16 @@ import pytest
 import tiny
 
 from inspose_jax import losses
-from inspose_jax.training import step
+from inspose_jax.training import sharding, step
 
 CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, ema=0.9))
 BATCH = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]])
 BAD_LOSS, BAD_GRADIENT = 666, 667  # image ids
 
 
-def poisoned_losses(outputs, targets, batch, *others):
+def poisoned_losses(outputs, targets, counts, batch, *others):
     """The real terms, but for two image ids: one makes a term overflow, one only its gradient."""
-    terms = losses.losses(outputs, targets, batch, *others)
+    terms = losses.losses(outputs, targets, counts, batch, *others)
     root_of = jnp.where((batch.image_id == BAD_GRADIENT).any(), 0 * terms["cls"], 1)  # at 0 its slope is infinite
     factor = jnp.where((batch.image_id == BAD_LOSS).any(), jnp.inf, 1)
     return {**terms, "keypoint": factor * terms["keypoint"], "cls": terms["cls"] + jnp.sqrt(root_of) * 0}
@@ -29,12 +29,13 @@ def skipping():
     """A step that skips, and the state after one good batch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "losses", poisoned_losses)
-        train_step = jax.jit(step.make_train_step(CONFIG, 10, on_nan="skip"))
+        mesh = sharding.make_mesh(CONFIG.schedule, jax.devices()[:1])
+        train_step = jax.jit(step.make_train_step(CONFIG, 10, mesh, on_nan="skip"))
         variables = tiny.variables()
         state = step.state_of(variables["params"], variables["batch_stats"], CONFIG, 10)
-        state, measurements = train_step(state, BATCH)
+        state, measurements = train_step(jax.device_put(state, sharding.replicated(mesh)), BATCH)
         assert measurements["skipped"] == 0
-        return train_step, state
+        yield train_step, state
 
 
 @pytest.mark.parametrize("image_id", [BAD_LOSS, BAD_GRADIENT])
@@ -54,3 +55,16 @@ def test_a_step_that_is_not_finite_is_skipped_as_if_its_batch_had_not_been(skipp
     jax.tree.map(np.testing.assert_array_equal, gone_on._replace(step=0), straight._replace(step=0))
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), gone_on.params, state.params)
     assert all(jax.tree.leaves(moved))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "message"),
+    [
+        (6, 1, "schedule.batch_size 6 does not divide over 4 devices; take a multiple of 4"),
+        (12, 2, r"12 does not divide over 4 devices with 2 parts \(schedule.accumulate\) each; take a multiple of 8"),
+    ],
+)
+def test_a_batch_that_does_not_divide_into_parts_is_refused(batch_size, accumulate, message):
+    schedule = replace(CONFIG.schedule, batch_size=batch_size, accumulate=accumulate)
+    with pytest.raises(ValueError, match=message):
+        sharding.make_mesh(schedule, jax.devices()[:4])

@@ -1,12 +1,16 @@
-"""Several processes under `jax.distributed` on this machine: evaluation gives what one process gives."""
+"""Several processes under `jax.distributed` on this machine: they give what one process gives."""
 
 import json
 import re
+import signal
 
+import jax
+import numpy as np
 import pytest
-from together import run_together
+import train_process
+from together import run_together, told
 
-from inspose_jax import cli
+from inspose_jax import checkpoints, cli
 from inspose_jax.cli import processes
 
 
@@ -67,3 +71,96 @@ def test_a_process_that_is_not_told_enough_says_so(monkeypatch, told, message):
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=message):
         processes.join()
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "small.py"
+    return train_process.write_recipe(path, optimizer="sgd", batch_size=4, save_every=1000)
+
+
+def train_together(recipe, place, number):
+    """Six steps in float64, each process with its own devices, four in all; gives back the errors of each."""
+    place.mkdir()
+    running = [
+        train_process.start(
+            *(recipe, "--workdir", place / "run", "--steps", 6, *["--distributed"] * (number > 1)),
+            devices=4 // number,
+            STEPS_FILE=place / f"steps{i}",
+            JAX_ENABLE_X64=1,
+            **more,
+        )
+        for i, more in enumerate(told(number))
+    ]
+    try:
+        ended = [process.communicate(timeout=500) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0] * number, ended
+
+
+@pytest.fixture(scope="module")
+def alone(recipe, tmp_path_factory):
+    place = tmp_path_factory.mktemp("alone") / "a"
+    train_together(recipe, place, 1)
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [2, 4])
+def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, alone, tmp_path, number):
+    place = tmp_path / "together"
+    train_together(recipe, place, number)
+    ends = [checkpoints.newest(folder / "run/checkpoints")[1]["params"] for folder in (alone, place)]
+    for one, other in zip(*map(jax.tree.leaves, ends), strict=True):
+        assert one.dtype == np.float64
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10 * np.abs(one).max())
+
+    given = train_process.pictures_of_steps(alone / "steps0")
+    for i in range(number):  # every process loads its own rows and no others
+        rows = slice(i * 4 // number, (i + 1) * 4 // number)
+        own = train_process.pictures_of_steps(place / f"steps{i}")
+        assert own == {step: pictures[rows] for step, pictures in given.items()}
+    assert [row["step"] for row in train_process.rows(place / "run")] == [1, 2, 3, 4, 5, 6]  # written by one of them
+    assert len(list((place / "run/tensorboard").iterdir())) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [1, 0])
+def test_when_a_process_is_killed_the_others_end_with_a_line(recipe, tmp_path, victim):
+    arguments = (recipe, "--workdir", tmp_path / "run", "--steps", 1_000_000, "--distributed")
+    running = [train_process.start(*arguments, **more) for more in told(2)]
+    try:
+        train_process.wait_for_lines(running[0], tmp_path / "run/metrics.jsonl", 20)
+        running[victim].kill()
+        _, err = running[1 - victim].communicate(timeout=60)
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+    assert running[1 - victim].returncode == 2, err[-2000:]
+    line = next(line for line in err.splitlines() if "error" in line)
+    assert line.startswith(f"inspose: error: process {1 - victim} of 2: another process of this run is gone")
+    assert "start all of them again with --resume" in line
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_at_the_same_step(recipe, tmp_path):
+    arguments = (recipe, "--workdir", tmp_path / "run", "--steps", 1_000_000, "--distributed")
+    running = [train_process.start(*arguments, **more) for more in told(2)]
+    try:
+        train_process.wait_for_lines(running[0], tmp_path / "run/metrics.jsonl", 20)
+        running[1].send_signal(signal.SIGTERM)
+        outputs = [process.communicate(timeout=120) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0, 0], outputs
+    (step,) = checkpoints.steps(tmp_path / "run/checkpoints")
+    assert step % 10 == 0
+    assert f"stopped at step {step} of 1000000; go on with: inspose train" in outputs[0][0]
+    assert "go on with" not in outputs[1][0]

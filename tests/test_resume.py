@@ -1,6 +1,5 @@
 """A run that was stopped, however, goes on in a new process and comes to the bits of the run that was not."""
 
-import json
 import random
 import shlex
 import shutil
@@ -44,17 +43,6 @@ def straight(recipe, tmp_path_factory) -> Path:
     return workdir
 
 
-def wait_for_lines(process: subprocess.Popen, metrics: Path, number: int) -> None:
-    """Until the run has written so many lines."""
-    while process.poll() is None and (not metrics.exists() or len(metrics.read_text().splitlines()) < number):
-        time.sleep(0.05)
-
-
-def pictures_of_steps(path: Path) -> dict[int, list[int]]:
-    """What each step was given, the last time it was made."""
-    return dict(json.loads(line) for line in path.read_text().splitlines() if line.endswith("]"))
-
-
 @pytest.mark.slow
 def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_not(recipe, straight, tmp_path):
     workdir, seen = tmp_path / "run", tmp_path / "steps"
@@ -62,7 +50,7 @@ def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_not(recipe, s
     while kills < KILLS:
         done = len(train_process.rows(workdir)) if (workdir / "metrics.jsonl").exists() else 0
         process = train_process.start(recipe, "--workdir", workdir, "--steps", STEPS, "--resume", STEPS_FILE=seen)
-        wait_for_lines(process, workdir / "metrics.jsonl", done + moments.randint(0, 2 * SAVE_EVERY))
+        train_process.wait_for_lines(process, workdir / "metrics.jsonl", done + moments.randint(0, 2 * SAVE_EVERY))
         time.sleep(moments.uniform(0, 0.2))
         assert process.poll() is None, process.communicate()[1][-2000:]
         process.kill()
@@ -75,13 +63,13 @@ def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_not(recipe, s
     assert in_a_save > 0
     train_process.run(recipe, "--workdir", workdir, "--steps", STEPS, "--resume", STEPS_FILE=seen)
     assert_same_run(workdir, straight)
-    assert pictures_of_steps(seen) == pictures_of_steps(straight.with_name("steps"))
+    assert train_process.pictures_of_steps(seen) == train_process.pictures_of_steps(straight.with_name("steps"))
 
 
 def test_sigterm_saves_and_the_line_it_prints_goes_on(recipe, straight, tmp_path):
     workdir = tmp_path / "run"
     process = train_process.start(recipe, "--workdir", workdir, "--steps", STEPS)
-    wait_for_lines(process, workdir / "metrics.jsonl", 2 * SAVE_EVERY + 1)
+    train_process.wait_for_lines(process, workdir / "metrics.jsonl", 2 * SAVE_EVERY + 1)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
@@ -130,8 +118,8 @@ def test_a_run_stopped_on_eight_devices_goes_on_with_others(eight, tmp_path, dev
     recipe, straight, stopped = eight
     workdir, seen = shutil.copytree(stopped, tmp_path / "run"), tmp_path / "steps"
     train_process.run(recipe, "--workdir", workdir, "--steps", 12, "--resume", devices=devices, STEPS_FILE=seen)
-    given = pictures_of_steps(straight.with_name("steps"))
-    assert pictures_of_steps(seen) == {step: given[step] for step in range(7, 13)}
+    given = train_process.pictures_of_steps(straight.with_name("steps"))
+    assert train_process.pictures_of_steps(seen) == {step: given[step] for step in range(7, 13)}
     losses = [[row["loss/total"] for row in train_process.rows(run)] for run in (workdir, straight)]
     np.testing.assert_allclose(*losses, rtol=1e-6)
 

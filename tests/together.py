@@ -15,15 +15,20 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def told(number: int) -> list[dict[str, str]]:
+    """What each of `number` processes is told of the others, as variables of its environment; one alone is told nothing."""
+    if number == 1:
+        return [{}]
+    address = f"127.0.0.1:{free_port()}"
+    return [dict(zip(VARIABLES, (address, str(number), str(i)), strict=True)) for i in range(number)]
+
+
 def run_together(arguments: list[str], number: int, seconds: float = 240) -> list[subprocess.CompletedProcess[str]]:
     """`python ARGUMENTS` in `number` processes that are told of each other, if they are several; none outlives this."""
     running = []
     try:
-        address = f"127.0.0.1:{free_port()}"
-        for i in range(number):
-            environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
-            if number > 1:
-                environment |= dict(zip(VARIABLES, (address, str(number), str(i)), strict=True))
+        for more in told(number):
+            environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", **more}
             pipe, command = subprocess.PIPE, [sys.executable, *arguments]
             running.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
         ended = []

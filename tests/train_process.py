@@ -1,7 +1,7 @@
 """`inspose train` in a process of its own, for tests that stop it, kill it, or take the room from its disk.
 
-As a script it is the command itself, but writes what each step was given into a file ($STEPS_FILE), and may write only
-so many bytes into any file ($FILE_LIMIT) from the second checkpoint on.
+As a script it is the command itself, but writes what each step was given into a file ($STEPS_FILE), may write only so
+many bytes into any file ($FILE_LIMIT) from the second checkpoint on, and computes in float64 where jax may.
 """
 
 import json
@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -57,17 +58,42 @@ def rows(workdir: Path) -> list[dict]:
     return [{name: value for name, value in json.loads(line).items() if name not in timing} for line in lines]
 
 
+def wait_for_lines(process: subprocess.Popen, metrics: Path, number: int) -> None:
+    """Until the run has written so many lines."""
+    while process.poll() is None and (not metrics.exists() or len(metrics.read_text().splitlines()) < number):
+        time.sleep(0.05)
+
+
+def pictures_of_steps(path: Path) -> dict[int, list[int]]:
+    """What each step was given, the last time it was made."""
+    return dict(json.loads(line) for line in path.read_text().splitlines() if line.endswith("]"))
+
+
 def main() -> None:
+    import jax
+    import numpy as np
+
     from inspose_jax import checkpoints, cli
     from inspose_jax.data import pipeline
+    from inspose_jax.training import sharding, step
 
-    made, saved = pipeline.batches, checkpoints.Checkpoints.save
+    made, saved, created = pipeline.batches, checkpoints.Checkpoints.save, sharding.create_state
 
     def recorded(source, plan, config, start, stop, rows):
-        for step, batch in enumerate(made(source, plan, config, start, stop, rows), start + 1):
+        for number, batch in enumerate(pipeline_batches(source, plan, config, start, stop, rows), start + 1):
             with open(os.environ["STEPS_FILE"], "a") as file:
-                file.write(json.dumps([step, batch.image_id.tolist()]) + "\n")
+                file.write(json.dumps([number, batch.image_id.tolist()]) + "\n")
             yield batch
+
+    def doubled(*arguments):
+        # Targets too: the last bit of a float32 exp depends on how many are computed together.
+        for batch in made(*arguments):
+            yield batch._replace(keypoints=batch.keypoints.astype(np.float64))
+
+    def created_doubled(key, config, num_steps):
+        state = created(key, config, num_steps)
+        params, batch_stats = jax.tree.map(lambda x: x.astype(np.float64), (state.params, state.batch_stats))
+        return step.state_of(params, batch_stats, config, num_steps)
 
     def limited(self, step, *arguments, **more):
         saved(self, step, *arguments, **more)
@@ -76,6 +102,9 @@ def main() -> None:
         limit = int(os.environ["FILE_LIMIT"])
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
+    if jax.config.jax_enable_x64:
+        pipeline.batches, sharding.create_state = doubled, created_doubled
+    pipeline_batches = pipeline.batches
     if "STEPS_FILE" in os.environ:
         pipeline.batches = recorded
     if "FILE_LIMIT" in os.environ:

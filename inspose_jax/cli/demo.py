@@ -46,7 +46,10 @@ def run(argv: list[str]) -> None:
     workdir = launch.out / "run"
     source = sources.training_source(config, None, None)
     with files.results_folder(launch.out):
-        loop.train(config, source, workdir, num_steps, resume=True, note="learning")
+        done = loop.train(config, source, workdir, num_steps, resume=True, note="learning")
+    if done < num_steps:
+        print(f"stopped at step {done} of {num_steps}; the same command goes on from there")
+        return
 
     number = QUICK_TEST_PICTURES if launch.quick else TEST_PICTURES
     held_out = DrawnPeople(config.data.scene, "validation", config.schedule.seed, number)

@@ -27,7 +27,7 @@ dl.facts dd { margin: 0; font-size: 1.3rem; font-variant-numeric: tabular-nums; 
 .gallery { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(var(--least), 100%), 1fr)); }
 .gallery + .gallery { margin-top: 1.4rem; }
 figure { margin: 0; break-inside: avoid; }
-img { width: 100%; height: auto; display: block; }
+img { max-width: 100%; max-height: 17rem; display: block; }  /* upright pictures leave no holes beside lying ones */
 .scroll { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem 1rem .3rem 0; text-align: right; border-bottom: 1px solid #e8ecf0; vertical-align: top; }
@@ -47,12 +47,13 @@ table.fields small { color: #56657a; }
 def page(title: str, lead: str, facts: dict[str, str], sections: Sequence[tuple[str, str]]) -> str:
     """A page: a title, a sentence, the few numbers to be seen first, and sections of (heading, HTML)."""
     numbers = "".join(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in facts.items())
+    numbers = f'<dl class="facts">{numbers}</dl>' if numbers else ""
     body = "".join(f"<section><h2>{html.escape(heading)}</h2>{content}</section>" for heading, content in sections)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
         f"<body><main><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>"
-        f'<dl class="facts">{numbers}</dl>{body}</main></body></html>\n'
+        f"{numbers}{body}</main></body></html>\n"
     )
 
 

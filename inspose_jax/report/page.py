@@ -54,9 +54,9 @@ def page_of(run: Run, shown: Shown, title: str = "", first: Sequence[Section] = 
 
 def lead(run: Run) -> str:
     """Where the run stands, in words."""
-    model, data, schedule = run.about["model"], run.about["data"], run.about["schedule"]
-    trains_on = {"drawn": "drawn people", "coco": "a COCO folder"}.get(data.get("source"), data.get("source"))
-    what = f"InsPose on {model.get('backbone')}, {trains_on}, {schedule.get('batch_size')} pictures a step. "
+    source = run.about["data"].get("source")
+    trains_on = {"drawn": "drawn people", "coco": "a COCO folder"}.get(source, source)
+    what = f"InsPose on {run.about['model'].get('backbone')}, {trains_on}, {run.batch_size} pictures a step. "
     if run.step >= run.num_steps:
         return what + f"All {run.num_steps} steps are done."
     return what + f"At step {run.step} of {run.num_steps}: it still goes on, or was stopped there."
@@ -70,7 +70,7 @@ def facts(run: Run) -> dict[str, str]:
         found[f"loss, mean of {min(len(values), RECENT)} steps"] = f"{values[-RECENT:].mean():.3f}"
     if "eval/AP" in run.metrics:
         found["best AP so far"] = f"{run.metrics['eval/AP'].values.max():.3f}"
-    speed = throughput(run.metrics, int(run.about["schedule"]["batch_size"]))
+    speed = throughput(run.metrics, run.batch_size)
     if speed:
         found["pictures per second, median"] = f"{speed['images_per_s']:.1f}"
         found["waiting for data"] = f"{speed['data_wait']:.1%}"

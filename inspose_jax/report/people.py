@@ -21,7 +21,7 @@ NUM_SHOWN = 12  # pictures
 THRESHOLD = 0.2  # of the people drawn
 SEARCHED = 60  # drawn pictures among which those to show are found
 MOSTLY_SEEN = 14  # joints that both people of the drawn picture with the keypoint maps show at least
-SIDE, MAP_SIDE = 320, 256  # pixels of a picture's longer side
+SIDE, PAIR_SIDE, MAP_SIDE = 480, 256, 256  # pixels of a picture's longer side: alone, one of a pair, with a map
 SHOWN_JOINTS = ("nose", "left_shoulder", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
 Picture = UInt8[np.ndarray, "H W 3"]
 
@@ -97,17 +97,17 @@ def shows_two(sample: Sample) -> bool:
     return len(sample.area) == 2 and bool((sample.keypoints[..., 2] == 2).sum(1).min() >= MOSTLY_SEEN)
 
 
-def paint(people: People) -> Picture:
+def paint(people: People, side: int = SIDE) -> Picture:
     """A picture with everybody found, at the size at which it is shown: lines and dots fit that."""
-    image, ratio = draw.scaled(people.image, SIDE)
+    image, ratio = draw.scaled(people.image, side)
     return replace(people, image=image, keypoints=people.keypoints * ratio).plot()
 
 
 def beside_labels(sample: Sample, people: People) -> Picture:
     """A pair: the labels of a picture left, what was found right."""
-    image, ratio = draw.scaled(sample.image, SIDE)
+    image, ratio = draw.scaled(sample.image, PAIR_SIDE)
     truth = draw.draw_people(image, sample.keypoints[..., :2] * ratio, sample.keypoints[..., 2] > 0, people.skeleton)
-    return np.concatenate([truth, np.full((len(truth), 4, 3), 255, np.uint8), paint(people)], 1)
+    return np.concatenate([truth, np.full((len(truth), 4, 3), 255, np.uint8), paint(people, PAIR_SIDE)], 1)
 
 
 # --- keypoint maps --------------------------------------------------------------------------------------------------

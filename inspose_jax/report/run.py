@@ -37,7 +37,12 @@ class Run(NamedTuple):
     @property
     def num_steps(self) -> int:
         """The length that the run was started for."""
-        return int(self.about["num_steps"])
+        return self.about["num_steps"]
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures of a step."""
+        return self.about["schedule"]["batch_size"]
 
 
 def read_run(workdir: Path) -> Run:
@@ -49,8 +54,10 @@ def read_run(workdir: Path) -> Run:
         hint = f"did you mean {inner}?" if (inner / "config.json").is_file() else "give the --workdir of a run"
         raise ValueError(f"{workdir}: no run (no config.json); {hint}")
     about = read_object(workdir / "config.json")
-    if not isinstance(about.get("num_steps"), int) or not all(
-        isinstance(about.get(part), dict) for part in ("model", "data", "schedule")
+    if (
+        not all(isinstance(about.get(part), dict) for part in ("model", "data", "schedule"))
+        or not isinstance(about.get("num_steps"), int)
+        or not isinstance(about["schedule"].get("batch_size"), int)
     ):
         raise ValueError(f"{workdir / 'config.json'}: not a run's configuration; give the --workdir of a run")
     versions = workdir / "versions.json"

@@ -34,7 +34,7 @@ def draw_people(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """A copy of `image` with limbs and joints; a limb is drawn where both its joints are (pixels of the picture).
 
-    Joints that are hidden, if that is known, are rings.
+    Joints that are hidden, if that is known, are rings around a dark middle.
     """
     canvas = np.ascontiguousarray(image).copy()
     thick = thickness(image)
@@ -45,8 +45,10 @@ def draw_people(
                 cv2.line(canvas, person[a].tolist(), person[b].tolist(), LIMB, thick, cv2.LINE_AA, shift=4)
         for k, colour in enumerate(joint_colours(skeleton)):
             if drawn[k]:
-                filled = -1 if is_hidden is None or not is_hidden[n, k] else thick
-                cv2.circle(canvas, person[k].tolist(), radius, colour, filled, cv2.LINE_AA, shift=4)
+                hidden = is_hidden is not None and is_hidden[n, k]
+                cv2.circle(canvas, person[k].tolist(), radius, INK if hidden else colour, -1, cv2.LINE_AA, shift=4)
+                if hidden:
+                    cv2.circle(canvas, person[k].tolist(), radius, colour, thick, cv2.LINE_AA, shift=4)
     return canvas
 
 
@@ -54,12 +56,26 @@ def draw_labels(sample: Sample, skeleton: Skeleton, side: int) -> UInt8[np.ndarr
     """All labels of a picture, its longer side made `side` pixels: `LABELS_LEGEND` says what is what."""
     canvas, ratio = scaled(sample.image, side)
     is_labelled = sample.keypoints[..., 2] > 0
-    is_target = is_labelled.any(-1) & ~sample.is_crowd
-    for box, crowd, target in zip(sample.boxes_xyxy * np.tile(ratio, 2), sample.is_crowd, is_target, strict=True):
+    boxes = sample.boxes_xyxy * np.tile(ratio, 2)
+    for box, crowd, target in zip(boxes, sample.is_crowd, is_target(sample), strict=True):
         colour = CROWD_BOX if crowd else PERSON_BOX if target else UNLABELLED_BOX
         canvas = draw_box(canvas, box, colour, is_hatched=bool(crowd))
     keypoints = sample.keypoints[..., :2] * ratio
     return draw_people(canvas, keypoints, is_labelled, skeleton, is_hidden=sample.keypoints[..., 2] == 1)
+
+
+def describe_labels(sample: Sample) -> str:
+    """`image 7: 3 people, 1 without joints, 1 crowd`."""
+    targets, crowds = int(is_target(sample).sum()), int(sample.is_crowd.sum())
+    text = f"image {sample.image_id}: {targets} {'person' if targets == 1 else 'people'}"
+    for number, what in ((len(sample.area) - targets - crowds, "without joints"), (crowds, "crowd")):
+        text += f", {number} {what}" if number else ""
+    return text
+
+
+def is_target(sample: Sample) -> Bool[np.ndarray, " N"]:
+    """Who of a picture can be learnt from."""
+    return (sample.keypoints[..., 2] > 0).any(-1) & ~sample.is_crowd
 
 
 def draw_box(

@@ -18,9 +18,9 @@ class Report:
 
     workdir: tyro.conf.Positional[Path]
     """A run's folder, the --workdir of its training."""
-    out: Path | None = None
+    out: arguments.Place = None
     """The page; by default WORKDIR/report.html."""
-    images: Path | None = None
+    images: arguments.Place = None
     """Folder of pictures: the first twelve are shown with the people found in them."""
 
 

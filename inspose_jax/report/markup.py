@@ -33,6 +33,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem 1rem .3rem 0; text-align: right; border-bottom: 1px solid #e8ecf0; vertical-align: top; }
 th { font-weight: 600; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+.scroll td { white-space: nowrap; }
 table.fields { width: 100%; table-layout: fixed; font-size: .88rem; margin-bottom: 1.2rem; }
 table.fields td { text-align: left; overflow-wrap: anywhere; }
 table.fields caption { text-align: left; font-weight: 600; padding: .2rem 0; }

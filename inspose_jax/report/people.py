@@ -44,6 +44,8 @@ class Shown(NamedTuple):
 
 def show_run(workdir: Path, paths: Sequence[Path]) -> Shown:
     """A run's newest checkpoint on some pictures; nothing to see, and the reason, where none can be read."""
+    if not checkpoints.steps(workdir / "checkpoints"):
+        return Shown("No pictures yet: the run has not saved a checkpoint.", [], [])
     try:
         loaded = checkpoints.load(workdir)
     except ValueError as error:

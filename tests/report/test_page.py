@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_a_killed_run_without_checkpoint_gives_the_page_of_what_is_there(tmp_pat
     page = Page((tmp_path / "run/report.html").read_text())
     assert "At step 21 of 30: it still goes on, or was stopped there." in page.text
     assert "No checkpoint is there yet." in page.text
-    assert "No pictures: " in page.text
+    assert "No pictures yet" in page.text
     assert page.fact("loss, mean of 21 steps") == f"{10 - 11 / 10:.3f}"
     assert [kind for kind, _ in page.images] == ["image/svg+xml"] * 7
     for _, content in page.images:
@@ -254,3 +255,14 @@ def test_what_is_no_run_is_refused_and_nothing_is_written(tmp_path, capsys):
             cli.main(["report", str(tmp_path), *more])
         assert message in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "metrics.jsonl", "versions.json"]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_named_on_the_page(trained, tmp_path):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / "checkpoints/30/checksums.json").unlink()
+    shutil.rmtree(run / "checkpoints/30/about")
+    with pytest.warns(UserWarning, match="damaged"):
+        shown = people.show_run(run, [])
+    assert "No pictures: " in shown.about
+    assert "can be read" in shown.about
+    assert shown.pictures == []

@@ -152,6 +152,7 @@ class Schedule:
     learning_rate: float = 0.01
     """Peak rate, for `batch_size` pictures."""
     momentum: float = 0.9
+    """Of SGD; Adam's decay of the first moment, also beside Muon, whose own momentum is 0.95."""
     weight_decay: float = 1e-4
     """On everything that trains."""
     decay: Literal["step", "cosine"] = "step"
@@ -163,10 +164,13 @@ class Schedule:
     clip_norm: float = 35.0
     """Global norm of the gradient."""
     weight_cls: float = 1.0
-    """Weights of the four terms of Eq. 5; the paper's plain sum is 1."""
+    """Of the person-or-not term of Eq. 5; the paper's plain sum gives all four terms 1."""
     weight_keypoint: float = 1.0
+    """Of the keypoint maps' term (Eq. 4)."""
     weight_offset: float = 1.0
+    """Of the disk offsets' term."""
     weight_heatmap: float = 1.0
+    """Of the heatmaps' term."""
     ema: float = 0.0
     """Decay of the running average of the parameters that is evaluated and saved beside them; 0 is without."""
     save_every: int = 1000

@@ -1,14 +1,22 @@
-"""People painted on a picture, in the colours of Figure 2: nose magenta, left blue, right orange."""
+"""People painted on a picture, in the colours of Figure 2: nose magenta, left blue, right orange; sheets of them."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
+from PIL import Image, ImageDraw, ImageFont
 
 from inspose_jax.skeletons import Skeleton
+from inspose_jax.structures import Sample
 
 MAGENTA, BLUE, ORANGE, LIMB = (230, 0, 200), (40, 90, 255), (255, 140, 0), (90, 220, 90)
+PERSON_BOX, UNLABELLED_BOX, CROWD_BOX = (255, 255, 255), (255, 210, 0), (240, 50, 50)
+INK = (28, 39, 51)
+LABELS_LEGEND = (
+    "Dots: joints that are seen; rings: hidden ones. White box: a person to learn from; yellow: a person without "
+    "joints; red, hatched: a crowd. Nobody learns from the last two."
+)
 
 
 def joint_colours(skeleton: Skeleton) -> list[tuple[int, int, int]]:
@@ -22,20 +30,95 @@ def draw_people(
     keypoints: Float[np.ndarray, "N K 2"],
     is_drawn: Bool[np.ndarray, "N K"],
     skeleton: Skeleton,
+    is_hidden: Bool[np.ndarray, "N K"] | None = None,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """A copy of `image` with limbs and joints; a limb is drawn where both its joints are (pixels of the picture)."""
+    """A copy of `image` with limbs and joints; a limb is drawn where both its joints are (pixels of the picture).
+
+    Joints that are hidden, if that is known, are rings around a dark middle.
+    """
     canvas = np.ascontiguousarray(image).copy()
-    thick = max(1, round(min(image.shape[:2]) / 200))
-    sixteenths = np.clip((keypoints - 0.5) * 16, -(2**20), 2**20).round().astype(int)  # OpenCV counts pixel centres
-    for person, drawn in zip(sixteenths, is_drawn, strict=True):
+    thick = thickness(image)
+    radius = round((1.2 * thick + 0.8) * 16)
+    for n, (person, drawn) in enumerate(zip(sixteenths(keypoints), is_drawn, strict=True)):
         for a, b in skeleton.limbs:
             if drawn[a] and drawn[b]:
                 cv2.line(canvas, person[a].tolist(), person[b].tolist(), LIMB, thick, cv2.LINE_AA, shift=4)
         for k, colour in enumerate(joint_colours(skeleton)):
             if drawn[k]:
-                radius = round((1.2 * thick + 0.8) * 16)
-                cv2.circle(canvas, person[k].tolist(), radius, colour, -1, cv2.LINE_AA, shift=4)
+                hidden = is_hidden is not None and is_hidden[n, k]
+                cv2.circle(canvas, person[k].tolist(), radius, INK if hidden else colour, -1, cv2.LINE_AA, shift=4)
+                if hidden:
+                    cv2.circle(canvas, person[k].tolist(), radius, colour, thick, cv2.LINE_AA, shift=4)
     return canvas
+
+
+def draw_labels(sample: Sample, skeleton: Skeleton, side: int) -> UInt8[np.ndarray, "H W 3"]:
+    """All labels of a picture, its longer side made `side` pixels: `LABELS_LEGEND` says what is what."""
+    canvas, ratio = scaled(sample.image, side)
+    is_labelled = sample.keypoints[..., 2] > 0
+    boxes = sample.boxes_xyxy * np.tile(ratio, 2)
+    for box, crowd, target in zip(boxes, sample.is_crowd, is_target(sample), strict=True):
+        colour = CROWD_BOX if crowd else PERSON_BOX if target else UNLABELLED_BOX
+        canvas = draw_box(canvas, box, colour, is_hatched=bool(crowd))
+    keypoints = sample.keypoints[..., :2] * ratio
+    return draw_people(canvas, keypoints, is_labelled, skeleton, is_hidden=sample.keypoints[..., 2] == 1)
+
+
+def describe_labels(sample: Sample) -> str:
+    """`image 7: 3 people, 1 without joints, 1 crowd`."""
+    targets, crowds = int(is_target(sample).sum()), int(sample.is_crowd.sum())
+    text = f"image {sample.image_id}: {targets} {'person' if targets == 1 else 'people'}"
+    for number, what in ((len(sample.area) - targets - crowds, "without joints"), (crowds, "crowd")):
+        text += f", {number} {what}" if number else ""
+    return text
+
+
+def is_target(sample: Sample) -> Bool[np.ndarray, " N"]:
+    """Who of a picture can be learnt from."""
+    return (sample.keypoints[..., 2] > 0).any(-1) & ~sample.is_crowd
+
+
+def draw_box(
+    image: UInt8[np.ndarray, "H W 3"], box_xyxy: Float[np.ndarray, " 4"], colour: tuple[int, int, int], is_hatched: bool
+) -> UInt8[np.ndarray, "H W 3"]:
+    """A copy of `image` with a rectangle, half see-through; hatched if asked."""
+    painted = np.ascontiguousarray(image).copy()
+    start, end = sixteenths(box_xyxy.reshape(2, 2)).tolist()
+    cv2.rectangle(painted, start, end, colour, thickness(image), cv2.LINE_AA, shift=4)
+    if is_hatched:
+        x0, y0, x1, y1 = np.clip(box_xyxy.round(), 0, [*image.shape[1::-1]] * 2).astype(int).tolist()
+        y, x = np.mgrid[y0:y1, x0:x1]
+        painted[y0:y1, x0:x1][(x + y) % 12 < 2] = colour
+    return cv2.addWeighted(painted, 0.75, image, 0.25, 0)
+
+
+def sixteenths(points: Float[np.ndarray, "*rest 2"]) -> np.ndarray:
+    """Points in sixteenths of a pixel, as OpenCV takes them; it counts from the centres of pixels."""
+    return np.clip((points - 0.5) * 16, -(2**20), 2**20).round().astype(int)
+
+
+def thickness(image: UInt8[np.ndarray, "H W 3"]) -> int:
+    """Width of a line that suits the size of the picture."""
+    return max(1, round(min(image.shape[:2]) / 200))
+
+
+def scaled(
+    image: UInt8[np.ndarray, "H W 3"], side: int
+) -> tuple[UInt8[np.ndarray, "H2 W2 3"], Float32[np.ndarray, " 2"]]:
+    """The picture with its longer side at `side` pixels, and new / old width and height, for what lies on it."""
+    height, width = image.shape[:2]
+    factor = side / max(height, width)
+    size = max(round(width * factor), 1), max(round(height * factor), 1)
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST  # nearest keeps the pixels of a small picture to be seen
+    ratio = np.array([size[0] / width, size[1] / height], np.float32)
+    return cv2.resize(image, size, interpolation=how), ratio
+
+
+def captioned(image: UInt8[np.ndarray, "H W 3"], text: str) -> UInt8[np.ndarray, "H2 W 3"]:
+    """The picture with a line of text above it, cut where it is too long."""
+    strip = Image.new("RGB", (image.shape[1], 22), "white")
+    ImageDraw.Draw(strip).text((1, 3), text, INK, ImageFont.load_default(13))
+    return np.concatenate([np.asarray(strip), image])
 
 
 def contact_sheet(
@@ -50,8 +133,3 @@ def contact_sheet(
         y, x = i // columns * height + gap, i % columns * width + gap
         sheet[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
     return sheet
-
-
-def enlarge(image: UInt8[np.ndarray, "H W 3"], times: int) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """A small picture with its pixels repeated, so that drawings on it are fine."""
-    return image.repeat(times, 0).repeat(times, 1)

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from inspose_jax import report
+from inspose_jax.report import curves, page
+from inspose_jax.report.run import read_metrics
 
 run, picture = map(Path, sys.argv[1:])
-report.loss_curves(report.read_metrics(run), picture)
+curves.plot_file([panel for _, panel, _ in page.LOSS], read_metrics(run), picture, "png")

@@ -20,7 +20,8 @@ COMMANDS = {
     "train": ("train", "train a recipe on drawn people or a COCO folder"),
     "eval": ("evaluate", "the ten COCO keypoint statistics of a checkpoint"),
     "predict": ("predict", "find people in pictures, draw them, write their joints"),
-    "data": ("data", "draw a data set, or check one"),
+    "report": ("report", "show a run on one HTML page: curves, throughput, configuration, people found"),
+    "data": ("data", "draw a data set, show one with its labels, or check one"),
 }
 
 

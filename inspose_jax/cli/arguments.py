@@ -7,11 +7,14 @@ import inspect
 import io
 from collections.abc import Iterable
 from itertools import groupby
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 Launch = TypeVar("Launch")
+# A path that may be left out; its text says what happens then, better than a default of None.
+Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 
 
 def parse(

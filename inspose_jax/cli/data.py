@@ -1,4 +1,4 @@
-"""`inspose data`: draw a data set, or check one."""
+"""`inspose data`: draw a data set, show one with its labels, or check one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from inspose_jax.cli import arguments
 
 MOST_PICTURES = 10_000_000  # a disk's worth
 Count = Annotated[int, tyro.conf.arg(metavar="N")]
+MOST_SHOWN = 500  # pictures: a page of more would be too heavy for a browser
+SHOWN_SIDE = 480  # pixels of their longer side
 
 
 @dataclass
@@ -31,6 +33,23 @@ class Draw:
 
 
 @dataclass
+class Show:
+    """Show a COCO folder with its labels: on a page (.html), or as one sheet of pictures (.jpg, .png).
+
+    Example: inspose data show --images drawn/images --annotations drawn/annotations.json --out labels.html
+    """
+
+    images: Path
+    """Folder of pictures."""
+    annotations: Path
+    """COCO keypoint JSON."""
+    out: Path = Path("labels.html")
+    """The page or the sheet."""
+    count: Count = 24
+    """Number of pictures, evenly spaced over the file."""
+
+
+@dataclass
 class Check:
     """Name every fault of a COCO folder; exit code 2 if there is one.
 
@@ -44,10 +63,11 @@ class Check:
 
 
 def run(argv: list[str]) -> None:
-    """Parse which of the two, and do it."""
-    commands = {"draw": draw, "check": check}
+    """Parse which of them, and do it."""
+    commands = {"draw": draw, "show": show, "check": check}
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: inspose data draw ...    draw people into a COCO folder")
+        print("       inspose data show ...    show a COCO folder with its labels")
         print("       inspose data check ...   name every fault of a COCO folder")
         print("example: inspose data draw --out drawn --count 500")
         return
@@ -89,6 +109,43 @@ def draw(argv: list[str]) -> None:
         f"{launch.out}: {launch.count} pictures; look at them, or: inspose data check --images {launch.out}/images "
         f"--annotations {launch.out}/annotations.json"
     )
+
+
+def show(argv: list[str]) -> None:
+    """Draw the labels of some pictures; only those are read."""
+    launch, _ = arguments.parse(Show, argv, "data show")
+    if not 1 <= launch.count <= MOST_SHOWN:
+        raise ValueError(f"--count is {launch.count}; it must be 1 to {MOST_SHOWN}")
+    form = {".html": "", ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(launch.out.suffix.lower())
+    if form is None:
+        raise ValueError(f"{launch.out}: neither a page nor a sheet; name it .html, .jpg or .png")
+
+    import numpy as np
+    from PIL import Image
+    from tqdm import tqdm
+
+    from inspose_jax.cli import files
+    from inspose_jax.config import Data
+    from inspose_jax.data.coco import CocoFolder
+    from inspose_jax.draw import LABELS_LEGEND, captioned, contact_sheet, describe_labels, draw_labels
+    from inspose_jax.report import markup
+    from inspose_jax.skeletons import COCO
+
+    source = CocoFolder(launch.images, launch.annotations, COCO, Data().joint_pixel_offset)
+    chosen = np.linspace(0, len(source) - 1, min(launch.count, len(source))).round().astype(int).tolist()
+    bar = tqdm(map(source.__getitem__, chosen), desc="drawing", total=len(chosen), unit="picture", dynamic_ncols=True)
+    pictures = ((draw_labels(sample, COCO, SHOWN_SIDE), describe_labels(sample)) for sample in bar)
+    which = f"{len(chosen)} of {len(source)} pictures, evenly spaced over the file."
+    with files.whole(launch.out) as partial:
+        if form:
+            sheet = contact_sheet([captioned(*one) for one in pictures], columns=min(6, len(chosen)), gap=8)
+            Image.fromarray(sheet).save(partial, form, quality=90)
+        else:
+            figures = [(markup.photo(picture, caption), caption) for picture, caption in pictures]
+            shown = markup.note(LABELS_LEGEND) + markup.gallery(figures, "15rem")
+            title, lead = f"Labels of {launch.annotations.name}", f"{launch.annotations}: {which}"
+            partial.write_text(markup.page(title, lead, {}, [("Labels", shown)]))
+    print(f"{launch.out}: {which} {LABELS_LEGEND}")
 
 
 def check(argv: list[str]) -> None:

@@ -11,8 +11,6 @@ from inspose_jax.cli import arguments
 
 STEPS, QUICK_STEPS = 2600, 450  # fixed, so that the result does not depend on the machine's speed
 TEST_PICTURES, QUICK_TEST_PICTURES = 1000, 100
-THRESHOLD = 0.2  # of the people drawn on the page
-MOSTLY_SEEN = 14  # joints that both people of the picture with the keypoint maps show at least
 
 
 @dataclass
@@ -33,9 +31,14 @@ def run(argv: list[str]) -> None:
     begin = time.perf_counter()
     launch, _ = arguments.parse(Demo, argv, "demo")
 
-    from inspose_jax import predictor, report
+    from PIL import Image
+
+    from inspose_jax import checkpoints, draw
     from inspose_jax.cli import files, recipes, sources
     from inspose_jax.data.drawn_people import DrawnPeople
+    from inspose_jax.predictor import Predictor
+    from inspose_jax.report import curves, page, people
+    from inspose_jax.report.run import read_run, throughput
     from inspose_jax.training import loop
 
     config = recipes.load(str(recipes.carried("drawn_people")))
@@ -43,23 +46,29 @@ def run(argv: list[str]) -> None:
     workdir = launch.out / "run"
     source = sources.training_source(config, None, None)
     with files.results_folder(launch.out):
-        loop.train(config, source, workdir, num_steps, resume=True, note="learning")
+        done = loop.train(config, source, workdir, num_steps, resume=True, note="learning")
+    if done < num_steps:
+        print(f"stopped at step {done} of {num_steps}; the same command goes on from there")
+        return
 
     number = QUICK_TEST_PICTURES if launch.quick else TEST_PICTURES
     held_out = DrawnPeople(config.data.scene, "validation", config.schedule.seed, number)
-    model = predictor.load(workdir)
-    rows = report.read_metrics(workdir)
-    metrics = measure(model, held_out) | speed(rows, config.schedule.batch_size)
+    run_ = read_run(workdir)
+    loaded = checkpoints.load(workdir)
+    model = Predictor(loaded.config, loaded.variables)
+    metrics = measure(model, held_out) | {"steps": loaded.step}
+    metrics |= throughput(run_.metrics, config.schedule.batch_size)
 
-    samples = [held_out[i] for i in range(60)]
-    several = [sample for sample in samples if len(sample.area) >= 1]
-    report.loss_curves(rows, launch.out / "loss.png")
-    report.predictions_sheet(model, several[:12], THRESHOLD, launch.out / "predictions.png")
-    two = next(s for s in samples if len(s.area) == 2 and (s.keypoints[..., 2] == 2).sum(1).min() >= MOSTLY_SEEN)
-    report.keypoint_maps(model, two.image, launch.out / "keypoint_maps.png")
+    shown = people.show(model, loaded.step)
+    panels = [panel for _, panel, _ in page.LOSS]
+    curves.plot_file(panels, run_.metrics, launch.out / "loss.png", "png")
+    sheet = draw.contact_sheet([picture for picture, _ in shown.pictures], columns=3, gap=10)
+    Image.fromarray(sheet).save(launch.out / "predictions.png")
+    Image.fromarray(people.maps_sheet(shown.maps)).save(launch.out / "keypoint_maps.png")
     metrics["seconds"] = round(time.perf_counter() - begin, 1)
     files.write(launch.out / "metrics.json", json.dumps(metrics, indent=2))
-    files.write(launch.out / "index.html", html_page(launch.out, metrics, config))
+    title = f"InsPose on drawn people: AP {metrics['AP']:.3f}"
+    files.write(launch.out / "index.html", page.page_of(run_, shown, title, [how_good(metrics, config)]))
     print(f"\nAP {metrics['AP']:.3f} on {number} held-out pictures, {metrics['seconds']:.0f} s in all")
     for name in ("index.html", "metrics.json", "loss.png", "predictions.png", "keypoint_maps.png", "run"):
         print(f"  {launch.out / name}")
@@ -89,78 +98,25 @@ def measure(model: Any, held_out: Any) -> dict[str, Any]:
     return metrics
 
 
-def speed(rows: list[dict[str, Any]], batch_size: int) -> dict[str, Any]:
-    """Steps, and from the windows of ten steps how long training took; the first holds the compilation."""
-    windows = [row for row in rows if "images_per_s" in row]
-    seconds = [10 * batch_size / row["images_per_s"] for row in windows]
-    steady = sorted(row["images_per_s"] for row in windows[1:])
-    return {
-        "steps": rows[-1]["step"],
-        "training_seconds": round(sum(seconds), 1),
-        "images_per_s": steady[len(steady) // 2],
-        "data_wait": round(
-            sum(s * row["data_wait"] for s, row in zip(seconds, windows, strict=True)) / sum(seconds), 4
-        ),
-    }
-
-
-def html_page(out: Path, metrics: dict[str, Any], config: Any) -> str:
-    """The page: numbers, predictions, keypoint maps, loss, configuration."""
-    from inspose_jax import config as config_
-    from inspose_jax import report
+def how_good(metrics: dict[str, Any], config: Any) -> tuple[str, str]:
+    """The section of the page that only a measured model has."""
     from inspose_jax.evaluation.coco_ap import NAMES
+    from inspose_jax.report import markup
 
     absent = [name for name in NAMES if metrics[name] < 0]
     size = config.data.scene.size
     remark = f"No value for {', '.join(absent)}: at {size} pixels nobody falls into that size class. " if absent else ""
     per_number = sorted((int(number), value) for number, value in metrics["AP_per_number_of_people"].items())
-    sections = [
-        (
-            "How good",
-            report.table(NAMES, [[f"{metrics[name]:.3f}" if metrics[name] >= 0 else "–" for name in NAMES]])
-            + report.note(
-                f"COCO keypoint statistics over {metrics['pictures']} held-out pictures. {remark}People are ranked by "
-                f"class score times mean softmax peak; by class score alone AP is "
-                f"{metrics['AP_by_class_score_alone']:.3f}."
-            )
-            + report.table(
-                ["people in the picture", *(number for number, _ in per_number)],
-                [["AP", *(f"{value:.3f}" for _, value in per_number)]],
-            ),
+    return (
+        "How good",
+        markup.table(NAMES, [[f"{metrics[name]:.3f}" if metrics[name] >= 0 else "–" for name in NAMES]])
+        + markup.note(
+            f"COCO keypoint statistics over {metrics['pictures']} held-out pictures. {remark}People are ranked by "
+            f"class score times mean softmax peak; by class score alone AP is "
+            f"{metrics['AP_by_class_score_alone']:.3f}."
+        )
+        + markup.table(
+            ["people in the picture", *(number for number, _ in per_number)],
+            [["AP", *(f"{value:.3f}" for _, value in per_number)]],
         ),
-        (
-            "Ground truth beside prediction",
-            report.picture(out / "predictions.png", "pairs of drawn pictures with skeletons")
-            + report.note(
-                "Left of each pair the labels, right what the model found. Nose magenta, left side blue, right "
-                "side orange."
-            ),
-        ),
-        (
-            "One picture, two KP-Nets",
-            report.picture(out / "keypoint_maps.png", "keypoint maps of two people, joint by joint")
-            + report.note(
-                "Figure 1 of the paper: both people's networks read the same features; only their 313 generated "
-                "numbers differ. Each lights up at its own person's joints."
-            ),
-        ),
-        ("Loss", report.picture(out / "loss.png", "loss curves")),
-        (
-            "The run",
-            report.table(
-                ["steps", "images / s", "training, s", "waiting for data", "in all, s"],
-                [
-                    [
-                        metrics["steps"],
-                        f"{metrics['images_per_s']:.1f}",
-                        f"{metrics['training_seconds']:.0f}",
-                        f"{metrics['data_wait']:.1%}",
-                        f"{metrics['seconds']:.0f}",
-                    ]
-                ],
-            )
-            + f"<details><summary>configuration</summary><pre>{config_.to_json(config)}</pre></details>",
-        ),
-    ]
-    lead = f"A small InsPose, trained from random weights on drawn people, reaches AP {metrics['AP']:.3f}."
-    return report.page("InsPose on drawn people", lead, sections)
+    )

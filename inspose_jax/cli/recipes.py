@@ -1,7 +1,12 @@
-"""Finding a recipe: a path, or a name looked up in ./configs and in the recipes that the package carries."""
+"""A recipe: found by its path, or by a name in ./configs or the package; changed by flags; described."""
 
+import dataclasses
+import inspect
 import runpy
+import textwrap
+import typing
 from pathlib import Path
+from typing import Any
 
 from inspose_jax import config
 from inspose_jax.cli import arguments
@@ -53,3 +58,53 @@ def override(base: Config, overrides: list[str]) -> Config:
         raise ValueError(str(error).replace("--", "--config.")) from None
     config.check(changed)
     return changed
+
+
+def describe(config_: Config) -> str:
+    """Every field of a config: its flag, type and value, the default where that is another, and what it means."""
+    head = [
+        "* and (default ..): not the default.  Any of them can be set for one run: --config.schedule.batch-size 4;",
+        "a bool by its flag alone: --config.model.heatmap or --config.model.no-heatmap.",
+    ]
+    return "\n".join(head + describe_part(config_, Config(), "--config"))
+
+
+def describe_part(part: Any, default: Any, where: str) -> list[str]:
+    """The lines of one dataclass of a config, then those of the dataclasses in it."""
+    lines, inner = [], []
+    told = meanings(type(part))
+    for field in dataclasses.fields(part):
+        value, usual = getattr(part, field.name), getattr(default, field.name)
+        flag = f"{where}.{field.name.replace('_', '-')}"
+        if dataclasses.is_dataclass(value):
+            inner += describe_part(value, usual, flag)
+            continue
+        shown = words(value) + ("" if value == usual else f" (default {words(usual)})")
+        line = f"{' ' if value == usual else '*'} {flag:<42} {type_words(field.type):<27} {shown}"
+        lines += textwrap.wrap(line, 120, subsequent_indent=" " * 10, break_on_hyphens=False)
+        lines += textwrap.wrap(told[field.name], 120, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    heading = ["", f"{where.removeprefix('--')}: {inspect.getdoc(type(part))}"]
+    return (heading + lines if lines else []) + inner
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """The docstring below each field of a dataclass."""
+    from docstring_parser import parse_from_object
+
+    return {field.arg_name: field.description or "" for field in parse_from_object(kind).params}
+
+
+def words(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, tuple):
+        return " ".join(map(words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def type_words(kind: Any) -> str:
+    """A field's type as what is to be typed: `int`, `sgd|adamw|muon`, `int int`, `float ..` for any number of them."""
+    if kind is Ellipsis:
+        return ".."
+    if typing.get_origin(kind) is typing.Literal:
+        return "|".join(typing.get_args(kind))
+    return " ".join(map(type_words, typing.get_args(kind))) or kind.__name__

@@ -12,7 +12,7 @@ import tyro
 from inspose_jax.cli import arguments, processes, recipes
 from inspose_jax.config import Config
 
-Count = Annotated[int | None, tyro.conf.arg(metavar="N")]
+Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 NUM_SHOWN = 12  # pictures of an evaluation that are drawn for TensorBoard
 
 
@@ -25,13 +25,13 @@ class Train:
 
     config: tyro.conf.Positional[str]
     """A recipe's name, or its file."""
-    workdir: Path | None = None
+    workdir: arguments.Place = None
     """Where the run lives; by default runs/RECIPE."""
-    images: Path | None = None
+    images: arguments.Place = None
     """Folder of pictures, for recipes over COCO data."""
-    annotations: Path | None = None
+    annotations: arguments.Place = None
     """COCO keypoint JSON, for recipes over COCO data."""
-    init: Path | None = None
+    init: arguments.Place = None
     """torchvision ResNet weights for the backbone, .pth or .safetensors."""
     steps: Count = None
     """Length of the run, which the schedule fits; by default the recipe's epochs."""
@@ -39,9 +39,9 @@ class Train:
     """End early, after this step; --resume goes on."""
     resume: bool = False
     """Go on from the newest checkpoint in the workdir."""
-    val_images: Path | None = None
+    val_images: arguments.Place = None
     """Evaluate during training on this folder of pictures .."""
-    val_annotations: Path | None = None
+    val_annotations: arguments.Place = None
     """.. and this COCO keypoint JSON; the best checkpoint is kept in WORKDIR/best."""
     eval_every: Count = None
     """Steps between evaluations; by default with every checkpoint, if there is something to evaluate on."""
@@ -50,6 +50,8 @@ class Train:
     distributed: bool = False
     """One of several processes that share the batch; a cluster tells each of the others, or JAX_COORDINATOR_ADDRESS,
     JAX_NUM_PROCESSES and JAX_PROCESS_ID do."""
+    config_help: bool = False
+    """List the recipe's fields with their meaning."""
     profile: Annotated[str, tyro.conf.arg(metavar="N:M")] = ""
     """Trace steps N to M into WORKDIR/profile, for xprof."""
 
@@ -58,6 +60,9 @@ def run(argv: list[str]) -> None:
     """Parse, check everything that can be checked before compiling, and train."""
     launch, rest = arguments.parse(Train, argv, "train", with_config=True)
     config = recipes.override(recipes.load(launch.config), rest)
+    if launch.config_help:
+        print(recipes.describe(config))
+        return
     for name in ("steps", "stop_at", "eval_every"):
         value = getattr(launch, name)
         if value is not None and value < 1:

@@ -1,0 +1,40 @@
+"""`inspose report`: one HTML page of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from inspose_jax.cli import arguments
+
+
+@dataclass
+class Report:
+    """Show a run on one self-contained HTML page; also one that still goes on, or was killed.
+
+    Example: inspose report runs/a                        (writes runs/a/report.html)
+             inspose report runs/a --out a.html --images holiday/
+    """
+
+    workdir: tyro.conf.Positional[Path]
+    """A run's folder, the --workdir of its training."""
+    out: arguments.Place = None
+    """The page; by default WORKDIR/report.html."""
+    images: arguments.Place = None
+    """Folder of pictures: the first twelve are shown with the people found in them."""
+
+
+def run(argv: list[str]) -> None:
+    """Read the run, find people in pictures if there is a checkpoint, write the page."""
+    launch, _ = arguments.parse(Report, argv, "report")
+    out = launch.out or launch.workdir / "report.html"
+
+    from inspose_jax.cli import files
+    from inspose_jax.cli.predict import list_pictures
+    from inspose_jax.report import page, people
+    from inspose_jax.report.run import read_run
+
+    run_ = read_run(launch.workdir)
+    paths = list_pictures((launch.images,)) if launch.images is not None else []
+    files.write(out, page.page_of(run_, people.show_run(launch.workdir, paths)))
+    print(out)

@@ -1,0 +1,142 @@
+"""Measurements over the steps of a run, as plots: small ones, so that their text stays readable on a narrow screen."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspose_jax.report.run import Series
+
+TERMS = {
+    "cls": ("person or not", "#0072b2"),
+    "keypoint": ("keypoint maps", "#d55e00"),
+    "offset": ("disk offsets", "#009e73"),
+    "heatmap": ("heatmaps", "#aa3377"),
+}
+STATISTICS = {"AP": "#0072b2", "AP50": "#7fb8d8", "AP75": "#004d78", "AR": "#d55e00"}
+INK, FAINT = "#1c2733", "#56657a"
+MEANS = 150  # points of a curve; each is the mean of as many steps as that takes
+STYLE: Any = {
+    "font.size": 9,
+    "axes.edgecolor": "#b8c2cc",
+    "axes.labelcolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e8ecf0",
+    "grid.linewidth": 0.8,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "text.color": INK,
+    "lines.linewidth": 1.5,
+}
+Metrics = dict[str, Series]
+Panel = Callable[[Any, Metrics], None]  # draws on matplotlib axes
+
+
+def total_loss(axis: Any, metrics: Metrics) -> None:
+    """The sum of Eq. 5."""
+    curve(axis, metrics["loss/total"], "total", INK)
+    axis.set_ylabel("loss")
+    spread_out(axis)
+
+
+def loss_terms(axis: Any, metrics: Metrics) -> None:
+    """Every term of Eq. 5."""
+    for name, (label, colour) in TERMS.items():
+        if f"loss/{name}" in metrics:
+            curve(axis, metrics[f"loss/{name}"], label, colour)
+    axis.set_ylabel("loss, by term")
+    spread_out(axis)
+    legend(axis)
+
+
+def gradient_norm(axis: Any, metrics: Metrics) -> None:
+    """Norm of the gradient before it is clipped."""
+    curve(axis, metrics["grad_norm"], "gradient norm", INK)
+    axis.set_ylabel("gradient norm")
+    spread_out(axis)
+
+
+def learning_rate(axis: Any, metrics: Metrics) -> None:
+    """The rate of every step."""
+    curve(axis, metrics["lr"], "learning rate", INK)
+    axis.set_ylabel("learning rate")
+    axis.set_ylim(bottom=0)
+
+
+def speed(axis: Any, metrics: Metrics) -> None:
+    """Training pictures a second."""
+    curve(axis, metrics["images_per_s"], "speed", INK)
+    axis.set_ylabel("pictures per second")
+    axis.set_ylim(bottom=0)
+
+
+def waiting(axis: Any, metrics: Metrics) -> None:
+    """Share of the time that went by in waiting for data."""
+    steps, values = metrics["data_wait"]
+    curve(axis, Series(steps, 100 * values), "waiting", INK)
+    axis.set_ylabel("waiting for data, % of the time")
+    axis.set_ylim(0, max(10.0, axis.get_ylim()[1]))
+
+
+def evaluations(axis: Any, metrics: Metrics) -> None:
+    """The statistics of the evaluations during training."""
+    for name, colour in STATISTICS.items():
+        if f"eval/{name}" in metrics:
+            axis.plot(*metrics[f"eval/{name}"], label=name, color=colour, marker="o", markersize=3)
+    axis.set_ylabel("AP, AR (0 to 1)")
+    axis.set_ylim(0, 1)
+    legend(axis)
+
+
+def curve(axis: Any, series: Series, label: str, colour: str) -> None:
+    """A line through the means of equal shares of the series; behind it their range, for those that are several."""
+    parts = [np.array_split(array, min(len(series.steps), MEANS)) for array in series]
+    steps, means, low, high = (
+        np.array([reduce(part) for part in parts[which]])
+        for reduce, which in ((np.mean, 0), (np.mean, 1), (np.min, 1), (np.max, 1))
+    )
+    axis.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
+    axis.plot(steps, means, color=colour, label=label, marker="o" if len(steps) == 1 else "")
+
+
+def spread_out(axis: Any) -> None:
+    """A logarithmic axis, with plain numbers, where the values span more than a factor of three."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.dataLim.intervaly
+    if 0 < 3 * low < high:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def legend(axis: Any) -> None:
+    """The names of the lines, above the plot, where no line can run through them."""
+    narrow = {"handlelength": 1.2, "columnspacing": 1.0, "handletextpad": 0.4, "borderaxespad": 0.2}
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, **narrow)
+
+
+def plot_file(panels: Sequence[Panel], metrics: Metrics, target: Path | io.BytesIO, form: str) -> None:
+    """Panels side by side in a picture file, `form` being "png" or "svg"."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(rc=STYLE):
+        figure = Figure(figsize=(4.8 * len(panels), 2.8), layout="constrained")
+        for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            panel(axis, metrics)
+            axis.set_xlabel("step")
+            axis.margins(x=0.02)
+        figure.savefig(target, format=form, dpi=144, metadata={"Date": None} if form == "svg" else None)
+
+
+def svg(panel: Panel, metrics: Metrics) -> bytes:
+    """One panel as an SVG file's bytes, its letters as outlines: it looks the same everywhere."""
+    target = io.BytesIO()
+    plot_file([panel], metrics, target, "svg")
+    return target.getvalue()

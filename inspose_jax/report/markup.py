@@ -1,0 +1,110 @@
+"""A self-contained HTML page and what it is put together from; readable on paper and on a telephone."""
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, "Segoe UI", Roboto, sans-serif; color: #1c2733; background: #fff; margin: 0; }
+main { max-width: 1000px; margin: 0 auto; padding: 2rem 1.1rem 3rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .4rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 0 0 .7rem; }
+section { border-top: 1px solid #dfe4ea; padding-top: 1.1rem; margin-top: 1.6rem; }
+p { margin: .5rem 0; max-width: 75ch; overflow-wrap: anywhere; }
+p.note, figcaption { color: #56657a; font-size: .9rem; }
+dl.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .9rem; margin: 1.2rem 0; }
+dl.facts div { display: flex; flex-direction: column; justify-content: space-between; }
+dl.facts dt { color: #56657a; font-size: .85rem; }
+dl.facts dd { margin: 0; font-size: 1.3rem; font-variant-numeric: tabular-nums; }
+.gallery { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(var(--least), 100%), 1fr)); }
+.gallery + .gallery { margin-top: 1.4rem; }
+figure { margin: 0; break-inside: avoid; }
+img { max-width: 100%; max-height: 17rem; display: block; }  /* upright pictures leave no holes beside lying ones */
+.scroll { overflow-x: auto; margin: .6rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem 1rem .3rem 0; text-align: right; border-bottom: 1px solid #e8ecf0; vertical-align: top; }
+th { font-weight: 600; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+.scroll td { white-space: nowrap; }
+table.fields { width: 100%; table-layout: fixed; font-size: .88rem; margin-bottom: 1.2rem; }
+table.fields td { text-align: left; overflow-wrap: anywhere; }
+table.fields caption { text-align: left; font-weight: 600; padding: .2rem 0; }
+table.fields tr { break-inside: avoid; }
+table.fields small { color: #56657a; }
+.columns { columns: 2 21rem; column-gap: 2.5rem; }
+@media (max-width: 600px) { table { font-size: .88rem; } th, td { padding-right: .7rem; } }
+@media print { body { font-size: 10pt; } main { max-width: none; padding: 0; } h2 { break-after: avoid; } }
+"""
+
+
+def page(title: str, lead: str, facts: dict[str, str], sections: Sequence[tuple[str, str]]) -> str:
+    """A page: a title, a sentence, the few numbers to be seen first, and sections of (heading, HTML)."""
+    numbers = "".join(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in facts.items())
+    numbers = f'<dl class="facts">{numbers}</dl>' if numbers else ""
+    body = "".join(f"<section><h2>{html.escape(heading)}</h2>{content}</section>" for heading, content in sections)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
+        f"<body><main><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>"
+        f"{numbers}{body}</main></body></html>\n"
+    )
+
+
+def table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    """A table of numbers, named in the first column; it scrolls by itself on a narrow screen."""
+    head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def fields(tables: Mapping[str, Sequence[tuple[str, str, str]]]) -> str:
+    """Tables by title of (name, value, remark); what has a remark is set in bold.  Side by side where there is room."""
+    parts = []
+    for title, rows in tables.items():
+        lines = [
+            f"<tr><td><b>{html.escape(name)}</b></td><td><b>{html.escape(value)}</b> "
+            f"<small>{html.escape(remark)}</small></td></tr>"
+            if remark
+            else f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>"
+            for name, value, remark in rows
+        ]
+        caption = f"<caption>{html.escape(title)}</caption>" if title else ""
+        parts.append(f'<table class="fields">{caption}{"".join(lines)}</table>')
+    return f'<div class="columns">{"".join(parts)}</div>'
+
+
+def note(text: str) -> str:
+    """A paragraph that explains."""
+    return f'<p class="note">{html.escape(text)}</p>'
+
+
+def gallery(figures: Sequence[tuple[str, str]], least: str) -> str:
+    """Pictures (as by `photo` or `drawing`) with a line below each, as many beside one another as are `least` wide."""
+    parts = [f"<figure>{picture}<figcaption>{html.escape(text)}</figcaption></figure>" for picture, text in figures]
+    return f'<div class="gallery" style="--least: {least}">{"".join(parts)}</div>'
+
+
+def photo(image: UInt8[np.ndarray, "H W 3"], alternative: str) -> str:
+    """A picture of pixels, carried inside the page."""
+    target = io.BytesIO()
+    Image.fromarray(image).save(target, "JPEG", quality=88, subsampling=0)
+    return embedded(target.getvalue(), "image/jpeg", alternative)
+
+
+def drawing(svg: bytes, alternative: str) -> str:
+    """A picture of lines, carried inside the page."""
+    return embedded(svg, "image/svg+xml", alternative)
+
+
+def embedded(content: bytes, kind: str, alternative: str) -> str:
+    """A picture file's bytes as an image of the page."""
+    data = base64.b64encode(content).decode()
+    return f'<img src="data:{kind};base64,{data}" alt="{html.escape(alternative)}">'

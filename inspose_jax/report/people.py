@@ -1,0 +1,182 @@
+"""What a run's model finds in some pictures, drawn: people beside their labels, and the maps of their KP-Nets."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from inspose_jax import checkpoints, draw, geometry
+from inspose_jax.data import pipeline
+from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.image_files import read_image
+from inspose_jax.network import kp_net
+from inspose_jax.predictor import BATCH, People, Predictor
+from inspose_jax.structures import Sample
+
+NUM_SHOWN = 12  # pictures
+THRESHOLD = 0.2  # of the people drawn
+SEARCHED = 60  # drawn pictures among which those to show are found
+MOSTLY_SEEN = 14  # joints that both people of the drawn picture with the keypoint maps show at least
+SIDE, PAIR_SIDE, MAP_SIDE = 480, 256, 256  # pixels of a picture's longer side: alone, one of a pair, with a map
+SHOWN_JOINTS = ("nose", "left_shoulder", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
+Picture = UInt8[np.ndarray, "H W 3"]
+
+
+class PersonMaps(NamedTuple):
+    """What one person's KP-Net draws."""
+
+    person: Picture  # the person's joints
+    joints: dict[str, Picture]  # by name: the map of a joint, as light over the grey picture
+    num_parameters: int  # that the network generated for this person
+
+
+class Shown(NamedTuple):
+    """What there is to see of a model."""
+
+    about: str  # which pictures these are
+    pictures: list[tuple[Picture, str]]  # with people drawn on them, and a caption each
+    maps: list[PersonMaps]  # of the best two people in one of them
+
+
+def show_run(workdir: Path, paths: Sequence[Path]) -> Shown:
+    """A run's newest checkpoint on some pictures; nothing to see, and the reason, where none can be read."""
+    if not checkpoints.steps(workdir / "checkpoints"):
+        return Shown("No pictures yet: the run has not saved a checkpoint.", [], [])
+    try:
+        loaded = checkpoints.load(workdir)
+    except ValueError as error:
+        return Shown(f"No pictures: {error}.", [], [])
+    return show(Predictor(loaded.config, loaded.variables), loaded.step, paths)
+
+
+def show(model: Predictor, step: int, paths: Sequence[Path] = ()) -> Shown:
+    """The model of a step on picture files, or without any on drawn ones, if it was trained on such."""
+    which = f"the model of step {step}"
+    if paths:
+        return show_files(model, paths, which)
+    if model.config.data.source == "drawn":
+        return show_drawn(model, which)
+    return Shown("No pictures: the run's own are not in its folder; name some with --images FOLDER.", [], [])
+
+
+def show_files(model: Predictor, paths: Sequence[Path], which: str) -> Shown:
+    """People found in the first files."""
+    images = [read_image(path, follow_exif=True) for path in paths[:NUM_SHOWN]]
+    people = model(images, THRESHOLD)
+    captions = [f"{path.name}: {len(one)} found" for path, one in zip(paths, people, strict=False)]
+    two = [image for image, one in zip(images, people, strict=True) if len(one) > 1]
+    about = (
+        f"What {which} finds in {len(images)} of {len(paths)} pictures with a score of at least {THRESHOLD}. "
+        f"Nose magenta, left side blue, right side orange."
+    )
+    drawn = [paint(one) for one in people]
+    return Shown(about, list(zip(drawn, captions, strict=True)), keypoint_maps(model, two[0]) if two else [])
+
+
+def show_drawn(model: Predictor, which: str) -> Shown:
+    """People found in drawn pictures that nothing trains on, beside their labels."""
+    held_out = DrawnPeople(model.config.data.scene, "validation", model.config.schedule.seed, SEARCHED)
+    samples = [sample for sample in map(held_out.__getitem__, range(SEARCHED)) if len(sample.area)]
+    found = model([sample.image for sample in samples[:NUM_SHOWN]], THRESHOLD)
+    pairs = [
+        (beside_labels(sample, people), f"{len(sample.area)} there, {len(people)} found")
+        for sample, people in zip(samples, found, strict=False)
+    ]
+    two = [sample.image for sample in samples if shows_two(sample)]
+    about = (
+        f"Drawn pictures that no step has seen: left of each pair the labels, right what {which} finds with a score of "
+        f"at least {THRESHOLD}. Nose magenta, left side blue, right side orange."
+    )
+    return Shown(about, pairs, keypoint_maps(model, two[0]) if two else [])
+
+
+def shows_two(sample: Sample) -> bool:
+    """Whether there are two people, both mostly seen."""
+    return len(sample.area) == 2 and bool((sample.keypoints[..., 2] == 2).sum(1).min() >= MOSTLY_SEEN)
+
+
+def paint(people: People, side: int = SIDE) -> Picture:
+    """A picture with everybody found, at the size at which it is shown: lines and dots fit that."""
+    image, ratio = draw.scaled(people.image, side)
+    return replace(people, image=image, keypoints=people.keypoints * ratio).plot()
+
+
+def beside_labels(sample: Sample, people: People) -> Picture:
+    """A pair: the labels of a picture left, what was found right."""
+    image, ratio = draw.scaled(sample.image, PAIR_SIDE)
+    truth = draw.draw_people(image, sample.keypoints[..., :2] * ratio, sample.keypoints[..., 2] > 0, people.skeleton)
+    return np.concatenate([truth, np.full((len(truth), 4, 3), 255, np.uint8), paint(people, PAIR_SIDE)], 1)
+
+
+# --- keypoint maps --------------------------------------------------------------------------------------------------
+
+
+def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
+    """Figure 1 for one picture: what the KP-Nets of its best two people draw from the same features.
+
+    Fewer where fewer are left by the suppression; without a threshold: a model that is sure of nobody shows its maps.
+    """
+    source = pipeline.Pictures([image], predictor.skeleton)
+    plan = pipeline.make_plan(source, predictor.config, train=False, batch_size=BATCH)  # as `predictor` compiled it
+    batch = pipeline.load_batch(source, plan[0], predictor.config)
+    size = batch.size[0].tolist()
+    poses = jax.device_get(predictor.poses(predictor.variables, batch.image, batch.size))
+    people = np.flatnonzero(poses.is_person[0])[:2]
+    draws = jax.jit(lambda v, b, l: person_maps(predictor, v, b, l))
+    maps = np.asarray(draws(predictor.variables, batch, poses.location[0, people]))
+    shown, stride = batch.image[0, : size[0], : size[1]], 2**predictor.config.model.map_level
+    skeleton, canvas = predictor.skeleton, draw.scaled(shown, MAP_SIDE)
+    found = []
+    for person, heat in zip(people.tolist(), maps, strict=True):
+        keypoints = poses.keypoints[0, person][None] * canvas[1]
+        pixels = heat.repeat(stride, 1).repeat(stride, 2)[:, : size[0], : size[1]]
+        joints = {
+            name: draw.scaled(glowing(pixels[skeleton.keypoint_names.index(name)], shown), MAP_SIDE)[0]
+            for name in SHOWN_JOINTS
+            if name in skeleton.keypoint_names
+        }
+        drawn = draw.draw_people(canvas[0], keypoints, np.ones(keypoints.shape[:2], bool), skeleton)
+        number = kp_net.num_parameters(predictor.config.model.kp_net, skeleton.num_keypoints)
+        found.append(PersonMaps(drawn, joints, number))
+    return found
+
+
+def person_maps(predictor: Predictor, variables: Any, batch: Any, location: jax.Array) -> Float[jax.Array, "N K h w"]:
+    """Softmax of the keypoint maps that the given locations of the first picture of a batch generate."""
+    model = predictor.config.model
+    outputs = predictor.outputs_of(variables, batch.image, batch.size)
+    sizes = kp_net.layer_sizes(model.kp_net, predictor.skeleton.num_keypoints)
+    centres, scales = geometry.generating_locations(
+        location, batch.image.shape[1:3], model.levels, model.kp_net.relative_scale
+    )
+
+    def one(theta: jax.Array, centre: jax.Array, scale: jax.Array) -> jax.Array:
+        features = outputs.features[0]
+        logits = kp_net.keypoint_map(theta, features, centre, scale, batch.size[0], sizes, 2**model.map_level)
+        return jax.nn.softmax(logits, axis=1).reshape(-1, *features.shape[:2])
+
+    return jax.vmap(one)(outputs.theta[0, location], centres, scales)
+
+
+def glowing(heat: Float[np.ndarray, "H W"], image: Picture) -> Picture:
+    """A map as light over the darkened grey picture: its root, which shows the faint second guesses too."""
+    from matplotlib import colormaps
+
+    glow = np.sqrt(heat / heat.max())
+    colour = colormaps["inferno"](glow)[..., :3] * 255
+    opacity = np.minimum(glow * 1.2, 1)[..., None]
+    return (colour * opacity + 0.6 * image.mean(-1, keepdims=True) * (1 - opacity)).round().astype(np.uint8)
+
+
+def maps_sheet(maps: Sequence[PersonMaps]) -> Picture:
+    """A row a person: the joints, then map by map."""
+    tiles = [
+        draw.captioned(picture, name.replace("_", " "))
+        for number, one in enumerate(maps, start=1)
+        for name, picture in {f"person {number}": one.person, **one.joints}.items()
+    ]
+    return draw.contact_sheet(tiles, columns=1 + len(maps[0].joints))

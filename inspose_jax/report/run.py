@@ -1,0 +1,125 @@
+"""What a run left in its folder, read as it stands: a finished run, one that is still going, one that was killed."""
+
+import json
+import math
+from array import array
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from inspose_jax import checkpoints
+
+
+class Series(NamedTuple):
+    """One measurement over the run, where it was made and finite."""
+
+    steps: Int64[np.ndarray, " n"]
+    values: Float64[np.ndarray, " n"]
+
+
+class Run(NamedTuple):
+    """A run's folder, read."""
+
+    workdir: Path
+    about: dict[str, Any]  # config.json: the config and, beside its parts, what else decides the numbers
+    versions: dict[str, Any]  # versions.json; empty where there is none
+    metrics: dict[str, Series]
+    checkpoints: list[int]  # finished steps, oldest first
+    best: list[int]  # the step of the best checkpoint, if one is kept
+
+    @property
+    def step(self) -> int:
+        """The last step that was measured; 0 before the first."""
+        return max((int(series.steps[-1]) for series in self.metrics.values()), default=0)
+
+    @property
+    def num_steps(self) -> int:
+        """The length that the run was started for."""
+        return self.about["num_steps"]
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures of a step."""
+        return self.about["schedule"]["batch_size"]
+
+
+def read_run(workdir: Path) -> Run:
+    """Everything that is there; FileNotFoundError or ValueError for a folder that is no run."""
+    if not workdir.is_dir():
+        raise FileNotFoundError(f"{workdir}: no such folder; give the --workdir of a run")
+    if not (workdir / "config.json").is_file():
+        inner = workdir / "run"
+        hint = f"did you mean {inner}?" if (inner / "config.json").is_file() else "give the --workdir of a run"
+        raise ValueError(f"{workdir}: no run (no config.json); {hint}")
+    about = read_object(workdir / "config.json")
+    if (
+        not all(isinstance(about.get(part), dict) for part in ("model", "data", "schedule"))
+        or not isinstance(about.get("num_steps"), int)
+        or not isinstance(about["schedule"].get("batch_size"), int)
+    ):
+        raise ValueError(f"{workdir / 'config.json'}: not a run's configuration; give the --workdir of a run")
+    versions = workdir / "versions.json"
+    return Run(
+        workdir,
+        about,
+        read_object(versions) if versions.is_file() else {},
+        read_metrics(workdir),
+        checkpoints.steps(workdir / "checkpoints"),
+        checkpoints.steps(workdir / "best"),
+    )
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; ValueError where it holds something else."""
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); is it damaged or cut off?") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: not an object with fields; is it a run's file?")
+    return content
+
+
+def read_metrics(workdir: Path) -> dict[str, Series]:
+    """The measurements in a run's `metrics.jsonl` by name: a long run has too many lines to hold them as they are.
+
+    A last line that is not ended is being written, or was when the run was killed: it is left out.  ValueError names
+    any other line that is none.
+    """
+    path = workdir / "metrics.jsonl"
+    columns: dict[str, tuple[array, array]] = {}
+    if not path.is_file():
+        return {}
+    with path.open(errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith("\n"):
+                break
+            try:
+                row = json.loads(line)
+                step = int(row.pop("step"))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise ValueError(f"{path}: line {number} is no step's measurements; take that line out") from None
+            for name, value in row.items():
+                if isinstance(value, int | float) and math.isfinite(value):
+                    steps, values = columns.setdefault(name, (array("q"), array("d")))
+                    steps.append(step)
+                    values.append(value)
+    return {name: Series(np.array(steps), np.array(values)) for name, (steps, values) in columns.items()}
+
+
+def throughput(metrics: dict[str, Series], batch_size: int) -> dict[str, float]:
+    """How long training took, its median speed after the first window, which compiles, and its waiting share.
+
+    From the speeds that stand at every tenth step; empty before the first of them.
+    """
+    if "images_per_s" not in metrics:
+        return {}
+    steps, speeds = metrics["images_per_s"]
+    seconds = np.diff(steps, prepend=0) * batch_size / np.maximum(speeds, 0.005)  # they are rounded to 0.01
+    return {
+        "training_seconds": round(float(seconds.sum()), 1),
+        "images_per_s": round(float(np.median(speeds[1:] if len(speeds) > 1 else speeds)), 2),
+        "data_wait": round(float(np.average(metrics["data_wait"].values, weights=seconds)), 4),
+    }

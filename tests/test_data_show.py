@@ -1,0 +1,54 @@
+"""`inspose data show`: a set with its labels, on a page or a sheet; only what is shown is read."""
+
+import re
+
+import pytest
+from PIL import Image
+
+from inspose_jax import cli
+from inspose_jax.cli.data import SHOWN_SIDE
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """Nine drawn pictures, of which only the first, the middle and the last can be read."""
+    cli.main(["data", "draw", "--out", str(tmp_path / "drawn"), "--count", "9", "--size", "64"])
+    for number, path in enumerate(sorted((tmp_path / "drawn/images").iterdir())):
+        if number not in (0, 4, 8):
+            path.write_text("no picture")
+    return ["--images", str(tmp_path / "drawn/images"), "--annotations", str(tmp_path / "drawn/annotations.json")]
+
+
+def test_a_page_shows_pictures_evenly_spaced_and_reads_no_others(drawn, tmp_path, capsys):
+    cli.main(["data", "show", *drawn, "--out", str(tmp_path / "a.html"), "--count", "3"])
+    assert "a.html: 3 of 9 pictures, evenly spaced" in capsys.readouterr().out
+    content = (tmp_path / "a.html").read_text()
+    assert re.findall(r"<figcaption>image (\d+):", content) == ["0", "4", "8"]
+    assert content.count("<img src=") == 3
+    assert "rings: hidden ones" in content
+
+
+@pytest.mark.parametrize("form", ["png", "jpg"])
+def test_a_sheet_holds_as_many_pictures(drawn, tmp_path, form):
+    cli.main(["data", "show", *drawn, "--out", str(tmp_path / f"a.{form}"), "--count", "3"])
+    with Image.open(tmp_path / f"a.{form}") as sheet:
+        assert sheet.format == {"png": "PNG", "jpg": "JPEG"}[form]
+        assert sheet.size[0] == 3 * (SHOWN_SIDE + 8) + 8
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--count", "0"], "--count is 0; it must be 1 to 500"),
+        (["--count", "501"], "--count is 501"),
+        (["--out", "a.pdf"], "a.pdf: neither a page nor a sheet; name it .html, .jpg or .png"),
+        (["--out", "gone/a.html", "--count", "3"], "gone/a.html: cannot be written"),
+        (["--count", "9"], "not a picture"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line_and_leaves_nothing(drawn, tmp_path, monkeypatch, capsys, more, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["data", "show", *drawn, *more])
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["drawn"]

@@ -16,7 +16,7 @@ def free_port() -> int:
 
 
 def told(number: int) -> list[dict[str, str]]:
-    """What each of `number` processes is told of the others, as variables of its environment; one alone is told nothing."""
+    """What each of `number` processes is told of the others, in its environment; one alone is told nothing."""
     if number == 1:
         return [{}]
     address = f"127.0.0.1:{free_port()}"

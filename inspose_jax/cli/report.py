@@ -30,11 +30,12 @@ def run(argv: list[str]) -> None:
     out = launch.out or launch.workdir / "report.html"
 
     from inspose_jax.cli import files
-    from inspose_jax.cli.predict import list_pictures
+    from inspose_jax.cli.predict import is_video, list_files
     from inspose_jax.report import page, people
     from inspose_jax.report.run import read_run
 
     run_ = read_run(launch.workdir)
-    paths = list_pictures((launch.images,)) if launch.images is not None else []
+    given = (launch.images,) if launch.images is not None else ()
+    paths = [path for path in list_files(given) if not is_video(path)] if given else []
     files.write(out, page.page_of(run_, people.show_run(launch.workdir, paths)))
     print(out)

@@ -1,16 +1,17 @@
 PYTHON ?= python3
-BIN := .venv/bin
+VENV := .venv
+BIN := $(VENV)/bin
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-.venv/installed: requirements.txt pyproject.toml
-	$(PYTHON) -m venv .venv
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-setup: .venv/installed ## make .venv and install the project into it
+setup: $(VENV)/installed ## make .venv and install the project into it
 
 demo: setup ## learn, measure and draw people: about 10 minutes on 2 cores, results in demo_out/
 	$(BIN)/inspose demo --out demo_out
@@ -18,9 +19,12 @@ demo: setup ## learn, measure and draw people: about 10 minutes on 2 cores, resu
 test: setup ## all tests that need neither torch nor a GPU
 	$(BIN)/python -m pytest -m "not gpu and not torch" -rs
 
+test-fast: setup ## the tests that are no matter of minutes
+	$(BIN)/python -m pytest
+
 check: setup ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-.PHONY: help setup demo test check
+.PHONY: help setup demo test test-fast check

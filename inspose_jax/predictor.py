@@ -75,6 +75,24 @@ class People:
         """COCO results: a dict a person, joints as x, y, score in COCO's pixel indices, and their box x, y, w, h."""
         return coco_results(self, image_id, self.joint_pixel_offset)
 
+    def to_supervision(self) -> Any:
+        """`supervision.KeyPoints`, for that library's annotators, trackers and metrics; ValueError without it.
+
+        Coordinates stay as they are; joints that `plot` leaves out are not `visible`.
+        """
+        try:
+            import supervision  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise ValueError("to_supervision() needs a package more: pip install supervision") from None
+        return supervision.KeyPoints(
+            xy=self.keypoints,
+            class_id=np.zeros(len(self), int),
+            keypoint_confidence=self.keypoint_scores,
+            detection_confidence=self.scores,
+            visible=self.keypoint_scores >= DRAWN,
+            data={"xyxy": self.boxes},
+        )
+
 
 class Predictor:
     """A trained model that finds people; made by `load`, or from a config and its variables."""

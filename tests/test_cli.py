@@ -11,6 +11,7 @@ from pycocotools.cocoeval import COCOeval
 
 from inspose_jax import cli
 from inspose_jax.cli import predict
+from inspose_jax.evaluation import coco_ap
 
 
 def drawn(place):
@@ -20,7 +21,9 @@ def drawn(place):
 def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys):
     out = tmp_path / "scores"
     cli.main(["eval", "--checkpoint", str(place / "run"), *drawn(place), "--out", str(out)])
-    assert capsys.readouterr().out.split()[:3] == ["AP", "AP50", "AP75"]
+    printed = capsys.readouterr().out
+    assert printed.split()[:3] == ["AP", "AP50", "AP75"]
+    assert printed.endswith(f"over 4 pictures, computed by {coco_ap.library()[0]}\n")
     people = tmp_path / "people.json"
     found = tmp_path / "found"
     checkpoint = ["--checkpoint", str(place / "run"), "--threshold", "0"]

@@ -1,5 +1,6 @@
 """From pictures to people: what goes in, what comes out, and that files, arrays and batches give the same."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -95,6 +96,32 @@ def test_people_are_drawn_and_saved(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), drawn)
     np.testing.assert_array_equal(people.boxes, [[10, 10, 50, 50]])
     assert people.to_coco(1)[0]["bbox"] == [10, 10, 40, 40]
+
+
+def test_people_become_supervisions_key_points(predictor):
+    supervision = pytest.importorskip("supervision", reason="supervision is not installed: pip install supervision")
+    people = predictor(picture(), threshold=0.0)
+    people.keypoint_scores[0, :5] = 0.01
+    people.keypoints[0, 0] = 0  # a place like any other; supervision's own readers take it for missing
+    found = people.to_supervision()
+    assert isinstance(found, supervision.KeyPoints)
+    assert len(found) == len(people) > 1
+    np.testing.assert_array_equal(found.xy, people.keypoints)
+    np.testing.assert_array_equal(found.keypoint_confidence, people.keypoint_scores)
+    np.testing.assert_array_equal(found.detection_confidence, people.scores)
+    np.testing.assert_array_equal(found.visible[0, :5], False)
+    np.testing.assert_array_equal(found[1:].data["xyxy"], people.boxes[1:])
+    edges = [(a + 1, b + 1) for a, b in COCO.limbs]  # it counts from 1
+    drawn = supervision.EdgeAnnotator(edges=edges).annotate(people.image.copy(), found)
+    assert (drawn != people.image).any()
+    nobody = predictor(picture(), threshold=1.0).to_supervision()
+    assert (len(nobody), nobody.xy.shape) == (0, (0, 17, 2))
+
+
+def test_without_supervision_its_command_is_named(predictor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ValueError, match="pip install supervision"):
+        predictor(picture()).to_supervision()
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), 7, None])

@@ -57,6 +57,7 @@ def run(argv: list[str]) -> None:
         statistics = coco_ap.keypoint_ap(source.ground_truth, results, predictor.skeleton)
         if process == 0:
             print(coco_ap.table(statistics))
+            print(f"over {len(source)} pictures, computed by {coco_ap.library()[0]}")
         if out is not None:
             files.write(out / "results.json", json.dumps(results))
             files.write(out / "metrics.json", json.dumps(statistics, indent=2))

@@ -1,18 +1,36 @@
-"""The ten keypoint statistics of COCO, computed by pycocotools."""
+"""The ten keypoint statistics of COCO, computed by pycocotools, or by hotcoco: the same to the last bit, but faster."""
 
 import contextlib
 import io
+import warnings
 from collections import defaultdict
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from inspose_jax.skeletons import Skeleton
 
 NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+READ = ("id", "image_id", "category_id", "keypoints", "num_keypoints", "area", "bbox", "iscrowd")  # of a person
 MAX_PEOPLE = 20  # COCO counts at most so many detections a picture
+
+
+def library() -> tuple[str, Any, Any]:
+    """Who computes: its name and version, and its COCO and COCOeval, which in both are called alike.
+
+    hotcoco where it is installed, else pycocotools; the numbers do not depend on it.
+    """
+    try:
+        from hotcoco import COCO, COCOeval
+
+        name = "hotcoco"
+    except ImportError:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+
+        name = "pycocotools"
+    return f"{name} {version(name)}", COCO, COCOeval
 
 
 def keypoint_ap(
@@ -22,6 +40,7 @@ def keypoint_ap(
 
     -1 stands for a size class without people, as in COCO.  Crowds and people without labelled joints are ignored.
     """
+    _, coco, coco_eval = library()
     by_image = defaultdict(list)
     for result in results:
         by_image[result["image_id"]].append(result)
@@ -30,18 +49,30 @@ def keypoint_ap(
         for found in by_image.values()
         for result in sorted(found, key=lambda result: -result["score"])[:MAX_PEOPLE]
     ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth: Any = COCO()
-        truth.dataset = ground_truth
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "hotcoco: kpt_oks_sigmas differ")  # other skeletons have their own
+        truth = coco()
+        truth.dataset = what_counts(ground_truth)
         truth.createIndex()
-        detected = truth.loadRes(best) if best else COCO()
-        evaluation = COCOeval(truth, detected, "keypoints")
+        detected = truth.loadRes(best) if best else coco()
+        evaluation = coco_eval(truth, detected, "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(skeleton.oks_sigmas)
         evaluation.params.imgIds = sorted(image_ids or [image["id"] for image in ground_truth["images"]])
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return dict(zip(NAMES, (float(value) for value in evaluation.stats), strict=True))
+
+
+def what_counts(ground_truth: dict[str, Any]) -> dict[str, Any]:
+    """A copy of what the statistics read: hotcoco refuses odd types in all the rest, pycocotools writes into it."""
+    return {
+        "images": [{"id": image["id"]} for image in ground_truth["images"]],
+        "annotations": [
+            {name: person[name] for name in READ if name in person} for person in ground_truth["annotations"]
+        ],
+        "categories": [{"id": 1, "name": "person"}],
+    }
 
 
 def ap_by_number_of_people(

@@ -15,7 +15,7 @@ from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.data.image_files import read_image
 from inspose_jax.network import kp_net
 from inspose_jax.predictor import BATCH, People, Predictor
-from inspose_jax.structures import Sample
+from inspose_jax.structures import Batch, Sample
 
 NUM_SHOWN = 12  # pictures
 THRESHOLD = 0.2  # of the people drawn
@@ -120,9 +120,7 @@ def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
 
     Fewer where fewer are left by the suppression; without a threshold: a model that is sure of nobody shows its maps.
     """
-    source = pipeline.Pictures([image], predictor.skeleton)
-    plan = pipeline.make_plan(source, predictor.config, train=False, batch_size=BATCH)  # as `predictor` compiled it
-    batch = pipeline.load_batch(source, plan[0], predictor.config)
+    batch = batch_of(predictor, image)
     size = batch.size[0].tolist()
     poses = jax.device_get(predictor.poses(predictor.variables, batch.image, batch.size))
     people = np.flatnonzero(poses.is_person[0])[:2]
@@ -145,7 +143,14 @@ def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
     return found
 
 
-def person_maps(predictor: Predictor, variables: Any, batch: Any, location: jax.Array) -> Float[jax.Array, "N K h w"]:
+def batch_of(predictor: Predictor, image: Picture) -> Batch:
+    """A picture as the first of a batch, as large as those that `predictor` has compiled."""
+    source = pipeline.Pictures([image], predictor.skeleton)
+    plan = pipeline.make_plan(source, predictor.config, train=False, batch_size=BATCH)
+    return pipeline.load_batch(source, plan[0], predictor.config)
+
+
+def person_maps(predictor: Predictor, variables: Any, batch: Batch, location: jax.Array) -> Float[jax.Array, "N K h w"]:
     """Softmax of the keypoint maps that the given locations of the first picture of a batch generate."""
     model = predictor.config.model
     outputs = predictor.outputs_of(variables, batch.image, batch.size)

@@ -191,7 +191,7 @@ def test_pictures_of_a_folder_are_shown_with_their_names(trained, tmp_path):
 def test_maps_are_those_of_the_people_found(predictor):
     """Without disk offsets a joint lies in the middle of the brightest cell of its map."""
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    batch = predictor.batch([image], [(64, 64)], 0, 1)
+    batch = people.batch_of(predictor, image)
     poses = jax.device_get(predictor.poses(predictor.variables, batch.image, batch.size))
     maps_of = jax.jit(lambda variables, *rest: people.person_maps(predictor, variables, *rest))
     maps = np.asarray(maps_of(predictor.variables, batch, poses.location[0, :3]))
@@ -204,7 +204,7 @@ def test_maps_are_those_of_the_people_found(predictor):
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_only_people_that_the_suppression_left_get_maps(predictor, number):
     image = np.zeros((64, 64, 3), np.uint8)
-    batch = predictor.batch([image], [(64, 64)], 0, 1)
+    batch = people.batch_of(predictor, image)
     poses = jax.device_get(predictor.poses(predictor.variables, batch.image, batch.size))
     fake = Predictor(CONFIG, predictor.variables)
     fake.poses = lambda *_: poses._replace(is_person=np.arange(MODEL.num_poses)[None] < number)

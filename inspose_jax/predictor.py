@@ -185,19 +185,14 @@ def coco_results(found: Poses | People, image_id: int, joint_pixel_offset: float
 
 
 def check_fit(config: Config, variables: Any) -> None:
-    """ValueError where variables are not those of the config's network: other parameters, or other shapes."""
+    """ValueError where variables are not those of the config's network, every difference listed."""
     image, size = np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 2), np.int32)
     network = InsPose(config.model)
     wanted = jax.eval_shape(lambda: network.init(jax.random.key(0), image, size, train=True))
-    shapes = [
-        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-        for tree in (wanted, variables)
-    ]
-    differing = sorted(name for name in {**shapes[0], **shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
-    if differing:
+    if differing := checkpoints.differences(wanted, variables):
         raise ValueError(
-            f"the checkpoint does not fit the config: {differing[0]} and {len(differing) - 1} more differ; leave out "
-            f"the --config fields that change the network"
+            f"the checkpoint does not fit the config, {'; '.join(differing)}; leave out the --config fields that "
+            f"change the network"
         )
 
 

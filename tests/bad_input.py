@@ -19,7 +19,7 @@ from inspose_jax.data import video_files
 JSON = "drawn/annotations.json"
 IMAGES, LABELS = "--images drawn/images", f"--annotations {JSON}"
 EVAL, PREDICT, CHECK = "eval --checkpoint run", "predict --checkpoint run", "data check"
-TRAIN = f"train small.py --workdir out {IMAGES} {LABELS}"
+TRAIN = f"train small.py --steps 1 --workdir out {IMAGES} {LABELS}"
 
 
 class Case(NamedTuple):
@@ -146,9 +146,11 @@ def png(width: int, height: int) -> bytes:
 
 FIRST = "drawn/images/000000000000.jpg"
 SMALL = """
-from inspose_jax.config import Config, Model
+from inspose_jax.config import Config, Data, Model
 def recipe():
-    return Config(Model("coco", "resnet18", (4, 4, 4, 4), "trained", 0, fpn_channels=8, head_channels=8))
+    towers = dict(fpn_channels=8, head_channels=8, head_depth=1, keypoint_channels=8, keypoint_depth=1, dense_channels=8)
+    model = Model("coco", "resnet18", (4, 4, 4, 4), "trained", 0, **towers)
+    return Config(model, Data(short_side=(64, 64), test_short_side=64, shapes=((64, 64),)))
 """
 LOCKED = both(folder("locked"), mode("locked", 0o555))
 NOT_A_PICTURE = (
@@ -342,7 +344,7 @@ CASES: dict[str, list[Case]] = {
         Case("a dead link in a folder", f"{PREDICT} drawn/images --out out",
              "drawn/images/self.jpg: no such picture; check the path", loop("drawn/images/self.jpg")),
         Case("40,000 x 40,000 pixels", f"{PREDICT} huge.png",
-             "huge.png: has more than 2^30 pixels, which OpenCV does not read; make it smaller",
+             "huge.png: has more than 2^30 pixels, or 2^20 a side, which OpenCV does not read; make it smaller",
              lambda here: (here / "huge.png").write_bytes(png(40_000, 40_000))),
         Case("too long for the drawing's format", f"{PREDICT} long.png --out out",
              "long.png: 10 x 70000 pixels (height x width), to be drawn as .jpg, which holds at most 65500 a side; …",

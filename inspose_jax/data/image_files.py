@@ -24,10 +24,12 @@ def read_image(path: Path, follow_exif: bool) -> UInt8[np.ndarray, "H W 3"]:
     flags = cv2.IMREAD_COLOR_RGB | (0 if follow_exif else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(data, flags) if len(data) else None
-    except cv2.error as error:  # told by its header, before memory is taken for it
-        if "PIXELS" not in error.err:
-            raise ValueError(f"{path}: cannot be decoded ({error.err}); is it damaged?") from None
-        raise ValueError(f"{path}: has more than 2^30 pixels, which OpenCV does not read; make it smaller") from None
+    except cv2.error as error:
+        image = None
+        if "CV_IO_MAX" in error.err:  # told by its header, before memory is taken for it
+            raise ValueError(
+                f"{path}: has more than 2^30 pixels, or 2^20 a side, which OpenCV does not read; make it smaller"
+            ) from None
     if image is None:
         raise ValueError(f"{path}: not a picture that can be read; is it damaged, or not one of {', '.join(SUFFIXES)}?")
     return image

@@ -74,13 +74,10 @@ def test_exif_turns_a_picture_only_where_asked(tmp_path, orientation):
     assert shown[place].tolist() == [255] * 3
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"hello", "not a picture that can be read"), (b"", "not a picture that can be read")],
-)
-def test_what_is_no_picture_is_refused_without_noise(tmp_path, capfd, content, message):
+@pytest.mark.parametrize("content", [b"hello", b""])
+def test_what_is_no_picture_is_refused_without_noise(tmp_path, capfd, content):
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="not a picture that can be read"):
         read_image(tmp_path / "a.jpg", follow_exif=False)
     assert capfd.readouterr() == ("", "")
 
@@ -99,7 +96,7 @@ def test_a_file_that_promises_too_much_is_refused_before_memory_is_taken(tmp_pat
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     header = b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0)
     (tmp_path / "a.bmp").write_bytes(header)
-    with pytest.raises(ValueError, match=r"more than 2\^30 pixels, which OpenCV does not read; make it smaller"):
+    with pytest.raises(ValueError, match=r"more than 2\^30 pixels, .* make it smaller"):
         read_image(tmp_path / "a.bmp", follow_exif=False)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 

@@ -322,8 +322,8 @@ CASES: dict[str, list[Case]] = {
              file("mine/checkpoints/7/commit_success.txt")),
         Case("options that make it another network", f"{EVAL} {IMAGES} {LABELS} --config.model.kp-net.depth 2",
              "the checkpoint does not fit the config, params/instance_heads/theta/conv/bias: float32[241] wanted, "
-             "float32[313] found; params/instance_heads/theta/conv/kernel: …; leave out the --config fields that change "
-             "the network"),
+             "float32[313] found; params/instance_heads/theta/conv/kernel: …; leave out the --config fields that "
+             "change the network"),
         Case("an option out of range", f"{EVAL} {IMAGES} {LABELS} --config.model.score-threshold 3",
              "model.score_threshold is 3.0; it must lie between 0 and 1"),
     ],

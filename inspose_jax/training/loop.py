@@ -75,7 +75,8 @@ def train(
 
     stop = min(num_steps, stop_at or num_steps)
     step_function = sharding.jit_train_step(config_, num_steps, mesh, extras.on_nan)
-    batches = pipeline.batches(pictures, plan, config_, start, stop, sharding.host_rows(mesh, schedule.batch_size))
+    rows = sharding.host_rows(schedule.batch_size, jax.process_index(), jax.process_count())
+    batches = pipeline.batches(pictures, plan, config_, start, stop, rows)
 
     def pictures_of(step: int) -> list[int]:
         index = plan[step - 1].index

@@ -19,7 +19,8 @@ from inspose_jax.training.step import DATA_AXIS, State, create_state, make_train
 
 def make_mesh(schedule: config.Schedule, devices: Sequence[Any] = ()) -> Mesh:
     """`devices`, or all devices of all hosts, in a row; ValueError if a global batch does not divide over them."""
-    devices = devices or jax.devices()
+    # By process: the rows that one process loads follow each other in the global batch.
+    devices = devices or sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     parts = len(devices) * schedule.accumulate
     if schedule.batch_size % parts:
         each = f" with {schedule.accumulate} parts (schedule.accumulate) each" if schedule.accumulate > 1 else ""
@@ -41,10 +42,10 @@ def split(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
-def host_rows(mesh: Mesh, batch_size: int) -> slice:
-    """The rows of the global batch that this host loads."""
-    rows = batch_size // jax.process_count()
-    return slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
+def host_rows(batch_size: int, host: int, num_hosts: int) -> slice:
+    """The rows of the global batch that one of `num_hosts` processes loads; their number divides the batch."""
+    rows = batch_size // num_hosts
+    return slice(host * rows, (host + 1) * rows)
 
 
 def put_batch(batch: Batch, mesh: Mesh) -> Batch:

@@ -8,6 +8,8 @@ import tiny
 
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.skeletons import COCO
+from inspose_jax.training.sharding import host_rows
 
 SOURCE = pipeline.InMemory(DrawnPeople(tiny.CONFIG.data.scene, "train", 0, 7))
 
@@ -35,9 +37,27 @@ def test_starting_later_gives_what_would_have_come(straight):
     assert all(equal(a, b) for a, b in zip(straight[5:], run(start=5), strict=True))
 
 
-def test_the_rows_of_two_hosts_are_the_global_batch(straight):
-    for whole, first, second in zip(straight, run(rows=slice(0, 2)), run(rows=slice(2, 4)), strict=True):
-        assert all((np.concatenate([a, b]) == c).all() for a, b, c in zip(first, second, whole, strict=True))
+@pytest.mark.parametrize("num_hosts", [1, 2, 3, 8])
+def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_picture_once(num_hosts):
+    # 55 pictures, tall and wide ones, in batches of 24 of one shape each
+    source = pipeline.Pictures(
+        [np.full((64 - 16 * (i % 2), 48 + 16 * (i % 2), 3), i, np.uint8) for i in range(55)], COCO
+    )
+    config = replace(tiny.CONFIG, data=replace(tiny.CONFIG.data, only_labelled=False, shapes=((64, 48), (48, 64))))
+
+    def epoch(threads, rows):
+        threaded = replace(config, data=replace(config.data, num_threads=threads))
+        plan = pipeline.make_plan(source, threaded, train=True, batch_size=24)
+        return list(pipeline.batches(source, plan, threaded, 0, plan.steps_per_epoch, rows))
+
+    whole = epoch(2, slice(None))
+    assert len(whole) == 4  # 28 and 27 pictures of the two shapes
+    hosts = [epoch(1 + host % 4, host_rows(24, host, num_hosts)) for host in range(num_hosts)]
+    for batch, *parts in zip(whole, *hosts, strict=True):
+        assert all(len(part.image) == 24 // num_hosts for part in parts)
+        assert equal([np.concatenate(fields) for fields in zip(*parts, strict=True)], batch)
+    seen = np.concatenate([part.image_id[part.is_real] for host in hosts for part in host])
+    assert sorted(seen.tolist()) == list(range(55))
 
 
 def test_flipped_pictures_are_mirrored(straight):

@@ -148,8 +148,9 @@ FIRST = "drawn/images/000000000000.jpg"
 SMALL = """
 from inspose_jax.config import Config, Data, Model
 def recipe():
-    towers = dict(fpn_channels=8, head_channels=8, head_depth=1, keypoint_channels=8, keypoint_depth=1, dense_channels=8)
-    model = Model("coco", "resnet18", (4, 4, 4, 4), "trained", 0, **towers)
+    towers = dict(fpn_channels=8, head_channels=8, keypoint_channels=8, dense_channels=8)
+    depths = dict(head_depth=1, keypoint_depth=1)
+    model = Model("coco", "resnet18", (4, 4, 4, 4), "trained", 0, **towers, **depths)
     return Config(model, Data(short_side=(64, 64), test_short_side=64, shapes=((64, 64),)))
 """
 LOCKED = both(folder("locked"), mode("locked", 0o555))

@@ -42,6 +42,9 @@ class Model:
     """Frozen needs pretrained weights (`--init`); trained uses the statistics of the global batch."""
     frozen_stages: int = 1
     """0: all trains; 1: the stem and the first stage stay as they are, as in FCOS; up to 4."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of convolutions and the maps between them.  Parameters, statistics of norms, KP-Nets, softmax and losses stay
+    float32."""
     levels: tuple[int, ...] = (3, 4, 5, 6, 7)
     """Pyramid levels whose locations answer for people; level l has stride 2^l.  Small pictures need fewer."""
     level_limits: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)

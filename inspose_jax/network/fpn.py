@@ -1,5 +1,7 @@
 """The neck: C2..C5 -> pyramid levels, all with the same channels (FPN, as FCOS uses it)."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -19,19 +21,18 @@ class FPN(nn.Module):
     @nn.compact
     def __call__(self, features: dict[int, Float[Array, "B _ _ _"]]) -> dict[int, Float[Array, "B _ _ D"]]:
         pyramid: dict[int, Float[Array, "B _ _ D"]] = {}
+        conv = partial(nn.Conv, self.channels, kernel_init=xavier, dtype=features[5].dtype)
         above = None
         for level in range(5, min(self.levels) - 1, -1):
-            here = nn.Conv(self.channels, (1, 1), kernel_init=xavier, name=f"lateral{level}")(features[level])
+            here = conv((1, 1), name=f"lateral{level}")(features[level])
             if above is not None:
                 here = here + enlarge(above, here.shape[1], here.shape[2])
             if level in self.levels or (level == 5 and max(self.levels) > 5):
-                pyramid[level] = nn.Conv(self.channels, (3, 3), kernel_init=xavier, name=f"output{level}")(here)
+                pyramid[level] = conv((3, 3), name=f"output{level}")(here)
             above = here
         for level in range(6, max(self.levels) + 1):
             below = pyramid[level - 1] if level == 6 else nn.relu(pyramid[level - 1])
-            down = nn.Conv(
-                self.channels, (3, 3), (2, 2), padding=((1, 1), (1, 1)), kernel_init=xavier, name=f"output{level}"
-            )
+            down = conv((3, 3), strides=(2, 2), padding=((1, 1), (1, 1)), name=f"output{level}")
             pyramid[level] = down(below)
         return {level: pyramid[level] for level in self.levels}
 

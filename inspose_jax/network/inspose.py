@@ -44,6 +44,8 @@ class InsPose(nn.Module):
         pyramid_levels = tuple(range(min(model.map_level, *model.levels), max(model.levels) + 1))
 
         picture = normalise(jnp.asarray(image), jnp.asarray(size))
+        if model.compute_dtype == "bfloat16":  # every layer computes in the type of what it gets
+            picture = picture.astype(jnp.bfloat16)
         backbone = ResNet(
             model.backbone, model.backbone_widths, train_norm, model.frozen_stages, self.data_axis, name="backbone"
         )

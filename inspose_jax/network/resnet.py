@@ -16,8 +16,6 @@ BOTTLENECK = {"resnet18": False, "resnet50": True, "resnet101": True}
 EXPANSION = 4  # output channels of a bottleneck over its inner channels
 
 Layer = Callable[..., nn.Module]
-conv = partial(nn.Conv, use_bias=False, kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"))
-norm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
 
 
 class Block(nn.Module):
@@ -26,6 +24,7 @@ class Block(nn.Module):
     width: int
     stride: int
     bottleneck: bool
+    conv: Layer
     norm: Layer
 
     @nn.compact
@@ -34,14 +33,14 @@ class Block(nn.Module):
         strides = (self.stride, self.stride)
         channels = self.width * (EXPANSION if self.bottleneck else 1)
         if self.bottleneck:
-            y = nn.relu(self.norm(name="norm1")(conv(self.width, (1, 1), name="conv1")(x)))
-            y = nn.relu(self.norm(name="norm2")(conv(self.width, (3, 3), strides, padding=pad, name="conv2")(y)))
-            y = self.norm(name="norm3")(conv(channels, (1, 1), name="conv3")(y))
+            y = nn.relu(self.norm(name="norm1")(self.conv(self.width, (1, 1), name="conv1")(x)))
+            y = nn.relu(self.norm(name="norm2")(self.conv(self.width, (3, 3), strides, padding=pad, name="conv2")(y)))
+            y = self.norm(name="norm3")(self.conv(channels, (1, 1), name="conv3")(y))
         else:
-            y = nn.relu(self.norm(name="norm1")(conv(self.width, (3, 3), strides, padding=pad, name="conv1")(x)))
-            y = self.norm(name="norm2")(conv(channels, (3, 3), padding=pad, name="conv2")(y))
+            y = nn.relu(self.norm(name="norm1")(self.conv(self.width, (3, 3), strides, padding=pad, name="conv1")(x)))
+            y = self.norm(name="norm2")(self.conv(channels, (3, 3), padding=pad, name="conv2")(y))
         if x.shape != y.shape:
-            x = self.norm(name="shortcut_norm")(conv(channels, (1, 1), strides, name="shortcut_conv")(x))
+            x = self.norm(name="shortcut_norm")(self.conv(channels, (1, 1), strides, name="shortcut_conv")(x))
         return nn.relu(x + y)
 
 
@@ -52,13 +51,14 @@ class Stage(nn.Module):
     num_blocks: int
     stride: int
     bottleneck: bool
+    conv: Layer
     norm: Layer
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
         for i in range(self.num_blocks):
             stride = self.stride if i == 0 else 1
-            x = Block(self.width, stride, self.bottleneck, self.norm, name=f"block{i}")(x)
+            x = Block(self.width, stride, self.bottleneck, self.conv, self.norm, name=f"block{i}")(x)
         return x
 
 
@@ -66,11 +66,12 @@ class Stem(nn.Module):
     """7x7 convolution and 3x3 max-pooling, both of stride 2."""
 
     width: int
+    conv: Layer
     norm: Layer
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
-        x = conv(self.width, (7, 7), (2, 2), padding=((3, 3), (3, 3)), name="conv")(x)
+        x = self.conv(self.width, (7, 7), (2, 2), padding=((3, 3), (3, 3)), name="conv")(x)
         x = nn.relu(self.norm(name="norm")(x))
         return max_pool(x)
 
@@ -104,16 +105,20 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"]) -> dict[int, Float[Array, "B _ _ _"]]:
+        he = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+        conv = partial(nn.Conv, use_bias=False, kernel_init=he, dtype=x.dtype)
+        norm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, dtype=x.dtype)
         frozen = partial(norm, use_running_average=True)
         trained = partial(norm, use_running_average=not self.train_norm, axis_name=self.data_axis)
         outputs = {}
-        x = Stem(self.widths[0], frozen if self.frozen_stages >= 1 else trained, name="stem")(x)
+        x = Stem(self.widths[0], conv, frozen if self.frozen_stages >= 1 else trained, name="stem")(x)
         for i, num_blocks in enumerate(BLOCKS[self.name_of]):
             x = Stage(
                 self.widths[i],
                 num_blocks,
                 stride=1 if i == 0 else 2,
                 bottleneck=BOTTLENECK[self.name_of],
+                conv=conv,
                 norm=frozen if self.frozen_stages > i else trained,
                 name=f"stage{i + 1}",
             )(x)

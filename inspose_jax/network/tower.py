@@ -3,6 +3,7 @@
 import math
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 # Layers that are not part of the backbone start as in RetinaNet: small normal weights, no bias (Sec. 4).
@@ -18,15 +19,22 @@ class Tower(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h w D"]:
         for i in range(self.depth):
-            x = nn.Conv(self.channels, (3, 3), use_bias=False, kernel_init=small_normal, name=f"conv{i}")(x)
+            conv = nn.Conv(
+                self.channels, (3, 3), use_bias=False, kernel_init=small_normal, dtype=x.dtype, name=f"conv{i}"
+            )
             # The plain variance: E[x²] - E[x]² loses all digits where the mean is large.
-            x = nn.GroupNorm(math.gcd(32, self.channels), epsilon=1e-5, use_fast_variance=False, name=f"norm{i}")(x)
-            x = nn.relu(x)
+            norm = nn.GroupNorm(
+                math.gcd(32, self.channels), epsilon=1e-5, use_fast_variance=False, dtype=x.dtype, name=f"norm{i}"
+            )
+            x = nn.relu(norm(conv(x)))
         return x
 
 
 class Output(nn.Module):
-    """A last convolution with bias, neither norm nor ReLU; `bias` is where its bias starts."""
+    """A last convolution with bias, neither norm nor ReLU; `bias` is where its bias starts.
+
+    What leaves the network is at least float32, whatever it is computed in.
+    """
 
     channels: int
     kernel: int = 3
@@ -34,10 +42,12 @@ class Output(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h w D"]:
-        return nn.Conv(
+        conv = nn.Conv(
             self.channels,
             (self.kernel, self.kernel),
             kernel_init=small_normal,
             bias_init=nn.initializers.constant(self.bias),
+            dtype=x.dtype,
             name="conv",
-        )(x)
+        )
+        return conv(x).astype(jnp.promote_types(x.dtype, jnp.float32))

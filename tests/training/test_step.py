@@ -68,3 +68,31 @@ def test_a_batch_that_does_not_divide_into_parts_is_refused(batch_size, accumula
     schedule = replace(CONFIG.schedule, batch_size=batch_size, accumulate=accumulate)
     with pytest.raises(ValueError, match=message):
         sharding.make_mesh(schedule, jax.devices()[:4])
+
+
+def test_once_every_shape_was_seen_nothing_is_compiled_and_the_host_is_not_asked():
+    compiled = []
+
+    def listen(event: str, *_, **__) -> None:
+        if "compile" in event:
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    mesh = sharding.make_mesh(CONFIG.schedule, jax.devices()[:2])
+    train_step = sharding.jit_train_step(CONFIG, 10, mesh)
+    variables = tiny.variables()
+    state = step.state_of(variables["params"], variables["batch_stats"], CONFIG, 10)
+    state = jax.device_put(state, sharding.replicated(mesh))
+    batches = [tiny.batch([[tiny.person(6, 6, 18, 18)], []], size=size) for size in (64, 32)]
+    for batch in batches:
+        state, _ = train_step(state, sharding.put_batch(batch, mesh))
+    assert any("backend_compile" in event for event in compiled)
+    compiled.clear()
+    for turn in range(4):
+        batch = sharding.put_batch(batches[turn % 2], mesh)
+        with jax.transfer_guard("disallow"):
+            state, measurements = train_step(state, batch)
+    assert compiled == []
+    assert jax.device_get(measurements)["lr"] > 0
+    with jax.transfer_guard("disallow"), pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        train_step(state, batches[0])  # that it would be noticed

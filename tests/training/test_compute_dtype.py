@@ -1,0 +1,98 @@
+"""bfloat16 is the type of convolutions and of the maps between them, and of nothing else."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from inspose_jax import config
+from inspose_jax.network.inspose import InsPose
+from inspose_jax.training import sharding
+
+HALF = tiny.model(compute_dtype="bfloat16")
+BATCH = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]])
+
+
+def step_of(model: config.Model):
+    """The step of the tiny recipe with a model, on one device; and the shapes of its state."""
+    config_ = replace(tiny.CONFIG, model=model, schedule=replace(tiny.CONFIG.schedule, optimizer="sgd"))
+    mesh = sharding.make_mesh(config_.schedule, jax.devices()[:1])
+    return sharding.jit_train_step(config_, 10, mesh), sharding.abstract_state(config_, 10, mesh)
+
+
+def equations(jaxpr):
+    """Every operation of a program, in loops and calls too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from equations(inner)
+
+
+@pytest.fixture(scope="module")
+def program():
+    train_step, state = step_of(HALF)
+    return list(equations(train_step.trace(state, BATCH).jaxpr.jaxpr))
+
+
+def test_every_convolution_and_its_gradients_take_and_give_bfloat16(program):
+    convolutions = [one for one in program if one.primitive.name == "conv_general_dilated"]
+    assert len(convolutions) > 100
+    types = {variable.aval.dtype for one in convolutions for variable in (*one.invars, *one.outvars)}
+    assert types == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_no_map_inside_the_network_is_float32_but_in_norms_and_where_it_leaves(program):
+    """The compiled program on a CPU would not tell: there the compiler computes in float32 by itself."""
+    parts, seen, elsewhere = tiny.variables()["params"].keys(), set(), set()
+    for one in program:
+        scopes = str(one.source_info.name_stack)  # of a gradient: transpose(jvp(InsPose))/backbone/stem/norm
+        modules = tuple(scopes.partition("InsPose")[2].strip("()/").split("/"))
+        for variable in one.outvars:
+            shape = variable.aval.shape
+            is_map = len(shape) == 4 and shape[0] == len(BATCH.image) and modules[0] in parts
+            if is_map and variable.aval.dtype == jnp.float32:
+                seen.add(modules)
+                leaves = {"logits", "theta", "features", "offsets"} & set(modules) or modules == ("instance_heads",)
+                if not leaves and "norm" not in modules[-1]:
+                    elsewhere.add((*modules, one.primitive.name))
+    assert ("backbone", "stage4", "block1", "norm2") in seen
+    assert elsewhere == set()
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    """What both networks say about the same pictures, with the same parameters."""
+    answers = []
+    for model in (tiny.MODEL, HALF):
+        apply = jax.jit(partial(InsPose(model).apply, train=True, mutable=["batch_stats"]))
+        answers.append(apply(tiny.variables(), BATCH.image, BATCH.size)[0])
+    return answers
+
+
+def test_what_leaves_the_network_is_float32_and_near_what_float32_gives(outputs):
+    for name, whole, half in zip(outputs[0]._fields, *outputs, strict=True):
+        assert half.dtype == jnp.float32
+        difference = np.linalg.norm(half - whole) / np.linalg.norm(whole - whole.mean())
+        assert 0 < difference < 0.05, (name, difference)
+
+
+def test_a_step_has_float32_parameters_and_statistics_and_terms_near_those_of_float32():
+    answers = []
+    for model in (tiny.MODEL, HALF):
+        train_step, abstract = step_of(model)
+        variables = tiny.variables()
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), abstract)
+        state = zeros._replace(params=variables["params"], batch_stats=variables["batch_stats"])
+        answers.append(jax.device_get(train_step(state, BATCH)))
+    (_, whole), (state, half) = answers
+    assert {leaf.dtype.name for leaf in jax.tree.leaves((state.params, state.batch_stats))} == {"float32"}
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    for name in ("loss/cls", "loss/keypoint", "loss/offset", "loss/heatmap", "loss/total", "grad_norm"):
+        assert half[name].dtype == np.float32
+        np.testing.assert_allclose(half[name], whole[name], rtol=0.03, err_msg=name)
+        assert half[name] != whole[name]

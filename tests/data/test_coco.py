@@ -9,6 +9,7 @@ from PIL import Image
 from inspose_jax.config import Scene
 from inspose_jax.data import check, coco
 from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
 
 
@@ -81,6 +82,18 @@ def test_a_folder_is_read_as_coco_means_it(by_hand):
     assert (one.is_crowd.tolist(), crowd.is_crowd.tolist()) == ([False], [True])
     assert one.image.shape == (6, 8, 3)  # the stored pixels, which the labels refer to
     np.testing.assert_allclose(one.image[3, 4], [200, 40, 40], atol=8)  # red, through JPEG
+
+
+def test_an_annotation_of_id_0_counts_as_any_other(folder, tmp_path):
+    """pycocotools takes a match with it for none; perfect results must give an AP of 1 all the same."""
+
+    def from_zero(truth):
+        for number, person in enumerate(truth["annotations"]):
+            person["id"] = number
+
+    truth = read(folder, spoil(folder, tmp_path, from_zero)).ground_truth
+    results = [{**person, "score": 1.0} for person in truth["annotations"] if person["num_keypoints"]]
+    assert coco_ap.keypoint_ap(truth, results, COCO)["AP"] == pytest.approx(1)
 
 
 def test_pictures_that_cannot_be_read_are_refused(by_hand):

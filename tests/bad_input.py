@@ -153,6 +153,8 @@ def recipe():
     model = Model("coco", "resnet18", (4, 4, 4, 4), "trained", 0, **towers, **depths)
     return Config(model, Data(short_side=(64, 64), test_short_side=64, shapes=((64, 64),)))
 """
+SHOW = f"data show {IMAGES} {LABELS}"
+RUN = own_run(file("config.json", '{"num_steps": 3, "model": {}, "data": {}, "schedule": {"batch_size": 2}}'))
 LOCKED = both(folder("locked"), mode("locked", 0o555))
 NOT_A_PICTURE = (
     "not a picture that can be read; is it damaged, or not one of .jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff?"
@@ -305,6 +307,44 @@ CASES: dict[str, list[Case]] = {
              "self: already holds something; give a new or empty folder", loop("self")),
         Case("a read-only folder", "data draw --out locked/new --count 2",
              f"locked: cannot be a folder for results (Permission denied); {NO_ROOM}", LOCKED, needs_rights=True),
+    ],
+    "`data show`": [
+        Case("no pictures", f"{SHOW} --count 0", "--count is 0; it must be 1 to 500"),
+        Case("more than a browser likes", f"{SHOW} --count 501", "--count is 501; it must be 1 to 500"),
+        Case("a result of another kind", f"{SHOW} --out labels.pdf",
+             "labels.pdf: neither a page nor a sheet; name it .html, .jpg or .png"),
+        Case("a place in no folder", f"{SHOW} --out gone/a.html",
+             f"gone/a.html: cannot be written (No such file or directory); {NO_ROOM}"),
+        Case("a folder for a file", f"{SHOW} --out a.png", "a.png: no file that can be replaced; choose another place",
+             folder("a.png")),
+        Case("a broken picture", SHOW, f"{FIRST}: {NOT_A_PICTURE}", file(FIRST, "hello")),
+    ],
+    "`report`": [
+        Case("no such folder", "report gone", "gone: no such folder; give the --workdir of a run"),
+        Case("a file for a folder", "report small.py", "small.py: is no folder; give the --workdir of a run"),
+        Case("a folder of something else", "report drawn",
+             "drawn: no run (no config.json); give the --workdir of a run"),
+        Case("the folder of a demo", "report out", "out: no run (no config.json); did you mean out/run?",
+             file("out/run/config.json", "{}")),
+        Case("a configuration that is cut off", "report mine",
+             "mine/config.json: not JSON (…); is it damaged or cut off?", file("mine/config.json", '{"num_st')),
+        Case("a configuration of something else", "report mine",
+             "mine/config.json: not a run's configuration; give the --workdir of a run",
+             file("mine/config.json", "{}")),
+        Case("a damaged line", "report mine",
+             "mine/metrics.jsonl: line 2 is no step's measurements; take that line out",
+             both(RUN, file("mine/metrics.jsonl", '{"step": 1}\n{"ste{"step": 3}\n{"step": 4}\n'))),
+        Case("a place in no folder", "report mine --out gone/a.html",
+             f"gone/a.html: cannot be written (No such file or directory); {NO_ROOM}", RUN),
+        Case("a folder for a file", "report mine --out drawn",
+             "drawn: no file that can be replaced; choose another place", RUN),
+        Case("no such pictures", "report mine --images gone",
+             "gone: no such picture, video or folder; check the path", RUN),
+        Case("only videos", "report mine --images films",
+             "films: no picture there, only videos; `inspose predict` draws them",
+             both(RUN, folder("films"), video("films/a.mp4"))),
+        Case("a broken picture", "report mine --images drawn/images", f"{FIRST}: {NOT_A_PICTURE}",
+             both(RUN, file(FIRST, "hello"))),
     ],
     "Checkpoints": [
         Case("nothing there", f"predict --checkpoint gone {FIRST}",

@@ -34,21 +34,3 @@ def test_a_sheet_holds_as_many_pictures(drawn, tmp_path, form):
     with Image.open(tmp_path / f"a.{form}") as sheet:
         assert sheet.format == {"png": "PNG", "jpg": "JPEG"}[form]
         assert sheet.size[0] == 3 * (SHOWN_SIDE + 8) + 8
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--count", "0"], "--count is 0; it must be 1 to 500"),
-        (["--count", "501"], "--count is 501"),
-        (["--out", "a.pdf"], "a.pdf: neither a page nor a sheet; name it .html, .jpg or .png"),
-        (["--out", "gone/a.html", "--count", "3"], "gone/a.html: cannot be written"),
-        (["--count", "9"], "not a picture"),
-    ],
-)
-def test_what_cannot_be_shown_is_one_line_and_leaves_nothing(drawn, tmp_path, monkeypatch, capsys, more, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="2"):
-        cli.main(["data", "show", *drawn, *more])
-    assert message in capsys.readouterr().err.splitlines()[-1]
-    assert [path.name for path in tmp_path.iterdir()] == ["drawn"]

@@ -144,7 +144,7 @@ def show(argv: list[str]) -> None:
             figures = [(markup.photo(picture, caption), caption) for picture, caption in pictures]
             shown = markup.note(LABELS_LEGEND) + markup.gallery(figures, "15rem")
             title, lead = f"Labels of {launch.annotations.name}", f"{launch.annotations}: {which}"
-            partial.write_text(markup.page(title, lead, {}, [("Labels", shown)]))
+            partial.write_text(markup.page(title, lead, {}, [("Labels", shown)]), encoding="utf-8")
     print(f"{launch.out}: {which} {LABELS_LEGEND}")
 
 

@@ -64,14 +64,16 @@ def run(argv: list[str]) -> None:
     curves.plot_file(panels, run_.metrics, launch.out / "loss.png", "png")
     sheet = draw.contact_sheet([picture for picture, _ in shown.pictures], columns=3, gap=10)
     Image.fromarray(sheet).save(launch.out / "predictions.png")
-    Image.fromarray(people.maps_sheet(shown.maps)).save(launch.out / "keypoint_maps.png")
+    if shown.maps:  # after a few steps there may be nobody to draw
+        Image.fromarray(people.maps_sheet(shown.maps)).save(launch.out / "keypoint_maps.png")
     metrics["seconds"] = round(time.perf_counter() - begin, 1)
     files.write(launch.out / "metrics.json", json.dumps(metrics, indent=2))
     title = f"InsPose on drawn people: AP {metrics['AP']:.3f}"
     files.write(launch.out / "index.html", page.page_of(run_, shown, title, [how_good(metrics, config)]))
     print(f"\nAP {metrics['AP']:.3f} on {number} held-out pictures, {metrics['seconds']:.0f} s in all")
     for name in ("index.html", "metrics.json", "loss.png", "predictions.png", "keypoint_maps.png", "run"):
-        print(f"  {launch.out / name}")
+        if (launch.out / name).exists():
+            print(f"  {launch.out / name}")
     print(
         f"next: inspose data draw --out drawn --count 20 --size 128 && "
         f"inspose predict --checkpoint {workdir} drawn/images --out found"

@@ -72,7 +72,7 @@ def whole(path: Path) -> Iterator[Path]:
 def write(path: Path, content: str) -> None:
     """Write a text file, whole or not at all."""
     with whole(path) as partial:
-        partial.write_text(content)
+        partial.write_text(content, encoding="utf-8")
 
 
 @contextlib.contextmanager

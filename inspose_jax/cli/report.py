@@ -35,7 +35,10 @@ def run(argv: list[str]) -> None:
     from inspose_jax.report.run import read_run
 
     run_ = read_run(launch.workdir)
-    given = (launch.images,) if launch.images is not None else ()
-    paths = [path for path in list_files(given) if not is_video(path)] if given else []
-    files.write(out, page.page_of(run_, people.show_run(launch.workdir, paths)))
+    found = list_files((launch.images,)) if launch.images is not None else []
+    paths = [path for path in found if not is_video(path)]
+    if found and not paths:
+        raise ValueError(f"{launch.images}: no picture there, only videos; `inspose predict` draws them")
+    with files.whole(out) as partial:
+        partial.write_text(page.page_of(run_, people.show_run(launch.workdir, paths)), encoding="utf-8")
     print(out)

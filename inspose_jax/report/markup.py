@@ -50,12 +50,13 @@ def page(title: str, lead: str, facts: dict[str, str], sections: Sequence[tuple[
     numbers = "".join(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in facts.items())
     numbers = f'<dl class="facts">{numbers}</dl>' if numbers else ""
     body = "".join(f"<section><h2>{html.escape(heading)}</h2>{content}</section>" for heading, content in sections)
-    return (
+    content = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
         f"<body><main><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>"
         f"{numbers}{body}</main></body></html>\n"
     )
+    return content.encode(errors="backslashreplace").decode()  # a file's name may be no text
 
 
 def table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:

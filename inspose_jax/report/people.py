@@ -178,7 +178,7 @@ def glowing(heat: Float[np.ndarray, "H W"], image: Picture) -> Picture:
 
 
 def maps_sheet(maps: Sequence[PersonMaps]) -> Picture:
-    """A row a person: the joints, then map by map."""
+    """A row a person: the joints, then map by map; of at least one person."""
     tiles = [
         draw.captioned(picture, name.replace("_", " "))
         for number, one in enumerate(maps, start=1)

@@ -48,7 +48,8 @@ class Run(NamedTuple):
 def read_run(workdir: Path) -> Run:
     """Everything that is there; FileNotFoundError or ValueError for a folder that is no run."""
     if not workdir.is_dir():
-        raise FileNotFoundError(f"{workdir}: no such folder; give the --workdir of a run")
+        what = "is no" if workdir.exists() else "no such"
+        raise FileNotFoundError(f"{workdir}: {what} folder; give the --workdir of a run")
     if not (workdir / "config.json").is_file():
         inner = workdir / "run"
         hint = f"did you mean {inner}?" if (inner / "config.json").is_file() else "give the --workdir of a run"

@@ -75,8 +75,8 @@ def keypoint_map(
     `scale`; `size` is the real picture's (height, width) in pixels.
     """
     height, width, channels = features.shape
-    # Never in bfloat16, whatever the network computes in: with 8 bits neighbouring cells far from `centre` have the same
-    # relative coordinates, and two logits near the peak are the same number.
+    # Never in bfloat16, whatever the network computes in: with 8 bits neighbouring cells far from `centre` have the
+    # same relative coordinates, and two logits near the peak are the same number.
     dtype = jnp.promote_types(features.dtype, jnp.float32)
     centres = jnp.asarray(geometry.cell_centres((height, width), stride).reshape(-1, 2), dtype)
     relative = (centres - centre.astype(dtype)).T / scale.astype(dtype)

@@ -1,5 +1,6 @@
-"""optax 0.2.8 takes a Python float to the power of an int32 count, flax 0.12.8 a bfloat16 map times a float32 scale: neither
-has a strict type.
+"""optax 0.2.8 takes a Python float to the power of an int32 count, flax 0.12.8 a bfloat16 map times a float32 scale.
+
+Neither has a strict type.
 """
 
 import jax

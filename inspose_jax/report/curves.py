@@ -131,6 +131,7 @@ def plot_file(panels: Sequence[Panel], metrics: Metrics, target: Path | io.Bytes
         for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             panel(axis, metrics)
             axis.set_xlabel("step")
+            axis.xaxis.get_major_locator().set_params(integer=True)
             axis.margins(x=0.02)
         figure.savefig(target, format=form, dpi=144, metadata={"Date": None} if form == "svg" else None)
 

@@ -1,6 +1,6 @@
 """Draw loss curves and write their means: python experiments/bfloat16/curves.py OUT RUN RUN ..
 
-Every RUN is the workdir of a finished run.  OUT.csv has a line a window of steps and a column a run, OUT.png the curves.
+Every RUN is the workdir of a finished run.  OUT.csv has a line a window of steps and a column a run, OUT.png curves.
 """
 
 import csv

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from inspose_jax import config
 from inspose_jax.data import video_files
 
 JSON = "drawn/annotations.json"
 IMAGES, LABELS = "--images drawn/images", f"--annotations {JSON}"
 EVAL, PREDICT, CHECK = "eval --checkpoint run", "predict --checkpoint run", "data check"
+SHOW = f"data show {IMAGES} {LABELS}"
 TRAIN = f"train small.py --steps 1 --workdir out {IMAGES} {LABELS}"
 
 
@@ -166,6 +168,12 @@ def says(fault: str) -> str:
     return f"{JSON}: {fault}; `inspose data check` lists all"
 
 
+def begun_run(here: Path) -> None:
+    """A run of which nothing is known but how it was started."""
+    about = {"num_steps": 1, "pictures": "1", **json.loads(config.to_json(config.Config()))}
+    file("out/config.json", json.dumps(about))(here)
+
+
 # --- the cases ------------------------------------------------------------------------------------------------------
 
 # fmt: off
@@ -305,6 +313,43 @@ CASES: dict[str, list[Case]] = {
              "self: already holds something; give a new or empty folder", loop("self")),
         Case("a read-only folder", "data draw --out locked/new --count 2",
              f"locked: cannot be a folder for results (Permission denied); {NO_ROOM}", LOCKED, needs_rights=True),
+    ],
+    "`data show`": [
+        Case("no pictures", f"{SHOW} --count 0", "--count is 0; it must be 1 to 500"),
+        Case("more than a browser bears", f"{SHOW} --count 501", "--count is 501; it must be 1 to 500"),
+        Case("neither a page nor a sheet", f"{SHOW} --out x.txt",
+             "x.txt: neither a page nor a sheet; name it .html, .jpg or .png"),
+        Case("over a picture of the set", f"{SHOW} --out {FIRST}",
+             f"{FIRST}: lies among the pictures, which stay as they are; choose another place"),
+        Case("a folder for a file", f"{SHOW} --out x.html",
+             "x.html: no file that can be replaced; choose another place", folder("x.html")),
+        Case("a folder that is not there", f"{SHOW} --out gone/x.html",
+             f"gone/x.html: cannot be written (No such file or directory); {NO_ROOM}"),
+        Case("a picture that cannot be read", f"{SHOW} --out x.png", f"{FIRST}: {NOT_A_PICTURE}", file(FIRST, "hello")),
+        Case("a read-only folder", f"{SHOW} --out locked/x.html",
+             f"locked/x.html: cannot be written (Permission denied); {NO_ROOM}", LOCKED, needs_rights=True),
+    ],
+    "`report`": [
+        Case("no such run", "report gone", "gone: no such folder; give the --workdir of a run"),
+        Case("a file for a run", "report file", "file: no such folder; give the --workdir of a run", file("file")),
+        Case("a folder of something else", "report drawn",
+             "drawn: no run (no config.json); give the --workdir of a run"),
+        Case("a configuration that is none", "report out",
+             "out/config.json: not JSON (…); is it damaged or cut off?", file("out/config.json", "{")),
+        Case("one of something else", "report out",
+             "out/config.json: not a run's configuration; give the --workdir of a run",
+             file("out/config.json", "{}")),
+        Case("not named like a page", f"report out --out {FIRST}", f"{FIRST}: not named like a page; name it .html"),
+        Case("a folder for a file", "report out --out x.html",
+             "x.html: no file that can be replaced; choose another place", both(begun_run, folder("x.html"))),
+        Case("a read-only folder", "report out --out locked/x.html",
+             f"locked/x.html: cannot be written (Permission denied); {NO_ROOM}", both(begun_run, LOCKED),
+             needs_rights=True),
+        Case("measurements that are none", "report out",
+             "out/metrics.jsonl: line 1 is no step's measurements; take that line out",
+             both(begun_run, file("out/metrics.jsonl", "nonsense\n"))),
+        Case("no pictures to show people in", "report out --images empty", "empty: no picture … in this folder (…)",
+             both(begun_run, folder("empty"))),
     ],
     "Checkpoints": [
         Case("nothing there", f"predict --checkpoint gone {FIRST}",

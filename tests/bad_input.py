@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from inspose_jax import config
 from inspose_jax.data import video_files
 
 JSON = "drawn/annotations.json"
 IMAGES, LABELS = "--images drawn/images", f"--annotations {JSON}"
 EVAL, PREDICT, CHECK = "eval --checkpoint run", "predict --checkpoint run", "data check"
+SHOW = f"data show {IMAGES} {LABELS}"
 TRAIN = f"train small.py --steps 1 --workdir out {IMAGES} {LABELS}"
 
 
@@ -168,6 +170,12 @@ def says(fault: str) -> str:
     return f"{JSON}: {fault}; `inspose data check` lists all"
 
 
+def begun_run(here: Path) -> None:
+    """A run of which nothing is known but how it was started."""
+    about = {"num_steps": 1, "pictures": "1", **json.loads(config.to_json(config.Config()))}
+    file("out/config.json", json.dumps(about))(here)
+
+
 # --- the cases ------------------------------------------------------------------------------------------------------
 
 # fmt: off
@@ -313,6 +321,8 @@ CASES: dict[str, list[Case]] = {
         Case("more than a browser likes", f"{SHOW} --count 501", "--count is 501; it must be 1 to 500"),
         Case("a result of another kind", f"{SHOW} --out labels.pdf",
              "labels.pdf: neither a page nor a sheet; name it .html, .jpg or .png"),
+        Case("over a picture of the set", f"{SHOW} --out {FIRST}",
+             f"{FIRST}: lies among the pictures, which stay as they are; choose another place"),
         Case("a place in no folder", f"{SHOW} --out gone/a.html",
              f"gone/a.html: cannot be written (No such file or directory); {NO_ROOM}"),
         Case("a folder for a file", f"{SHOW} --out a.png", "a.png: no file that can be replaced; choose another place",
@@ -321,6 +331,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "`report`": [
         Case("no such folder", "report gone", "gone: no such folder; give the --workdir of a run"),
+        Case("not named like a page", f"report out --out {FIRST}", f"{FIRST}: not named like a page; name it .html"),
         Case("a file for a folder", "report small.py", "small.py: is no folder; give the --workdir of a run"),
         Case("a folder of something else", "report drawn",
              "drawn: no run (no config.json); give the --workdir of a run"),

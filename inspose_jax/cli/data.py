@@ -119,6 +119,8 @@ def show(argv: list[str]) -> None:
     form = {".html": "", ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(launch.out.suffix.lower())
     if form is None:
         raise ValueError(f"{launch.out}: neither a page nor a sheet; name it .html, .jpg or .png")
+    if launch.images.resolve() in launch.out.resolve().parents:
+        raise ValueError(f"{launch.out}: lies among the pictures, which stay as they are; choose another place")
 
     import numpy as np
     from PIL import Image

@@ -28,6 +28,8 @@ def run(argv: list[str]) -> None:
     """Read the run, find people in pictures if there is a checkpoint, write the page."""
     launch, _ = arguments.parse(Report, argv, "report")
     out = launch.out or launch.workdir / "report.html"
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{out}: not named like a page; name it .html")
 
     from inspose_jax.cli import files
     from inspose_jax.cli.predict import is_video, list_files

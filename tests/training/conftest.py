@@ -1,6 +1,5 @@
-"""optax 0.2.8 takes a Python float to the power of an int32 count, flax 0.12.8 a bfloat16 map times a float32 scale.
-
-Neither has a strict type.
+"""Two libraries mix types that strict promotion keeps apart: optax 0.2.8 takes a Python float to the power of an int32
+count, flax 0.12.8 multiplies a bfloat16 map by a float32 scale.
 """
 
 import jax

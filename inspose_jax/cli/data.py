@@ -135,10 +135,13 @@ def show(argv: list[str]) -> None:
 
     source = CocoFolder(launch.images, launch.annotations, COCO, Data().joint_pixel_offset)
     chosen = np.linspace(0, len(source) - 1, min(launch.count, len(source))).round().astype(int).tolist()
-    bar = tqdm(map(source.__getitem__, chosen), desc="drawing", total=len(chosen), unit="picture", dynamic_ncols=True)
-    pictures = ((draw_labels(sample, COCO, SHOWN_SIDE), describe_labels(sample)) for sample in bar)
+    samples = map(source.__getitem__, chosen)
     which = f"{len(chosen)} of {len(source)} pictures, evenly spaced over the file."
-    with files.whole(launch.out) as partial:
+    with (
+        files.whole(launch.out) as partial,
+        tqdm(samples, desc="drawing", total=len(chosen), unit="picture", dynamic_ncols=True) as bar,
+    ):
+        pictures = ((draw_labels(sample, COCO, SHOWN_SIDE), describe_labels(sample)) for sample in bar)
         if form:
             sheet = contact_sheet([captioned(*one) for one in pictures], columns=min(6, len(chosen)), gap=8)
             Image.fromarray(sheet).save(partial, form, quality=90)

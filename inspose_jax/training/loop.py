@@ -67,6 +67,7 @@ def train(
     plan = pipeline.make_plan(pictures, config_, train=True)
     about = workdir_.description(config_, num_steps, source, weights)
     start, state = start_of(workdir, about, config_, resume, initialise, num_steps, mesh)
+    checkpoints.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
     is_first = jax.process_index() == 0
     if is_first:  # last of all that can fail: a run that cannot start leaves nothing behind
         workdir_.open_workdir(workdir, about, start)

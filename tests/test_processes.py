@@ -139,15 +139,8 @@ def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, a
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("victim", "code", "message"),
-    [
-        (1, 2, "inspose: error: process 0 of 2: another process of this run is gone"),
-        # The first process is whom the others ask about each other: jax ends them before Python can say anything.
-        (0, -signal.SIGABRT, "This most likely indicates that another task died"),
-    ],
-)
-def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path, victim, code, message):
+@pytest.mark.parametrize("victim", [1, 0])
+def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path, victim):
     arguments = (recipe, "--workdir", tmp_path / "run", "--steps", 1_000_000, "--distributed")
     running = [train_process.start(*arguments, **more) for more in told(2)]
     try:
@@ -158,8 +151,13 @@ def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path
         for process in running:
             process.kill()
             process.communicate()
-    assert running[1 - victim].returncode == code, err[-2000:]
-    assert message in err
+    ours = f"inspose: error: process {1 - victim} of 2: another process of this run is gone"
+    if victim == 0 and running[1].returncode == -signal.SIGABRT:
+        # The first process is whom the others ask about each other: jax may end them before Python can say anything.
+        assert "This most likely indicates that another task died" in err
+    else:
+        assert running[1 - victim].returncode == 2, err[-2000:]
+        assert ours in err
 
 
 @pytest.mark.slow

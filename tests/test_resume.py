@@ -101,18 +101,6 @@ def test_a_second_signal_ends_the_process_at_once():
         assert done.returncode == -signal.Signals[name]
 
 
-def test_a_full_disk_ends_the_run_with_a_line_and_leaves_what_was_saved(recipe, straight, tmp_path):
-    workdir = tmp_path / "run"
-    arguments = (recipe, "--workdir", workdir, "--steps", STEPS)
-    _, err = train_process.run(*arguments, code=2, FILE_LIMIT=50_000)
-    line = err.splitlines()[-1]
-    assert line.startswith(f"inspose: error: {workdir}/checkpoints: step {2 * SAVE_EVERY} could not be saved (File too")
-    assert "Traceback" not in err
-    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == [str(SAVE_EVERY)]
-    train_process.run(*arguments, "--resume")
-    assert_same_run(workdir, straight)
-
-
 @pytest.mark.parametrize("devices", [8, 4, 1])
 def test_a_run_stopped_on_eight_devices_goes_on_with_others(eight, tmp_path, devices):
     recipe, straight, stopped = eight

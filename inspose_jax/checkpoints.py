@@ -1,7 +1,7 @@
 """Checkpoints that are complete in themselves: parameters, statistics, optimizer, step, config and skeleton.
 
 One folder a step under `<workdir>/checkpoints`, written by orbax: a step that was not written to its end is not there.
-A finished one is sealed with the checksums of its files, so that a damaged one is known before anything is read of it.
+The checksums of its files are written with it, so that a damaged one is known before anything is read of it.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ class Checkpoints:
     def __init__(self, folder: Path, start: int, kept: int = KEPT):
         self.folder, self.kept = folder.absolute(), kept
         self.manager: ocp.CheckpointManager | None = None  # made when there is something to save
-        self.unsealed: int | None = None  # the step that is being written
+        self.writing: int | None = None  # the step that is
         tidy(self.folder, start)
 
     def __enter__(self) -> "Checkpoints":
@@ -89,10 +89,11 @@ class Checkpoints:
             **more,
         }
         items = ocp.args.Composite(state=ocp.args.StandardSave(as_dict(state)), about=ocp.args.JsonSave(about))
-        self.unsealed = step
+        self.writing = step
         with self.failing():
             if self.manager is None:
-                options = ocp.CheckpointManagerOptions(max_to_keep=self.kept, create=True)
+                sealing = ocp.AsyncOptions(post_finalization_callback=self.seal)
+                options = ocp.CheckpointManagerOptions(max_to_keep=self.kept, create=True, async_options=sealing)
                 self.manager = ocp.CheckpointManager(self.folder, options=options)
             written = self.manager.save(step, args=items)
         assert written, f"{self.folder}: step {step} is there already, or a later one"
@@ -109,14 +110,16 @@ class Checkpoints:
             )
 
     def finish(self) -> None:
-        """Wait until the last save is on disk, and seal it."""
-        if self.manager is None or self.unsealed is None:
-            return
-        with self.failing():
-            self.manager.wait_until_finished()
-            if jax.process_index() == 0:
-                seal(self.folder / str(self.unsealed))
-        self.unsealed = None
+        """Wait until the last save is on disk."""
+        if self.manager is not None and self.writing is not None:
+            with self.failing():
+                self.manager.wait_until_finished()
+            self.writing = None
+
+    def seal(self) -> None:
+        """Write the checksums of what was written: orbax calls this before it gives the step its name."""
+        for unfinished in self.folder.glob(f"{self.writing}{UNFINISHED}*"):
+            (unfinished / SEAL).write_text(json.dumps(checksums(unfinished), indent=1))
 
     @contextlib.contextmanager
     def failing(self) -> Any:
@@ -124,7 +127,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # orbax raises many types
-            step, self.unsealed = self.unsealed, None
+            step, self.writing = self.writing, None
             remove_unfinished(self.folder)
             raise OSError(
                 f"{self.folder}: step {step} could not be saved ({reason(error)}); what was saved before stays. "
@@ -287,15 +290,8 @@ def differences(wanted: Any, found: Any) -> list[str]:
 # --- seals ----------------------------------------------------------------------------------------------------------
 
 
-def seal(folder: Path) -> None:
-    """Write the checksums of every file in a finished checkpoint, all at once."""
-    partial = folder / f"{SEAL}.partial"
-    partial.write_text(json.dumps(checksums(folder), indent=1))
-    partial.replace(folder / SEAL)
-
-
 def changed_files(folder: Path) -> list[str]:
-    """Files of a sealed checkpoint that are gone or hold something else; none for one that was killed unsealed."""
+    """Files of a checkpoint that are gone or hold something else; none where there is no seal, as in early versions."""
     if not (folder / SEAL).is_file():
         return []
     try:
@@ -307,6 +303,6 @@ def changed_files(folder: Path) -> list[str]:
 
 
 def checksums(folder: Path) -> dict[str, int]:
-    """CRC-32 of every file in a checkpoint but the seal itself."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(SEAL))
+    """CRC-32 of every file in the folders of a checkpoint; beside them orbax keeps its own, changed as it ends."""
+    files = (path for path in sorted(folder.glob("*/**/*")) if path.is_file())
     return {str(path.relative_to(folder)): zlib.crc32(path.read_bytes()) for path in files}

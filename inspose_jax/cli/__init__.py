@@ -5,6 +5,7 @@ has its arguments, so that `--help` answers at once.
 """
 
 import importlib
+import inspect
 import io
 import logging
 import os
@@ -83,7 +84,7 @@ def keep_from_repeating() -> None:
     show = sys.unraisablehook
 
     def show_others(event: Any) -> None:
-        if "Event loop is closed" not in str(event.exc_value):
+        if not inspect.iscoroutine(event.object) and "Event loop is closed" not in str(event.exc_value):
             show(event)
 
     sys.unraisablehook = show_others

@@ -113,8 +113,7 @@ def run(argv: list[str]) -> None:
             num_steps,
             launch.stop_at,
             launch.resume,
-            partial(initialise, launch.init) if launch.init else None,
-            launch.init,
+            loop.Pretrained(launch.init, partial(initialise, launch.init)) if launch.init else None,
             extras,
         )
     if done < num_steps and is_first:

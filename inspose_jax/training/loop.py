@@ -32,6 +32,13 @@ class Evaluation(NamedTuple):
     sheet: np.ndarray  # u8[H,W,3] pictures with predictions
 
 
+class Pretrained(NamedTuple):
+    """Weights that a new run starts from."""
+
+    path: Path  # the file they come from: a run goes on with no other
+    into: Callable[[State], State]  # puts them into a new state
+
+
 class Extras(NamedTuple):
     """What a launch may add to a run without changing the numbers of its steps."""
 
@@ -48,25 +55,23 @@ def train(
     num_steps: int,
     stop_at: int | None = None,
     resume: bool = False,
-    initialise: Callable[[State], State] | None = None,
-    weights: Path | None = None,
+    pretrained: Pretrained | None = None,
     extras: Extras = Extras(),  # noqa: B008 (immutable)
     note: str = "training",
 ) -> int:
     """Run `num_steps` steps (the schedule fits them) or up to `stop_at`, from the start or, with `resume`, from the
     newest checkpoint in `workdir`; gives back the step it came to, an earlier one after SIGTERM or Ctrl-C.
 
-    `initialise` puts pretrained weights, those in the file `weights`, into a new state.  Raises ValueError for a
-    workdir in use or a run that differs from the stored one, FloatingPointError when a loss is not finite, OSError when
-    a checkpoint cannot be written or another process is gone; what was saved before stays.
+    Raises ValueError for a workdir in use or a run that differs from the stored one, FloatingPointError when a loss is
+    not finite, OSError when a checkpoint cannot be written or another process is gone; what was saved before stays.
     """
     config.check(config_)
     schedule = config_.schedule
     mesh = sharding.make_mesh(schedule)
     pictures = pipeline.Tolerant(source)
     plan = pipeline.make_plan(pictures, config_, train=True)
-    about = workdir_.description(config_, num_steps, source, weights)
-    start, state = start_of(workdir, about, config_, resume, initialise, num_steps, mesh)
+    about = workdir_.description(config_, num_steps, source, pretrained and pretrained.path)
+    start, state = start_of(workdir, about, config_, resume, pretrained, num_steps, mesh)
     checkpoints.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
     is_first = jax.process_index() == 0
     if is_first:  # last of all that can fail: a run that cannot start leaves nothing behind
@@ -134,7 +139,7 @@ def start_of(
     about: dict[str, Any],
     config_: Config,
     resume: bool,
-    initialise: Callable[[State], State] | None,
+    pretrained: Pretrained | None,
     num_steps: int,
     mesh: jax.sharding.Mesh,
 ) -> tuple[int, State]:
@@ -145,8 +150,8 @@ def start_of(
         found, fields = checkpoints.newest(folder, like)
         return found["step"], State(**fields)
     state = sharding.new_state(config_, num_steps, mesh)
-    if initialise is not None:
-        state = jax.device_put(initialise(state), sharding.replicated(mesh))
+    if pretrained is not None:
+        state = jax.device_put(pretrained.into(state), sharding.replicated(mesh))
     return 0, state
 
 

@@ -56,7 +56,8 @@ def piece_loss(
     outputs, changed = InsPose(model, DATA_AXIS).apply(
         {"params": params, "batch_stats": batch_stats}, batch.image, batch.size, train=True, mutable=["batch_stats"]
     )
-    terms = losses(outputs, targets, counts, batch, model, functions)
+    with jax.named_scope("losses"):
+        terms = losses(outputs, targets, counts, batch, model, functions)
     return total(terms, config.schedule), (changed["batch_stats"], terms)
 
 
@@ -81,13 +82,14 @@ def make_gradient(config: config.Config, mesh: Mesh) -> Callable[..., tuple[Any,
             gradient, batch_stats, terms = part(so_far[1], *rows)
             return (jax.tree.map(jnp.add, so_far[0], gradient), batch_stats), terms
 
-        num_parts = config.schedule.accumulate
-        if num_parts == 1:  # not a loop of one turn: on a CPU, convolutions inside of one are fifteen times slower
+        # On a CPU no loop, not even one of a single turn: convolutions inside of one are fifteen times slower there.
+        num_parts, is_cpu = config.schedule.accumulate, mesh.devices.flat[0].platform == "cpu"
+        if num_parts == 1:
             gradient, batch_stats, terms = part(batch_stats, batch, targets)
         else:
             parts = jax.tree.map(lambda x: x.reshape(num_parts, -1, *x.shape[1:]), (batch, targets))
             nothing = jax.tree.map(jnp.zeros_like, params)
-            (gradient, batch_stats), terms = jax.lax.scan(add_part, (nothing, batch_stats), parts)
+            (gradient, batch_stats), terms = jax.lax.scan(add_part, (nothing, batch_stats), parts, unroll=is_cpu)
             terms = jax.tree.map(lambda x: x.sum(0), terms)
         gradient, terms = jax.lax.psum((gradient, terms), DATA_AXIS)
         return gradient, batch_stats, terms
@@ -109,11 +111,14 @@ def make_train_step(
     gradient_of = make_gradient(config, mesh)
 
     def train_step(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-        targets = make_targets(batch, config.model)
+        # The scopes are what a trace calls the parts of a step.
+        with jax.named_scope("targets"):
+            targets = make_targets(batch, config.model)
         gradient, batch_stats, terms = gradient_of(state.params, state.batch_stats, batch, targets, count(targets))
         loss = total(terms, config.schedule)
-        updates, optimizer_state = rule.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
+        with jax.named_scope("optimizer"):
+            updates, optimizer_state = rule.update(gradient, state.optimizer, state.params)
+            params = optax.apply_updates(state.params, updates)
         updates_done = optimizer.updates_done(state.optimizer)
         grad_norm = optax.tree.norm(gradient)
         measurements = {
@@ -125,7 +130,8 @@ def make_train_step(
             "grad_norm": grad_norm,
             "lr": rate(updates_done),
         }
-        average = move_average(state.average, params, batch_stats, updates_done, config.schedule.ema)
+        with jax.named_scope("average"):
+            average = move_average(state.average, params, batch_stats, updates_done, config.schedule.ema)
         after = State(state.step + 1, params, batch_stats, optimizer_state, average)
         if on_nan == "skip":
             is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)

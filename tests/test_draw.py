@@ -51,10 +51,14 @@ def test_boxes_say_who_is_a_target():
     assert 0.1 < is_red.mean() < 0.25  # two of every twelve pixels
 
 
-def test_a_label_outside_the_picture_is_no_error():
-    draw.draw_labels(
-        sample(({0: (-50, 500, 2)}, (-40, -40, 400, 400), True), ({}, (300, 300, 400, 400), True)), COCO, 64
+def test_what_lies_outside_the_picture_paints_nothing():
+    outside = sample(
+        ({0: (-50, 500, 2), 1: (500, 50, 1)}, (300, 300, 400, 400), False),
+        ({}, (-400, -400, -300, -300), False),
+        ({}, (300, 300, 400, 400), True),
     )
+    painted, plain = (draw.draw_labels(labels, COCO, 64) for labels in (outside, sample()))
+    np.testing.assert_array_equal(painted, plain)
 
 
 def test_the_caption_counts_everybody_once():

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import bad_input
+import faults
 import pytest
 
 from inspose_jax import cli, predictor
@@ -26,7 +27,7 @@ def here(place, tmp_path, monkeypatch) -> Path:
     """A folder to stand in, with `run` and `drawn`."""
     (tmp_path / "run").symlink_to(place / "run")
     shutil.copytree(place / "drawn", tmp_path / "drawn")
-    (tmp_path / "small.py").write_text(bad_input.SMALL)
+    (tmp_path / "small.py").write_text(faults.SMALL)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

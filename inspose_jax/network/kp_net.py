@@ -9,6 +9,7 @@ a TPU pads the last axis to 128.
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -75,17 +76,19 @@ def keypoint_map(
     `scale`; `size` is the real picture's (height, width) in pixels.
     """
     height, width, channels = features.shape
-    # Never in bfloat16, whatever the network computes in: with 8 bits neighbouring cells far from `centre` have the
-    # same relative coordinates, and two logits near the peak are the same number.
+    # Never in bfloat16, whatever the network computes in and however a TPU multiplies by default: with 8 bits
+    # neighbouring cells far from `centre` have the same relative coordinates, and two logits near the peak are the same
+    # number.
     dtype = jnp.promote_types(features.dtype, jnp.float32)
+    product = partial(jnp.matmul, precision="highest")
     centres = jnp.asarray(geometry.cell_centres((height, width), stride).reshape(-1, 2), dtype)
     relative = (centres - centre.astype(dtype)).T / scale.astype(dtype)
     shared = features.astype(dtype).reshape(-1, channels).T
     (weight, bias), *rest = split_theta(theta.astype(dtype), sizes)
     # The two kinds of input are multiplied apart, so that vmap over people never copies F_kp.
-    x = weight[:, :channels] @ shared + weight[:, channels:] @ relative + bias[:, None]
+    x = product(weight[:, :channels], shared) + product(weight[:, channels:], relative) + bias[:, None]
     for weight, bias in rest:
-        x = weight @ jax.nn.relu(x) + bias[:, None]
+        x = product(weight, jax.nn.relu(x)) + bias[:, None]
     # Not -inf: a blank picture has no cell at all, and its empty slots must still have a finite gradient.
     is_cell = geometry.real_cells((height, width), stride, size).reshape(1, -1)
     return jnp.where(is_cell, x, jnp.finfo(dtype).min / 4)

@@ -104,18 +104,13 @@ def test_what_is_unusual_works(one, here, capsys):
 
 
 def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "inspose_jax",
-        "data",
-        "draw",
-        "--out",
-        str(tmp_path / "a/b"),
-        "--count",
-        "1000000",
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    # A shell lets what it starts in the background ignore Ctrl-C, and what that starts too.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heeds}; from inspose_jax import cli; cli.main()"
+    arguments = ["data", "draw", "--out", str(tmp_path / "a/b"), "--count", "1000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     while not any(tmp_path.rglob("*.jpg")):
         assert process.poll() is None
         time.sleep(0.05)

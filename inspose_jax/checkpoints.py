@@ -204,7 +204,10 @@ def load(path: Path | str) -> Loaded:
         if not steps(folder):
             raise ValueError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
         about, state = newest(folder)
-    resolved = config.from_json(json.dumps(about["config"]))
+    try:
+        resolved = config.from_json(json.dumps(about["config"]))
+    except ValueError as error:
+        raise ValueError(f"{path}: a checkpoint whose config does not hold, {error}") from None
     return Loaded(resolved, jax.tree.map(np.asarray, evaluated(state, resolved)), int(about["step"]))
 
 

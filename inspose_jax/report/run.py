@@ -98,14 +98,14 @@ def read_metrics(workdir: Path) -> dict[str, Series]:
             if not line.endswith("\n"):
                 break
             try:
-                row = json.loads(line)
-                step = int(row.pop("step"))
-            except (ValueError, TypeError, KeyError, AttributeError):
+                row = json.loads(line, parse_int=float)  # an integer may be too large for any array
+                step = array("q", [int(row.pop("step"))])
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
                 raise ValueError(f"{path}: line {number} is no step's measurements; take that line out") from None
             for name, value in row.items():
-                if isinstance(value, int | float) and math.isfinite(value):
+                if isinstance(value, float) and math.isfinite(value):
                     steps, values = columns.setdefault(name, (array("q"), array("d")))
-                    steps.append(step)
+                    steps.extend(step)
                     values.append(value)
     return {name: Series(np.array(steps), np.array(values)) for name, (steps, values) in columns.items()}
 

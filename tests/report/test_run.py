@@ -39,7 +39,13 @@ def test_a_run_before_its_first_step_has_no_measurements(tmp_path):
     assert (run.step, run.num_steps, run.metrics, run.versions, run.checkpoints) == (0, 30, {}, {}, [])
 
 
-@pytest.mark.parametrize("line", ["nonsense", '{"loss/total": 1}', '{"step": "x"}', "[1]"])
+def test_a_number_that_no_array_holds_is_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, "a": 1{"0" * 400}, "b": 3}}\n')
+    metrics = read_metrics(tmp_path)
+    assert {name: series.values.tolist() for name, series in metrics.items()} == {"b": [3.0]}
+
+
+@pytest.mark.parametrize("line", ["nonsense", '{"loss/total": 1}', '{"step": "x"}', "[1]", '{"step": 1e30}'])
 def test_a_damaged_line_in_the_middle_is_named(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
     with pytest.raises(ValueError, match="line 2 is no step's measurements; take that line out"):

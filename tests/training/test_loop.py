@@ -124,6 +124,15 @@ def test_a_damaged_checkpoint_is_skipped_and_the_one_before_goes_on_to_the_same_
     jax.tree.map(np.testing.assert_array_equal, *same)
 
 
+def test_a_checkpoint_whose_config_cannot_be_is_named(workdir, tmp_path):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    (run / "checkpoints/12/checksums.json").unlink()  # somebody edited it by hand
+    about = run / "checkpoints/12/about/metadata"
+    about.write_text(about.read_text().replace('"score_threshold": ', '"score_threshold": 3'))
+    with pytest.raises(ValueError, match=r"run: a checkpoint whose config does not hold, model.score_threshold is 3"):
+        checkpoints.load(run)
+
+
 def test_checkpoints_that_are_all_damaged_are_an_error(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
     for step in (10, 12):

@@ -16,7 +16,7 @@ import train_process
 
 from inspose_jax import checkpoints
 
-STEPS, SAVE_EVERY, KILLS = 240, 4, 20
+STEPS, SAVE_EVERY, KILLS = 160, 4, 20
 
 
 def state_of(workdir: Path) -> dict:
@@ -80,8 +80,8 @@ def test_sigterm_saves_and_the_line_it_prints_goes_on(recipe, straight, tmp_path
     assert len(train_process.rows(workdir)) == step
     again = shlex.split(out.split("inspose train ")[1])
     assert again[-1] == "--resume"
-    train_process.run(*again)
-    assert_same_run(workdir, straight)
+    train_process.run(*again, "--stop-at", step + 2 * SAVE_EVERY)
+    assert train_process.rows(workdir) == train_process.rows(straight)[: step + 2 * SAVE_EVERY]
 
 
 def test_a_second_signal_ends_the_process_at_once():
@@ -99,6 +99,18 @@ def test_a_second_signal_ends_the_process_at_once():
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.stdout == "True\n"
         assert done.returncode == -signal.Signals[name]
+
+
+def test_a_full_disk_ends_the_run_with_a_line_and_leaves_what_was_saved(recipe, straight, tmp_path):
+    workdir = tmp_path / "run"
+    arguments = (recipe, "--workdir", workdir, "--steps", STEPS)
+    _, err = train_process.run(*arguments, code=2, FILE_LIMIT=50_000)
+    line = err.splitlines()[-1]
+    assert line.startswith(f"inspose: error: {workdir}/checkpoints: step {2 * SAVE_EVERY} could not be saved (File too")
+    assert "Traceback" not in err
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == [str(SAVE_EVERY)]
+    train_process.run(*arguments, "--resume", "--stop-at", 4 * SAVE_EVERY)
+    assert train_process.rows(workdir) == train_process.rows(straight)[: 4 * SAVE_EVERY]
 
 
 @pytest.mark.parametrize("devices", [8, 4, 1])

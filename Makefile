@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -17,10 +18,10 @@ demo: setup ## learn, measure and draw people: about 10 minutes on 2 cores, resu
 	$(BIN)/inspose demo --out demo_out
 
 test: setup ## all tests that need neither torch nor a GPU
-	$(BIN)/python -m pytest -m "not gpu and not torch" -rs
+	$(PYTEST) -m "not gpu and not torch" -rs
 
 test-fast: setup ## the tests that are no matter of minutes
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: setup ## lint, format and types
 	$(BIN)/ruff check .

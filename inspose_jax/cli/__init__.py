@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
         fault = "error: out of memory; take smaller pictures, or fewer at a time"
     except KeyboardInterrupt:
         fault, code = "stopped", 130
-    if fault:  # printed only now that the error's frames are gone: with them a progress bar has ended its own line
+    if fault:  # printed only now that the error's frames are gone, and what they held is closed
         print(f"inspose: {fault}", file=sys.stderr, flush=True)
         if is_alone:  # an orderly end would wait for the processes that are gone
             os._exit(code)

@@ -1,6 +1,5 @@
 """`inspose data`: draw a data set, show one with its labels, or check one."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -95,16 +94,13 @@ def draw(argv: list[str]) -> None:
     from inspose_jax.data import coco
     from inspose_jax.data.drawn_people import DrawnPeople
     from inspose_jax.skeletons import COCO
-    from inspose_jax.structures import Sample
 
     source = DrawnPeople(Scene(size=launch.size), "test", launch.seed, launch.count)
-
-    def drawn() -> Iterator[Sample]:
-        for i in tqdm(range(launch.count), desc="drawing", unit="picture", dynamic_ncols=True):
-            yield source[i]
-
-    with files.new_folder(launch.out) as folder:
-        coco.write_folder(folder, drawn(), COCO, Data().joint_pixel_offset)
+    with (
+        files.new_folder(launch.out) as folder,
+        tqdm(range(launch.count), desc="drawing", unit="picture", dynamic_ncols=True) as bar,
+    ):
+        coco.write_folder(folder, (source[i] for i in bar), COCO, Data().joint_pixel_offset)
     print(
         f"{launch.out}: {launch.count} pictures; look at them, or: inspose data check --images {launch.out}/images "
         f"--annotations {launch.out}/annotations.json"

@@ -119,7 +119,8 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
             add_frame = stack.enter_context(video_files.writing(half, about.fps))
         found = model.video(path, threshold)
         total = about.num_frames or None
-        for people in tqdm(found, desc=path.name, total=total, unit="frame", dynamic_ncols=True):
+        bar = stack.enter_context(tqdm(found, desc=path.name, total=total, unit="frame", dynamic_ncols=True))
+        for people in bar:
             if add_frame is not None:
                 add_frame(people.plot())
             if lines is not None:

@@ -39,8 +39,8 @@ def main(folder: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for name, mean in zip(RUNS, means, strict=True):
         axes.plot(steps, mean, label=name, linewidth=2.5 if "bfloat16" in name else 1.2)
-    axes.set(xlabel="step", ylabel=f"mean loss of {WINDOW} steps", yscale="log")
-    axes.grid(alpha=0.3, which="both")
+    axes.set(xlabel="step", ylabel=f"mean loss of {WINDOW} steps")
+    axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(HERE / "losses.png", dpi=110)
 

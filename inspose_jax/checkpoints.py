@@ -7,6 +7,7 @@ The checksums of its files are written with it, so that a damaged one is known b
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -93,7 +94,11 @@ class Checkpoints:
         with self.failing():
             if self.manager is None:
                 sealing = ocp.AsyncOptions(post_finalization_callback=self.seal)
-                options = ocp.CheckpointManagerOptions(max_to_keep=self.kept, create=True, async_options=sealing)
+                # Processes wait for each other by name: two folders may be written to at once.
+                apart = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=self.folder.name)
+                options = ocp.CheckpointManagerOptions(
+                    max_to_keep=self.kept, create=True, async_options=sealing, multiprocessing_options=apart
+                )
                 self.manager = ocp.CheckpointManager(self.folder, options=options)
             written = self.manager.save(step, args=items)
         assert written, f"{self.folder}: step {step} is there already, or a later one"
@@ -158,13 +163,18 @@ def steps(folder: Path) -> list[int]:
 
 
 def tidy(folder: Path, start: int) -> None:
-    """Remove what killed saves left behind; set aside what is no finished step, or one later than `start`."""
+    """Remove what killed saves left behind, and good steps later than `start`, which are made again; set aside what
+    is no finished step, or cannot be read.
+    """
     if jax.process_index() == 0 and folder.is_dir():
         remove_unfinished(folder)
-        good = {str(step) for step in steps(folder) if step <= start}
+        finished = {str(step): step for step in steps(folder)}
         for path in list(folder.iterdir()):
-            if path.name.isdigit() and path.name not in good:
-                set_aside(path)
+            if path.name.isdigit() and finished.get(path.name, start + 1) > start:
+                if path.name in finished and not changed_files(path):
+                    shutil.rmtree(path)
+                else:
+                    set_aside(path)
     wait_for_all("tidy")
 
 
@@ -239,11 +249,14 @@ def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]
     a checkpoint of another model, every difference listed.
     """
     damaged = f"{folder}: damaged or not written by inspose"
-    if lost := changed_files(folder):
+    try:
+        lost = changed_files(folder)
+    except OSError as error:
+        raise Damaged(f"{damaged} ({reason(error)})") from None
+    if lost:
         raise Damaged(f"{folder}: damaged, {', '.join(lost)} {'is' if len(lost) == 1 else 'are'} gone or changed")
     try:
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            about = reader.restore(folder / "about")
+        about = read_about(folder)
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
             stored = stored_shapes(reader, folder)
             differing = [] if like is None else differences(as_dict(like), stored)
@@ -264,6 +277,20 @@ def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]
             f"{folder}: a checkpoint of another model, {'; '.join(differing)}; take a workdir of this config's own"
         )
     return about, state
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Config, skeleton, step, and what else was saved beside the state."""
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+        return reader.restore(folder / "about")
+
+
+def best_value(folder: Path) -> float:
+    """The first statistic of the checkpoint in a folder of best ones; -inf where none can be read."""
+    for step in reversed(steps(folder)):
+        with contextlib.suppress(Exception):  # orbax raises many types
+            return next(iter(read_about(folder / str(step))["statistics"].values()))
+    return -math.inf
 
 
 def stored_shapes(reader: ocp.Checkpointer, folder: Path) -> Any:

@@ -1,21 +1,52 @@
 """The command line: what it writes agrees with Python, and help is short; bad input is `test_bad_input.py`'s."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import faults
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from inspose_jax import cli
-from inspose_jax.cli import predict
+from inspose_jax import checkpoints, cli
+from inspose_jax.cli import compilation_cache, predict
 from inspose_jax.evaluation import coco_ap
 
 
 def drawn(place):
     return ["--images", str(place / "drawn/images"), "--annotations", str(place / "drawn/annotations.json")]
+
+
+def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place, tmp_path):
+    (tmp_path / "small.py").write_text(faults.SMALL)
+    run, validation = (
+        tmp_path / "run",
+        [f"--val-{word.strip('-')}" if word[0] == "-" else word for word in drawn(place)],
+    )
+    command = ["train", str(tmp_path / "small.py"), "--workdir", str(run), *drawn(place), "--steps", "3", *validation]
+    cli.main([*command, "--config.schedule.batch-size", "8", "--eval-every", "2", "--profile", "2:3"])
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "eval/AP" in row] == [2, 3]
+    assert len(checkpoints.steps(run / "best")) == 1
+    assert len(list(run.glob("profile/**/*.xplane.pb"))) == 1
+
+
+def test_the_compilation_cache_lies_in_the_users_cache_folder_unless_told_otherwise(tmp_path, monkeypatch):
+    monkeypatch.delenv(compilation_cache.VARIABLE, raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # nobody has a home
+    compilation_cache.turn_on()
+    assert compilation_cache.VARIABLE not in os.environ
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compilation_cache.turn_on()
+    folder = Path(os.environ[compilation_cache.VARIABLE])
+    assert folder == tmp_path / "inspose_jax" / compilation_cache.machine_type()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    compilation_cache.turn_on()
+    assert Path(os.environ[compilation_cache.VARIABLE]) == folder, "what the user chose stays"
 
 
 def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys):

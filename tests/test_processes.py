@@ -83,12 +83,17 @@ def recipe(tmp_path_factory):
     return train_process.write_recipe(path, optimizer="sgd", batch_size=4, save_every=1000)
 
 
-def train_together(recipe, place, number):
-    """Six steps in float64, each process with its own devices, four in all; gives back the errors of each."""
+def train_together(recipe, place, number, validation):
+    """Six steps in float64, evaluated at the end if so; each process with its own devices, four in all."""
     place.mkdir()
+    evaluation = []
+    if validation:
+        data = ["--val-images", validation / "images", "--val-annotations", validation / "annotations.json"]
+        evaluation = [*data, "--eval-every", 6]
     running = [
         train_process.start(
             *(recipe, "--workdir", place / "run", "--steps", 6, *["--distributed"] * (number > 1)),
+            *evaluation,
             devices=4 // number,
             STEPS_FILE=place / f"steps{i}",
             JAX_ENABLE_X64=1,
@@ -105,9 +110,9 @@ def train_together(recipe, place, number):
 
 
 @pytest.fixture(scope="module")
-def alone(recipe, tmp_path_factory):
+def alone(recipe, tmp_path_factory, drawn):
     place = tmp_path_factory.mktemp("alone") / "a"
-    train_together(recipe, place, 1)
+    train_together(recipe, place, 1, drawn)
     return place
 
 
@@ -122,9 +127,10 @@ def parameters_in_float64(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 4])
-def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, alone, tmp_path, number):
+def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, alone, drawn, tmp_path, number):
     place = tmp_path / "together"
-    train_together(recipe, place, number)
+    is_evaluated = number == 2  # in four processes `eval` is tested above
+    train_together(recipe, place, number, drawn if is_evaluated else None)
     ends = [parameters_in_float64(folder / "run/checkpoints") for folder in (alone, place)]
     for one, other in zip(*map(jax.tree.leaves, ends), strict=True):
         assert one.dtype == np.float64
@@ -135,7 +141,10 @@ def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, a
         rows = slice(i * 4 // number, (i + 1) * 4 // number)
         own = train_process.pictures_of_steps(place / f"steps{i}")
         assert own == {step: pictures[rows] for step, pictures in given.items()}
-    assert [row["step"] for row in train_process.rows(place / "run")] == [1, 2, 3, 4, 5, 6]  # written by one of them
+    steps = [row["step"] for row in train_process.rows(place / "run")]
+    assert steps == [1, 2, 3, 4, 5, 6, *[6] * is_evaluated]  # written by one of them; the last one is an evaluation
+    assert checkpoints.steps(alone / "run/best") == [6]
+    assert checkpoints.steps(place / "run/best") == [6] * is_evaluated
     assert len(list((place / "run/tensorboard").iterdir())) == 1
 
 

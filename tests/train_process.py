@@ -79,15 +79,18 @@ def main() -> None:
 
     made, saved, created = pipeline.batches, checkpoints.Checkpoints.save, sharding.create_state
 
-    def recorded(source, plan, config, start, stop, rows):
+    def recorded(source, plan, config, start, stop, rows=slice(None), **evaluation):
+        if evaluation:
+            yield from pipeline_batches(source, plan, config, start, stop, rows, **evaluation)
+            return
         for number, batch in enumerate(pipeline_batches(source, plan, config, start, stop, rows), start + 1):
             with open(os.environ["STEPS_FILE"], "a") as file:
                 file.write(json.dumps([number, batch.image_id.tolist()]) + "\n")
             yield batch
 
-    def doubled(*arguments):
+    def doubled(*arguments, **evaluation):
         # Targets too: the last bit of a float32 exp depends on how many are computed together.
-        for batch in made(*arguments):
+        for batch in made(*arguments, **evaluation):
             yield batch._replace(keypoints=batch.keypoints.astype(np.float64))
 
     def created_doubled(key, config, num_steps):

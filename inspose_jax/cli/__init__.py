@@ -14,7 +14,7 @@ import warnings
 from typing import Any
 
 import inspose_jax
-from inspose_jax.cli import compilation_cache
+from inspose_jax.cli import compilation_cache, processes
 
 COMMANDS = {
     "demo": ("demo", "learn, measure and draw people: no data, no GPU"),
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments[0] == "--version":
         print(inspose_jax.__version__)
         return
-    fault, code, is_alone = "", 2, False
+    fault, code = "", 2
     try:
         if "" in arguments:
             raise ValueError("one of the words given is empty; is it a variable of the shell that is not set?")
@@ -56,16 +56,19 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read our output has read enough, as in `inspose data check .. | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (ValueError, OSError, FloatingPointError) as error:
-        fault, is_alone = f"error: {one_line(error)}", isinstance(error, ConnectionError)
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
+        of_runtime = processes.runtime_fault(error)
+        if isinstance(error, RuntimeError) and not of_runtime:
+            raise
+        fault = f"error: {of_runtime or one_line(error)}"
     except MemoryError:
         fault = "error: out of memory; take smaller pictures, or fewer at a time"
     except KeyboardInterrupt:
         fault, code = "stopped", 130
     if fault:  # printed only now that the error's frames are gone, and what they held is closed
         print(f"inspose: {fault}", file=sys.stderr, flush=True)
-        if is_alone:  # an orderly end would wait for the processes that are gone
-            os._exit(code)
+        if processes.is_joined():
+            processes.leave(code)
         sys.exit(code)
 
 

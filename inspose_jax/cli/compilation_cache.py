@@ -10,7 +10,9 @@ VARIABLE = "JAX_COMPILATION_CACHE_DIR"  # jax reads it when it is imported
 
 def turn_on() -> None:
     """Name the folder to jax, which must not be imported yet, unless the user did, or has no place for it."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    if not home.is_absolute():  # nobody knows where home is
+        return
     present = next((folder for folder in (home, *home.parents) if folder.exists()), None)
     if present is not None and os.access(present, os.W_OK):
         os.environ.setdefault(VARIABLE, str(home / "inspose_jax" / machine_type()))

@@ -1,10 +1,53 @@
 """One program on several hosts: how a process learns of the others (`--distributed`)."""
 
 import os
+import re
+import sys
+import time
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 LOST_AFTER = 30  # seconds without a sign of life, after which a process counts as gone
 LEAVE_AFTER = 60  # seconds that one that is done waits for the others to be
+
+
+def is_joined() -> bool:
+    """Whether this is one of several processes."""
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
+
+
+def leave(code: int) -> None:
+    """End this process at once: an orderly end would wait for the others, which may wait for this one."""
+    import jax
+
+    sys.stdout.flush()
+    if jax.process_index() == 0:  # where the others ask about each other: let them say what they have to say
+        time.sleep(2)
+    os._exit(code)
+
+
+def runtime_fault(error: Exception) -> str:
+    """What jax's runtime raised, in words that say what to do; empty for an error of another kind."""
+    # Some of its errors come as ValueError; all begin with the name of a status, such as UNAVAILABLE.
+    if "jax" not in sys.modules or not re.match(r"[A-Z_]{5,}: ", str(error)):
+        return ""
+    import jax
+
+    if "RESOURCE_EXHAUSTED" in str(error):
+        return (
+            f"out of memory ({first_line(error)}); take a smaller --config.schedule.batch-size, work it off in parts "
+            f"with --config.schedule.accumulate, or take smaller pictures"
+        )
+    if jax.process_count() > 1:
+        return (
+            f"process {jax.process_index()} of {jax.process_count()}: another process of this run is gone "
+            f"({first_line(error)}); what was saved stays, start all of them again (a training with --resume)"
+        )
+    return ""
+
+
+def first_line(error: Exception) -> str:
+    """The beginning of what may be a screen of text."""
+    return str(error).splitlines()[0][:200]
 
 
 def join() -> None:
@@ -26,6 +69,7 @@ def join() -> None:
             f"--distributed: {found} do not describe a run; set all three: host:port of process 0, the number of "
             f"processes, and which this one is, from 0"
         )
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     try:
         jax.distributed.initialize(
             num_processes=int(number) if told else None,
@@ -37,5 +81,7 @@ def join() -> None:
         raise ValueError(
             f"--distributed: nothing tells about other processes ({error}); set {', '.join(VARIABLES)}, or leave it out"
         ) from None
+    except jax.errors.JaxRuntimeError as error:
+        raise ValueError(f"--distributed: the processes cannot meet ({first_line(error)})") from None
     # CPUs connect at their first common step, for which they wait 30 seconds only: let it be now.
     multihost_utils.sync_global_devices("join")

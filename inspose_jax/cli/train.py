@@ -118,7 +118,17 @@ def run(argv: list[str]) -> None:
         )
     if done < num_steps and is_first:
         again = [word for word in argv if word != "--resume"]
+        if launch.stop_at is not None and done >= launch.stop_at:
+            again = without(again, "--stop-at")
         print(f"stopped at step {done} of {num_steps}; go on with: inspose train {shlex.join(again)} --resume")
+
+
+def without(words: list[str], option: str) -> list[str]:
+    """Words of a command line but for one option and its value."""
+    if option in words:
+        at = words.index(option)
+        return words[:at] + words[at + 2 :]
+    return [word for word in words if not word.startswith(f"{option}=")]
 
 
 def steps_of(profile: str) -> range:

@@ -89,12 +89,16 @@ class Tolerant:
             if index not in self.unreadable:
                 self.unreadable.add(index)
                 tqdm.write(f"inspose: warning: {error} Its place in the batch stays blank.", file=sys.stderr)
-            if len(self.unreadable) > len(self) / 1000:
-                raise ValueError(
-                    f"{len(self.unreadable)} of {len(self)} pictures cannot be read, the last one is {error}; "
-                    f"`inspose data check` lists all"
-                ) from error
+            self.check(len(self.unreadable))
             return None
+
+    def check(self, unreadable: int) -> None:
+        """ValueError where so many are too many."""
+        if unreadable > len(self) / 1000:
+            raise ValueError(
+                f"{unreadable} of {len(self)} pictures cannot be read, which is more than one in a thousand; "
+                f"`inspose data check` lists all"
+            )
 
 
 def make_plan(source: Source | Tolerant, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from inspose_jax import checkpoints
+from inspose_jax.training.workdir import METRICS, measured
 
 
 class Series(NamedTuple):
@@ -84,29 +85,17 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(workdir: Path) -> dict[str, Series]:
-    """The measurements in a run's `metrics.jsonl` by name: a long run has too many lines to hold them as they are.
-
-    A last line that is not ended is being written, or was when the run was killed: it is left out.  ValueError names
-    any other line that is none.
-    """
-    path = workdir / "metrics.jsonl"
+    """The measurements in a run's `metrics.jsonl` by name; ValueError names a line that is none."""
+    path = workdir / METRICS
     columns: dict[str, tuple[array, array]] = {}
     if not path.is_file():
         return {}
-    with path.open(errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.endswith("\n"):
-                break
-            try:
-                row = json.loads(line, parse_int=float)  # an integer may be too large for any array
-                step = array("q", [int(row.pop("step"))])
-            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-                raise ValueError(f"{path}: line {number} is no step's measurements; take that line out") from None
-            for name, value in row.items():
-                if isinstance(value, float) and math.isfinite(value):
-                    steps, values = columns.setdefault(name, (array("q"), array("d")))
-                    steps.extend(step)
-                    values.append(value)
+    for step, row, _ in measured(path):
+        for name, value in row.items():
+            if isinstance(value, float) and math.isfinite(value):
+                steps, values = columns.setdefault(name, (array("q"), array("d")))
+                steps.append(step)
+                values.append(value)
     return {name: Series(np.array(steps), np.array(values)) for name, (steps, values) in columns.items()}
 
 

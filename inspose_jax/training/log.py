@@ -40,7 +40,7 @@ class Log:
         self.lines = (workdir / "metrics.jsonl").open("a") if writes else None
         self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1) if writes else None
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
-        self.begin, self.waited, self.skipped = time.perf_counter(), 0.0, 0
+        self.begin, self.waited = time.perf_counter(), 0.0
 
     def __enter__(self) -> "Log":
         return self
@@ -81,7 +81,6 @@ class Log:
                         f"{where}; nothing from this step on was saved. Go on from the last checkpoint with --resume "
                         f"and --on-nan skip, or start anew with a lower --config.schedule.learning-rate"
                     )
-                self.skipped += 1
                 tqdm.write(f"inspose: warning: {where}; skipped, the state stays as it was", file=sys.stderr)
             self.line(step, {name: value.item() for name, value in measurements.items()}, speed)
         self.pending, self.begin, self.waited = [], time.perf_counter(), 0.0

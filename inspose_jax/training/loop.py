@@ -63,7 +63,7 @@ def train(
     newest checkpoint in `workdir`; gives back the step it came to, an earlier one after SIGTERM or Ctrl-C.
 
     Raises ValueError for a workdir in use or a run that differs from the stored one, FloatingPointError when a loss is
-    not finite, OSError when a checkpoint cannot be written or another process is gone; what was saved before stays.
+    not finite, OSError when a checkpoint cannot be written; what was saved before stays.
     """
     config.check(config_)
     schedule = config_.schedule
@@ -72,14 +72,24 @@ def train(
     plan = pipeline.make_plan(pictures, config_, train=True)
     about = workdir_.description(config_, num_steps, source, pretrained and pretrained.path)
     start, state = start_of(workdir, about, config_, resume, pretrained, num_steps, mesh)
+    if not sharding.is_same(start):
+        raise ValueError(
+            f"{workdir}: step {start} is what this process can read, another one reads another step; see "
+            f"that all of them have the same folder, and that it can be read"
+        )
+    stop = max(start, min(num_steps, stop_at or num_steps))
+    traced = range(max(start + 1, extras.profile.start), min(stop + 1, extras.profile.stop))
+    if extras.profile and not traced:
+        raise ValueError(
+            f"no step of {extras.profile[0]} to {extras.profile[-1]} can be traced: this run makes the steps "
+            f"{start + 1} to {stop}"
+        )
     checkpoints.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
     is_first = jax.process_index() == 0
     if is_first:  # last of all that can fail: a run that cannot start leaves nothing behind
         workdir_.open_workdir(workdir, about, start)
     checkpoints.wait_for_all("workdir")
-    best_so_far = workdir_.best_value(workdir)
 
-    stop = min(num_steps, stop_at or num_steps)
     step_function = sharding.jit_train_step(config_, num_steps, mesh, extras.on_nan)
     rows = sharding.host_rows(schedule.batch_size, jax.process_index(), jax.process_count())
     batches = pipeline.batches(pictures, plan, config_, start, stop, rows)
@@ -89,16 +99,16 @@ def train(
         return source.image_ids[index[index >= 0]].tolist()
 
     with (
-        runtime_errors(),
+        Interruption() as interruption,  # first: what is saved last is waited for inside of it
         Checkpoints(workdir / workdir_.CHECKPOINTS, start) as latest,
         Checkpoints(workdir / workdir_.BEST, start, kept=1) as best,
         Log(workdir, start, schedule.batch_size, pictures_of, extras.on_nan, writes=is_first) as log,
-        Interruption() as interruption,
         contextlib.ExitStack() as trace,
         tqdm(initial=start, total=stop, desc=note, unit="step", dynamic_ncols=True, disable=not is_first) as bar,
     ):
+        best_so_far = checkpoints.best_value(best.folder)
         for step in range(start + 1, stop + 1):
-            if extras.profile and step == extras.profile[0]:
+            if traced and step == traced[0]:
                 trace.enter_context(jax.profiler.trace(workdir / "profile"))
             asked = time.perf_counter()
             batch = sharding.put_batch(next(batches), mesh)
@@ -115,8 +125,12 @@ def train(
             saves = step % schedule.save_every == 0 or step == stop or leaves
             evaluates = extras.evaluate and (step == num_steps or (extras.eval_every and step % extras.eval_every == 0))
             if fetches or saves or evaluates:
-                bar.set_postfix_str(log.write(unreadable=len(pictures.unreadable)))
+                unreadable = sharding.total(len(pictures.unreadable))
+                pictures.check(unreadable)
+                bar.set_postfix_str(log.write(unreadable))
             bar.update()
+            if saves:  # before anything else that may fail
+                latest.save(step, state, config_)
             if extras.evaluate and evaluates:
                 found = extras.evaluate(jax.device_get(checkpoints.evaluated(state._asdict(), config_)))
                 log.evaluation(step, *found)
@@ -124,9 +138,7 @@ def train(
                 if value > best_so_far:
                     best_so_far = value
                     best.save(step, state, config_, statistics=found.statistics)
-            if saves:
-                latest.save(step, state, config_)
-            if extras.profile and step == extras.profile[-1]:
+            if traced and step == traced[-1]:
                 jax.block_until_ready(state)
                 trace.close()
             if leaves:
@@ -145,7 +157,8 @@ def start_of(
 ) -> tuple[int, State]:
     """How many steps are done, and the state after them: a new one, or that of the newest readable checkpoint."""
     folder = workdir / workdir_.CHECKPOINTS
-    if workdir_.has_begun(workdir, about, resume) and checkpoints.steps(folder):
+    saved = checkpoints.steps(folder)
+    if workdir_.has_begun(workdir, about, resume, has_saved=bool(saved)) and saved:
         like = sharding.abstract_state(config_, num_steps, mesh)
         found, fields = checkpoints.newest(folder, like)
         return found["step"], State(**fields)
@@ -153,25 +166,6 @@ def start_of(
     if pretrained is not None:
         state = jax.device_put(pretrained.into(state), sharding.replicated(mesh))
     return 0, state
-
-
-@contextlib.contextmanager
-def runtime_errors() -> Any:
-    """What the runtime raises in the middle of a run, in words that say what to do."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            raise ValueError(
-                f"out of memory ({str(error).splitlines()[0][:200]}); take a smaller --config.schedule.batch-size, or "
-                f"work it off in parts with --config.schedule.accumulate"
-            ) from error
-        if jax.process_count() > 1:
-            raise ConnectionError(
-                f"process {jax.process_index()} of {jax.process_count()}: another process of this run is gone "
-                f"({str(error).splitlines()[0][:200]}); what was saved stays, start all of them again with --resume"
-            ) from error
-        raise
 
 
 def run_length(config_: Config, source: pipeline.Source) -> int:

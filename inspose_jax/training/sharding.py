@@ -60,6 +60,16 @@ def is_agreed(wish: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.array(wish)).any())
 
 
+def is_same(value: int) -> bool:
+    """Whether all processes have this value; all must ask."""
+    return bool((multihost_utils.process_allgather(np.array(value)) == value).all())
+
+
+def total(value: int) -> int:
+    """The sum of all processes' values; all must ask at the same step."""
+    return value if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.array(value)).sum())
+
+
 def new_state(config: config.Config, num_steps: int, mesh: Mesh) -> State:
     """A random state, made where it lives."""
     create = jax.jit(create_state, static_argnums=(1, 2), out_shardings=replicated(mesh))

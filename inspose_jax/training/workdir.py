@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import math
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def description(config: Config, num_steps: int, source: pipeline.Source, weights
     return {**about, **json.loads(config_.to_json(config))}
 
 
-def has_begun(workdir: Path, about: dict[str, Any], resume: bool) -> bool:
+def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: bool) -> bool:
     """Whether a run in `workdir` goes on, and does not begin; ValueError where it can do neither."""
     if not workdir.exists() or not any(workdir.iterdir()):
         return False
@@ -46,8 +46,9 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool) -> bool:
         before = None
     if not isinstance(before, dict) or not before.keys() >= {"num_steps", "model"}:
         raise ValueError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
-    # The first weights are in the checkpoint by now: they need not be given again, but others would do nothing.
-    differing = differences(before, {"weights": before["weights"], **about} if "weights" in before else about)
+    # In a checkpoint are the first weights too: they need not be given again, but others would do nothing.
+    known = {"weights": before["weights"]} if has_saved and "weights" in before else {}
+    differing = differences(before, known | about)
     if differing:
         raise ValueError(
             f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or another folder"
@@ -68,9 +69,7 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int) -> None:
     write(workdir / "versions.json", json.dumps(versions, indent=2))
     metrics = workdir / METRICS
     if metrics.exists():
-        # A run that was killed while it wrote leaves a line without an end.
-        whole = [line for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        write(metrics, "".join(line for line in whole if json.loads(line)["step"] <= start))
+        write(metrics, "".join(line for step, _, line in measured(metrics) if step <= start))
 
 
 def write(path: Path, content: str) -> None:
@@ -84,12 +83,24 @@ def write(path: Path, content: str) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def best_value(workdir: Path) -> float:
-    """The best first statistic of the evaluations that the metrics of a workdir tell of; -inf without one."""
-    metrics = workdir / METRICS
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
-    evaluations = [{name: row[name] for name in row if name.startswith("eval/")} for row in rows]
-    return max((next(iter(values.values())) for values in evaluations if values), default=-math.inf)
+def measured(metrics: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """Step, measurements and text of every line of a `metrics.jsonl`, one after another: a long run has many.
+
+    A last line that is not ended is being written, or was when the run was killed: it is left out.  ValueError names
+    any other line that is none.
+    """
+    with metrics.open(errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith("\n"):
+                return
+            try:
+                row = json.loads(line, parse_int=float)  # an integer may be too large for any array
+                step = int(row.pop("step"))
+                if abs(step) >= 2**63:
+                    raise OverflowError
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+                raise ValueError(f"{metrics}: line {number} is no step's measurements; take that line out") from None
+            yield step, row, line
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[str]:

@@ -190,10 +190,12 @@ def test_the_first_weights_need_not_be_given_again_but_others_are_refused(tmp_pa
     )
     run = tmp_path / "run"
     workdir_.open_workdir(run, begun, 0)
-    assert workdir_.has_begun(run, same, resume=True)
-    assert workdir_.has_begun(run, without, resume=True)
+    assert workdir_.has_begun(run, same, resume=True, has_saved=True)
+    assert workdir_.has_begun(run, without, resume=True, has_saved=True)
     with pytest.raises(ValueError, match="was started with other values: weights"):
-        workdir_.has_begun(run, other, resume=True)
+        workdir_.has_begun(run, other, resume=True, has_saved=True)
+    with pytest.raises(ValueError, match=r"weights \w+ -> None"):  # it would begin from random ones
+        workdir_.has_begun(run, without, resume=True, has_saved=False)
 
 
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_path):
@@ -268,7 +270,7 @@ def test_more_than_one_unreadable_picture_in_a_thousand_stops(capsys):
     assert batch.is_real.tolist() == [True, False, False, False]
     assert batch.image_id.tolist() == [102, -1, -1, -1]
     assert not batch.image[1:].any()
-    with pytest.raises(ValueError, match=r"3 of 2000 pictures cannot be read, the last one is 5.jpg"):
+    with pytest.raises(ValueError, match=r"3 of 2000 pictures cannot be read, which is more than one in a thousand"):
         source[5]
 
 
@@ -297,6 +299,35 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
     assert [step for step, _ in events["loss/total"]] == [10]
     sheet = events["eval/predictions"][0][1].image
     assert (sheet.height, sheet.width) == (8, 8)
+
+
+def test_a_best_checkpoint_that_was_lost_is_no_bar_for_the_next(tmp_path):
+    scores = iter([0.5, 0.2])
+
+    def evaluate(variables):
+        return loop.Evaluation({"AP": next(scores)}, np.zeros((8, 8, 3), np.uint8))
+
+    extras = loop.Extras(evaluate, eval_every=2)
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=12, stop_at=2, extras=extras)
+    shutil.rmtree(tmp_path / "run/best/2")  # killed while it was written, say
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=12, stop_at=4, resume=True, extras=extras)
+    assert checkpoints.steps(tmp_path / "run/best") == [4]
+
+
+def test_an_evaluation_that_fails_loses_no_step(tmp_path):
+    def evaluate(variables):
+        raise ValueError("a picture that cannot be read")
+
+    with pytest.raises(ValueError, match="a picture that cannot be read"):
+        loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=12, extras=loop.Extras(evaluate, eval_every=5))
+    assert checkpoints.steps(tmp_path / "run/checkpoints") == [5]
+
+
+def test_steps_that_are_not_made_cannot_be_traced(workdir, tmp_path):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    message = "no step of 3 to 7 can be traced: this run makes the steps 13 to 12"
+    with pytest.raises(ValueError, match=message):
+        loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True, extras=loop.Extras(profile=range(3, 8)))
 
 
 def test_a_line_cut_off_by_a_kill_is_dropped(workdir, tmp_path):

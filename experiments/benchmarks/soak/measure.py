@@ -1,6 +1,7 @@
 """Memory and speed over a run of 2,000 steps: python experiments/benchmarks/soak/measure.py
 
-Writes soak.csv (step, memory in MB, images a second) and soak.png beside this file; prints growth and spread.  Memory
+Writes soak.csv (step, memory in MB, images a second) and soak.png beside this file; prints growth and spread.  Options
+of `inspose train` may follow; then it only prints.  Memory
 is what the process holds of its own (Linux, glibc), without what the allocator only keeps for later: compiling leaves
 half a gigabyte there, which it gives back at any moment.
 """
@@ -9,6 +10,7 @@ import csv
 import ctypes
 import json
 import re
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -33,18 +35,13 @@ def main() -> None:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    cli.main(["train", str(HERE / "recipe.py"), "--workdir", str(workdir), "--steps", str(STEPS)])
+    cli.main(["train", str(HERE / "recipe.py"), "--workdir", str(workdir), "--steps", str(STEPS), *sys.argv[1:]])
     ended.set()
     watching.join()
 
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     speed = {row["step"]: row["images_per_s"] for row in rows if "images_per_s" in row}
-    with (HERE / "soak.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", "memory_mb", "images_per_s"])
-        for step in sorted({**memory, **speed}):
-            writer.writerow([step, round(memory[step], 1) if step in memory else "", speed.get(step, "")])
-
+    memory.pop(STEPS, None)  # by then the run lets go of things
     settled = np.array([(step, mb) for step, mb in memory.items() if step >= SETTLED])
     slope, start = np.polyfit(settled[:, 0] - SETTLED, settled[:, 1], 1)  # a save holds some MB for a moment
     steps, values = np.array([item for item in speed.items() if item[0] > SETTLED]).T
@@ -53,6 +50,14 @@ def main() -> None:
     growth = slope * (STEPS - SETTLED) / start
     print(f"memory from step {SETTLED}: {start:.0f} MB, at the end {growth:+.2%} (straight line through all)")
     print(f"median images/s of the second half over the first: {ratio:.3f} ({np.median(values):.0f} images/s)")
+
+    if len(sys.argv) > 1:
+        return
+    with (HERE / "soak.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", "memory_mb", "images_per_s"])
+        for step in sorted({**memory, **speed}):
+            writer.writerow([step, round(memory[step], 1) if step in memory else "", speed.get(step, "")])
 
     figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(8, 5), layout="constrained")
     above.plot(*zip(*sorted(memory.items()), strict=True))

@@ -17,6 +17,12 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 REFERENCE = Path(os.environ.get("INSPOSE_REFERENCE_DATA", Path(__file__).parents[1] / ".." / "shared"))
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first, so that workers end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_compilation_cache(tmp_path_factory):
     """What one test compiled, others need not, here and in processes that they start; the user's cache stays alone."""

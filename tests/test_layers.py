@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "inspose_jax"
 LAYERS = [
-    {"structures", "config", "skeletons"},
+    {"structures", "config", "skeletons", "metrics"},
     {"geometry", "draw"},
     {"network", "data", "targets", "nms"},
     {"losses", "decode", "checkpoints"},

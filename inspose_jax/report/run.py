@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from inspose_jax import checkpoints
-from inspose_jax.training.workdir import METRICS, measured
+from inspose_jax.metrics import METRICS, measured
 
 
 class Series(NamedTuple):

@@ -17,6 +17,8 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from inspose_jax.metrics import METRICS
+
 FETCH_EVERY = 10
 
 
@@ -37,7 +39,7 @@ class Log:
         writes: bool,
     ):
         self.batch_size, self.pictures_of, self.on_nan = batch_size, pictures_of, on_nan
-        self.lines = (workdir / "metrics.jsonl").open("a") if writes else None
+        self.lines = (workdir / METRICS).open("a") if writes else None
         self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1) if writes else None
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.begin, self.waited = time.perf_counter(), 0.0

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import platform
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import inspose_jax
 from inspose_jax import config as config_
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
+from inspose_jax.metrics import METRICS, measured
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
-CHECKPOINTS, BEST, METRICS = "checkpoints", "best", "metrics.jsonl"
+CHECKPOINTS, BEST = "checkpoints", "best"
 
 
 def description(config: Config, num_steps: int, source: pipeline.Source, weights: Path | None) -> dict[str, Any]:
@@ -81,26 +81,6 @@ def write(path: Path, content: str) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def measured(metrics: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """Step, measurements and text of every line of a `metrics.jsonl`, one after another: a long run has many.
-
-    A last line that is not ended is being written, or was when the run was killed: it is left out.  ValueError names
-    any other line that is none.
-    """
-    with metrics.open(errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.endswith("\n"):
-                return
-            try:
-                row = json.loads(line, parse_int=float)  # an integer may be too large for any array
-                step = int(row.pop("step"))
-                if abs(step) >= 2**63:
-                    raise OverflowError
-            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-                raise ValueError(f"{metrics}: line {number} is no step's measurements; take that line out") from None
-            yield step, row, line
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[str]:

@@ -171,7 +171,7 @@ def tidy(folder: Path, start: int) -> None:
         finished = {str(step): step for step in steps(folder)}
         for path in list(folder.iterdir()):
             if path.name.isdigit() and finished.get(path.name, start + 1) > start:
-                if path.name in finished and not changed_files(path):
+                if path.name in finished and is_whole(path):
                     shutil.rmtree(path)
                 else:
                     set_aside(path)
@@ -330,6 +330,14 @@ def changed_files(folder: Path) -> list[str]:
         return [SEAL]
     present = checksums(folder)
     return [name for name in sealed if present.get(name) != sealed[name]]
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a checkpoint is as it was written; without a seal nobody knows."""
+    try:
+        return (folder / SEAL).is_file() and not changed_files(folder)
+    except OSError:
+        return False
 
 
 def checksums(folder: Path) -> dict[str, int]:

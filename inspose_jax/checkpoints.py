@@ -171,7 +171,8 @@ def tidy(folder: Path, start: int) -> None:
         finished = {str(step): step for step in steps(folder)}
         for path in list(folder.iterdir()):
             if path.name.isdigit() and finished.get(path.name, start + 1) > start:
-                if path.name in finished and is_whole(path):
+                # Without its seal nobody knows whether a step is good.
+                if path.name in finished and (path / SEAL).is_file() and not changed_files(path):
                     shutil.rmtree(path)
                 else:
                     set_aside(path)
@@ -249,12 +250,10 @@ def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]
     a checkpoint of another model, every difference listed.
     """
     damaged = f"{folder}: damaged or not written by inspose"
-    try:
-        lost = changed_files(folder)
-    except OSError as error:
-        raise Damaged(f"{damaged} ({reason(error)})") from None
-    if lost:
-        raise Damaged(f"{folder}: damaged, {', '.join(lost)} {'is' if len(lost) == 1 else 'are'} gone or changed")
+    if lost := changed_files(folder):
+        raise Damaged(
+            f"{folder}: damaged, {', '.join(lost)} {'is' if len(lost) == 1 else 'are'} gone, changed or not to be read"
+        )
     try:
         about = read_about(folder)
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
@@ -321,26 +320,32 @@ def differences(wanted: Any, found: Any) -> list[str]:
 
 
 def changed_files(folder: Path) -> list[str]:
-    """Files of a checkpoint that are gone or hold something else; none where there is no seal, as in early versions."""
+    """Files of a checkpoint that are gone, cannot be read or hold something else.
+
+    None where there is no seal, as in early versions.
+    """
     if not (folder / SEAL).is_file():
         return []
     try:
         sealed = json.loads((folder / SEAL).read_text())
-    except ValueError:
+    except (ValueError, OSError):
         return [SEAL]
-    present = checksums(folder)
-    return [name for name in sealed if present.get(name) != sealed[name]]
 
+    def is_changed(name: str) -> bool:
+        try:
+            return checksum(folder / name) != sealed[name]
+        except OSError:
+            return True
 
-def is_whole(folder: Path) -> bool:
-    """Whether a checkpoint is as it was written; without a seal nobody knows."""
-    try:
-        return (folder / SEAL).is_file() and not changed_files(folder)
-    except OSError:
-        return False
+    return [name for name in sealed if is_changed(name)]
 
 
 def checksums(folder: Path) -> dict[str, int]:
-    """CRC-32 of every file in the folders of a checkpoint; beside them orbax keeps its own, changed as it ends."""
+    """Checksum of every file in the folders of a checkpoint; beside them orbax keeps its own, changed as it ends."""
     files = (path for path in sorted(folder.glob("*/**/*")) if path.is_file())
-    return {str(path.relative_to(folder)): zlib.crc32(path.read_bytes()) for path in files}
+    return {str(path.relative_to(folder)): checksum(path) for path in files}
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file's content."""
+    return zlib.crc32(path.read_bytes())

@@ -120,8 +120,8 @@ def train(
 
             fetches = step % FETCH_EVERY == 0 or step == stop
             leaves = interruption.came
-            if jax.process_count() > 1:  # all of them at the same step; asking them costs a round over the network
-                leaves = fetches and sharding.is_agreed(interruption.came)
+            if jax.process_count() > 1:  # all of them at the same step
+                leaves = fetches and sharding.total(interruption.came) > 0
             saves = step % schedule.save_every == 0 or step == stop or leaves
             evaluates = extras.evaluate and (step == num_steps or (extras.eval_every and step % extras.eval_every == 0))
             if fetches or saves or evaluates:

@@ -53,20 +53,13 @@ def put_batch(batch: Batch, mesh: Mesh) -> Batch:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(split(mesh), x), batch)
 
 
-def is_agreed(wish: bool) -> bool:
-    """Whether any process wishes it; all must ask at the same step."""
-    if jax.process_count() == 1:
-        return wish
-    return bool(multihost_utils.process_allgather(np.array(wish)).any())
-
-
 def is_same(value: int) -> bool:
     """Whether all processes have this value; all must ask."""
     return bool((multihost_utils.process_allgather(np.array(value)) == value).all())
 
 
 def total(value: int) -> int:
-    """The sum of all processes' values; all must ask at the same step."""
+    """The sum of all processes' values; all must ask at the same step, since it costs a round over the network."""
     return value if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.array(value)).sum())
 
 

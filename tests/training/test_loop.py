@@ -97,7 +97,7 @@ def test_a_stray_folder_is_no_checkpoint(workdir, tmp_path):
     assert (run / "checkpoints/99.aside").is_dir()
 
 
-@pytest.mark.parametrize("fault", ["gone", "cut", "one bit", "about"])
+@pytest.mark.parametrize("fault", ["gone", "not to be read", "cut", "one bit", "about"])
 def test_a_damaged_checkpoint_is_skipped_and_the_one_before_goes_on_to_the_same_end(workdir, tmp_path, fault):
     run = shutil.copytree(workdir, tmp_path / "run")
     newest = run / "checkpoints/12"
@@ -107,6 +107,9 @@ def test_a_damaged_checkpoint_is_skipped_and_the_one_before_goes_on_to_the_same_
         shutil.rmtree(newest / "about")
     elif fault == "gone":
         data.unlink()
+    elif fault == "not to be read":
+        data.unlink()
+        data.mkdir()  # reading it is an OSError
     else:
         half = len(content) // 2
         data.write_bytes(

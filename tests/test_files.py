@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from inspose_jax.cli import files
+from inspose_jax import files
 
 
 def names(folder) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "inspose_jax"
 LAYERS = [
-    {"structures", "config", "skeletons", "metrics"},
+    {"structures", "config", "skeletons", "metrics", "files"},
     {"geometry", "draw"},
     {"network", "data", "targets", "nms"},
     {"losses", "decode", "checkpoints"},

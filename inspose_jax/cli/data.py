@@ -89,7 +89,7 @@ def draw(argv: list[str]) -> None:
 
     from tqdm import tqdm
 
-    from inspose_jax.cli import files
+    from inspose_jax import files
     from inspose_jax.config import Data, Scene
     from inspose_jax.data import coco
     from inspose_jax.data.drawn_people import DrawnPeople
@@ -122,7 +122,7 @@ def show(argv: list[str]) -> None:
     from PIL import Image
     from tqdm import tqdm
 
-    from inspose_jax.cli import files
+    from inspose_jax import files
     from inspose_jax.config import Data
     from inspose_jax.data.coco import CocoFolder
     from inspose_jax.draw import LABELS_LEGEND, captioned, contact_sheet, describe_labels, draw_labels

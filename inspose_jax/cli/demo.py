@@ -33,8 +33,8 @@ def run(argv: list[str]) -> None:
 
     from PIL import Image
 
-    from inspose_jax import checkpoints, draw
-    from inspose_jax.cli import files, recipes, sources
+    from inspose_jax import checkpoints, draw, files
+    from inspose_jax.cli import recipes, sources
     from inspose_jax.data.drawn_people import DrawnPeople
     from inspose_jax.predictor import Predictor
     from inspose_jax.report import curves, page, people

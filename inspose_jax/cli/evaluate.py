@@ -37,8 +37,8 @@ def run(argv: list[str]) -> None:
 
     import jax
 
-    from inspose_jax import checkpoints
-    from inspose_jax.cli import files, sources
+    from inspose_jax import checkpoints, files
+    from inspose_jax.cli import sources
     from inspose_jax.evaluation import coco_ap, evaluator
     from inspose_jax.predictor import Predictor, check_fit
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, TextIO
 
 import tyro
 
-from inspose_jax.cli import arguments, files
+from inspose_jax import files
+from inspose_jax.cli import arguments
 
 LONGEST_JPEG = 65500  # pixels, libjpeg's limit
 

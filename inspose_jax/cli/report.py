@@ -31,7 +31,7 @@ def run(argv: list[str]) -> None:
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{out}: not named like a page; name it .html")
 
-    from inspose_jax.cli import files
+    from inspose_jax import files
     from inspose_jax.cli.predict import is_video, list_files
     from inspose_jax.report import page, people
     from inspose_jax.report.run import read_run

@@ -82,7 +82,8 @@ def run(argv: list[str]) -> None:
     if launch.distributed:
         processes.join()
 
-    from inspose_jax.cli import files, sources  # numpy and OpenCV from here on, jax below
+    from inspose_jax import files
+    from inspose_jax.cli import sources  # numpy and OpenCV from here on, jax below
 
     source = sources.training_source(config, launch.images, launch.annotations)
     validation = sources.validation_source(config, launch.val_images, launch.val_annotations, launch.eval_every)

@@ -80,10 +80,8 @@ def train(
     stop = max(start, min(num_steps, stop_at or num_steps))
     traced = range(max(start + 1, extras.profile.start), min(stop + 1, extras.profile.stop))
     if extras.profile and not traced:
-        raise ValueError(
-            f"no step of {extras.profile[0]} to {extras.profile[-1]} can be traced: this run makes the steps "
-            f"{start + 1} to {stop}"
-        )
+        makes = f"makes the steps {start + 1} to {stop}" if start < stop else f"is done, at step {stop}"
+        raise ValueError(f"no step of {extras.profile[0]} to {extras.profile[-1]} can be traced: this run {makes}")
     checkpoints.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
     is_first = jax.process_index() == 0
     if is_first:  # last of all that can fail: a run that cannot start leaves nothing behind

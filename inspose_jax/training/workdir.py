@@ -9,6 +9,7 @@ from typing import Any
 
 import inspose_jax
 from inspose_jax import config as config_
+from inspose_jax import files
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.metrics import METRICS, measured
@@ -65,22 +66,11 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int) -> None:
         "machine": platform.machine(),
     }
     if not (workdir / "config.json").exists():
-        write(workdir / "config.json", json.dumps(about, indent=2))
-    write(workdir / "versions.json", json.dumps(versions, indent=2))
+        files.write(workdir / "config.json", json.dumps(about, indent=2))
+    files.write(workdir / "versions.json", json.dumps(versions, indent=2))
     metrics = workdir / METRICS
     if metrics.exists():
-        write(metrics, "".join(line for step, _, line in measured(metrics) if step <= start))
-
-
-def write(path: Path, content: str) -> None:
-    """Write a text file beside its place and move it there; OSError names the place, and nothing is left beside it."""
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_text(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        files.write(metrics, "".join(line for step, _, line in measured(metrics) if step <= start))
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[str]:

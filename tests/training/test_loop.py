@@ -328,7 +328,7 @@ def test_an_evaluation_that_fails_loses_no_step(tmp_path):
 
 def test_steps_that_are_not_made_cannot_be_traced(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
-    message = "no step of 3 to 7 can be traced: this run makes the steps 13 to 12"
+    message = "no step of 3 to 7 can be traced: this run is done, at step 12"
     with pytest.raises(ValueError, match=message):
         loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True, extras=loop.Extras(profile=range(3, 8)))
 

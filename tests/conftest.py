@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items):
 def _own_compilation_cache(tmp_path_factory):
     """What one test compiled, others need not, here and in processes that they start; the user's cache stays alone."""
     cache = str(tmp_path_factory.mktemp("cache"))
-    os.environ["XDG_CACHE_HOME"] = cache
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
     jax.config.update("jax_compilation_cache_dir", cache)
 
 

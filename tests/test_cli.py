@@ -35,8 +35,8 @@ def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place,
 
 
 def test_the_compilation_cache_lies_in_the_users_cache_folder_unless_told_otherwise(tmp_path, monkeypatch):
-    monkeypatch.delenv(compilation_cache.VARIABLE, raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv(compilation_cache.VARIABLE)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # nobody has a home
     compilation_cache.turn_on()
     assert compilation_cache.VARIABLE not in os.environ

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling is most of a small test's time, also in a process of it
 
 from dataclasses import replace
 
@@ -11,7 +12,6 @@ import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_disable_most_optimizations", True)  # compiling is most of a small test's time
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 REFERENCE = Path(os.environ.get("INSPOSE_REFERENCE_DATA", Path(__file__).parents[1] / ".." / "shared"))

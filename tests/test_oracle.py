@@ -60,7 +60,7 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
     return coco_ap.keypoint_ap(truth, results, COCO)["AP"]
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
 def test_perfect_outputs_on_real_pictures_give_almost_everything(coco_real, split):
     paper = config.Config()
     annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"

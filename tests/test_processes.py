@@ -14,14 +14,6 @@ from inspose_jax import checkpoints, cli
 from inspose_jax.cli import processes
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in train_process.QUICK.items():
-            patch.setenv(name, value)
-        yield
-
-
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """A drawn set of three batches."""

@@ -113,12 +113,12 @@ def test_a_full_disk_ends_the_run_with_a_line_and_leaves_what_was_saved(recipe, 
     assert train_process.rows(workdir) == train_process.rows(straight)[: 4 * SAVE_EVERY]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [8, 4, 1])
 def test_a_run_stopped_on_eight_devices_goes_on_with_others(eight, tmp_path, devices):
     recipe, straight, stopped = eight
     workdir, seen = shutil.copytree(stopped, tmp_path / "run"), tmp_path / "steps"
-    arguments = (recipe, "--workdir", workdir, "--steps", 12, "--resume")
-    train_process.run(*arguments, devices=devices, STEPS_FILE=seen, **train_process.QUICK)
+    train_process.run(recipe, "--workdir", workdir, "--steps", 12, "--resume", devices=devices, STEPS_FILE=seen)
     given = train_process.pictures_of_steps(straight.with_name("steps"))
     assert train_process.pictures_of_steps(seen) == {step: given[step] for step in range(7, 13)}
     losses = [[row["loss/total"] for row in train_process.rows(run)] for run in (workdir, straight)]
@@ -130,7 +130,7 @@ def eight(tmp_path_factory) -> tuple[Path, Path, Path]:
     """A recipe for eight devices, its run of 12 steps, and one that was stopped after six."""
     place = tmp_path_factory.mktemp("eight")
     recipe = train_process.write_recipe(place / "small.py", optimizer="sgd", batch_size=8)
-    arguments, quick = (recipe, "--steps", 12), train_process.QUICK
-    train_process.run(*arguments, "--workdir", place / "run", devices=8, STEPS_FILE=place / "steps", **quick)
-    train_process.run(*arguments, "--workdir", place / "stopped", "--stop-at", 6, devices=8, **quick)
+    arguments = (recipe, "--steps", 12)
+    train_process.run(*arguments, "--workdir", place / "run", devices=8, STEPS_FILE=place / "steps")
+    train_process.run(*arguments, "--workdir", place / "stopped", "--stop-at", 6, devices=8)
     return recipe, place / "run", place / "stopped"

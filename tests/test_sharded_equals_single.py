@@ -25,7 +25,6 @@ import sys
 import jax
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_enable_x64", sys.argv[1] == "float64")
-jax.config.update("jax_disable_most_optimizations", True)
 from dataclasses import replace
 import numpy as np
 import tiny
@@ -68,7 +67,6 @@ for way, other in zip(ways[1:], answers[1:]):
 @pytest.mark.parametrize(
     ("dtype", "bound", "batch_norm", "ways"),
     [
-        pytest.param("float64", "1e-10", "trained", "1x1 8x1", id="eight devices"),
         pytest.param("float64", "1e-10", "frozen", "1x1 2x4", id="four parts on two devices"),
         pytest.param("float64", "1e-10", "trained", "1x1 2x1 4x1 8x1", id="devices", marks=pytest.mark.slow),
         pytest.param("float32", "1e-4", "trained", "1x1 2x1 4x1 8x1", id="float32", marks=pytest.mark.slow),

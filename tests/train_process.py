@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling takes most of a small run
 RECIPE = """
 import sys
 sys.path.insert(0, {tests!r})

@@ -15,7 +15,7 @@ $(VENV)/installed: requirements.txt pyproject.toml
 setup: $(VENV)/installed ## make .venv and install the project into it
 
 demo: setup ## learn, measure and draw people: about 10 minutes on 2 cores, results in demo_out/
-	$(BIN)/inspose demo --out demo_out
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/inspose demo --out demo_out
 
 test: setup ## all tests that need neither torch nor a GPU
 	$(PYTEST) -m "not gpu and not torch" -rs

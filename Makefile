@@ -15,6 +15,7 @@ $(VENV)/installed: requirements.txt pyproject.toml
 setup: $(VENV)/installed ## make .venv and install the project into it
 
 demo: setup ## learn, measure and draw people: about 10 minutes on 2 cores, results in demo_out/
+	@# large pages for what a step computes; without glibc it means nothing (experiments/benchmarks/train_step)
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/inspose demo --out demo_out
 
 test: setup ## all tests that need neither torch nor a GPU

@@ -203,10 +203,12 @@ def check(config: Config) -> None:
     if (
         not model.levels
         or list(model.levels) != list(range(model.levels[0], model.levels[0] + len(model.levels)))
-        or (model.levels[0] < model.map_level)
+        or model.levels[0] < model.map_level
+        or model.levels[-1] > 12
     ):
         raise ValueError(
-            f"model.levels {model.levels} must count up by one and start at map_level {model.map_level} or above"
+            f"model.levels {model.levels} must count up by one, start at map_level {model.map_level} or above, and end "
+            f"at 12 (stride 4096) or below"
         )
     if len(model.backbone_widths) != 4 or min(model.backbone_widths) < 1:
         raise ValueError(f"model.backbone_widths is {model.backbone_widths}; a ResNet has 4 stages of 1 or more")
@@ -235,7 +237,7 @@ RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     (
         """model.fpn_channels model.head_channels model.keypoint_channels model.dense_channels model.controller_kernel
         model.kp_net.feature_channels model.kp_net.width model.kp_net.depth model.kp_net.relative_scale
-        model.centre_radius model.disk_radius model.num_people model.num_slots model.num_candidates model.num_poses
+        model.disk_radius model.num_people model.num_slots model.num_candidates model.num_poses
         data.num_drawn data.num_ignore data.num_threads data.long_side data.test_short_side
         schedule.batch_size schedule.accumulate schedule.epochs schedule.learning_rate schedule.clip_norm
         schedule.save_every""",
@@ -254,6 +256,7 @@ RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
         lambda value: 0 <= value <= 1,
         "lie between 0 and 1",
     ),
+    ("model.centre_radius", lambda value: 0 < value <= 100, "be above 0 and at most 100 strides"),
     ("model.frozen_stages", lambda value: 0 <= value <= 4, "count from 0 (all trains) to 4"),
     ("model.map_level", lambda value: value in (2, 3), "be 3 (stride 8) or 2 (stride 4)"),
     ("data.scene.size", lambda value: 32 <= value <= 4096, "be 32 to 4096 pixels"),

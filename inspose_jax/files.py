@@ -58,12 +58,13 @@ def whole(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_file():  # a folder; or a device, which moving a file there would destroy
         raise ValueError(f"{path}: no file that can be replaced; choose another place")
-    partial = path.with_name(f".{os.getpid()}.partial{path.suffix}")
+    target = path.resolve()  # a link stays one
+    partial = target.with_name(f".{os.getpid()}.partial{path.suffix}")
     try:
         with as_value_error(f"{path}: cannot be written"):
             partial.touch()  # before the work begins
             yield partial
-            partial.replace(path)
+            partial.replace(target)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()

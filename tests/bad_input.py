@@ -128,6 +128,8 @@ CASES: dict[str, list[Case]] = {
     ],
     "`train`": [
         Case("no steps", "train drawn_people --steps 0", "--steps is 0; it must be at least 1"),
+        Case("more steps than can be counted", "train drawn_people --steps 99999999999999999999",
+             "--steps is 99999999999999999999; it must be below 2147483648"),
         Case("negative steps", "train drawn_people --stop-at -3", "--stop-at is -3; it must be at least 1"),
         Case("evaluations too often", "train drawn_people --eval-every 0", "--eval-every is 0; it must be at least 1"),
         Case("a trace that ends before it begins", "train drawn_people --profile 9:3",
@@ -205,8 +207,6 @@ CASES: dict[str, list[Case]] = {
         Case("more than a browser likes", f"{SHOW} --count 501", "--count is 501; it must be 1 to 500"),
         Case("a result of another kind", f"{SHOW} --out labels.pdf",
              "labels.pdf: neither a page nor a sheet; name it .html, .jpg or .png"),
-        Case("over a picture of the set", f"{SHOW} --out {FIRST}",
-             f"{FIRST}: lies among the pictures, which stay as they are; choose another place"),
         Case("a place in no folder", f"{SHOW} --out gone/a.html",
              f"gone/a.html: cannot be written (No such file or directory); {NO_ROOM}"),
         Case("a folder for a file", f"{SHOW} --out a.png", "a.png: no file that can be replaced; choose another place",

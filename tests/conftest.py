@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling is most of a small test's time, also in a process of it
+if os.environ["JAX_PLATFORMS"] == "cpu":  # compiling is most of a small test's time, also in a process of it
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 from dataclasses import replace
 

@@ -74,6 +74,16 @@ def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
     assert (names(tmp_path), path.read_text()) == (["a.json"], "new")
 
 
+def test_a_link_stays_one_and_what_it_points_to_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/file").write_text("old")
+    (tmp_path / "link").symlink_to("there/file")
+    files.write(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there/file").read_text() == "new"
+    assert names(tmp_path) == ["link", "there", "there/file"]
+
+
 def test_a_device_or_a_folder_is_not_replaced(tmp_path):
     for place in (tmp_path, os.devnull):
         with pytest.raises(ValueError, match="no file that can be replaced; choose another place"):

@@ -15,7 +15,7 @@ TEST_PICTURES, QUICK_TEST_PICTURES = 1000, 100
 
 @dataclass
 class Demo:
-    """Learn to find drawn people, measure it, draw it: about 9 minutes on 2 cores, 2 with --quick.
+    """Learn to find drawn people, measure it, draw it: about 10 minutes on 2 cores, 2 with --quick.
 
     Example: inspose demo --out demo_out     (the same command again goes on where it was stopped)
     """
@@ -61,11 +61,14 @@ def run(argv: list[str]) -> None:
 
     shown = people.show(model, loaded.step)
     panels = [panel for _, panel, _ in page.LOSS]
-    curves.plot_file(panels, run_.metrics, launch.out / "loss.png", "png")
+    with files.whole(launch.out / "loss.png") as place:
+        curves.plot_file(panels, run_.metrics, place, "png")
     sheet = draw.contact_sheet([picture for picture, _ in shown.pictures], columns=3, gap=10)
-    Image.fromarray(sheet).save(launch.out / "predictions.png")
+    with files.whole(launch.out / "predictions.png") as place:
+        Image.fromarray(sheet).save(place)
     if shown.maps:  # after a few steps there may be nobody to draw
-        Image.fromarray(people.maps_sheet(shown.maps)).save(launch.out / "keypoint_maps.png")
+        with files.whole(launch.out / "keypoint_maps.png") as place:
+            Image.fromarray(people.maps_sheet(shown.maps)).save(place)
     metrics["seconds"] = round(time.perf_counter() - begin, 1)
     files.write(launch.out / "metrics.json", json.dumps(metrics, indent=2))
     title = f"InsPose on drawn people: AP {metrics['AP']:.3f}"

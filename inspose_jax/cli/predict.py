@@ -142,7 +142,8 @@ def image_ids(paths: list[Path]) -> list[int]:
     for number, times in Counter(named.values()).items():
         if times > 1:
             raise ValueError(f"{number}: image_id of {times} pictures, which are named by it; predict them apart")
-    running = (number for number in count() if number not in set(named.values()))
+    taken = set(named.values())
+    running = (number for number in count() if number not in taken)
     return [named[path] if path in named else next(running) for path in paths]
 
 

@@ -6,6 +6,10 @@ import sys
 import time
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+STATUS = re.compile(  # how the runtime's errors begin
+    "(CANCELLED|UNKNOWN|INVALID_ARGUMENT|DEADLINE_EXCEEDED|NOT_FOUND|ALREADY_EXISTS|PERMISSION_DENIED|"
+    "RESOURCE_EXHAUSTED|FAILED_PRECONDITION|ABORTED|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS): "
+)
 LOST_AFTER = 30  # seconds without a sign of life, after which a process counts as gone
 LEAVE_AFTER = 60  # seconds that one that is done waits for the others to be
 
@@ -28,7 +32,7 @@ def leave(code: int) -> None:
 def runtime_fault(error: Exception) -> str:
     """What jax's runtime raised, in words that say what to do; empty for an error of another kind."""
     # Some of its errors come as ValueError; all begin with the name of a status, such as UNAVAILABLE.
-    if "jax" not in sys.modules or not re.match(r"[A-Z_]{5,}: ", str(error)):
+    if "jax" not in sys.modules or not STATUS.match(str(error)):
         return ""
     import jax
 

@@ -8,6 +8,7 @@ from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.skeletons import SKELETONS
 
+KEPT_BYTES = 4e9  # of drawn pictures that are not drawn again for every epoch
 NUM_DRAWN = 500  # pictures that a recipe over drawn people is evaluated on during training
 
 
@@ -21,10 +22,15 @@ def training_source(config: Config, images: Path | None, annotations: Path | Non
     if config.data.source == "drawn":
         if images or annotations:
             raise ValueError("this recipe draws its own pictures; leave out --images and --annotations")
-        return pipeline.InMemory(DrawnPeople(config.data.scene, "train", config.schedule.seed, config.data.num_drawn))
+        return kept(DrawnPeople(config.data.scene, "train", config.schedule.seed, config.data.num_drawn))
     if images is None or annotations is None:
         raise ValueError("this recipe trains on a COCO folder: give --images FOLDER and --annotations JSON")
     return coco(config, images, annotations)
+
+
+def kept(source: DrawnPeople) -> pipeline.Source:
+    """The source with its pictures kept in memory, where that holds them."""
+    return pipeline.InMemory(source) if 3 * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES else source
 
 
 def validation_source(
@@ -38,5 +44,5 @@ def validation_source(
     if eval_every is None:
         return None
     if config.data.source == "drawn":
-        return pipeline.InMemory(DrawnPeople(config.data.scene, "validation", config.schedule.seed, NUM_DRAWN))
+        return kept(DrawnPeople(config.data.scene, "validation", config.schedule.seed, NUM_DRAWN))
     raise ValueError("--eval-every needs something to evaluate on: give --val-images FOLDER and --val-annotations JSON")

@@ -67,6 +67,8 @@ def run(argv: list[str]) -> None:
         value = getattr(launch, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+        if value is not None and value >= 2**31:  # a step is counted in 32 bits
+            raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be below {2**31}")
     profile = steps_of(launch.profile)
     model = config.model
     workdir = launch.workdir or Path("runs") / Path(launch.config).stem
@@ -90,6 +92,7 @@ def run(argv: list[str]) -> None:
 
     import jax
 
+    from inspose_jax import checkpoints
     from inspose_jax.torch_bridge import weights
     from inspose_jax.training import loop, step
 
@@ -107,6 +110,7 @@ def run(argv: list[str]) -> None:
     )
     is_first = jax.process_index() == 0
     with files.results_folder(workdir if is_first else None):
+        checkpoints.wait_for_all("folder")  # nobody looks into it while it is tried out
         done = loop.train(
             config,
             source,
@@ -156,10 +160,11 @@ def evaluator_of(config: Config, validation: Any) -> Any:
     truth = getattr(validation, "ground_truth", None) or ground_truth_of(samples, predictor.skeleton, offset)
 
     def evaluate(variables: Any) -> loop.Evaluation:
-        predictor.variables = jax.device_put(variables)
+        predictor.variables = jax.device_put(variables)  # let go of in the end: training needs the memory
         results = evaluator.find_all(predictor, validation, jax.process_index(), jax.process_count())
         statistics = coco_ap.keypoint_ap(truth, results, predictor.skeleton)
         shown = [predictor(validation[i].image).plot() for i in range(min(NUM_SHOWN, len(validation)))]
+        predictor.variables = {}
         return loop.Evaluation(statistics, draw.contact_sheet(shown, columns=4))
 
     return evaluate

@@ -43,7 +43,7 @@ IMAGE: dict[str, Rule] = {
 PERSON: dict[str, Rule] = {
     "id": (lambda value: isinstance(value, int | str), "a whole number"),
     "image_id": (is_whole, "an image's id"),
-    "category_id": (lambda value: value == 1, "1, which is COCO's person"),
+    "category_id": (lambda value: is_whole(value) and value == 1, "1, which is COCO's person"),
     "bbox": (is_box, "x, y, width, height"),
     "area": (lambda value: is_number(value) and value >= 0, "a number of pixels"),
 }

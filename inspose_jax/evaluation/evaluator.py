@@ -19,8 +19,8 @@ def find_all(
 ) -> list[dict[str, Any]]:
     """COCO results of everybody in every picture of a source, in its order; pictures are taken as they are stored.
 
-    Of several processes each looks at its share, on its own devices, and all end with the same list.  Only the results
-    are kept.  What is wrong with a picture is a ValueError or OSError in all of them.
+    Of several processes each looks at its share, on one device of its own, and all end with the same list.  Only the
+    results are kept.  What is wrong with a picture is a ValueError or OSError in all of them.
     """
 
     def share() -> Found:

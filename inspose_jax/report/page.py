@@ -55,7 +55,7 @@ def page_of(run: Run, shown: Shown, title: str = "", first: Sequence[Section] = 
 def lead(run: Run) -> str:
     """Where the run stands, in words."""
     source = run.about["data"].get("source")
-    trains_on = {"drawn": "drawn people", "coco": "a COCO folder"}.get(source, source)
+    trains_on = {"drawn": "drawn people", "coco": "a COCO folder"}.get(str(source), source)
     what = f"InsPose on {run.about['model'].get('backbone')}, {trains_on}, {run.batch_size} pictures a step. "
     if run.step >= run.num_steps:
         return what + f"All {run.num_steps} steps are done."

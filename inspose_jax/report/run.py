@@ -107,9 +107,16 @@ def throughput(metrics: dict[str, Series], batch_size: int) -> dict[str, float]:
     if "images_per_s" not in metrics:
         return {}
     steps, speeds = metrics["images_per_s"]
+    steps, first = np.unique(steps, return_index=True)
+    speeds = speeds[first][steps > 0]
+    steps = steps[steps > 0]
+    if not len(steps):
+        return {}
+    waits = metrics.get("data_wait", Series(steps[:0], speeds[:0]))
+    waited = np.interp(steps, waits.steps, waits.values) if len(waits.steps) else np.zeros(len(steps))
     seconds = np.diff(steps, prepend=0) * batch_size / np.maximum(speeds, 0.005)  # they are rounded to 0.01
     return {
         "training_seconds": round(float(seconds.sum()), 1),
         "images_per_s": round(float(np.median(speeds[1:] if len(speeds) > 1 else speeds)), 2),
-        "data_wait": round(float(np.average(metrics["data_wait"].values, weights=seconds)), 4),
+        "data_wait": round(float(np.average(waited, weights=seconds)), 4),
     }

@@ -69,7 +69,8 @@ def rebuild_tensor(
     """A view of a flat storage as torch lays it out, copied; bfloat16 becomes float32."""
     kind, flat = storage
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    if min(size, default=1) > 0 and not 0 <= offset <= last < len(flat):
+    is_backwards = min(0, offset, *size, *stride) < 0  # one stride may, and another make up for it in `last`
+    if is_backwards or (min(size, default=1) > 0 and last >= len(flat)):
         raise ValueError("a tensor reaches beyond its storage")
     flat = flat[offset:]
     strides = [s * flat.itemsize for s in stride]
@@ -92,6 +93,7 @@ def read_pth(path: Path) -> dict[str, np.ndarray]:
         IndexError,
         AttributeError,
         TypeError,
+        OverflowError,
         zipfile.BadZipFile,
     ) as error:
         raise ValueError(f"{path}: not a file that torch.save wrote ({type(error).__name__}); is it damaged?") from None

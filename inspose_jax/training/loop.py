@@ -5,6 +5,7 @@ same step; only the first one writes.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -104,7 +105,27 @@ def train(
         contextlib.ExitStack() as trace,
         tqdm(initial=start, total=stop, desc=note, unit="step", dynamic_ncols=True, disable=not is_first) as bar,
     ):
-        best_so_far = checkpoints.best_value(best.folder)
+        best_so_far = sharding.of_first(checkpoints.best_value(best.folder))
+
+        def evaluates(step: int) -> bool:
+            at_intervals = extras.eval_every and step % extras.eval_every == 0
+            return bool(extras.evaluate and step and (step == num_steps or at_intervals))
+
+        def evaluate(step: int, is_told: bool) -> None:
+            nonlocal best_so_far
+            assert extras.evaluate is not None
+            found = extras.evaluate(jax.device_get(checkpoints.evaluated(state._asdict(), config_)))
+            if not is_told:
+                log.evaluation(step, *found)
+            value = next(iter(found.statistics.values()))
+            if value > best_so_far:
+                best_so_far = value
+                best.save(step, state, config_, statistics=found.statistics)
+
+        if evaluates(start):  # it may have been cut off, or the best checkpoint after it
+            told = sharding.of_first(workdir_.evaluation(workdir, start))
+            if math.isnan(told) or told > best_so_far:
+                evaluate(start, is_told=not math.isnan(told))
         for step in range(start + 1, stop + 1):
             if traced and step == traced[0]:
                 trace.enter_context(jax.profiler.trace(workdir / "profile"))
@@ -121,21 +142,15 @@ def train(
             if jax.process_count() > 1:  # all of them at the same step
                 leaves = fetches and sharding.total(interruption.came) > 0
             saves = step % schedule.save_every == 0 or step == stop or leaves
-            evaluates = extras.evaluate and (step == num_steps or (extras.eval_every and step % extras.eval_every == 0))
-            if fetches or saves or evaluates:
-                unreadable = sharding.total(len(pictures.unreadable))
+            if fetches or saves or evaluates(step):
+                unreadable = sharding.union_size(pictures.unreadable, len(pictures))
                 pictures.check(unreadable)
                 bar.set_postfix_str(log.write(unreadable))
             bar.update()
             if saves:  # before anything else that may fail
                 latest.save(step, state, config_)
-            if extras.evaluate and evaluates:
-                found = extras.evaluate(jax.device_get(checkpoints.evaluated(state._asdict(), config_)))
-                log.evaluation(step, *found)
-                value = next(iter(found.statistics.values()))
-                if value > best_so_far:
-                    best_so_far = value
-                    best.save(step, state, config_, statistics=found.statistics)
+            if evaluates(step):
+                evaluate(step, is_told=False)
             if traced and step == traced[-1]:
                 jax.block_until_ready(state)
                 trace.close()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -71,6 +72,14 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int) -> None:
     metrics = workdir / METRICS
     if metrics.exists():
         files.write(metrics, "".join(line for step, _, line in measured(metrics) if step <= start))
+
+
+def evaluation(workdir: Path, step: int) -> float:
+    """The first statistic of the evaluation at a step, as far as `metrics.jsonl` tells; NaN where it tells of none."""
+    metrics = workdir / METRICS
+    rows = measured(metrics) if metrics.exists() else ()
+    found = [row for at, row, _ in rows if at == step and any(name.startswith("eval/") for name in row)]
+    return next(iter(found[0].values())) if found else math.nan
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[str]:

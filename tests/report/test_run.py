@@ -39,6 +39,13 @@ def test_a_run_before_its_first_step_has_no_measurements(tmp_path):
     assert (run.step, run.num_steps, run.metrics, run.versions, run.checkpoints) == (0, 30, {}, {}, [])
 
 
+def test_speed_needs_no_waiting_beside_it_and_step_0_no_time():
+    assert throughput({"images_per_s": series((0, 3))}, 8) == {}
+    found = throughput({"images_per_s": series((0, 3), (10, 8), (20, 8)), "data_wait": series((20, 0.1))}, 8)
+    assert found == {"training_seconds": 20.0, "images_per_s": 8.0, "data_wait": 0.1}
+    assert throughput({"images_per_s": series((10, 8))}, 8)["data_wait"] == 0
+
+
 def test_a_number_that_no_array_holds_is_left_out(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, "a": 1{"0" * 400}, "b": 3}}\n')
     metrics = read_metrics(tmp_path)

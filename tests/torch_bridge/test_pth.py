@@ -28,7 +28,15 @@ def test_a_tensor_is_a_copy_of_its_storage():
 
 @pytest.mark.parametrize(
     ("offset", "size", "stride"),
-    [(0, (9,), (1,)), (6, (3,), (1,)), (0, (2, 3), (6, 1)), (-1, (2,), (1,)), (8, (), ()), (0, (2,), (-1,))],
+    [
+        (0, (9,), (1,)),
+        (6, (3,), (1,)),
+        (0, (2, 3), (6, 1)),
+        (-1, (2,), (1,)),
+        (8, (), ()),
+        (0, (2,), (-1,)),
+        (0, (2, 2), (-1, 3)),
+    ],
 )
 def test_a_tensor_beyond_its_storage_is_refused(offset, size, stride):
     with pytest.raises(ValueError, match="beyond its storage"):

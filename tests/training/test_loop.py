@@ -16,7 +16,7 @@ from tensorboardX.proto.event_pb2 import Event
 from inspose_jax import checkpoints
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
-from inspose_jax.training import loop
+from inspose_jax.training import loop, sharding
 from inspose_jax.training import workdir as workdir_
 
 # The eight pretend devices share a batch of eight.
@@ -304,8 +304,8 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
     assert (sheet.height, sheet.width) == (8, 8)
 
 
-def test_a_best_checkpoint_that_was_lost_is_no_bar_for_the_next(tmp_path):
-    scores = iter([0.5, 0.2])
+def test_a_best_checkpoint_that_was_lost_is_made_again(tmp_path):
+    scores = iter([0.5, 0.5, 0.2])
 
     def evaluate(variables):
         return loop.Evaluation({"AP": next(scores)}, np.zeros((8, 8, 3), np.uint8))
@@ -314,16 +314,43 @@ def test_a_best_checkpoint_that_was_lost_is_no_bar_for_the_next(tmp_path):
     loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=12, stop_at=2, extras=extras)
     shutil.rmtree(tmp_path / "run/best/2")  # killed while it was written, say
     loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=12, stop_at=4, resume=True, extras=extras)
-    assert checkpoints.steps(tmp_path / "run/best") == [4]
+    assert checkpoints.steps(tmp_path / "run/best") == [2]
+    told = [(row["step"], row["eval/AP"]) for row in lines(tmp_path / "run") if "eval/AP" in row]
+    assert told == [(2, 0.5), (4, 0.2)]
 
 
-def test_an_evaluation_that_fails_loses_no_step(tmp_path):
+def test_an_evaluation_that_fails_loses_no_step_and_is_made_up(tmp_path):
+    seen = []
+
     def evaluate(variables):
-        raise ValueError("a picture that cannot be read")
+        seen.append(variables)
+        if len(seen) == 1:
+            raise ValueError("a picture that cannot be read")
+        return loop.Evaluation({"AP": 0.5}, np.zeros((8, 8, 3), np.uint8))
+
+    def train():
+        loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=5, resume=True, extras=loop.Extras(evaluate, 5))
 
     with pytest.raises(ValueError, match="a picture that cannot be read"):
-        loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=12, extras=loop.Extras(evaluate, eval_every=5))
+        train()
     assert checkpoints.steps(tmp_path / "run/checkpoints") == [5]
+    train()
+    train()
+    jax.tree.map(np.testing.assert_array_equal, *seen)  # two in all: not made again once it is there
+    assert [row["step"] for row in lines(tmp_path / "run") if "eval/AP" in row] == [5]
+    assert checkpoints.steps(tmp_path / "run/best") == [5]
+
+
+def test_a_picture_that_two_processes_cannot_read_counts_once(monkeypatch):
+    theirs = np.array([False, True, True, False])
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        sharding.multihost_utils,
+        "process_allgather",
+        lambda mine: np.stack([mine, theirs if mine.shape else theirs.sum()]),
+    )
+    assert sharding.union_size({0, 1}, 4) == 3
+    assert sharding.union_size(set(), 4) == 2
 
 
 def test_steps_that_are_not_made_cannot_be_traced(workdir, tmp_path):

@@ -35,9 +35,11 @@ def main() -> None:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    cli.main(["train", str(HERE / "recipe.py"), "--workdir", str(workdir), "--steps", str(STEPS), *sys.argv[1:]])
-    ended.set()
-    watching.join()
+    try:
+        cli.main(["train", str(HERE / "recipe.py"), "--workdir", str(workdir), "--steps", str(STEPS), *sys.argv[1:]])
+    finally:
+        ended.set()
+        watching.join()
 
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     speed = {row["step"]: row["images_per_s"] for row in rows if "images_per_s" in row}

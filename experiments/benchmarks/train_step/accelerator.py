@@ -1,0 +1,102 @@
+"""The paper's R50 in training on one GPU: python experiments/benchmarks/train_step/accelerator.py TYPE BATCH [BATCH ..]
+
+`r50_coco_36e` at 800 x 1344 on made-up batches, computing in TYPE (bfloat16 or float32), with the first of the given
+batch sizes that fits: pictures a second over 50 steps, share of the card's peak, memory.
+"""
+
+import os
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")  # of the card's memory; JAX takes three quarters
+
+import sys
+import time
+from dataclasses import replace
+
+import jax
+import numpy as np
+
+from inspose_jax.cli import recipes
+from inspose_jax.config import Config
+from inspose_jax.data import buckets
+from inspose_jax.structures import Batch, Sample
+from inspose_jax.training import sharding
+
+HEIGHT, WIDTH, PEOPLE, WARM_UP, STEPS = 800, 1344, 5, 5, 50
+# Operations a second that NVIDIA states for the H100 and the H200 (SXM), dense; JAX multiplies float32 there as TF32.
+PEAK = {"bfloat16": 989e12, "float32": 495e12}
+
+
+def main(dtype: str, batch_sizes: list[int]) -> None:
+    device, recipe = jax.devices()[0], recipes.load("r50_coco_36e")
+    print(f"{device.device_kind}, jax {jax.__version__}", flush=True)
+    for batch_size in batch_sizes:
+        model = replace(recipe.model, compute_dtype=dtype)
+        config = replace(recipe, model=model, schedule=replace(recipe.schedule, batch_size=batch_size))
+        try:
+            step, times = run(config, device)
+            break
+        except jax.errors.JaxRuntimeError as error:
+            print(f"{dtype}: {batch_size} pictures do not fit ({str(error).splitlines()[0][:150]})", flush=True)
+    else:
+        return
+    median, work = float(np.median(times)), operations(config)
+    memory = step.memory_analysis()
+    needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
+    print(f"{dtype}: {batch_size} pictures, {batch_size / median:.1f} images/s")
+    print(f"  median of {STEPS} steps {1e3 * median:.1f} ms ({1e3 * min(times):.1f} to {1e3 * max(times):.1f})")
+    print(f"  {work / batch_size / 1e12:.2f} Tflop a picture, {work / median / PEAK[dtype]:.1%} of the peak")
+    print(
+        f"  {(needed - memory.alias_size_in_bytes) / 1e9:.1f} GB, of {limit(device) / 1e9:.1f} GB for JAX", flush=True
+    )
+
+
+def run(config: Config, device: jax.Device) -> tuple[jax.stages.Compiled, list[float]]:
+    """The compiled step and the seconds of each of its runs; JaxRuntimeError where the memory does not suffice."""
+    lowered = lower(config, device)
+    begin = time.perf_counter()
+    step = lowered.compile()
+    print(f"compiled in {time.perf_counter() - begin:.0f} s", flush=True)
+    mesh = sharding.make_mesh(config.schedule, [device])
+    state, batch = sharding.new_state(config, 1000, mesh), sharding.put_batch(made_up(config), mesh)
+    times = []
+    for _ in range(WARM_UP + STEPS):
+        begin = time.perf_counter()
+        state, measurements = jax.block_until_ready(step(state, batch))
+        times.append(time.perf_counter() - begin)
+    assert np.isfinite(measurements["loss/total"])
+    return step, times[WARM_UP:]
+
+
+def lower(config: Config, device: jax.Device) -> jax.stages.Lowered:
+    """The step for one device, not compiled yet."""
+    mesh = sharding.make_mesh(config.schedule, [device])
+    state = sharding.abstract_state(config, 1000, mesh)
+    return sharding.jit_train_step(config, 1000, mesh).lower(state, made_up(config))
+
+
+def operations(config: Config) -> float:
+    """Multiplications and additions of a step, as the compiler counts them; it does so for a CPU only."""
+    return lower(config, jax.devices("cpu")[0]).cost_analysis()["flops"]
+
+
+def limit(device: jax.Device) -> int:
+    """Bytes of memory that JAX may take; 0 where it does not say, as on a CPU."""
+    return (device.memory_stats() or {}).get("bytes_limit", 0)
+
+
+def made_up(config: Config) -> Batch:
+    """Noise with some people in every picture, each joint anywhere in its person's box."""
+    rng, number = np.random.default_rng(0), config.schedule.batch_size
+    low = rng.uniform(0, (WIDTH - 300, HEIGHT - 400), (number, PEOPLE, 1, 2))
+    points = low + rng.uniform(0, (300, 400), (number, PEOPLE, 17, 2))
+    keypoints = np.concatenate([points, np.full((*points.shape[:-1], 1), 2)], -1).astype(np.float32)
+    boxes = np.concatenate([points.min(2), points.max(2)], -1).astype(np.float32)
+    image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    area, is_crowd = np.full(PEOPLE, 9e4, np.float32), np.zeros(PEOPLE, bool)
+    samples = [Sample(image, keypoints[i], boxes[i], area, is_crowd, image_id=i) for i in range(number)]
+    sizes = [(HEIGHT, WIDTH)] * number
+    return buckets.pad(samples, (HEIGHT, WIDTH), sizes, config.model, config.data.num_ignore)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], [int(word) for word in sys.argv[2:]])

@@ -96,6 +96,8 @@ def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, mes
     [
         ("model", {"levels": (3, 4)}, "level_limits has 4 numbers for 2 levels"),
         ("model", {"levels": (3, 5), "level_limits": (64.0,)}, "must count up by one"),
+        ("model", {"levels": (12, 13), "level_limits": (64.0,)}, "end at 12"),
+        ("model", {"centre_radius": 1e30}, "at most 100 strides"),
         ("model", {"map_level": 4, "levels": (4,), "level_limits": ()}, "map_level is 4"),
         ("model", {"frozen_stages": 5}, "frozen_stages is 5"),
         ("model", {"backbone_widths": (8,)}, "a ResNet has 4 stages"),

@@ -33,28 +33,31 @@ def main(dtype: str, batch_sizes: list[int]) -> None:
         model = replace(recipe.model, compute_dtype=dtype)
         config = replace(recipe, model=model, schedule=replace(recipe.schedule, batch_size=batch_size))
         try:
-            step, times = run(config, device)
+            times = run(config, device)
             break
         except jax.errors.JaxRuntimeError as error:
             print(f"{dtype}: {batch_size} pictures do not fit ({str(error).splitlines()[0][:150]})", flush=True)
     else:
         return
-    median, work = float(np.median(times)), operations(config)
-    memory = step.memory_analysis()
-    needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
+    median = float(np.median(times))
     print(f"{dtype}: {batch_size} pictures, {batch_size / median:.1f} images/s")
-    print(f"  median of {STEPS} steps {1e3 * median:.1f} ms ({1e3 * min(times):.1f} to {1e3 * max(times):.1f})")
-    print(f"  {work / batch_size / 1e12:.2f} Tflop a picture, {work / median / PEAK[dtype]:.1%} of the peak")
     print(
-        f"  {(needed - memory.alias_size_in_bytes) / 1e9:.1f} GB, of {limit(device) / 1e9:.1f} GB for JAX", flush=True
+        f"  median of {STEPS} steps {1e3 * median:.1f} ms ({1e3 * min(times):.1f} to {1e3 * max(times):.1f})",
+        flush=True,
     )
+    work = operations(config)
+    print(f"  {work / batch_size / 1e12:.2f} Tflop a picture, {work / median / PEAK[dtype]:.1%} of the peak")
 
 
-def run(config: Config, device: jax.Device) -> tuple[jax.stages.Compiled, list[float]]:
-    """The compiled step and the seconds of each of its runs; JaxRuntimeError where the memory does not suffice."""
+def run(config: Config, device: jax.Device) -> list[float]:
+    """Compile, say what memory that needs, give the seconds of every step; JaxRuntimeError where it does not suffice."""
     lowered = lower(config, device)
     begin = time.perf_counter()
     step = lowered.compile()
+    memory = step.memory_analysis()
+    needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
+    needed -= memory.alias_size_in_bytes
+    print(f"{config.schedule.batch_size} pictures need {needed / 1e9:.1f} of {limit(device) / 1e9:.1f} GB")
     print(f"compiled in {time.perf_counter() - begin:.0f} s", flush=True)
     mesh = sharding.make_mesh(config.schedule, [device])
     state, batch = sharding.new_state(config, 1000, mesh), sharding.put_batch(made_up(config), mesh)
@@ -64,7 +67,7 @@ def run(config: Config, device: jax.Device) -> tuple[jax.stages.Compiled, list[f
         state, measurements = jax.block_until_ready(step(state, batch))
         times.append(time.perf_counter() - begin)
     assert np.isfinite(measurements["loss/total"])
-    return step, times[WARM_UP:]
+    return times[WARM_UP:]
 
 
 def lower(config: Config, device: jax.Device) -> jax.stages.Lowered:

@@ -50,7 +50,7 @@ def main(dtype: str, batch_sizes: list[int]) -> None:
 
 
 def run(config: Config, device: jax.Device) -> list[float]:
-    """Compile, say what memory that needs, give the seconds of every step; JaxRuntimeError where it does not suffice."""
+    """Compile, say what memory that needs, give the seconds of every step; JaxRuntimeError where it is not there."""
     lowered = lower(config, device)
     begin = time.perf_counter()
     step = lowered.compile()

@@ -19,8 +19,8 @@ from inspose_jax.training import sharding, step
 
 # Five steps of one global batch: people, empty pictures, a blank one that fills the batch; GroupNorm and, trained or
 # frozen, batch norm.  A process of its own: float64 is a setting of the whole process.
-# In float32 the rate is low: where rounding moves an activation over the kink of a ReLU, its whole gradient comes or goes,
-# on one machine and not on the next, and at a hundred times this rate that parts two runs by more than the bound.
+# In float32 the rate is low: where rounding moves an activation over the kink of a ReLU, its whole gradient comes or
+# goes, on one machine and not on the next, and at a hundred times this rate that parts two runs by more than the bound.
 SCRIPT = """
 import sys
 import jax

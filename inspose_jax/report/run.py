@@ -107,6 +107,7 @@ def throughput(metrics: dict[str, Series], batch_size: int) -> dict[str, float]:
     if "images_per_s" not in metrics:
         return {}
     steps, speeds = metrics["images_per_s"]
+    # A file that was edited or cut may hold a step twice, one before the first, or speeds without their waiting.
     steps, first = np.unique(steps, return_index=True)
     speeds = speeds[first][steps > 0]
     steps = steps[steps > 0]

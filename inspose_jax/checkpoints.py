@@ -185,10 +185,10 @@ def remove_unfinished(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def set_aside(path: Path) -> None:
-    """Rename a folder, so that it is nobody's step any more and nothing in it is lost."""
+def set_aside(path: Path) -> Path:
+    """Rename a folder, so that it is nobody's step any more and nothing in it is lost; gives back where it is."""
     names = (path.with_name(f"{path.name}.aside{number or ''}") for number in count())
-    path.rename(next(name for name in names if not name.exists()))
+    return path.rename(next(name for name in names if not name.exists()))
 
 
 def wait_for_all(what: str) -> None:
@@ -284,12 +284,17 @@ def read_about(folder: Path) -> dict[str, Any]:
         return reader.restore(folder / "about")
 
 
-def best_value(folder: Path) -> float:
-    """The first statistic of the checkpoint in a folder of best ones; -inf where none can be read."""
+def told_of_best(folder: Path, what: str) -> Any:
+    """What was saved beside the newest checkpoint in a folder of best ones; None where that cannot be read."""
     for step in reversed(steps(folder)):
         with contextlib.suppress(Exception):  # orbax raises many types
-            return next(iter(read_about(folder / str(step))["statistics"].values()))
-    return -math.inf
+            return read_about(folder / str(step)).get(what)
+    return None
+
+
+def best_value(folder: Path) -> float:
+    """The first statistic of the checkpoint in a folder of best ones; -inf where none can be read."""
+    return next(iter((told_of_best(folder, "statistics") or {}).values()), -math.inf)
 
 
 def stored_shapes(reader: ocp.Checkpointer, folder: Path) -> Any:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from inspose_jax.skeletons import Skeleton
-from inspose_jax.structures import Sample
+from inspose_jax.structures import Sample, is_target
 
 MAGENTA, BLUE, ORANGE, LIMB = (230, 0, 200), (40, 90, 255), (255, 140, 0), (90, 220, 90)
 PERSON_BOX, UNLABELLED_BOX, CROWD_BOX = (255, 255, 255), (255, 210, 0), (240, 50, 50)
@@ -57,7 +57,8 @@ def draw_labels(sample: Sample, skeleton: Skeleton, side: int) -> UInt8[np.ndarr
     canvas, ratio = scaled(sample.image, side)
     is_labelled = sample.keypoints[..., 2] > 0
     boxes = sample.boxes_xyxy * np.tile(ratio, 2)
-    for box, crowd, target in zip(boxes, sample.is_crowd, is_target(sample), strict=True):
+    targets = is_target(sample.keypoints, sample.is_crowd)
+    for box, crowd, target in zip(boxes, sample.is_crowd, targets, strict=True):
         colour = CROWD_BOX if crowd else PERSON_BOX if target else UNLABELLED_BOX
         canvas = draw_box(canvas, box, colour, is_hatched=bool(crowd))
     keypoints = sample.keypoints[..., :2] * ratio
@@ -66,16 +67,11 @@ def draw_labels(sample: Sample, skeleton: Skeleton, side: int) -> UInt8[np.ndarr
 
 def describe_labels(sample: Sample) -> str:
     """`image 7: 3 people, 1 without joints, 1 crowd`."""
-    targets, crowds = int(is_target(sample).sum()), int(sample.is_crowd.sum())
+    targets, crowds = int(is_target(sample.keypoints, sample.is_crowd).sum()), int(sample.is_crowd.sum())
     text = f"image {sample.image_id}: {targets} {'person' if targets == 1 else 'people'}"
     for number, what in ((len(sample.area) - targets - crowds, "without joints"), (crowds, "crowd")):
         text += f", {number} {what}" if number else ""
     return text
-
-
-def is_target(sample: Sample) -> Bool[np.ndarray, " N"]:
-    """Who of a picture can be learnt from."""
-    return (sample.keypoints[..., 2] > 0).any(-1) & ~sample.is_crowd
 
 
 def draw_box(

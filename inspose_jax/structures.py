@@ -26,6 +26,11 @@ class Sample(NamedTuple):
     image_id: int
 
 
+def is_target(keypoints: Float32[np.ndarray, "N K 3"], is_crowd: Bool[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+    """Who of a picture is learnt from: a person with a labelled joint that is no crowd."""
+    return (keypoints[..., 2] > 0).any(-1) & ~is_crowd
+
+
 class Batch(NamedTuple):
     """Pictures padded at the right and bottom to one shape, people padded to N: what the device receives."""
 

@@ -12,7 +12,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from inspose_jax import checkpoints, cli
-from inspose_jax.cli import compilation_cache, predict
+from inspose_jax.cli import compilation_cache, predict, sources
+from inspose_jax.config import Config, Data, Scene
+from inspose_jax.data import pipeline
 from inspose_jax.evaluation import coco_ap
 
 
@@ -31,7 +33,19 @@ def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place,
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "eval/AP" in row] == [2, 3]
     assert len(checkpoints.steps(run / "best")) == 1
+    judged_by = checkpoints.told_of_best(run / "best", "validation")
+    assert judged_by.startswith("4, "), "the four pictures that it was evaluated on"
     assert len(list(run.glob("profile/**/*.xplane.pb"))) == 1
+
+
+def test_drawn_pictures_are_kept_where_memory_holds_them():
+    def source(side):  # nothing is drawn before it is asked for
+        return sources.training_source(
+            Config(data=Data(source="drawn", num_drawn=100, scene=Scene(size=side))), None, None
+        )
+
+    assert isinstance(source(3600), pipeline.InMemory)  # 3.9 GB
+    assert not isinstance(source(3700), pipeline.InMemory)  # 4.1 GB
 
 
 def test_the_compilation_cache_lies_in_the_users_cache_folder_unless_told_otherwise(tmp_path, monkeypatch):

@@ -74,6 +74,35 @@ def test_a_process_that_is_not_told_enough_says_so(monkeypatch, told, message):
         processes.join()
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            "RESOURCE_EXHAUSTED: Out of memory trying to allocate 9 bytes.\nAllocations:",
+            "out of memory (RESOURCE",
+        ),
+        ("UNAVAILABLE: Connection closed by peer", "process 0 of 2: another process of this run is gone (UNAVAILABLE"),
+        ("UNREADABLE: the words of somebody else", ""),
+        ("a.jpg: INTERNAL: no status, since it does not begin with it", ""),
+    ],
+)
+def test_what_the_runtime_raises_is_told_from_other_errors(monkeypatch, error, words):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    told = processes.runtime_fault(ValueError(error))
+    assert told.startswith(words)
+    assert bool(told) == bool(words)
+    assert "Allocations" not in told
+
+
+def test_all_processes_go_by_what_the_first_one_sees(tmp_path):
+    program = (
+        "import jax\nfrom inspose_jax.cli import processes\nfrom inspose_jax.training import sharding\n"
+        "processes.join()\nprint('seen', sharding.of_first(0.25 + jax.process_index()))"
+    )
+    for process in run_together(["-c", program], 2):
+        assert process.stdout.splitlines()[-1] == "seen 0.25", process.stderr
+
+
 # --- training -------------------------------------------------------------------------------------------------------
 
 

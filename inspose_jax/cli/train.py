@@ -93,6 +93,7 @@ def run(argv: list[str]) -> None:
     import jax
 
     from inspose_jax import checkpoints
+    from inspose_jax.data import pipeline
     from inspose_jax.torch_bridge import weights
     from inspose_jax.training import loop, step
 
@@ -107,6 +108,7 @@ def run(argv: list[str]) -> None:
         launch.eval_every or config.schedule.save_every,
         launch.on_nan,
         profile,
+        pipeline.fingerprint(validation) if validation is not None else "",
     )
     is_first = jax.process_index() == 0
     with files.results_folder(workdir if is_first else None):

@@ -10,7 +10,7 @@ from jaxtyping import Int32
 
 from inspose_jax import config
 from inspose_jax.skeletons import SKELETONS
-from inspose_jax.structures import Batch, Sample
+from inspose_jax.structures import Batch, Sample, is_target
 
 
 def choose_shapes(sizes: Int32[np.ndarray, "n 2"], shapes: Sequence[tuple[int, int]]) -> Int32[np.ndarray, " n"]:
@@ -49,7 +49,7 @@ def pad(
         batch.image_id[b] = sample.image_id
         batch.is_real[b] = True
 
-        targets = np.flatnonzero((sample.keypoints[..., 2] > 0).any(-1) & ~sample.is_crowd)
+        targets = np.flatnonzero(is_target(sample.keypoints, sample.is_crowd))
         by_size = targets[np.argsort(-pseudo_box_areas(sample.keypoints[targets]), kind="stable")]
         kept = np.sort(by_size[: model.num_people])  # in the order of the file: ties go to the first listed
         batch.keypoints[b, : len(kept)] = sample.keypoints[kept]

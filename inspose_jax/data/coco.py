@@ -11,7 +11,7 @@ import numpy as np
 from inspose_jax.data import annotations as annotations_
 from inspose_jax.data.image_files import read_image
 from inspose_jax.skeletons import Skeleton
-from inspose_jax.structures import Sample
+from inspose_jax.structures import Sample, is_target
 
 
 class CocoFolder:
@@ -52,9 +52,7 @@ class CocoFolder:
             people[person["image_id"]].append(person)
         self.ground_truth["categories"] = [{"id": 1, "name": "person"}]
         self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
-        self.is_labelled = np.array(
-            [bool(((joints[..., 2] > 0).any(-1) & ~crowd).any()) for joints, _, _, crowd in self.people], bool
-        )
+        self.is_labelled = np.array([bool(is_target(joints, crowd).any()) for joints, _, _, crowd in self.people], bool)
         if not self.is_labelled.any():
             raise ValueError(
                 f"{annotations}: nobody has a labelled joint (visibility above 0); there is nothing to use"

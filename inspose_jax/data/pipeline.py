@@ -3,6 +3,7 @@
 Position is the global step, so that going on after a stop is starting at that step: no iterator state is ever saved.
 """
 
+import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
@@ -30,6 +31,12 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+def fingerprint(source: Source) -> str:
+    """How many pictures a source has, and a hash of what the plan knows of them: another set has another one."""
+    known = (source.image_ids, source.sizes, source.is_labelled)
+    return f"{len(source)}, {hashlib.sha256(b''.join(array.tobytes() for array in known)).hexdigest()[:12]}"
 
 
 class InMemory:

@@ -73,7 +73,7 @@ def facts(run: Run) -> dict[str, str]:
     speed = throughput(run.metrics, run.batch_size)
     if speed:
         found["pictures per second, median"] = f"{speed['images_per_s']:.1f}"
-        found["waiting for data"] = f"{speed['data_wait']:.1%}"
+        found["waiting for data"] = f"{speed['data_wait']:.1%}" if "data_wait" in speed else "not known"
         found["training time"] = duration(speed["training_seconds"])
     for name, label in (("skipped", "steps skipped, not finite"), ("unreadable", "pictures unreadable")):
         number = count_of(run, name)

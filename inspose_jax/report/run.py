@@ -113,11 +113,12 @@ def throughput(metrics: dict[str, Series], batch_size: int) -> dict[str, float]:
     steps = steps[steps > 0]
     if not len(steps):
         return {}
-    waits = metrics.get("data_wait", Series(steps[:0], speeds[:0]))
-    waited = np.interp(steps, waits.steps, waits.values) if len(waits.steps) else np.zeros(len(steps))
     seconds = np.diff(steps, prepend=0) * batch_size / np.maximum(speeds, 0.005)  # they are rounded to 0.01
-    return {
+    told = {
         "training_seconds": round(float(seconds.sum()), 1),
         "images_per_s": round(float(np.median(speeds[1:] if len(speeds) > 1 else speeds)), 2),
-        "data_wait": round(float(np.average(waited, weights=seconds)), 4),
     }
+    if "data_wait" in metrics:
+        waited = np.interp(steps, *metrics["data_wait"])
+        told["data_wait"] = round(float(np.average(waited, weights=seconds)), 4)
+    return told

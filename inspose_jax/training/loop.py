@@ -47,6 +47,7 @@ class Extras(NamedTuple):
     eval_every: int = 0  # steps; at the end in any case
     on_nan: Literal["stop", "skip"] = "stop"  # what a step does whose loss or gradient is not finite
     profile: range = range(0)  # steps that are traced into the workdir
+    validation: str = ""  # the fingerprint of what `evaluate` looks at
 
 
 def train(
@@ -86,7 +87,7 @@ def train(
     checkpoints.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
     is_first = jax.process_index() == 0
     if is_first:  # last of all that can fail: a run that cannot start leaves nothing behind
-        workdir_.open_workdir(workdir, about, start)
+        workdir_.open_workdir(workdir, about, start, extras.validation)
     checkpoints.wait_for_all("workdir")
 
     step_function = sharding.jit_train_step(config_, num_steps, mesh, extras.on_nan)
@@ -120,7 +121,7 @@ def train(
             value = next(iter(found.statistics.values()))
             if value > best_so_far:
                 best_so_far = value
-                best.save(step, state, config_, statistics=found.statistics)
+                best.save(step, state, config_, statistics=found.statistics, validation=extras.validation)
 
         if evaluates(start):  # it may have been cut off, or the best checkpoint after it
             told = sharding.of_first(workdir_.evaluation(workdir, start))

@@ -4,13 +4,14 @@ import hashlib
 import json
 import math
 import platform
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import inspose_jax
+from inspose_jax import checkpoints, files
 from inspose_jax import config as config_
-from inspose_jax import files
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.metrics import METRICS, measured
@@ -24,9 +25,7 @@ def description(config: Config, num_steps: int, source: pipeline.Source, weights
 
     `weights` is the file that a new run's backbone starts from.
     """
-    known = (source.image_ids, source.sizes, source.is_labelled)
-    data = hashlib.sha256(b"".join(array.tobytes() for array in known))
-    about = {"num_steps": num_steps, "pictures": f"{len(source)}, {data.hexdigest()[:12]}"}
+    about = {"num_steps": num_steps, "pictures": pipeline.fingerprint(source)}
     if weights is not None:
         with weights.open("rb") as file:
             about["weights"] = hashlib.file_digest(file, "sha256").hexdigest()[:12]
@@ -58,9 +57,19 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: boo
     return True
 
 
-def open_workdir(workdir: Path, about: dict[str, Any], start: int) -> None:
-    """Make `workdir` ready for step `start` + 1: resolved config, versions in use, no metrics of steps beyond."""
+def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: str) -> None:
+    """Make `workdir` ready for step `start` + 1: resolved config, versions in use, no metrics of steps beyond.
+
+    A best checkpoint that other pictures than `validation` (a fingerprint) chose is set aside: the scores of two sets
+    do not compare.
+    """
     workdir.mkdir(parents=True, exist_ok=True)
+    judged_by = checkpoints.told_of_best(workdir / BEST, "validation")
+    if validation and judged_by and judged_by != validation:
+        aside = checkpoints.set_aside(workdir / BEST)
+        warnings.warn(
+            f"{workdir / BEST}: was chosen by other pictures than now; it is {aside.name} from here on", stacklevel=2
+        )
     versions = {name: version(name) for name in PACKAGES} | {
         "inspose-jax": inspose_jax.__version__,
         "python": platform.python_version(),

@@ -45,6 +45,7 @@ def test_a_good_folder_has_no_fault(tmp_path, good):
         ({"bbox": None}, "annotation 1: bbox is null, not x, y, width, height"),
         ({"image_id": [2]}, "annotation 1: image_id is [2], not an image's id"),
         ({"category_id": 2}, "annotation 1: category_id is 2, not 1, which is COCO's person"),
+        ({"category_id": True}, "annotation 1: category_id is true, not 1, which is COCO's person"),
         ({"keypoints": None}, "annotation 1: keypoints are null, not a list of numbers"),
         (
             {"keypoints": ["x"] * 51},

@@ -319,6 +319,23 @@ def test_a_best_checkpoint_that_was_lost_is_made_again(tmp_path):
     assert told == [(2, 0.5), (4, 0.2)]
 
 
+def test_scores_on_other_pictures_do_not_compare(tmp_path):
+    scores, run = iter([0.5, 0.1, 0.2]), tmp_path / "run"
+
+    def extras(validation):
+        def evaluate(variables):
+            return loop.Evaluation({"AP": next(scores)}, np.zeros((8, 8, 3), np.uint8))
+
+        return loop.Extras(evaluate, eval_every=2, validation=validation)
+
+    loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=2, extras=extras("one set"))
+    with pytest.warns(UserWarning, match=r"best: was chosen by other pictures than now; it is best.aside from here on"):
+        loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=4, resume=True, extras=extras("another"))
+    assert checkpoints.steps(run / "best.aside") == [2]
+    assert checkpoints.steps(run / "best") == [4]
+    assert (checkpoints.best_value(run / "best.aside"), checkpoints.best_value(run / "best")) == (0.5, 0.2)
+
+
 def test_an_evaluation_that_fails_loses_no_step_and_is_made_up(tmp_path):
     seen = []
 

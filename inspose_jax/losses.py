@@ -66,13 +66,8 @@ def classification_loss(
     is_ignored: Bool[Array, "B L"],
     num_positives: Int32[Array, ""],
 ) -> Float[Array, ""]:
-    """Sigmoid focal loss (alpha .25, gamma 2) summed over all locations that count / max(positives, 1)."""
-    alpha, gamma = 0.25, 2
-    logits = at_least_float32(logits)
-    sign = jnp.where(is_positive, 1, -1).astype(logits.dtype)
-    probability = jax.nn.sigmoid(sign * logits)  # of the true answer
-    weight = jnp.where(is_positive, alpha, 1 - alpha).astype(logits.dtype)
-    loss = -weight * (1 - probability) ** gamma * jax.nn.log_sigmoid(sign * logits)
+    """Sigmoid focal loss (alpha .25) summed over all locations that count / max(positives, 1)."""
+    loss = jnp.where(is_positive, 0.25, 0.75) * focal(logits, is_positive)
     return over_count(jnp.where(is_ignored, 0, loss), num_positives)
 
 
@@ -89,15 +84,20 @@ def keypoint_loss(
     centres, scales = geometry.generating_locations(
         targets.slot_location, image_size, model.levels, model.kp_net.relative_scale
     )
-    # One person, then the M slots of a picture, then the B pictures; F_kp belongs to the picture.
+    # One person, then the M slots of a picture, which share its F_kp.
     over_slots = jax.vmap(kp_net.log_likelihood, in_axes=(0, None, 0, 0, None, 0))
-    per_joint = jax.vmap(over_slots)(
-        jnp.take_along_axis(outputs.theta, targets.slot_location[..., None], axis=1),
-        outputs.features,
-        centres,
-        scales,
-        size,
-        jnp.take_along_axis(targets.cells, targets.slot_person[..., None], axis=1),
+    # Maps of one picture at a time, made again for its gradient: those of a batch would be the largest arrays of a
+    # step, and a CPU is faster where they stay in its cache (experiments/benchmarks/train_step).
+    per_joint = jax.lax.map(
+        jax.checkpoint(lambda picture: over_slots(*picture)),
+        (
+            jnp.take_along_axis(outputs.theta, targets.slot_location[..., None], axis=1),
+            outputs.features,
+            centres,
+            scales,
+            size,
+            jnp.take_along_axis(targets.cells, targets.slot_person[..., None], axis=1),
+        ),
     )
     counts = jnp.take_along_axis(targets.is_joint, targets.slot_person[..., None], axis=1) & targets.is_slot[..., None]
     num_joints = jnp.maximum(counts.sum(-1), 1).astype(per_joint.dtype)
@@ -123,13 +123,16 @@ def heatmap_loss(
     num_peaks: Int32[Array, ""],
 ) -> Float[Array, ""]:
     """CornerNet's penalty-reduced focal loss (2, 4) / max(number of peaks, 1) (Sec. 3.4)."""
-    logits = at_least_float32(logits)
-    probability = jax.nn.sigmoid(logits)
     is_peak = true == 1
-    at_peak = -jax.nn.log_sigmoid(logits) * (1 - probability) ** 2
-    elsewhere = -jax.nn.log_sigmoid(-logits) * probability**2 * (1 - true) ** 4
-    loss = jnp.where(is_cell[..., None], jnp.where(is_peak, at_peak, elsewhere), 0)
-    return over_count(loss, num_peaks)
+    loss = jnp.where(is_peak, 1, (1 - true) ** 4) * focal(logits, is_peak)
+    return over_count(jnp.where(is_cell[..., None], loss, 0), num_peaks)
+
+
+def focal(logits: Float[Array, "*shape"], is_true: Bool[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """-(1 - p)^2 log p, p the probability given to the right answer: what is known already counts little."""
+    logits = at_least_float32(logits)
+    against = jnp.where(is_true, -logits, logits)  # logit of the wrong answer
+    return jax.nn.sigmoid(against) ** 2 * jax.nn.softplus(against)
 
 
 def over_count(values: Float[Array, "*shape"], count: Int32[Array, ""]) -> Float[Array, ""]:

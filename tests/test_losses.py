@@ -80,6 +80,26 @@ def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
     np.testing.assert_array_equal(touched, found.is_positive)
 
 
+def test_the_keypoint_loss_holds_the_maps_of_one_picture_however_many_there_are():
+    def held(number):  # bytes of intermediate values of the loss and its gradient
+        batch = jax.tree.map(jnp.asarray, tiny.batch([[]] * number))
+        shapes = jax.eval_shape(
+            lambda: InsPose(MODEL).init_with_output(jax.random.key(0), batch.image, batch.size, True)
+        )
+
+        def loss(theta, outputs, targets):
+            outputs = outputs._replace(theta=theta)
+            return losses.keypoint_loss(outputs, targets, batch.size, jnp.int32(1), (64, 64), MODEL, KP_NET)
+
+        targets = jax.eval_shape(lambda: make_targets(batch, MODEL))
+        compiled = jax.jit(jax.grad(loss)).lower(shapes[0].theta, shapes[0], targets).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    maps = 4 * MODEL.num_slots * 17 * 8 * 8  # of one picture
+    assert held(1) > maps
+    assert held(9) - held(1) < 8 * maps  # of every further picture less than its maps
+
+
 @pytest.mark.parametrize(
     "people",
     [

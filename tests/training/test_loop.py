@@ -1,5 +1,6 @@
 """The run: what it writes, when it stops, when it refuses to start."""
 
+import functools
 import json
 import re
 import shutil
@@ -39,6 +40,14 @@ def board_of(workdir):
             for value in event.summary.value:
                 events[value.tag].append((event.step, value))
     return events
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _steps_are_traced_once():
+    """Tracing a step takes longer than a dozen of its runs: runs of one config share it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "jit_train_step", functools.cache(sharding.jit_train_step))
+        yield
 
 
 @pytest.fixture(scope="module")

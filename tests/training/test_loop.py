@@ -201,7 +201,7 @@ def test_the_first_weights_need_not_be_given_again_but_others_are_refused(tmp_pa
         workdir_.description(CONFIG, 12, SOURCE, file) for file in (files[0], files[0], files[1], None)
     )
     run = tmp_path / "run"
-    workdir_.open_workdir(run, begun, 0)
+    workdir_.open_workdir(run, begun, 0, "")
     assert workdir_.has_begun(run, same, resume=True, has_saved=True)
     assert workdir_.has_begun(run, without, resume=True, has_saved=True)
     with pytest.raises(ValueError, match="was started with other values: weights"):

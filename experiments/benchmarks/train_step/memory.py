@@ -1,0 +1,28 @@
+"""What the training step of the paper's R50 holds: python experiments/benchmarks/train_step/memory.py [TYPE]
+
+Compiles `r50_coco_36e` at 800 x 1344 for 1 and for 3 pictures, here and without running it, and prints the memory for
+intermediate values: that of every further picture is what limits a batch.
+"""
+
+import sys
+from dataclasses import replace
+
+import jax
+from accelerator import lower
+
+from inspose_jax.cli import recipes
+
+
+def main(dtype: str = "float32") -> None:
+    recipe, device = recipes.load("r50_coco_36e"), jax.devices()[0]
+    model = replace(recipe.model, compute_dtype=dtype)
+    held = {}
+    for number in (1, 3):
+        config = replace(recipe, model=model, schedule=replace(recipe.schedule, batch_size=number))
+        held[number] = lower(config, device).compile().memory_analysis().temp_size_in_bytes / 1e9
+        print(f"{device.device_kind}, {dtype}, {number} pictures: {held[number]:.2f} GB", flush=True)
+    print(f"every further picture: {(held[3] - held[1]) / 2:.2f} GB")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

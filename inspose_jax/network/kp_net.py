@@ -1,7 +1,7 @@
 """The KP-Net: theta, 313 numbers made for one person -> that person's keypoint map (Sec. 3.2).
 
 Three 1x1 convolutions over [F_kp ; relative coordinates], ReLU between them.  Written for one person; whoever has
-people and pictures vmaps.  Training and decoding never ask for the map itself, they ask two questions of it, which
+a picture's people vmaps.  Training and decoding never ask for the map itself, they ask two questions of it, which
 `KPNetFunctions` carries; a faster version or another per-person network answers the same two.
 
 Axes: P parameters, C channels of F_kp, h w map cells, K keypoints.  Inside, cells are the last axis ([K, h w]), because

@@ -63,7 +63,7 @@ def main() -> None:
 
     figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(8, 5), layout="constrained")
     above.plot(*zip(*sorted(memory.items()), strict=True))
-    above.set(ylabel="memory (MB)", ylim=(0, None))
+    above.set(ylabel="memory (MB)", ylim=(0, 1.1 * max(memory.values())))
     below.plot(steps, values, ".", markersize=3)
     below.set(xlabel="step", ylabel="images/s (of ten steps)", ylim=(0, None))
     for axis in (above, below):

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from inspose_jax.cli import recipes
-from inspose_jax.config import Config, Scene
+from inspose_jax.config import Config, Scene, Schedule
 
 
 def recipe() -> Config:
-    """Every part of the network at 64 pixels; a checkpoint every 200 steps, as in the demo."""
+    """Every part of the network at 64 pixels; checkpoints as often as by default."""
     demo = recipes.load("drawn_people")
     model = replace(
         demo.model,
@@ -27,4 +27,4 @@ def recipe() -> Config:
         test_short_side=64,
         shapes=((64, 64),),
     )
-    return Config(model, data, replace(demo.schedule, batch_size=4))
+    return Config(model, data, replace(demo.schedule, batch_size=4, save_every=Schedule().save_every))

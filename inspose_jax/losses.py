@@ -129,9 +129,12 @@ def heatmap_loss(
 
 
 def focal(logits: Float[Array, "*shape"], is_true: Bool[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """-(1 - p)^2 log p, p the probability given to the right answer: what is known already counts little."""
+    """-(1 - p)^2 log p (gamma 2), p the probability given to the right answer: what is known already counts little.
+
+    With the logit of the wrong answer 1 - p is its sigmoid and -log p its softplus, exact however sure the answer is.
+    """
     logits = at_least_float32(logits)
-    against = jnp.where(is_true, -logits, logits)  # logit of the wrong answer
+    against = jnp.where(is_true, -logits, logits)
     return jax.nn.sigmoid(against) ** 2 * jax.nn.softplus(against)
 
 

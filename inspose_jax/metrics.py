@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 METRICS = "metrics.jsonl"
+VALIDATION = "validation"  # in the line of an evaluation: the fingerprint of what it looked at
 
 
 def measured(metrics: Path) -> Iterator[tuple[int, dict[str, Any], str]]:

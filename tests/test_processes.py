@@ -178,6 +178,23 @@ def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, a
 
 
 @pytest.mark.slow
+def test_a_run_of_two_processes_goes_on_with_other_pictures_to_be_judged_by(recipe, drawn, place, tmp_path):
+    def train(stop_at, data, *more):
+        validation = ["--val-images", data / "images", "--val-annotations", data / "annotations.json"]
+        arguments = ["--workdir", tmp_path / "run", "--steps", 6, "--stop-at", stop_at, "--eval-every", 3, *validation]
+        command = [train_process.__file__, recipe, *arguments, "--distributed", *more]
+        ended = run_together([str(word) for word in command], 2)
+        assert [process.returncode for process in ended] == [0, 0], [process.stderr[-2000:] for process in ended]
+
+    train(3, drawn)
+    train(6, place / "drawn", "--resume")
+    assert checkpoints.steps(tmp_path / "run/best.aside") == [3]
+    assert checkpoints.told_of_best(tmp_path / "run/best", "validation").startswith("4, ")
+    told = [(row["step"], row["validation"][:2]) for row in train_process.rows(tmp_path / "run") if "eval/AP" in row]
+    assert told == [(3, "20"), (3, "4,"), (6, "4,")]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [1, 0])
 def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path, victim):
     arguments = (recipe, "--workdir", tmp_path / "run", "--steps", 1_000_000, "--distributed")

@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import inspect
 import io
+import re
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -36,12 +37,12 @@ def parse(
     for argument in rest:
         # A negative number is some field's value, for the config's own check to refuse.
         is_number = argument.removeprefix("-").replace(".", "", 1).isdecimal()
-        is_field = with_config and argument.startswith("--config.") and argument != "--config."
+        is_field = with_config and re.match(r"--config\.[a-z]", argument)
         if argument.startswith("-") and not is_number and not is_field:
             flags = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(launch)]  # type: ignore[arg-type]
             hint = did_you_mean(argument, flags, f"see inspose {command} --help")
             if with_config and argument.split("=")[0].rstrip(".") == "--config":
-                hint = "a field is set by --config.FIELD VALUE; inspose train RECIPE --config-help lists the fields"
+                hint = "a field is set by --config.FIELD VALUE; inspose train drawn_people --config-help lists them"
             raise ValueError(f"{argument}: no such option of inspose {command}; {hint}")
     if rest and not rest[0].startswith("--config."):
         raise ValueError(f"{rest[0]}: not expected here; see inspose {command} --help")

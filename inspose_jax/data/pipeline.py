@@ -34,7 +34,7 @@ class Source(Protocol):
 
 
 def fingerprint(source: Source) -> str:
-    """How many pictures a source has, and a hash of what the plan knows of them: another set has another one."""
+    """How many pictures a source has, and a hash of what the plan knows of them: ids, sizes, who is labelled."""
     known = (source.image_ids, source.sizes, source.is_labelled)
     return f"{len(source)}, {hashlib.sha256(b''.join(array.tobytes() for array in known)).hexdigest()[:12]}"
 

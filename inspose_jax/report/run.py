@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from inspose_jax import checkpoints
-from inspose_jax.metrics import METRICS, measured
+from inspose_jax.metrics import METRICS, VALIDATION, measured
 
 
 class Series(NamedTuple):
@@ -85,12 +85,19 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(workdir: Path) -> dict[str, Series]:
-    """The measurements in a run's `metrics.jsonl` by name; ValueError names a line that is none."""
+    """The measurements in a run's `metrics.jsonl` by name; ValueError names a line that is none.
+
+    Of evaluations only those on the pictures that the last one looked at: others do not compare.
+    """
     path = workdir / METRICS
     columns: dict[str, tuple[array, array]] = {}
+    validation = None
     if not path.is_file():
         return {}
     for step, row, _ in measured(path):
+        if row.get(VALIDATION, validation) != validation:
+            validation = row[VALIDATION]
+            columns = {name: column for name, column in columns.items() if not name.startswith("eval/")}
         for name, value in row.items():
             if isinstance(value, float) and math.isfinite(value):
                 steps, values = columns.setdefault(name, (array("q"), array("d")))

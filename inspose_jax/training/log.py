@@ -17,7 +17,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from inspose_jax.metrics import METRICS
+from inspose_jax.metrics import METRICS, VALIDATION
 
 FETCH_EVERY = 10
 
@@ -102,12 +102,15 @@ class Log:
         self.lines.write(json.dumps({"step": step, **row}) + "\n")
         self.lines.flush()
 
-    def evaluation(self, step: int, statistics: dict[str, float], sheet: np.ndarray) -> None:
-        """The statistics of a step as a line of their own, and u8[H,W,3] with predictions, to TensorBoard."""
+    def evaluation(self, step: int, statistics: dict[str, float], sheet: np.ndarray, validation: str) -> None:
+        """The statistics of a step as a line of their own, and u8[H,W,3] with predictions, to TensorBoard.
+
+        `validation` is the fingerprint of the pictures.
+        """
         if self.lines is None or self.board is None:
             return
         values = {f"eval/{name}": value for name, value in statistics.items()}
-        self.lines.write(json.dumps({"step": step, **values}) + "\n")
+        self.lines.write(json.dumps({"step": step, **values, VALIDATION: validation}) + "\n")
         self.lines.flush()
         for name, value in values.items():
             self.board.add_scalar(name, value, step)

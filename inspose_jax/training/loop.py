@@ -117,14 +117,14 @@ def train(
             assert extras.evaluate is not None
             found = extras.evaluate(jax.device_get(checkpoints.evaluated(state._asdict(), config_)))
             if not is_told:
-                log.evaluation(step, *found)
+                log.evaluation(step, *found, extras.validation)
             value = next(iter(found.statistics.values()))
             if value > best_so_far:
                 best_so_far = value
                 best.save(step, state, config_, statistics=found.statistics, validation=extras.validation)
 
         if evaluates(start):  # it may have been cut off, or the best checkpoint after it
-            told = sharding.of_first(workdir_.evaluation(workdir, start))
+            told = sharding.of_first(workdir_.evaluation(workdir, start, extras.validation))
             if math.isnan(told) or told > best_so_far:
                 evaluate(start, is_told=not math.isnan(told))
         for step in range(start + 1, stop + 1):

@@ -14,7 +14,7 @@ from inspose_jax import checkpoints, files
 from inspose_jax import config as config_
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
-from inspose_jax.metrics import METRICS, measured
+from inspose_jax.metrics import METRICS, VALIDATION, measured
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
 CHECKPOINTS, BEST = "checkpoints", "best"
@@ -61,7 +61,7 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: s
     """Make `workdir` ready for step `start` + 1: resolved config, versions in use, no metrics of steps beyond.
 
     A best checkpoint that other pictures than `validation` (a fingerprint) chose is set aside: the scores of two sets
-    do not compare.
+    do not compare.  One of an early version does not say who chose it, and stays.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     judged_by = checkpoints.told_of_best(workdir / BEST, "validation")
@@ -83,12 +83,14 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: s
         files.write(metrics, "".join(line for step, _, line in measured(metrics) if step <= start))
 
 
-def evaluation(workdir: Path, step: int) -> float:
-    """The first statistic of the evaluation at a step, as far as `metrics.jsonl` tells; NaN where it tells of none."""
+def evaluation(workdir: Path, step: int, validation: str) -> float:
+    """The first statistic of the evaluation at a step on the pictures of a fingerprint, as far as `metrics.jsonl`
+    tells; NaN where it tells of none.
+    """
     metrics = workdir / METRICS
     rows = measured(metrics) if metrics.exists() else ()
-    found = [row for at, row, _ in rows if at == step and any(name.startswith("eval/") for name in row)]
-    return next(iter(found[0].values())) if found else math.nan
+    found = [row for at, row, _ in rows if at == step and row.get(VALIDATION) == validation]
+    return next(iter(found[-1].values())) if found else math.nan
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[str]:

@@ -43,7 +43,9 @@ def test_speed_needs_no_waiting_beside_it_and_step_0_no_time():
     assert throughput({"images_per_s": series((0, 3))}, 8) == {}
     found = throughput({"images_per_s": series((0, 3), (10, 8), (20, 8)), "data_wait": series((20, 0.1))}, 8)
     assert found == {"training_seconds": 20.0, "images_per_s": 8.0, "data_wait": 0.1}
-    assert "data_wait" not in throughput({"images_per_s": series((10, 8))}, 8), "no waiting told is not no waiting"
+    assert "data_wait" not in throughput({"images_per_s": series((10, 8))}, 8), (
+        "where nothing is told of waiting, it is not 0"
+    )
 
 
 def test_a_number_that_no_array_holds_is_left_out(tmp_path):

@@ -17,6 +17,7 @@ from tensorboardX.proto.event_pb2 import Event
 from inspose_jax import checkpoints
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.report.run import read_run
 from inspose_jax.training import loop, sharding
 from inspose_jax.training import workdir as workdir_
 
@@ -44,7 +45,9 @@ def board_of(workdir):
 
 @pytest.fixture(scope="module", autouse=True)
 def _steps_are_traced_once():
-    """Tracing a step takes longer than a dozen of its runs: runs of one config share it."""
+    """Tracing a step takes longer than a dozen of its runs: runs of one config share it.  Who patches what a step does
+    must not use this file's configs.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "jit_train_step", functools.cache(sharding.jit_train_step))
         yield
@@ -297,7 +300,7 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
     run = tmp_path / "f"
     loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=9, extras=loop.Extras(evaluate, eval_every=3))
     assert [row for row in lines(run) if "eval/AP" in row] == [
-        {"step": step, "eval/AP": ap, "eval/AR": 0.1} for step, ap in ((3, 0.2), (6, 0.5), (9, 0.5))
+        {"step": step, "eval/AP": ap, "eval/AR": 0.1, "validation": ""} for step, ap in ((3, 0.2), (6, 0.5), (9, 0.5))
     ]
     assert checkpoints.steps(run / "best") == [6]  # of equal ones the first
     jax.tree.map(np.testing.assert_array_equal, checkpoints.load(run / "best").variables, seen[1])
@@ -343,6 +346,9 @@ def test_scores_on_other_pictures_do_not_compare(tmp_path):
     assert checkpoints.steps(run / "best.aside") == [2]
     assert checkpoints.steps(run / "best") == [4]
     assert (checkpoints.best_value(run / "best.aside"), checkpoints.best_value(run / "best")) == (0.5, 0.2)
+    told = [(row["step"], row["eval/AP"], row["validation"]) for row in lines(run) if "eval/AP" in row]
+    assert told == [(2, 0.5, "one set"), (2, 0.1, "another"), (4, 0.2, "another")]
+    assert read_run(run).metrics["eval/AP"].values.tolist() == [0.1, 0.2]
 
 
 def test_an_evaluation_that_fails_loses_no_step_and_is_made_up(tmp_path):

@@ -37,6 +37,8 @@ def main(folder: Path) -> None:
     print(f"mean of bfloat16's seeds between float32's seeds: {((low <= mean) & (mean <= high)).sum()} of {len(steps)}")
     for seed, one in zip(SEEDS, narrow, strict=True):
         print(f"  seed {seed} by itself: {((low <= one) & (one <= high)).sum()}")
+    outside = np.maximum(np.maximum(narrow - high, low - narrow), 0) / narrow
+    print(f"where it lies outside: by {outside.max():.1%} at most")
     print(f"same seed, other type: {np.median(apart / wide):.2%} apart (median), {(apart / wide).max():.2%} at most")
     print(f"nearer than float32's seeds are spread: {(apart < spread).sum()} of {apart.size}")
     print(f"spread of float32's seeds: {np.median(spread / wide.mean(0)):.2%} (median)")

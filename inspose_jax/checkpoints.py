@@ -280,7 +280,7 @@ def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]
 
 def read_about(folder: Path) -> dict[str, Any]:
     """Config, skeleton, step, and what else was saved beside the state."""
-    # Orbax's own reader waits for the other processes, and this may be asked by one alone.
+    # Orbax keeps JSON in a file `metadata`. Its own reader waits for the other processes, and one may ask this alone.
     return json.loads((folder / "about" / "metadata").read_text())
 
 
@@ -294,7 +294,8 @@ def told_of_best(folder: Path, what: str) -> Any:
 
 def best_value(folder: Path) -> float:
     """The first statistic of the checkpoint in a folder of best ones; -inf where none can be read."""
-    return next(iter((told_of_best(folder, "statistics") or {}).values()), -math.inf)
+    statistics = told_of_best(folder, "statistics")
+    return next(iter(statistics.values()), -math.inf) if isinstance(statistics, dict) else -math.inf
 
 
 def stored_shapes(reader: ocp.Checkpointer, folder: Path) -> Any:

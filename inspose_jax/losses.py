@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
-from inspose_jax import config, geometry
+from inspose_jax import config, filled_slots, geometry
 from inspose_jax.network.kp_net import KPNetFunctions
 from inspose_jax.structures import Batch, Outputs, Targets
 
@@ -84,13 +84,11 @@ def keypoint_loss(
     centres, scales = geometry.generating_locations(
         targets.slot_location, image_size, model.levels, model.kp_net.relative_scale
     )
-    # One person, then the M slots of a picture, which share its F_kp.
-    over_slots = jax.vmap(kp_net.log_likelihood, in_axes=(0, None, 0, 0, None, 0))
-    # Maps of one picture at a time, made again for its gradient: those of a batch would be the largest arrays of a
-    # step, and a CPU is faster where they stay in its cache (experiments/benchmarks/train_step).
+    # Picture by picture: they fill different numbers of slots.
     per_joint = jax.lax.map(
-        jax.checkpoint(lambda picture: over_slots(*picture)),
+        lambda picture: filled_slots.log_likelihoods(kp_net.log_likelihood, *picture),
         (
+            targets.is_slot.sum(-1, dtype=jnp.int32),
             jnp.take_along_axis(outputs.theta, targets.slot_location[..., None], axis=1),
             outputs.features,
             centres,

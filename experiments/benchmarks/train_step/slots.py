@@ -1,0 +1,55 @@
+"""How many slots at once: python experiments/benchmarks/train_step/slots.py PICTURES
+
+The KP-Nets' loss and its gradient in the size of the paper's R50 at 800 x 1344, made-up pictures and outputs of a
+network; `filled_slots.SLOTS_AT_ONCE` is tried with several values. With all 256 no slot is left out.
+"""
+
+import sys
+import time
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from accelerator import HEIGHT, WIDTH, made_up
+
+from inspose_jax import filled_slots, losses
+from inspose_jax.cli import recipes
+from inspose_jax.network import kp_net
+from inspose_jax.structures import Outputs
+from inspose_jax.targets import make_targets
+
+REPEATS = 5
+
+
+def main(num_pictures: int) -> None:
+    recipe = recipes.load("r50_coco_36e")
+    model = recipe.model
+    batch = made_up(replace(recipe, schedule=replace(recipe.schedule, batch_size=num_pictures)))
+    targets = jax.jit(lambda batch: make_targets(batch, model))(batch)
+    filled, rng = targets.is_slot.sum(1), np.random.default_rng(0)
+    print(f"{jax.devices()[0].device_kind}: {num_pictures} pictures, {filled.min()} to {filled.max()} slots filled")
+    functions, stride = kp_net.plain(model.kp_net, 17, 2**model.map_level), 2**model.map_level
+    thetas = (*targets.is_positive.shape, kp_net.num_parameters(model.kp_net, 17))
+    maps = (num_pictures, HEIGHT // stride, WIDTH // stride, model.kp_net.feature_channels)
+    theta, features = (jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32) for shape in (thetas, maps))
+
+    def loss(theta, features):
+        outputs = Outputs(logits=None, theta=theta, features=features, disk_offsets=None, heatmaps=None)
+        return losses.keypoint_loss(outputs, targets, batch.size, filled.sum(), (HEIGHT, WIDTH), model, functions)
+
+    for filled_slots.SLOTS_AT_ONCE in (8, 16, 32, 64, model.num_slots):
+        jax.clear_caches()
+        compiled = jax.jit(jax.value_and_grad(loss, argnums=(0, 1))).lower(theta, features).compile()
+        times = []
+        for _ in range(1 + REPEATS):
+            begin = time.perf_counter()
+            jax.block_until_ready(compiled(theta, features))
+            times.append(time.perf_counter() - begin)
+        held = compiled.memory_analysis().temp_size_in_bytes / 1e6
+        at_once, median = filled_slots.SLOTS_AT_ONCE, 1e3 * float(np.median(times[1:]))
+        print(f"{at_once:4} at once: {median:6.0f} ms, {held:5.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

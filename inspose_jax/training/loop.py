@@ -25,6 +25,9 @@ from inspose_jax.training.interruption import Interruption
 from inspose_jax.training.log import FETCH_EVERY, Log
 from inspose_jax.training.step import State
 
+# Steps: a disk that cannot hold a checkpoint is found before hours were spent, and what writing needs for good is taken.
+FIRST_SAVE = 50
+
 
 class Evaluation(NamedTuple):
     """What is known of a model in the middle of its training."""
@@ -142,7 +145,7 @@ def train(
             leaves = interruption.came
             if jax.process_count() > 1:  # all of them at the same step
                 leaves = fetches and sharding.total(interruption.came) > 0
-            saves = step % schedule.save_every == 0 or step == stop or leaves
+            saves = step % schedule.save_every == 0 or step in (FIRST_SAVE, stop) or leaves
             if fetches or saves or evaluates(step):
                 unreadable = sharding.union_size(pictures.unreadable, len(pictures))
                 pictures.check(unreadable)

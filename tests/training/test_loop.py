@@ -75,6 +75,12 @@ def test_every_step_has_its_line_and_every_tenth_the_speed(workdir):
     assert rows[-1]["lr"] < rows[2]["lr"]
 
 
+def test_a_run_that_saves_seldom_still_saves_early(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "FIRST_SAVE", 3)
+    loop.train(CONFIG, SOURCE, tmp_path, num_steps=12, stop_at=4)
+    assert checkpoints.steps(tmp_path / "checkpoints") == [3, 4]  # every 5 by the configuration
+
+
 def test_the_workdir_tells_what_was_run(workdir):
     assert json.loads((workdir / "config.json").read_text())["schedule"]["batch_size"] == 8
     assert json.loads((workdir / "versions.json").read_text())["jax"] == jax.__version__

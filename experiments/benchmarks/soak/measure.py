@@ -29,9 +29,14 @@ def main() -> None:
     metrics, memory, ended = workdir / "metrics.jsonl", {}, threading.Event()  # memory: step -> MB
 
     def watch() -> None:
-        while not ended.wait(0.2):
-            if step := len(metrics.read_text().splitlines()) if metrics.exists() else 0:
-                memory[step] = own_memory()
+        while not metrics.exists() and not ended.wait(0.2):
+            pass
+        with metrics.open("rb") as file:  # only what is new is read: the file's size must not show in memory
+            step = 0
+            while not ended.wait(0.2):
+                step += file.read().count(b"\n")
+                if step:
+                    memory[step] = own_memory()
 
     watching = threading.Thread(target=watch)
     watching.start()

@@ -177,7 +177,7 @@ class Schedule:
     ema: float = 0.0
     """Decay of the running average of the parameters that is evaluated and saved beside them; 0 is without."""
     save_every: int = 1000
-    """Steps between checkpoints; one is always saved after step 50, and at the end."""
+    """Steps between checkpoints; one more is saved after step 50, and one at the end."""
     seed: int = 0
     """Of initialisation and data order."""
 

@@ -89,8 +89,8 @@ def keypoint_loss(
         lambda picture: filled_slots.log_likelihoods(kp_net.log_likelihood, *picture),
         (
             targets.is_slot.sum(-1, dtype=jnp.int32),
-            jnp.take_along_axis(outputs.theta, targets.slot_location[..., None], axis=1),
-            outputs.features,
+            at_least_float32(jnp.take_along_axis(outputs.theta, targets.slot_location[..., None], axis=1)),
+            at_least_float32(outputs.features),
             centres,
             scales,
             size,

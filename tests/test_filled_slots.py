@@ -58,6 +58,28 @@ def test_values_and_gradients_are_those_of_a_vmap(num_filled):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
+def test_the_gradient_reaches_centres_and_scales_and_what_a_network_closes_over():
+    theta, features, centres, scales, size, cells = picture()
+
+    def answer(function):
+        def summed(factor, centres, scales):
+            def of_one(*arguments):  # another per-person network, with a parameter that all people share
+                return factor * KP_NET.log_likelihood(*arguments)
+
+            pictures = jax.tree.map(lambda x: x[None], (jnp.int32(7), theta, features, centres, scales, size, cells))
+            found = jax.lax.map(lambda picture: function(of_one, *picture), pictures)
+            return found[0, :7].sum()
+
+        return jax.jit(jax.grad(summed, argnums=(0, 1, 2)))(jnp.float32(2), centres, scales)
+
+    def plain(of_one, _, *arguments):
+        return jax.vmap(of_one, in_axes=(0, None, 0, 0, None, 0))(*arguments)
+
+    for one, other in zip(answer(filled_slots.log_likelihoods), answer(plain), strict=True):
+        assert np.abs(other).max() > 0.1
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_what_lies_beyond_the_filled_slots_is_not_computed():
     theta, features, *rest = picture()
     theta = theta.at[4:].set(jnp.nan)

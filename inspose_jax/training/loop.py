@@ -25,7 +25,7 @@ from inspose_jax.training.interruption import Interruption
 from inspose_jax.training.log import FETCH_EVERY, Log
 from inspose_jax.training.step import State
 
-# Steps: a disk that cannot hold a checkpoint is found before hours were spent, and what writing needs for good is taken.
+# The step of an early checkpoint: a disk that cannot hold one is found before hours were spent.
 FIRST_SAVE = 50
 
 

@@ -62,7 +62,7 @@ class Targets(NamedTuple):
     is_ignored: Array  # bool[L] takes no part in the classification loss
     slot_location: Array  # i32[M] index into L of every filled slot; 0 in empty ones
     slot_person: Array  # i32[M] index into N
-    is_slot: Array  # bool[M]
+    is_slot: Array  # bool[M] filled; the filled slots come first
     slots_dropped: Array  # i32[] positives beyond M
     cells: Array  # i32[N,K] row-major map cell of every joint
     is_joint: Array  # bool[N,K] labelled, and its cell lies inside the real picture

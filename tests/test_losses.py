@@ -80,7 +80,7 @@ def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
     np.testing.assert_array_equal(touched, found.is_positive)
 
 
-def test_the_keypoint_loss_holds_the_maps_of_one_picture_however_many_there_are():
+def test_the_keypoint_loss_holds_no_more_maps_than_those_of_one_picture():
     def held(number):  # bytes of intermediate values of the loss and its gradient
         batch = jax.tree.map(jnp.asarray, tiny.batch([[]] * number))
         shapes = jax.eval_shape(

@@ -29,8 +29,9 @@ def main() -> None:
     metrics, memory, ended = workdir / "metrics.jsonl", {}, threading.Event()  # memory: step -> MB
 
     def watch() -> None:
-        while not metrics.exists() and not ended.wait(0.2):
-            pass
+        while not metrics.exists():
+            if ended.wait(0.2):  # it failed before
+                return
         with metrics.open("rb") as file:  # only what is new is read: the file's size must not show in memory
             step = 0
             while not ended.wait(0.2):

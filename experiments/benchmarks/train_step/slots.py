@@ -1,8 +1,8 @@
 """How many slots at once: python experiments/benchmarks/train_step/slots.py PICTURES
 
 The KP-Nets' loss and its gradient in the size of the paper's R50 at 800 x 1344, made-up pictures and outputs of a
-network: milliseconds, and memory for intermediate values, for several values of `filled_slots.SLOTS_AT_ONCE`. With 256 no
-slot is left out.
+network: milliseconds, and memory for intermediate values, for several values of `filled_slots.SLOTS_AT_ONCE`.  With 256
+no slot is left out.
 """
 
 import sys

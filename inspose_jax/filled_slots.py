@@ -30,9 +30,11 @@ def log_likelihoods(
     size: Int32[Array, " 2"],
     cells: Int[Array, "M K"],
 ) -> Float[Array, "M K"]:
-    """`KPNetFunctions.log_likelihood`, which is `of_one`, of the first `num_filled` slots of a picture.
+    """`KPNetFunctions.log_likelihood`, which is `of_one`, of the first `num_filled` slots of a picture (Eq. 4).
 
-    Further rows are 0 or what an empty slot gives.  The gradient also reaches what `of_one` closes over.
+    The arguments are those of `kp_net.plain`, with an axis of slots: `centres` and `size` in pixels, `cells` row-major
+    map cells.  Rows beyond `num_filled` are 0 or what an empty slot gives.  The gradient also reaches what `of_one`
+    closes over.
     """
     # Made explicit: a function with its own gradient sees no other values than its arguments.
     of_one, closed_over = jax.closure_convert(of_one, theta[0], features, centres[0], scales[0], size, cells[0])
@@ -57,9 +59,11 @@ def of_rows(
 ) -> Float[Array, "S K"]:
     """Some slots of a picture, which share its F_kp and its size; a row beyond the last slot is the last one again."""
     *per_slot, features, closed_over = continuous
-    theta, centres, scales, cells = (x.at[rows].get(mode="clip") for x in (*per_slot, cells))
-    over_slots = jax.vmap(lambda theta, *rest: of_one(theta, features, *rest[:2], size, rest[2], *closed_over))
-    return over_slots(theta, centres, scales, cells)
+
+    def of_slot(theta: Array, centre: Array, scale: Array, cells: Array) -> Float[Array, " K"]:
+        return of_one(theta, features, centre, scale, size, cells, *closed_over)
+
+    return jax.vmap(of_slot)(*(x.at[rows].get(mode="clip") for x in (*per_slot, cells)))
 
 
 def over_filled(num_filled: Int32[Array, ""], num_slots: int, add: Callable[[Array, Any], Any], initial: Any) -> Any:

@@ -22,7 +22,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from inspose_jax import config
+from inspose_jax import config, devices
+from inspose_jax.errors import NotFound, NotWritten, UserError
 from inspose_jax.skeletons import SKELETONS
 
 KEPT = 2  # the newest, and the one before in case the newest is lost
@@ -34,7 +35,7 @@ UNFINISHED = ".orbax-checkpoint-tmp"
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
-class Damaged(ValueError):
+class Damaged(UserError):
     """A checkpoint that was finished and cannot be read any more; the one before may still be good."""
 
 
@@ -109,7 +110,7 @@ class Checkpoints:
         present = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
         free = shutil.disk_usage(present).free
         if free < needed:
-            raise OSError(
+            raise NotWritten(
                 f"{self.folder}: step {step} needs {needed / 1e6:.1f} MB, of which {free / 1e6:.1f} MB are free; what "
                 f"was saved before stays. Make room, and go on with --resume"
             )
@@ -134,7 +135,7 @@ class Checkpoints:
         except Exception as error:  # orbax raises many types
             step, self.writing = self.writing, None
             remove_unfinished(self.folder)
-            raise OSError(
+            raise NotWritten(
                 f"{self.folder}: step {step} could not be saved ({reason(error)}); what was saved before stays. "
                 f"Mend that, and go on with --resume"
             ) from error
@@ -207,18 +208,18 @@ def load(path: Path | str) -> Loaded:
     """
     path = Path(path).absolute()
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such checkpoint; give a run's folder or one of its checkpoints/<step>")
+        raise NotFound(f"{path}: no such checkpoint; give a run's folder or one of its checkpoints/<step>")
     if (path / FINISHED).exists():
         about, state = read(path)
     else:
         folder = path / "checkpoints" if steps(path / "checkpoints") else path
         if not steps(folder):
-            raise ValueError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
+            raise UserError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
         about, state = newest(folder)
     try:
         resolved = config.from_json(json.dumps(about["config"]))
-    except ValueError as error:
-        raise ValueError(f"{path}: a checkpoint whose config does not hold, {error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: a checkpoint whose config does not hold, {error}") from None
     return Loaded(resolved, jax.tree.map(np.asarray, evaluated(state, resolved)), int(about["step"]))
 
 
@@ -240,7 +241,7 @@ def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, An
             return read(folder / str(step), like)
         except Damaged as error:
             warnings.warn(f"{error}; it is skipped", stacklevel=2)
-    raise ValueError(f"{folder}: none of the checkpoints {found} can be read; take another run's folder, or start anew")
+    raise UserError(f"{folder}: none of the checkpoints {found} can be read; take another run's folder, or start anew")
 
 
 def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -249,6 +250,7 @@ def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]
     The state comes in the places of `like`, a state of shapes, or on one device.  Raises `Damaged`, and ValueError for
     a checkpoint of another model, every difference listed.
     """
+    devices.check()
     damaged = f"{folder}: damaged or not written by inspose"
     if lost := changed_files(folder):
         raise Damaged(
@@ -267,12 +269,12 @@ def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]
         raise Damaged(damaged)
     known = SKELETONS.get(about["skeleton"]["name"])
     if known is None or list(known.keypoint_names) != about["skeleton"]["keypoint_names"]:
-        raise ValueError(
+        raise UserError(
             f"{folder}: made for the skeleton {about['skeleton']['name']}, which this version does not know (joints "
             f"{', '.join(about['skeleton']['keypoint_names'])}); take the version that wrote it"
         )
     if state is None:
-        raise ValueError(
+        raise UserError(
             f"{folder}: a checkpoint of another model, {'; '.join(differing)}; take a workdir of this config's own"
         )
     return about, state

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from inspose_jax.errors import UserError
+
 
 @dataclass(frozen=True)
 class KPNet:
@@ -196,7 +198,7 @@ def check(config: Config) -> None:
     _build(Config, dataclasses.asdict(config), "config", tuple)
     model, data = config.model, config.data
     if len(model.level_limits) != len(model.levels) - 1:
-        raise ValueError(
+        raise UserError(
             f"model.level_limits has {len(model.level_limits)} numbers for {len(model.levels)} levels; "
             f"give one fewer than levels"
         )
@@ -206,30 +208,30 @@ def check(config: Config) -> None:
         or model.levels[0] < model.map_level
         or model.levels[-1] > 12
     ):
-        raise ValueError(
+        raise UserError(
             f"model.levels {model.levels} must count up by one, start at map_level {model.map_level} or above, and end "
             f"at 12 (stride 4096) or below"
         )
     if len(model.backbone_widths) != 4 or min(model.backbone_widths) < 1:
-        raise ValueError(f"model.backbone_widths is {model.backbone_widths}; a ResNet has 4 stages of 1 or more")
+        raise UserError(f"model.backbone_widths is {model.backbone_widths}; a ResNet has 4 stages of 1 or more")
     for name, values in (("model.level_limits", model.level_limits), ("schedule.drop_at", config.schedule.drop_at)):
         if list(values) != sorted(values) or min(values, default=0) < 0:
-            raise ValueError(f"{name} is {values}; it must rise, from 0 or above")
+            raise UserError(f"{name} is {values}; it must rise, from 0 or above")
     bad = [shape for shape in data.shapes if shape[0] % 32 or shape[1] % 32 or min(shape) < 32]
     if bad or not data.shapes:
-        raise ValueError(f"data.shapes {bad or data.shapes}: each side must be a positive multiple of 32")
+        raise UserError(f"data.shapes {bad or data.shapes}: each side must be a positive multiple of 32")
     for name, (low, high), least in (
         ("data.short_side", data.short_side, "above"),
         ("data.scene.height", data.scene.height, "above"),
         ("data.scene.num_people", data.scene.num_people, "not below"),
     ):
         if not 0 <= low <= high or (low == 0 and least == "above"):
-            raise ValueError(f"{name} is {low}, {high}; it must be its low and its high end, {least} 0")
+            raise UserError(f"{name} is {low}, {high}; it must be its low and its high end, {least} 0")
     for names, holds, what in RANGES:
         for name in names.split():
             value = operator.attrgetter(name)(config)
             if not holds(value):
-                raise ValueError(f"{name} is {value}; it must {what}")
+                raise UserError(f"{name} is {value}; it must {what}")
 
 
 # Every single number of a config stands in one of these.
@@ -285,7 +287,7 @@ def _build(kind: Any, value: Any, where: str, sequence: type) -> Any:
         hints = typing.get_type_hints(kind)
         for fault, names in (("unknown", value.keys() - hints.keys()), ("missing", hints.keys() - value.keys())):
             if names:
-                raise ValueError(f"{where}: {fault} fields {sorted(names)}; was it written by another version?")
+                raise UserError(f"{where}: {fault} fields {sorted(names)}; was it written by another version?")
         parts = {name: _build(hints[name], value[name], f"{where}.{name}", sequence) for name in hints}
         return typing.cast(Any, kind)(**parts)
     if typing.get_origin(kind) is tuple and isinstance(value, sequence):
@@ -304,7 +306,7 @@ def _build(kind: Any, value: Any, where: str, sequence: type) -> Any:
         wanted = f"one of {', '.join(map(str, inner))}"
     else:
         wanted = KINDS.get(kind) or (f"a {kind.__name__}" if isinstance(kind, type) else f"a {kind}")
-    raise ValueError(f"{where} is {value!r:.40}; it must be {wanted}")
+    raise UserError(f"{where} is {value!r:.40}; it must be {wanted}")
 
 
 # How a message calls a type.

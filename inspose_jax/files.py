@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from inspose_jax.errors import UserError
+
 
 @contextlib.contextmanager
 def results_folder(folder: Path | None) -> Iterator[None]:
@@ -17,7 +19,7 @@ def results_folder(folder: Path | None) -> Iterator[None]:
     made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         if folder is not None:
-            with as_value_error(f"{folder}: cannot be a folder for results"):
+            with as_user_error(f"{folder}: cannot be a folder for results"):
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder):
                     pass  # whether one may write there is known now, not when the work is done
@@ -36,8 +38,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     ValueError where `folder` already holds something, or cannot be.
     """
     if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
-        raise ValueError(f"{folder}: already holds something; give a new or empty folder")
-    with results_folder(folder.parent), as_value_error(f"{folder}: cannot be written"):
+        raise UserError(f"{folder}: already holds something; give a new or empty folder")
+    with results_folder(folder.parent), as_user_error(f"{folder}: cannot be written"):
         partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         try:
             partial.chmod(0o755)  # a temporary folder is its maker's alone
@@ -57,11 +59,11 @@ def whole(path: Path) -> Iterator[Path]:
     it cannot be written.
     """
     if path.exists() and not path.is_file():  # a folder; or a device, which moving a file there would destroy
-        raise ValueError(f"{path}: no file that can be replaced; choose another place")
+        raise UserError(f"{path}: no file that can be replaced; choose another place")
     target = path.resolve()  # a link stays one
     partial = target.with_name(f".{os.getpid()}.partial{path.suffix}")
     try:
-        with as_value_error(f"{path}: cannot be written"):
+        with as_user_error(f"{path}: cannot be written"):
             partial.touch()  # before the work begins
             yield partial
             partial.replace(target)
@@ -77,9 +79,11 @@ def write(path: Path, content: str) -> None:
 
 
 @contextlib.contextmanager
-def as_value_error(what: str) -> Iterator[None]:
-    """An OSError inside, such as of a full disk, becomes a ValueError that says what could not be done, and why."""
+def as_user_error(what: str) -> Iterator[None]:
+    """An OSError inside, such as of a full disk, becomes a UserError that says what could not be done, and why."""
     try:
         yield
+    except UserError:  # some are OSErrors too, and say themselves what they are about
+        raise
     except OSError as error:
-        raise ValueError(f"{what} ({error.strerror or error}); choose another place, or make space there") from None
+        raise UserError(f"{what} ({error.strerror or error}); choose another place, or make space there") from None

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from inspose_jax.errors import UserError
+
 METRICS = "metrics.jsonl"
 VALIDATION = "validation"  # in the line of an evaluation: the fingerprint of what it looked at
 
@@ -25,5 +27,5 @@ def measured(metrics: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
                 if abs(step) >= 2**63:
                     raise OverflowError
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-                raise ValueError(f"{metrics}: line {number} is no step's measurements; take that line out") from None
+                raise UserError(f"{metrics}: line {number} is no step's measurements; take that line out") from None
             yield step, row, line

@@ -21,6 +21,7 @@ from inspose_jax.config import Config
 from inspose_jax.data import pipeline, video_files
 from inspose_jax.data.image_files import read_image
 from inspose_jax.decode import decode
+from inspose_jax.errors import UserError
 from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
 from inspose_jax.skeletons import SKELETONS, Skeleton
@@ -83,7 +84,7 @@ class People:
         try:
             import supervision  # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise ValueError("to_supervision() needs a package more: pip install supervision") from None
+            raise UserError("to_supervision() needs a package more: pip install supervision") from None
         return supervision.KeyPoints(
             xy=self.keypoints,
             class_id=np.zeros(len(self), int),
@@ -190,7 +191,7 @@ def check_fit(config: Config, variables: Any) -> None:
     network = InsPose(config.model)
     wanted = jax.eval_shape(lambda: network.init(jax.random.key(0), image, size, train=True))
     if differing := checkpoints.differences(wanted, variables):
-        raise ValueError(
+        raise UserError(
             f"the checkpoint does not fit the config, {'; '.join(differing)}; leave out the --config fields that "
             f"change the network"
         )
@@ -212,7 +213,7 @@ def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
         return image
     what = f"an array of {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise ValueError(f"a picture is a path, a PIL image or an RGB array u8[height, width, 3]; this is {what}")
+    raise UserError(f"a picture is a path, a PIL image or an RGB array u8[height, width, 3]; this is {what}")
 
 
 def load(path: str | Path) -> Predictor:

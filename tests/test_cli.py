@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import faults
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -15,6 +17,7 @@ from inspose_jax import checkpoints, cli
 from inspose_jax.cli import compilation_cache, predict, sources
 from inspose_jax.config import Config, Data, Scene
 from inspose_jax.data import pipeline
+from inspose_jax.errors import UserError
 from inspose_jax.evaluation import coco_ap
 
 
@@ -114,14 +117,50 @@ def test_help_fits_a_screen_and_imports_no_jax(command):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (ValueError(), "ValueError"),
-        (ValueError("a\n  b"), "a b"),
+        (UserError("a\n  b"), "a b"),
         (OSError(28, "No space left"), "No space left; check the path, its permissions and the space there"),
         (OSError(13, "Permission denied", "a/b"), "a/b: Permission denied; check the path, its permissions and the "),
     ],
 )
 def test_no_error_is_silent_or_more_than_a_line(error, line):
-    assert cli.one_line(error).startswith(line)
+    assert cli.one_line(error, "eval").startswith(line)
+
+
+@pytest.mark.parametrize("error", [ValueError("of jax"), OSError("of a library"), RuntimeError("ours"), KeyError("x")])
+def test_a_bug_passes_through_the_command_line(error, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(predict, "run", fail)
+    with pytest.raises(type(error)) as raised:
+        cli.main(["predict", "x.jpg"])
+    assert raised.value is error
+
+
+def test_a_users_error_shows_where_it_came_from_if_asked(monkeypatch, capsys):
+    for asked, shows in (("", False), ("1", True)):
+        monkeypatch.setenv("INSPOSE_TRACEBACK", asked)
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["predict", "--threshold", "2", "x.jpg", "--checkpoint", "x"])
+        told = capsys.readouterr().err
+        assert ("Traceback" in told and "predict.py" in told) is shows
+        assert told.splitlines()[-1].startswith("inspose: error: --threshold is 2.0; ")
+
+
+@pytest.mark.parametrize("command", ["train drawn_people --workdir run", "predict --checkpoint run x.png"])
+def test_a_device_that_is_not_there_is_named_before_anything_is_read(command, place, tmp_path):
+    (tmp_path / "run").mkdir()
+    shutil.copytree(place / "run" / "checkpoints", tmp_path / "run" / "checkpoints")
+    before = sorted(tmp_path.rglob("*"))
+    Image.new("RGB", (64, 64)).save(tmp_path / "x.png")
+    command = [sys.executable, "-m", "inspose_jax", *command.split()]
+    environment = {**os.environ, "JAX_PLATFORMS": "cuda"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("inspose: error: cuda: no such device can be had (")
+    assert "damaged" not in line
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "x.png"])
 
 
 def test_image_ids_are_the_files_own_numbers_or_free_ones():

@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "inspose_jax"
 LAYERS = [
-    {"structures", "config", "skeletons", "metrics", "files"},
+    {"errors"},
+    {"structures", "config", "skeletons", "metrics", "files", "devices"},
     {"geometry", "draw"},
     {"network", "data", "targets", "nms", "filled_slots"},
     {"losses", "decode", "checkpoints"},
@@ -64,6 +65,7 @@ def test_heavy_packages_stay_in_their_rooms(path: Path):
     if room(path) == "data":
         assert not packages & {"jax", "flax", "optax"}, "data never sees a device"
     assert "torch" not in packages
+    assert "raise ValueError" not in path.read_text(), "a user's error is a UserError; anything else is a bug"
     assert "pycocotools" not in packages or room(path) == "evaluation"
     if room(path) in NUMERIC or where == "training/step.py":
         assert packages - {"inspose_jax"} <= BARE | STANDARD

@@ -1,4 +1,6 @@
-"""The command line: picks the command and turns a known error into one line and exit code 2.
+"""The command line: picks the command, and turns what a user can put right into one line and exit code 2.
+
+An error of another kind is a bug and shows where it came from; INSPOSE_TRACEBACK=1 shows that of every error.
 
 Each command is a file that parses, wires the parts and computes nothing.  Nothing heavy is imported before a command
 has its arguments, so that `--help` answers at once.
@@ -10,11 +12,13 @@ import io
 import logging
 import os
 import sys
+import traceback
 import warnings
 from typing import Any
 
 import inspose_jax
 from inspose_jax.cli import compilation_cache, processes
+from inspose_jax.errors import UserError
 
 COMMANDS = {
     "demo": ("demo", "learn, measure and draw people: no data, no GPU"),
@@ -27,7 +31,10 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command in `arguments` (by default the process's); exits with 2 on a user's error, 130 on Ctrl-C."""
+    """Run the command in `arguments` (by default the process's).
+
+    Exits with 2 on a user's error, with 130 on Ctrl-C; whatever else is raised is a bug and passes through.
+    """
     if arguments is None:
         arguments = sys.argv[1:]
         keep_from_repeating()
@@ -43,12 +50,12 @@ def main(arguments: list[str] | None = None) -> None:
     fault, code = "", 2
     try:
         if "" in arguments:
-            raise ValueError("one of the words given is empty; is it a variable of the shell that is not set?")
+            raise UserError("one of the words given is empty; is it a variable of the shell that is not set?")
         if arguments[0] not in COMMANDS:
             from inspose_jax.cli.arguments import did_you_mean
 
             hint = did_you_mean(arguments[0], COMMANDS, f"there are {', '.join(COMMANDS)}")
-            raise ValueError(f"{arguments[0]}: no such command; {hint}")
+            raise UserError(f"{arguments[0]}: no such command; {hint}")
         warnings.showwarning = show_warning
         compilation_cache.turn_on()
         importlib.import_module(f"inspose_jax.cli.{COMMANDS[arguments[0]][0]}").run(arguments[1:])
@@ -56,13 +63,13 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read our output has read enough, as in `inspose data check .. | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
-        of_runtime = processes.runtime_fault(error)
-        if isinstance(error, RuntimeError) and not of_runtime:
+    except Exception as error:
+        line = one_line(error, arguments[0])
+        if not line and not processes.is_joined():
             raise
-        fault = f"error: {of_runtime or one_line(error)}"
-    except MemoryError:
-        fault = "error: out of memory; take smaller pictures, or fewer at a time"
+        if not line or os.environ.get("INSPOSE_TRACEBACK") == "1":
+            traceback.print_exc()
+        fault, code = (f"error: {line}", 2) if line else ("stopped by a bug, see above", 1)
     except KeyboardInterrupt:
         fault, code = "stopped", 130
     if fault:  # printed only now that the error's frames are gone, and what they held is closed
@@ -93,12 +100,16 @@ def keep_from_repeating() -> None:
     sys.unraisablehook = show_others
 
 
-def one_line(error: Exception) -> str:
-    """What is wrong and the remedy; never empty, since an empty line would look like success."""
+def one_line(error: Exception, command: str) -> str:
+    """What is wrong and the remedy, of an error that a user can put right; empty for every other one."""
+    if isinstance(error, UserError):
+        return " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:  # the system's own words, such as "Permission denied"
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}; check the path, its permissions and the space there"
-    return " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return "out of memory; take smaller pictures, or fewer at a time"
+    return processes.runtime_fault(error, command)
 
 
 def usage() -> str:

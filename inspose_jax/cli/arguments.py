@@ -13,6 +13,8 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from inspose_jax.errors import UserError
+
 Launch = TypeVar("Launch")
 # A path that may be left out; its text says what happens then, better than a default of None.
 Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
@@ -43,9 +45,9 @@ def parse(
             hint = did_you_mean(argument, flags, f"see inspose {command} --help")
             if with_config and argument.split("=")[0].rstrip(".") == "--config":
                 hint = "a field is set by --config.FIELD VALUE; inspose train drawn_people --config-help lists them"
-            raise ValueError(f"{argument}: no such option of inspose {command}; {hint}")
+            raise UserError(f"{argument}: no such option of inspose {command}; {hint}")
     if rest and not rest[0].startswith("--config."):
-        raise ValueError(f"{rest[0]}: not expected here; see inspose {command} --help")
+        raise UserError(f"{rest[0]}: not expected here; see inspose {command} --help")
     return known, rest
 
 
@@ -68,4 +70,4 @@ def tyro_cli(kind: type, remedy: str, **options: Any) -> Any:
     rows = [row.strip("│╭╮╰╯─ ") for row in box.getvalue().replace("╮", "\n").splitlines()]
     _, message, *more = [list(part) for is_text, part in groupby(rows, lambda row: bool(row.strip("-"))) if is_text]
     meant = [part[1].split()[0] for part in more if part[0].startswith("Perhaps you meant")]
-    raise ValueError(f"{' '.join(message)}; " + (f"did you mean {meant[0]}?" if meant else remedy))
+    raise UserError(f"{' '.join(message)}; " + (f"did you mean {meant[0]}?" if meant else remedy))

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from inspose_jax.cli import arguments
+from inspose_jax.errors import UserError
 
 MOST_PICTURES = 10_000_000  # a disk's worth
 Count = Annotated[int, tyro.conf.arg(metavar="N")]
@@ -72,7 +73,7 @@ def run(argv: list[str]) -> None:
         return
     if argv[0] not in commands:
         hint = arguments.did_you_mean(argv[0], commands, f"there are {', '.join(commands)}")
-        raise ValueError(f"data {argv[0]}: no such command; {hint}")
+        raise UserError(f"data {argv[0]}: no such command; {hint}")
     commands[argv[0]](argv[1:])
 
 
@@ -85,7 +86,7 @@ def draw(argv: list[str]) -> None:
         ("seed", launch.seed, 0, 2**32 - 1),
     ):
         if not low <= value <= high:
-            raise ValueError(f"--{name} is {value}; it must be {low} to {high}")
+            raise UserError(f"--{name} is {value}; it must be {low} to {high}")
 
     from tqdm import tqdm
 
@@ -111,12 +112,12 @@ def show(argv: list[str]) -> None:
     """Draw the labels of some pictures; only those are read."""
     launch, _ = arguments.parse(Show, argv, "data show")
     if not 1 <= launch.count <= MOST_SHOWN:
-        raise ValueError(f"--count is {launch.count}; it must be 1 to {MOST_SHOWN}")
+        raise UserError(f"--count is {launch.count}; it must be 1 to {MOST_SHOWN}")
     form = {".html": "", ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(launch.out.suffix.lower())
     if form is None:
-        raise ValueError(f"{launch.out}: neither a page nor a sheet; name it .html, .jpg or .png")
+        raise UserError(f"{launch.out}: neither a page nor a sheet; name it .html, .jpg or .png")
     if launch.images.resolve() in launch.out.resolve().parents:
-        raise ValueError(f"{launch.out}: lies among the pictures, which stay as they are; choose another place")
+        raise UserError(f"{launch.out}: lies among the pictures, which stay as they are; choose another place")
 
     import numpy as np
     from PIL import Image
@@ -160,7 +161,7 @@ def check(argv: list[str]) -> None:
     for fault in found:
         print(fault)
     if found:
-        raise ValueError(
+        raise UserError(
             f"{launch.annotations}: {len(found)} fault{'s' * (len(found) > 1)}; mend, or leave those pictures out"
         )
     print(f"{launch.annotations}: no fault found")

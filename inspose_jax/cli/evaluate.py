@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inspose_jax.cli import arguments, processes, recipes
+from inspose_jax.errors import UserError
 
 
 @dataclass
@@ -37,18 +38,19 @@ def run(argv: list[str]) -> None:
 
     import jax
 
-    from inspose_jax import checkpoints, files
+    from inspose_jax import checkpoints, devices, files
     from inspose_jax.cli import sources
     from inspose_jax.evaluation import coco_ap, evaluator
     from inspose_jax.predictor import Predictor, check_fit
 
+    devices.check()
     loaded = checkpoints.load(launch.checkpoint)
     config = recipes.override(loaded.config, rest)
     check_fit(config, loaded.variables)
     source = sources.coco(config, launch.images, launch.annotations)
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):
-            raise ValueError(f"{launch.annotations}: would be written over; choose another --out, so that it stays")
+            raise UserError(f"{launch.annotations}: would be written over; choose another --out, so that it stays")
     process, num_processes = jax.process_index(), jax.process_count()
     out = launch.out if process == 0 else None  # the others' results are the same
     with files.results_folder(out):

@@ -13,6 +13,7 @@ import tyro
 
 from inspose_jax import files
 from inspose_jax.cli import arguments
+from inspose_jax.errors import NotFound, UserError
 
 LONGEST_JPEG = 65500  # pixels, libjpeg's limit
 
@@ -43,23 +44,23 @@ def run(argv: list[str]) -> None:
     """Parse, look at every file before anything is written, then predict, print a line each, write."""
     launch, _ = arguments.parse(Predict, argv, "predict")
     if not 0 <= launch.threshold <= 1:
-        raise ValueError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
+        raise UserError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
     paths = list_files(launch.sources)
     given, written = {os.path.realpath(path) for path in paths}, set()
     drawn = {path: launch.out / drawn_name(path) for path in paths} if launch.out is not None else {}
     for target in (*drawn.values(), *([launch.json] if launch.json is not None else [])):
         place = os.path.realpath(target)
         if place in written:
-            raise ValueError(f"{target}: two results would be written there; predict those files apart")
+            raise UserError(f"{target}: two results would be written there; predict those files apart")
         if place in given:
-            raise ValueError(f"{target}: is a file given; write the results elsewhere, so that it stays")
+            raise UserError(f"{target}: is a file given; write the results elsewhere, so that it stays")
         written.add(place)
     videos = [path for path in paths if is_video(path)]
     pictures = [path for path in paths if not is_video(path)]
     if launch.json is not None and videos and pictures:
-        raise ValueError(f"{launch.json}: pictures give COCO results, videos a line a frame; predict them apart")
+        raise UserError(f"{launch.json}: pictures give COCO results, videos a line a frame; predict them apart")
     if launch.json is not None and videos and launch.json.suffix != ".jsonl":
-        raise ValueError(f"{launch.json}: videos give a JSON line a frame; name the file {launch.json.stem}.jsonl")
+        raise UserError(f"{launch.json}: videos give a JSON line a frame; name the file {launch.json.stem}.jsonl")
     ids = image_ids(pictures) if launch.json is not None else []
 
     import inspose_jax
@@ -69,7 +70,7 @@ def run(argv: list[str]) -> None:
     for path in pictures:  # reading twice is cheap beside the network; half a folder of results is not
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
         if launch.out is not None and max(height, width) > LONGEST_JPEG:
-            raise ValueError(
+            raise UserError(
                 f"{path}: {height} x {width} pixels (height x width), to be drawn as .jpg, which holds at most "
                 f"{LONGEST_JPEG} a side; leave out --out, or make it smaller"
             )
@@ -141,7 +142,7 @@ def image_ids(paths: list[Path]) -> list[int]:
     named = {path: int(path.stem) for path in paths if path.stem.isdecimal()}
     for number, times in Counter(named.values()).items():
         if times > 1:
-            raise ValueError(f"{number}: image_id of {times} pictures, which are named by it; predict them apart")
+            raise UserError(f"{number}: image_id of {times} pictures, which are named by it; predict them apart")
     taken = set(named.values())
     running = (number for number in count() if number not in taken)
     return [named[path] if path in named else next(running) for path in paths]
@@ -169,12 +170,12 @@ def list_files(given: tuple[Path, ...]) -> list[Path]:
         if path.is_dir():
             found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
             if not found:
-                raise ValueError(f"{path}: no picture or video in this folder ({', '.join(suffixes)})")
+                raise UserError(f"{path}: no picture or video in this folder ({', '.join(suffixes)})")
             paths += found
         elif path.is_file():
             paths.append(path)
         else:
-            raise FileNotFoundError(f"{path}: no such picture, video or folder; check the path")
+            raise NotFound(f"{path}: no such picture, video or folder; check the path")
     if not paths:
-        raise ValueError("no picture or video given; name files or folders")
+        raise UserError("no picture or video given; name files or folders")
     return list(dict.fromkeys(paths))  # once, also if a folder and a file in it are given

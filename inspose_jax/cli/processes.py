@@ -5,11 +5,20 @@ import re
 import sys
 import time
 
+from inspose_jax.errors import UserError
+
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 STATUS = re.compile(  # how the runtime's errors begin
     "(CANCELLED|UNKNOWN|INVALID_ARGUMENT|DEADLINE_EXCEEDED|NOT_FOUND|ALREADY_EXISTS|PERMISSION_DENIED|"
     "RESOURCE_EXHAUSTED|FAILED_PRECONDITION|ABORTED|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS): "
 )
+LESS_MEMORY = {  # what needs less, by command
+    "train": "take a smaller --config.schedule.batch-size, work it off in parts with --config.schedule.accumulate, or "
+    "take smaller pictures; another program on the device may hold the memory too",
+    "eval": "take smaller pictures with --config.data.test-short-side, or JAX_PLATFORMS=cpu; another program on the "
+    "device may hold the memory too",
+    "": "make the pictures smaller, or set JAX_PLATFORMS=cpu; another program on the device may hold the memory too",
+}
 LOST_AFTER = 30  # seconds without a sign of life, after which a process counts as gone
 LEAVE_AFTER = 60  # seconds that one that is done waits for the others to be
 
@@ -29,18 +38,15 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def runtime_fault(error: Exception) -> str:
-    """What jax's runtime raised, in words that say what to do; empty for an error of another kind."""
+def runtime_fault(error: Exception, command: str) -> str:
+    """What jax's runtime raised in a command, in words that say what to do; empty for an error of another kind."""
     # Some of its errors come as ValueError; all begin with the name of a status, such as UNAVAILABLE.
     if "jax" not in sys.modules or not STATUS.match(str(error)):
         return ""
     import jax
 
     if "RESOURCE_EXHAUSTED" in str(error):
-        return (
-            f"out of memory ({first_line(error)}); take a smaller --config.schedule.batch-size, work it off in parts "
-            f"with --config.schedule.accumulate, or take smaller pictures"
-        )
+        return f"the device is out of memory ({first_line(error)}); {LESS_MEMORY.get(command, LESS_MEMORY[''])}"
     if jax.process_count() > 1:
         return (
             f"process {jax.process_index()} of {jax.process_count()}: another process of this run is gone "
@@ -69,7 +75,7 @@ def join() -> None:
     is_whole = host and all(text.isdecimal() for text in (port, number, process)) and int(process) < int(number)
     if told and not is_whole:
         found = ", ".join(f"{name}={os.environ.get(name, '')}" for name in VARIABLES)
-        raise ValueError(
+        raise UserError(
             f"--distributed: {found} do not describe a run; set all three: host:port of process 0, the number of "
             f"processes, and which this one is, from 0"
         )
@@ -82,10 +88,10 @@ def join() -> None:
             shutdown_timeout_seconds=LEAVE_AFTER,
         )
     except (ValueError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"--distributed: nothing tells about other processes ({error}); set {', '.join(VARIABLES)}, or leave it out"
         ) from None
     except jax.errors.JaxRuntimeError as error:
-        raise ValueError(f"--distributed: the processes cannot meet ({first_line(error)})") from None
+        raise UserError(f"--distributed: the processes cannot meet ({first_line(error)})") from None
     # CPUs connect at their first common step, for which they wait 30 seconds only: let it be now.
     multihost_utils.sync_global_devices("join")

@@ -11,6 +11,7 @@ from typing import Any
 from inspose_jax import config
 from inspose_jax.cli import arguments
 from inspose_jax.config import Config
+from inspose_jax.errors import UserError
 
 PACKAGE = Path(__file__).parents[1]
 CARRIED = [PACKAGE / "configs", PACKAGE.parent / "configs"]  # in a wheel, in a checkout
@@ -29,7 +30,7 @@ def find(name: str) -> Path:
             return path
     known = sorted({path.stem for place in places for path in place.glob("*.py") if path.stem != "__init__"})
     hint = arguments.did_you_mean(name, known, f"there are {', '.join(known)}")
-    raise ValueError(f"{name}: no such recipe file or name; {hint}")
+    raise UserError(f"{name}: no such recipe file or name; {hint}")
 
 
 def load(name: str) -> Config:
@@ -39,13 +40,13 @@ def load(name: str) -> Config:
         recipe = runpy.run_path(str(path)).get("recipe")
         made = recipe() if callable(recipe) else None
     except (Exception, SystemExit) as error:  # whatever a user's file may raise
-        raise ValueError(f"{path}: the recipe fails with {type(error).__name__}: {error}; mend it") from error
+        raise UserError(f"{path}: the recipe fails with {type(error).__name__}: {error}; mend it") from error
     if not isinstance(made, Config):
-        raise ValueError(f"{path}: no recipe; it needs a function `recipe` that returns a Config")
+        raise UserError(f"{path}: no recipe; it needs a function `recipe` that returns a Config")
     try:
         config.check(made)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     return made
 
 
@@ -54,8 +55,8 @@ def override(base: Config, overrides: list[str]) -> Config:
     given = [argument.replace("--config.", "--", 1) for argument in overrides]
     try:
         changed = arguments.tyro_cli(Config, "the fields are in inspose_jax/config.py", default=base, args=given)
-    except ValueError as error:
-        raise ValueError(str(error).replace("--", "--config.")) from None
+    except UserError as error:
+        raise UserError(str(error).replace("--", "--config.")) from None
     config.check(changed)
     return changed
 

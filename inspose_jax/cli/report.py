@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from inspose_jax.cli import arguments
+from inspose_jax.errors import UserError
 
 
 @dataclass
@@ -29,7 +30,7 @@ def run(argv: list[str]) -> None:
     launch, _ = arguments.parse(Report, argv, "report")
     out = launch.out or launch.workdir / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"{out}: not named like a page; name it .html")
+        raise UserError(f"{out}: not named like a page; name it .html")
 
     from inspose_jax import files
     from inspose_jax.cli.predict import is_video, list_files
@@ -40,7 +41,7 @@ def run(argv: list[str]) -> None:
     found = list_files((launch.images,)) if launch.images is not None else []
     paths = [path for path in found if not is_video(path)]
     if found and not paths:
-        raise ValueError(f"{launch.images}: no picture there, only videos; `inspose predict` draws them")
+        raise UserError(f"{launch.images}: no picture there, only videos; `inspose predict` draws them")
     with files.whole(out) as partial:
         partial.write_text(page.page_of(run_, people.show_run(launch.workdir, paths)), encoding="utf-8")
     print(out)

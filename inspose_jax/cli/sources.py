@@ -6,6 +6,7 @@ from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.errors import UserError
 from inspose_jax.skeletons import SKELETONS
 
 KEPT_BYTES = 4e9  # of drawn pictures that are not drawn again for every epoch
@@ -21,10 +22,10 @@ def training_source(config: Config, images: Path | None, annotations: Path | Non
     """What a recipe trains on; ValueError where it needs a folder that was not given, or has no use for one."""
     if config.data.source == "drawn":
         if images or annotations:
-            raise ValueError("this recipe draws its own pictures; leave out --images and --annotations")
+            raise UserError("this recipe draws its own pictures; leave out --images and --annotations")
         return kept(DrawnPeople(config.data.scene, "train", config.schedule.seed, config.data.num_drawn))
     if images is None or annotations is None:
-        raise ValueError("this recipe trains on a COCO folder: give --images FOLDER and --annotations JSON")
+        raise UserError("this recipe trains on a COCO folder: give --images FOLDER and --annotations JSON")
     return coco(config, images, annotations)
 
 
@@ -40,9 +41,9 @@ def validation_source(
     if images and annotations:
         return coco(config, images, annotations)
     if images or annotations:
-        raise ValueError("--val-images and --val-annotations go together: give the folder and its COCO keypoint JSON")
+        raise UserError("--val-images and --val-annotations go together: give the folder and its COCO keypoint JSON")
     if eval_every is None:
         return None
     if config.data.source == "drawn":
         return kept(DrawnPeople(config.data.scene, "validation", config.schedule.seed, NUM_DRAWN))
-    raise ValueError("--eval-every needs something to evaluate on: give --val-images FOLDER and --val-annotations JSON")
+    raise UserError("--eval-every needs something to evaluate on: give --val-images FOLDER and --val-annotations JSON")

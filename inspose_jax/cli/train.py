@@ -11,6 +11,7 @@ import tyro
 
 from inspose_jax.cli import arguments, processes, recipes
 from inspose_jax.config import Config
+from inspose_jax.errors import NotFound, UserError
 
 Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 NUM_SHOWN = 12  # pictures of an evaluation that are drawn for TensorBoard
@@ -66,33 +67,33 @@ def run(argv: list[str]) -> None:
     for name in ("steps", "stop_at", "eval_every"):
         value = getattr(launch, name)
         if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
         if value is not None and value >= 2**31:  # a step is counted in 32 bits
-            raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be below {2**31}")
+            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be below {2**31}")
     profile = steps_of(launch.profile)
     model = config.model
     workdir = launch.workdir or Path("runs") / Path(launch.config).stem
     has_frozen = model.frozen_stages > 0 or model.batch_norm == "frozen"
     if has_frozen and launch.init is None and not (launch.resume and has_checkpoint(workdir)):
-        raise ValueError(
+        raise UserError(
             "what is frozen would stay random: give pretrained weights (--init resnet50.pth), or train all of it "
             "(--config.model.batch-norm trained --config.model.frozen-stages 0)"
         )
     if launch.init is not None and not launch.init.is_file():
-        raise FileNotFoundError(f"{launch.init}: no such file of weights; check --init")
+        raise NotFound(f"{launch.init}: no such file of weights; check --init")
 
     if launch.distributed:
         processes.join()
 
-    from inspose_jax import files
-    from inspose_jax.cli import sources  # numpy and OpenCV from here on, jax below
+    from inspose_jax import checkpoints, devices, files
+    from inspose_jax.cli import sources
 
+    devices.check()
     source = sources.training_source(config, launch.images, launch.annotations)
     validation = sources.validation_source(config, launch.val_images, launch.val_annotations, launch.eval_every)
 
     import jax
 
-    from inspose_jax import checkpoints
     from inspose_jax.data import pipeline
     from inspose_jax.torch_bridge import weights
     from inspose_jax.training import loop, step
@@ -142,7 +143,7 @@ def steps_of(profile: str) -> range:
     """The steps of `N:M`, both counted; none for an empty text."""
     found = re.fullmatch(r"(\d+):(\d+)", profile)
     if profile and (not found or not 1 <= int(found[1]) <= int(found[2])):
-        raise ValueError(f"--profile {profile}: not two steps, the first and the last of a trace, such as 20:25")
+        raise UserError(f"--profile {profile}: not two steps, the first and the last of a trace, such as 20:25")
     return range(int(found[1]), int(found[2]) + 1) if found else range(0)
 
 

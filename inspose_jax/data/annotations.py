@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -128,12 +129,12 @@ def read(images: Path, annotations: Path) -> dict[str, Any]:
         (images, images.is_dir(), f"folder of pictures; give the one that {annotations} lists"),
     ):
         if not is_it:
-            raise FileNotFoundError(f"{path}: {'is no' if path.exists() else 'no such'} {what}")
+            raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} {what}")
     try:
         content = json.loads(annotations.read_text("utf-8-sig"))  # some editors begin with a byte order mark
     except (ValueError, RecursionError) as error:  # of the text, of its letters, of a number; nested without end
-        raise ValueError(f"{annotations}: not JSON ({error}); is it damaged or cut off?") from None
+        raise UserError(f"{annotations}: not JSON ({error}); is it damaged or cut off?") from None
     for name in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            raise ValueError(f"{annotations}: no list `{name}`; is it a COCO annotation file with labels?")
+            raise UserError(f"{annotations}: no list `{name}`; is it a COCO annotation file with labels?")
     return content

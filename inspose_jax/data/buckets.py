@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from inspose_jax import config
+from inspose_jax.errors import UserError
 from inspose_jax.skeletons import SKELETONS
 from inspose_jax.structures import Batch, Sample, is_target
 
@@ -19,7 +20,7 @@ def choose_shapes(sizes: Int32[np.ndarray, "n 2"], shapes: Sequence[tuple[int, i
     fits = (sizes[:, None] <= table[None]).all(-1)
     if not fits.any(axis=-1).all():
         height, width = sizes[~fits.any(axis=-1)][0]
-        raise ValueError(
+        raise UserError(
             f"a picture of {height} x {width} pixels (height x width, after resizing) fits none of data.shapes "
             f"{tuple(shapes)}; add a larger shape or lower the resized sides"
         )

@@ -7,6 +7,7 @@ import numpy as np
 
 from inspose_jax.data import annotations as annotations_
 from inspose_jax.data.image_files import read_image
+from inspose_jax.errors import UserError
 from inspose_jax.skeletons import Skeleton
 
 
@@ -31,7 +32,7 @@ def file_faults(entry: dict[str, Any], images: Path) -> list[str]:
     """What is wrong with the file of a well-formed entry of `images`."""
     try:
         size = read_image(images / entry["file_name"], follow_exif=False).shape[:2]
-    except (OSError, ValueError) as error:
+    except (OSError, UserError) as error:
         return [str(error)]
     said = entry["height"], entry["width"]
     return [] if size == said else [f"the file has {size}, the JSON {said} (height, width)"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from inspose_jax.data import annotations as annotations_
 from inspose_jax.data.image_files import read_image
+from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Sample, is_target
 
@@ -26,19 +27,19 @@ class CocoFolder:
         self.ground_truth = annotations_.read(images, annotations)
         listed, everybody = self.ground_truth["images"], self.ground_truth["annotations"]
         if not everybody:
-            raise ValueError(f"{annotations}: nobody in it (`annotations` is empty); there is nothing to use")
+            raise UserError(f"{annotations}: nobody in it (`annotations` is empty); there is nothing to use")
         if not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
-            raise ValueError(
+            raise UserError(
                 f"{annotations}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
             )
         for kind, entry, faults in annotations_.examined(self.ground_truth, skeleton):
             if faults:
                 name = annotations_.name_of(kind, entry)
-                raise ValueError(f"{annotations}: {name}: {faults[0]}; `inspose data check` lists all")
+                raise UserError(f"{annotations}: {name}: {faults[0]}; `inspose data check` lists all")
         self.entries = sorted(listed, key=lambda entry: entry["id"])
         for entry in self.entries:
             if not (images / entry["file_name"]).is_file():
-                raise FileNotFoundError(f"{images / entry['file_name']}: no such picture; is {images} its folder?")
+                raise NotFound(f"{images / entry['file_name']}: no such picture; is {images} its folder?")
         self.image_ids = np.array([entry["id"] for entry in self.entries], np.int64)
         self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
         people: dict[int, list[dict]] = {int(image_id): [] for image_id in self.image_ids}
@@ -54,9 +55,7 @@ class CocoFolder:
         self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
         self.is_labelled = np.array([bool(is_target(joints, crowd).any()) for joints, _, _, crowd in self.people], bool)
         if not self.is_labelled.any():
-            raise ValueError(
-                f"{annotations}: nobody has a labelled joint (visibility above 0); there is nothing to use"
-            )
+            raise UserError(f"{annotations}: nobody has a labelled joint (visibility above 0); there is nothing to use")
 
     def parse(self, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of one picture."""
@@ -77,7 +76,7 @@ class CocoFolder:
         path = self.images / entry["file_name"]
         image = read_image(path, follow_exif=False)
         if image.shape[:2] != (entry["height"], entry["width"]):
-            raise ValueError(
+            raise UserError(
                 f"{path}: {image.shape[0]} x {image.shape[1]} pixels, but its annotation says {entry['height']} x "
                 f"{entry['width']} (height x width); labels would not fit. Is it the file that was annotated?"
             )

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from inspose_jax.errors import NotFound, UserError
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 cv2.setNumThreads(0)  # pictures are read by several threads already
@@ -19,7 +21,7 @@ def read_image(path: Path, follow_exif: bool) -> UInt8[np.ndarray, "H W 3"]:
     never do.  Raises FileNotFoundError where there is no file, ValueError where it holds no picture.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: {'is no' if path.exists() else 'no such'} picture; check the path")
+        raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} picture; check the path")
     data = np.fromfile(path, np.uint8)
     flags = cv2.IMREAD_COLOR_RGB | (0 if follow_exif else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
@@ -27,9 +29,9 @@ def read_image(path: Path, follow_exif: bool) -> UInt8[np.ndarray, "H W 3"]:
     except cv2.error as error:
         image = None
         if "CV_IO_MAX" in error.err:  # told by its header, before memory is taken for it
-            raise ValueError(
+            raise UserError(
                 f"{path}: has more than 2^30 pixels, or 2^20 a side, which OpenCV does not read; make it smaller"
             ) from None
     if image is None:
-        raise ValueError(f"{path}: not a picture that can be read; is it damaged, or not one of {', '.join(SUFFIXES)}?")
+        raise UserError(f"{path}: not a picture that can be read; is it damaged, or not one of {', '.join(SUFFIXES)}?")
     return image

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from inspose_jax import config
 from inspose_jax.data import buckets, transforms
 from inspose_jax.data.plan import Plan, PlannedStep
+from inspose_jax.errors import UserError
 from inspose_jax.skeletons import SKELETONS, Skeleton
 from inspose_jax.structures import Batch, Sample
 
@@ -92,7 +93,7 @@ class Tolerant:
     def __getitem__(self, index: int) -> Sample | None:
         try:
             return self.source[index]
-        except (OSError, ValueError) as error:
+        except (OSError, UserError) as error:
             if index not in self.unreadable:
                 self.unreadable.add(index)
                 tqdm.write(f"inspose: warning: {error} Its place in the batch stays blank.", file=sys.stderr)
@@ -102,7 +103,7 @@ class Tolerant:
     def check(self, unreadable: int) -> None:
         """ValueError where so many are too many."""
         if unreadable > len(self) / 1000:
-            raise ValueError(
+            raise UserError(
                 f"{unreadable} of {len(self)} pictures cannot be read, which is more than one in a thousand; "
                 f"`inspose data check` lists all"
             )

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Int32
 from inspose_jax import config
 from inspose_jax.data import buckets
 from inspose_jax.data.transforms import resized_size
+from inspose_jax.errors import UserError
 
 
 class PlannedStep(NamedTuple):
@@ -43,7 +44,7 @@ class Plan:
         train: bool,
     ):
         if not eligible.any():
-            raise ValueError("no picture to take: the data set is empty, or none has a labelled person")
+            raise UserError("no picture to take: the data set is empty, or none has a labelled person")
         # Threads ask at the same time, around the end of an epoch for two of them in turn.
         self.lock = threading.Lock()
         self.steps_of = lru_cache(maxsize=2)(

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from inspose_jax.errors import NotFound, UserError
+
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
 CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV with FFmpeg can write
 
@@ -55,7 +57,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
             number += 1
             yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
     if not number:
-        raise ValueError(f"{path}: no frame of this video can be decoded; is it empty or damaged?")
+        raise UserError(f"{path}: no frame of this video can be decoded; is it empty or damaged?")
     if number < 0.98 * promised - 1:  # containers estimate
         warnings.warn(
             f"{path}: ends after {number} of {promised} frames; is it cut off? What is there was used", stacklevel=2
@@ -66,13 +68,13 @@ def read_frames(path: Path) -> Iterator[Frame]:
 def opened(path: Path) -> Iterator[cv2.VideoCapture]:
     """A file open for reading; FileNotFoundError or ValueError where that is none."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: {'is no' if path.exists() else 'no such'} video; check the path")
+        raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} video; check the path")
     with path.open("rb"):
         pass  # OpenCV does not tell a file that may not be read from one that is damaged
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
-            raise ValueError(f"{path}: not a video that can be read; is it damaged, empty or cut off?")
+            raise UserError(f"{path}: not a video that can be read; is it damaged, empty or cut off?")
         yield capture
     finally:
         capture.release()

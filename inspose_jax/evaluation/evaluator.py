@@ -9,6 +9,7 @@ from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from inspose_jax.data import pipeline
+from inspose_jax.errors import UserError
 from inspose_jax.predictor import Predictor, coco_results
 
 Found = dict[int, list[dict[str, Any]]]  # a picture's index in the source -> its COCO results
@@ -48,7 +49,7 @@ def gather(share: Callable[[], Found]) -> Found:
     mine, fault = {}, None
     try:
         mine = share()
-    except (ValueError, OSError) as error:
+    except Exception as error:  # also one of our own bugs: the others would wait for it
         fault = error
     content = np.frombuffer(json.dumps([fault and str(fault), list(mine.items())]).encode(), np.uint8)
     lengths = multihost_utils.process_allgather(np.array([len(content)]))[:, 0]
@@ -56,5 +57,5 @@ def gather(share: Callable[[], Found]) -> Found:
     shares = [json.loads(row[:length].tobytes()) for row, length in zip(contents, lengths, strict=True)]
     faults = [text for text, _ in shares if text]
     if fault or faults:
-        raise fault or ValueError(faults[0])
+        raise fault or UserError(faults[0])
     return {i: results for _, found in shares for i, results in found}

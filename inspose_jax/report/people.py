@@ -13,6 +13,7 @@ from inspose_jax import checkpoints, draw, geometry
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.data.image_files import read_image
+from inspose_jax.errors import UserError
 from inspose_jax.network import kp_net
 from inspose_jax.predictor import BATCH, People, Predictor
 from inspose_jax.structures import Batch, Sample
@@ -48,7 +49,7 @@ def show_run(workdir: Path, paths: Sequence[Path]) -> Shown:
         return Shown("No pictures yet: the run has not saved a checkpoint.", [], [])
     try:
         loaded = checkpoints.load(workdir)
-    except ValueError as error:
+    except UserError as error:
         return Shown(f"No pictures: {error}.", [], [])
     return show(Predictor(loaded.config, loaded.variables), loaded.step, paths)
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from inspose_jax import checkpoints
+from inspose_jax.errors import NotFound, UserError
 from inspose_jax.metrics import METRICS, VALIDATION, measured
 
 
@@ -50,18 +51,18 @@ def read_run(workdir: Path) -> Run:
     """Everything that is there; FileNotFoundError or ValueError for a folder that is no run."""
     if not workdir.is_dir():
         what = "is no" if workdir.exists() else "no such"
-        raise FileNotFoundError(f"{workdir}: {what} folder; give the --workdir of a run")
+        raise NotFound(f"{workdir}: {what} folder; give the --workdir of a run")
     if not (workdir / "config.json").is_file():
         inner = workdir / "run"
         hint = f"did you mean {inner}?" if (inner / "config.json").is_file() else "give the --workdir of a run"
-        raise ValueError(f"{workdir}: no run (no config.json); {hint}")
+        raise UserError(f"{workdir}: no run (no config.json); {hint}")
     about = read_object(workdir / "config.json")
     if (
         not all(isinstance(about.get(part), dict) for part in ("model", "data", "schedule"))
         or not isinstance(about.get("num_steps"), int)
         or not isinstance(about["schedule"].get("batch_size"), int)
     ):
-        raise ValueError(f"{workdir / 'config.json'}: not a run's configuration; give the --workdir of a run")
+        raise UserError(f"{workdir / 'config.json'}: not a run's configuration; give the --workdir of a run")
     versions = workdir / "versions.json"
     return Run(
         workdir,
@@ -78,9 +79,9 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}); is it damaged or cut off?") from None
+        raise UserError(f"{path}: not JSON ({error}); is it damaged or cut off?") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: not an object with fields; is it a run's file?")
+        raise UserError(f"{path}: not an object with fields; is it a run's file?")
     return content
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from inspose_jax.errors import UserError
+
 # bfloat16 has no numpy type: it is read as the upper half of a float32.
 STORAGES = {
     "FloatStorage": np.dtype("<f4"),
@@ -53,7 +55,7 @@ class Reader(pickle.Unpickler):
             return rebuild_tensor
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda tensor, *_: tensor
-        raise ValueError(
+        raise UserError(
             f"{self.path}: holds {module}.{name}, which is no tensor and is not run; save a plain state_dict, or "
             f"convert it to .safetensors"
         )
@@ -71,7 +73,7 @@ def rebuild_tensor(
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     is_backwards = min(0, offset, *size, *stride) < 0  # one stride may, and another make up for it in `last`
     if is_backwards or (min(size, default=1) > 0 and last >= len(flat)):
-        raise ValueError("a tensor reaches beyond its storage")
+        raise UserError("a tensor reaches beyond its storage")
     flat = flat[offset:]
     strides = [s * flat.itemsize for s in stride]
     tensor = np.lib.stride_tricks.as_strided(flat, size, strides).copy()
@@ -84,8 +86,8 @@ def read_pth(path: Path) -> dict[str, np.ndarray]:
     """The state_dict in a file; ValueError if it is none, or holds more than tensors."""
     try:
         content = read_zip(path) if zipfile.is_zipfile(path) else read_legacy(path)
-    except ValueError as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}; is it damaged?") from None
+    except ValueError as error:  # numpy's and pickle's too, of a damaged file
+        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}; is it damaged?") from None
     except (
         pickle.UnpicklingError,
         EOFError,
@@ -96,12 +98,12 @@ def read_pth(path: Path) -> dict[str, np.ndarray]:
         OverflowError,
         zipfile.BadZipFile,
     ) as error:
-        raise ValueError(f"{path}: not a file that torch.save wrote ({type(error).__name__}); is it damaged?") from None
+        raise UserError(f"{path}: not a file that torch.save wrote ({type(error).__name__}); is it damaged?") from None
     for level in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(level), dict):
             content = content[level]
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds {type(content).__name__}, not a state_dict of tensors")
+        raise UserError(f"{path}: holds {type(content).__name__}, not a state_dict of tensors")
     return {name: tensor for name, tensor in content.items() if isinstance(tensor, np.ndarray)}
 
 
@@ -127,10 +129,10 @@ def read_legacy(path: Path) -> Any:
     file = io.BytesIO(data)
 
     def nothing(_: tuple) -> tuple[str, np.ndarray]:
-        raise ValueError("a storage where none belongs")
+        raise UserError("a storage where none belongs")
 
     if Reader(file, path, nothing).load() != LEGACY_MAGIC:
-        raise ValueError(f"{path}: not a file that torch.save wrote")
+        raise UserError(f"{path}: not a file that torch.save wrote")
     for _ in range(2):  # protocol version, system information
         Reader(file, path, nothing).load()
     start = file.tell()

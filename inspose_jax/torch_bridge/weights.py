@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from inspose_jax import config
+from inspose_jax.errors import UserError
 from inspose_jax.torch_bridge import names
 from inspose_jax.torch_bridge.pth import read_pth
 
@@ -38,7 +39,7 @@ def load_backbone(path: Path, model: config.Model, params: Any, batch_stats: Any
     faults += [f"{name} is not in the model" for name in tensors.keys() - used if not is_unused(name)]
     if faults:
         shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
-        raise ValueError(f"{path}: not the weights of a {model.backbone}: {shown}. Give that model's torchvision file")
+        raise UserError(f"{path}: not the weights of a {model.backbone}: {shown}. Give that model's torchvision file")
     return {**params, "backbone": loaded[0]}, {**batch_stats, "backbone": loaded[1]}
 
 
@@ -53,9 +54,9 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         try:
             tensors = load_file(path)
         except SafetensorError as error:
-            raise ValueError(f"{path}: not a safetensors file ({error}); is it damaged?") from None
+            raise UserError(f"{path}: not a safetensors file ({error}); is it damaged?") from None
     elif path.suffix in (".pth", ".pt"):
         tensors = read_pth(path)
     else:
-        raise ValueError(f"{path}: weights come as .pth or .safetensors")
+        raise UserError(f"{path}: weights come as .pth or .safetensors")
     return {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in tensors.items()}

@@ -17,6 +17,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from inspose_jax.errors import NotFinite
 from inspose_jax.metrics import METRICS, VALIDATION
 
 FETCH_EVERY = 10
@@ -79,7 +80,7 @@ class Log:
             if broken:
                 where = f"step {step}: {broken} is {measurements[broken]} (pictures {self.pictures_of(step)})"
                 if self.on_nan == "stop":
-                    raise FloatingPointError(
+                    raise NotFinite(
                         f"{where}; nothing from this step on was saved. Go on from the last checkpoint with --resume "
                         f"and --on-nan skip, or start anew with a lower --config.schedule.learning-rate"
                     )

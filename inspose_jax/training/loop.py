@@ -15,10 +15,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from inspose_jax import checkpoints, config
+from inspose_jax import checkpoints, config, devices
 from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
+from inspose_jax.errors import UserError
 from inspose_jax.training import sharding
 from inspose_jax.training import workdir as workdir_
 from inspose_jax.training.interruption import Interruption
@@ -71,6 +72,7 @@ def train(
     not finite, OSError when a checkpoint cannot be written; what was saved before stays.
     """
     config.check(config_)
+    devices.check()
     schedule = config_.schedule
     mesh = sharding.make_mesh(schedule)
     pictures = pipeline.Tolerant(source)
@@ -78,7 +80,7 @@ def train(
     about = workdir_.description(config_, num_steps, source, pretrained and pretrained.path)
     start, state = start_of(workdir, about, config_, resume, pretrained, num_steps, mesh)
     if not sharding.is_same(start):
-        raise ValueError(
+        raise UserError(
             f"{workdir}: step {start} is what this process can read, another one reads another step; see "
             f"that all of them have the same folder, and that it can be read"
         )
@@ -86,7 +88,7 @@ def train(
     traced = range(max(start + 1, extras.profile.start), min(stop + 1, extras.profile.stop))
     if extras.profile and not traced:
         makes = f"makes the steps {start + 1} to {stop}" if start < stop else f"is done, at step {stop}"
-        raise ValueError(f"no step of {extras.profile[0]} to {extras.profile[-1]} can be traced: this run {makes}")
+        raise UserError(f"no step of {extras.profile[0]} to {extras.profile[-1]} can be traced: this run {makes}")
     checkpoints.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
     is_first = jax.process_index() == 0
     if is_first:  # last of all that can fail: a run that cannot start leaves nothing behind

@@ -13,6 +13,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from inspose_jax import config
+from inspose_jax.errors import UserError
 from inspose_jax.structures import Batch
 from inspose_jax.training.step import DATA_AXIS, State, create_state, make_train_step
 
@@ -24,7 +25,7 @@ def make_mesh(schedule: config.Schedule, devices: Sequence[Any] = ()) -> Mesh:
     parts = len(devices) * schedule.accumulate
     if schedule.batch_size % parts:
         each = f" with {schedule.accumulate} parts (schedule.accumulate) each" if schedule.accumulate > 1 else ""
-        raise ValueError(
+        raise UserError(
             f"schedule.batch_size {schedule.batch_size} does not divide over {len(devices)} devices{each}; take a "
             f"multiple of {parts}, or show the program fewer devices"
         )

@@ -14,6 +14,7 @@ from inspose_jax import checkpoints, files
 from inspose_jax import config as config_
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
+from inspose_jax.errors import UserError
 from inspose_jax.metrics import METRICS, VALIDATION, measured
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
@@ -37,21 +38,21 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: boo
     if not workdir.exists() or not any(workdir.iterdir()):
         return False
     if not resume:
-        raise ValueError(f"{workdir}: holds a run already; take another folder, or --resume to go on with it")
+        raise UserError(f"{workdir}: holds a run already; take another folder, or --resume to go on with it")
     stored = workdir / "config.json"
     if not stored.exists():
-        raise ValueError(f"{workdir}: holds files but no run (no config.json); take another folder")
+        raise UserError(f"{workdir}: holds files but no run (no config.json); take another folder")
     try:
         before = json.loads(stored.read_text())
     except ValueError:
         before = None
     if not isinstance(before, dict) or not before.keys() >= {"num_steps", "model"}:
-        raise ValueError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
+        raise UserError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
     # In a checkpoint are the first weights too: they need not be given again, but others would do nothing.
     known = {"weights": before["weights"]} if has_saved and "weights" in before else {}
     differing = differences(before, known | about)
     if differing:
-        raise ValueError(
+        raise UserError(
             f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or another folder"
         )
     return True

@@ -5,7 +5,6 @@ import json
 import math
 import platform
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.metrics import METRICS, VALIDATION, measured
+from inspose_jax.versions import version
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # as they are imported
 CHECKPOINTS, BEST = "checkpoints", "best"
 
 

@@ -16,6 +16,10 @@ from typing import Any, Literal
 from inspose_jax.errors import UserError
 
 
+class OtherFields(UserError):
+    """A stored config that has other fields than this version's: it was written by another one."""
+
+
 @dataclass(frozen=True)
 class KPNet:
     """The tiny network of every person (Sec. 3.2, Table 2)."""
@@ -271,10 +275,28 @@ def to_json(config: Config) -> str:
 
 
 def from_json(text: str) -> Config:
-    """The config of a JSON text; ValueError names a field that is missing or unknown, or whose value cannot be."""
-    config = _build(Config, json.loads(text), "config", list)
+    """The config of a JSON text.
+
+    Raises `OtherFields` with all that are missing or unknown, UserError with a value that cannot be.
+    """
+    stored = json.loads(text)
+    if other := other_fields(Config, stored, "config"):
+        raise OtherFields("; ".join(other))
+    config = _build(Config, stored, "config", list)
     check(config)
     return config
+
+
+def other_fields(kind: Any, value: Any, where: str) -> list[str]:
+    """`config.model: missing fields ['a']` for every dataclass in a stored one that has other fields than today's."""
+    if not dataclasses.is_dataclass(kind) or not isinstance(value, dict):
+        return []
+    hints = typing.get_type_hints(kind)
+    sides = (("missing", hints.keys() - value.keys()), ("unknown", value.keys() - hints.keys()))
+    found = [f"{where}: {fault} fields {sorted(names)}" for fault, names in sides if names]
+    for name in hints.keys() & value.keys():
+        found += other_fields(hints[name], value[name], f"{where}.{name}")
+    return sorted(found)
 
 
 def _build(kind: Any, value: Any, where: str, sequence: type) -> Any:
@@ -285,9 +307,6 @@ def _build(kind: Any, value: Any, where: str, sequence: type) -> Any:
     inner = typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
-        for fault, names in (("unknown", value.keys() - hints.keys()), ("missing", hints.keys() - value.keys())):
-            if names:
-                raise UserError(f"{where}: {fault} fields {sorted(names)}; was it written by another version?")
         parts = {name: _build(hints[name], value[name], f"{where}.{name}", sequence) for name in hints}
         return typing.cast(Any, kind)(**parts)
     if typing.get_origin(kind) is tuple and isinstance(value, sequence):

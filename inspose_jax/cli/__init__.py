@@ -89,7 +89,8 @@ def keep_from_repeating() -> None:
 
     That is a screen of text for each array, and comes after the one line that says it all.
     """
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    for library in ("absl", "asyncio"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "coroutine .* was never awaited")
     show = sys.unraisablehook
 

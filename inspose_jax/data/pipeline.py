@@ -31,7 +31,9 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Sample: ...
+    def __getitem__(self, index: int) -> Sample:
+        """UserError or OSError where it cannot be read; every other error counts as a bug."""
+        ...
 
 
 def fingerprint(source: Source) -> str:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from inspose_jax import checkpoints, config, devices
+from inspose_jax import checkpoints, config, devices, paths
 from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
@@ -73,6 +73,7 @@ def train(
     """
     config.check(config_)
     devices.check()
+    workdir = paths.absolute(workdir)  # a program may change its folder meanwhile
     schedule = config_.schedule
     mesh = sharding.make_mesh(schedule)
     pictures = pipeline.Tolerant(source)

@@ -1,5 +1,7 @@
 """A run's folder: whether a run may start or go on there, what it was started with, no line of a step done twice."""
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import inspose_jax
-from inspose_jax import checkpoints, files
+from inspose_jax import checkpoints, files, provenance
 from inspose_jax import config as config_
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
@@ -18,7 +20,8 @@ from inspose_jax.errors import UserError
 from inspose_jax.metrics import METRICS, VALIDATION, measured
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
-CHECKPOINTS, BEST = "checkpoints", "best"
+PARTS = [field.name for field in dataclasses.fields(Config)]
+CHECKPOINTS, BEST, VERSIONS = "checkpoints", "best", "versions.json"
 
 
 def description(config: Config, num_steps: int, source: pipeline.Source, weights: Path | None) -> dict[str, Any]:
@@ -48,6 +51,8 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: boo
         before = None
     if not isinstance(before, dict) or not before.keys() >= {"num_steps", "model"}:
         raise UserError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
+    if other := config_.other_fields(Config, {part: before.get(part) for part in PARTS}, "config"):
+        raise UserError(f"{workdir}: {provenance.of_another('; '.join(other), written_by(workdir))}")
     # In a checkpoint are the first weights too: they need not be given again, but others would do nothing.
     known = {"weights": before["weights"]} if has_saved and "weights" in before else {}
     differing = differences(before, known | about)
@@ -56,6 +61,14 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: boo
             f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or another folder"
         )
     return True
+
+
+def written_by(workdir: Path) -> dict[str, str]:
+    """What `versions.json` says of the code that a run was made with; empty where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        versions = json.loads((workdir / VERSIONS).read_text())
+        return {"version": versions.get("inspose-jax"), "commit": versions.get("commit")}
+    return {}
 
 
 def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: str) -> None:
@@ -73,12 +86,13 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: s
         )
     versions = {name: version(name) for name in PACKAGES} | {
         "inspose-jax": inspose_jax.__version__,
+        "commit": provenance.commit(),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
     if not (workdir / "config.json").exists():
         files.write(workdir / "config.json", json.dumps(about, indent=2))
-    files.write(workdir / "versions.json", json.dumps(versions, indent=2))
+    files.write(workdir / VERSIONS, json.dumps(versions, indent=2))
     metrics = workdir / METRICS
     if metrics.exists():
         files.write(metrics, "".join(line for step, _, line in measured(metrics) if step <= start))

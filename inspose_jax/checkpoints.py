@@ -6,6 +6,7 @@ Its files are sealed with checksums (`seals.py`), so that a damaged one is known
 
 import contextlib
 import json
+import logging
 import math
 import os
 import re
@@ -269,8 +270,8 @@ def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """`read` without its second try."""
     with explained(folder):
         if lost := seals.changed_files(folder):
-            are = "is" if len(lost) == 1 else "are"
-            raise Damaged(f"{folder}: damaged, {', '.join(lost)} {are} gone or changed")
+            others = f" and {len(lost) - 1} other files are" if len(lost) > 1 else " is"
+            raise Damaged(f"{folder}: damaged, {lost[0]}{others} gone or changed")
         about = read_about(folder)
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
             stored = stored_shapes(reader, folder)
@@ -299,6 +300,8 @@ def explained(folder: Path) -> Iterator[None]:
     Damage is what its seal or its files say; a system's error is one, and may pass; what jax's devices raise, such as
     RESOURCE_EXHAUSTED, stays as it is.  So does everything else where the seal is intact: then it is a bug.
     """
+    log = logging.getLogger("absl")
+    log.addFilter(is_not_of_orbax)
     try:
         yield
     except (UserError, MemoryError, jax.errors.JaxRuntimeError):
@@ -311,6 +314,13 @@ def explained(folder: Path) -> Iterator[None]:
         if seals.is_sealed(folder):
             raise
         raise Damaged(f"{folder}: damaged or not written by inspose ({reason(error)})") from error
+    finally:
+        log.removeFilter(is_not_of_orbax)
+
+
+def is_not_of_orbax(record: logging.LogRecord) -> bool:
+    """Keeps back what orbax logs while it reads, a screen of text where it fails: that is raised too, and said once."""
+    return "orbax" not in record.pathname
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -35,18 +36,24 @@ def results_folder(folder: Path | None) -> Iterator[None]:
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `folder` when that is done and is gone where it fails.
 
-    ValueError where `folder` already holds something, or cannot be.
+    UserError where `folder` already holds something, or cannot be.
     """
-    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+    target = Path(os.path.realpath(folder))  # a link stays one
+    exists = target.is_dir() and not any(target.iterdir())
+    if not exists and (target.exists() or target.is_symlink()):
         raise UserError(f"{folder}: already holds something; give a new or empty folder")
-    with results_folder(folder.parent), as_user_error(f"{folder}: cannot be written"):
-        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    # An empty folder stays the one it is: somebody may stand in it, or a disk may be mounted there.
+    place = target if exists else target.parent
+    with results_folder(place), as_user_error(f"{folder}: cannot be written"):
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
         try:
             partial.chmod(0o755)  # a temporary folder is its maker's alone
             yield partial
-            if folder.exists():
-                folder.rmdir()
-            partial.rename(folder)
+            if exists:
+                for path in list(partial.iterdir()):
+                    path.rename(target / path.name)
+            else:
+                partial.rename(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -60,11 +67,12 @@ def whole(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_file():  # a folder; or a device, which moving a file there would destroy
         raise UserError(f"{path}: no file that can be replaced; choose another place")
-    target = path.resolve()  # a link stays one
-    partial = target.with_name(f".{os.getpid()}.partial{path.suffix}")
+    target = Path(os.path.realpath(path))  # a link stays one
+    # Not the process's number: two containers that share a folder may both be process 1.
+    partial = target.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
     try:
         with as_user_error(f"{path}: cannot be written"):
-            partial.touch()  # before the work begins
+            partial.touch(exist_ok=False)  # before the work begins
             yield partial
             partial.replace(target)
     finally:

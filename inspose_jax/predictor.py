@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from inspose_jax import checkpoints, draw
+from inspose_jax import checkpoints, draw, paths
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline, video_files
 from inspose_jax.data.image_files import read_image
@@ -70,7 +70,7 @@ class People:
 
     def save(self, path: str | Path) -> None:
         """Write `plot()` to a file, whose suffix is its format; OSError or ValueError where that does not work."""
-        Image.fromarray(self.plot()).save(path)
+        Image.fromarray(self.plot()).save(paths.expanded(path))
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
         """COCO results: a dict a person, joints as x, y, score in COCO's pixel indices, and their box x, y, w, h."""
@@ -106,6 +106,10 @@ class Predictor:
         self.kp_net = kp_net.plain(model.kp_net, self.skeleton.num_keypoints, 2**model.map_level)
         self.poses = jax.jit(self.poses_of)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what it is made from, for process pools and the like; what was compiled is compiled again."""
+        return type(self), (self.config, jax.device_get(self.variables))
+
     def outputs_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Outputs:
         """u8[B,H,W,3] padded pictures and their sizes -> what the network says about them."""
         return cast(Outputs, self.network.apply(variables, image, size))
@@ -135,12 +139,17 @@ class Predictor:
     def video(self, path: str | Path, threshold: float = 0.3) -> Iterator[People]:
         """`People` of every frame of a video file, in order, while it is read: only a batch of frames is held.
 
-        FileNotFoundError or ValueError where it is no video; a warning at the end where that comes too early.
+        FileNotFoundError or UserError where it is no video; a warning at the end where that comes too early.
         """
-        frames = video_files.read_frames(Path(path))
-        while batch := list(islice(frames, BATCH)):
-            for frame, people in zip(batch, self([frame.image for frame in batch], threshold), strict=True):
-                yield replace(people, path=Path(path), seconds=frame.seconds)
+        place = paths.absolute(path)  # now: a generator looks at it only when it is asked for the first frame
+
+        def found() -> Iterator[People]:
+            frames = video_files.read_frames(place)
+            while batch := list(islice(frames, BATCH)):
+                for frame, people in zip(batch, self([frame.image for frame in batch], threshold), strict=True):
+                    yield replace(people, path=Path(path), seconds=frame.seconds)
+
+        return found()
 
     def find(self, source: pipeline.Source, process: int = 0, num_processes: int = 1) -> Iterator[tuple[int, Poses]]:
         """Every picture of a source at the test size: its index there, and as numpy everybody in it; no threshold.
@@ -199,13 +208,13 @@ def check_fit(config: Config, variables: Any) -> None:
 
 def path_of(image: Any) -> Path | None:
     """Where a picture came from, if it was a file."""
-    return Path(image) if isinstance(image, str | Path) else None
+    return paths.expanded(image) if isinstance(image, str | Path) else None
 
 
 def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     """Any accepted picture as RGB bytes."""
     if isinstance(image, str | Path):
-        return read_image(Path(image), follow_exif=True)
+        return read_image(paths.expanded(image), follow_exif=True)
     if isinstance(image, Image.Image):
         if image.mode.startswith("I;16"):  # PIL would cut 16 bits at 255; a file's are scaled, so these are too
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

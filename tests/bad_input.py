@@ -54,6 +54,7 @@ NOT_A_PICTURE = (
     "not a picture that can be read; is it damaged, or not one of .jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff?"
 )
 NOT_A_VIDEO = "not a video that can be read; is it damaged, empty or cut off?"
+URL = "{}: is a URL; only folders and files of this machine can be used, so copy it here, or mount it as a folder"
 NO_ROOM = "choose another place, or make space there"
 
 
@@ -80,6 +81,30 @@ CASES: dict[str, list[Case]] = {
              "one of the words given is empty; is it a variable of the shell that is not set?"),
         Case("no number where one belongs", "data draw --out new --count many",
              "Error parsing --count: …'many'; see inspose data draw --help"),
+    ],
+    "Places that are not on this machine": [
+        Case("a recipe", "train https://host/a.py", URL.format("https://host/a.py")),
+        Case("a workdir", "train drawn_people --workdir gs://bucket/run", URL.format("gs://bucket/run")),
+        Case("a workdir, written with =", "train drawn_people --workdir=gs://bucket/run",
+             URL.format("gs://bucket/run")),
+        Case("pictures to train on", f"train small.py --images s3://b/i {LABELS}", URL.format("s3://b/i")),
+        Case("labels to train on", f"train small.py {IMAGES} --annotations hdfs://h/a.json",
+             URL.format("hdfs://h/a.json")),
+        Case("weights", f"{TRAIN} --init https://host/w.pth", URL.format("https://host/w.pth")),
+        Case("pictures to evaluate on", f"{TRAIN} --val-images gs://b/i --val-annotations {JSON}",
+             URL.format("gs://b/i")),
+        Case("a checkpoint", f"predict --checkpoint gs://b/run {FIRST}", URL.format("gs://b/run")),
+        Case("a picture", "predict --checkpoint run https://host/a.jpg", URL.format("https://host/a.jpg")),
+        Case("a folder for results", f"{PREDICT} {FIRST} --out gs://b/o", URL.format("gs://b/o")),
+        Case("a file of results", f"{PREDICT} {FIRST} --json file:///tmp/p.json", URL.format("file:///tmp/p.json")),
+        Case("scores", f"{EVAL} {IMAGES} {LABELS} --out gs://b/o", URL.format("gs://b/o")),
+        Case("the demo", "demo --out gs://b/o", URL.format("gs://b/o")),
+        Case("a run", "report gs://b/run", URL.format("gs://b/run")),
+        Case("a page", f"{SHOW} --out gs://b/labels.html", URL.format("gs://b/labels.html")),
+        Case("a drawn set", "data draw --count 2 --out gs://b/drawn", URL.format("gs://b/drawn")),
+        Case("a set to check", f"data check --images gs://b/i {LABELS}", URL.format("gs://b/i")),
+        Case("somebody without a home", f"predict --checkpoint ~nobody_here/run {FIRST}",
+             "~nobody_here/run: nobody knows this home folder; write the path out"),
     ],
     "Recipes and their fields": [
         Case("an unknown recipe", "train drawn_peple",

@@ -19,6 +19,7 @@ from inspose_jax.config import Config, Data, Scene
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.evaluation import coco_ap
+from inspose_jax.training import loop
 
 
 def drawn(place):
@@ -145,6 +146,14 @@ def test_a_users_error_shows_where_it_came_from_if_asked(monkeypatch, capsys):
         told = capsys.readouterr().err
         assert ("Traceback" in told and "predict.py" in told) is shows
         assert told.splitlines()[-1].startswith("inspose: error: --threshold is 2.0; ")
+
+
+def test_a_run_to_go_on_with_that_is_not_there_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop, "train", lambda *_: 3000)
+    cli.main(["train", "drawn_people", "--resume"])
+    line = "inspose: runs/drawn_people: no such folder, so there is nothing to go on with; a new run starts there\n"
+    assert capsys.readouterr().out == line
 
 
 @pytest.mark.parametrize("command", ["train drawn_people --workdir run", "predict --checkpoint run x.png"])

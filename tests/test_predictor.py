@@ -1,13 +1,17 @@
 """From pictures to people: what goes in, what comes out, and that files, arrays and batches give the same."""
 
+import pickle
 import sys
 from dataclasses import replace
 
+import faults
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
+import inspose_jax
+from inspose_jax.errors import UserError
 from inspose_jax.predictor import People, Predictor
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Poses
@@ -33,6 +37,34 @@ def test_one_gives_one_and_a_list_gives_a_list(predictor):
     assert len(several) == 3
     np.testing.assert_allclose(several[0].keypoints, one.keypoints, atol=1e-3)
     assert predictor([]) == []
+
+
+def test_a_model_can_be_pickled(predictor):
+    """Process pools, joblib and Ray do it."""
+    again = pickle.loads(pickle.dumps(predictor))
+    assert again.config == predictor.config
+    one, other = predictor(picture(), 0.0), again(picture(), 0.0)
+    np.testing.assert_array_equal(one.keypoints, other.keypoints)
+    np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_an_image_that_is_a_url_is_refused(predictor):
+    for call in (predictor, predictor.video, inspose_jax.load):
+        with pytest.raises(UserError, match=r"^https://a\.b/c\.jpg: is a URL; only folders and files of this machine"):
+            call("https://a.b/c.jpg")
+
+
+def test_paths_are_those_of_the_moment_and_know_the_home_folder(predictor, tmp_path, monkeypatch):
+    faults.video("a.mp4")(tmp_path)
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert predictor("~/a.png", 0.0).path == tmp_path / "a.png"
+    predictor("~/a.png", 0.0).save("~/b.png")
+    assert (tmp_path / "b.png").is_file()
+    monkeypatch.chdir(tmp_path)
+    frames = predictor.video("a.mp4")
+    monkeypatch.chdir("/")
+    assert len(list(frames)) == 3
 
 
 def test_everything_is_float32_and_nobody_has_shape_zero(predictor):

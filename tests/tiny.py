@@ -101,3 +101,8 @@ def blank(batch: Batch, index: int) -> Batch:
 def model(**fields) -> config.Model:
     """The tiny model with other values in some fields."""
     return dataclasses.replace(MODEL, **fields)
+
+
+def schedule(**fields) -> config.Schedule:
+    """The tiny schedule with other values in some fields."""
+    return dataclasses.replace(CONFIG.schedule, **fields)

@@ -82,6 +82,9 @@ def run(argv: list[str]) -> None:
     if launch.init is not None and not launch.init.is_file():
         raise NotFound(f"{launch.init}: no such file of weights; check --init")
 
+    if launch.resume and not workdir.exists():
+        print(f"inspose: {workdir}: no such folder, so there is nothing to go on with; a new run starts there")
+
     if launch.distributed:
         processes.join()
 

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from inspose_jax import paths
 from inspose_jax.data import annotations as annotations_
 from inspose_jax.data.image_files import read_image
 from inspose_jax.errors import NotFound, UserError
@@ -23,7 +24,9 @@ class CocoFolder:
     """
 
     def __init__(self, images: Path, annotations: Path, skeleton: Skeleton, joint_pixel_offset: float):
-        self.images, self.skeleton, self.joint_pixel_offset = images, skeleton, joint_pixel_offset
+        images, annotations = paths.expanded(images), paths.expanded(annotations)
+        self.images = images.absolute()  # images are read later, when a program may stand in another folder
+        self.skeleton, self.joint_pixel_offset = skeleton, joint_pixel_offset
         self.ground_truth = annotations_.read(images, annotations)
         listed, everybody = self.ground_truth["images"], self.ground_truth["annotations"]
         if not everybody:

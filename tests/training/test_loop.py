@@ -1,26 +1,33 @@
 """The run: what it writes, when it stops, when it refuses to start."""
 
+import errno
 import functools
 import json
+import os
 import re
 import shutil
 import struct
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import tiny
 from tensorboardX.proto.event_pb2 import Event
 
-from inspose_jax import checkpoints
+import inspose_jax
+from inspose_jax import checkpoints, provenance, seals
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
-from inspose_jax.errors import UserError
+from inspose_jax.errors import NotFinite, UserError
 from inspose_jax.report.run import read_run
 from inspose_jax.training import loop, sharding
 from inspose_jax.training import workdir as workdir_
+from inspose_jax.training.log import Log
 
 # The eight pretend devices share a batch of eight.
 CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, batch_size=8, ema=0.9, save_every=5))
@@ -146,6 +153,119 @@ def test_a_damaged_checkpoint_is_skipped_and_the_one_before_goes_on_to_the_same_
     jax.tree.map(np.testing.assert_array_equal, *same)
 
 
+def failing_reads(monkeypatch, fails):
+    """Reading a checkpoint's arrays raises what `fails(folder)` gives, where it gives something; without waiting."""
+    real = ocp.Checkpointer.restore
+
+    def restore(self, directory, *arguments, **named):
+        if error := fails(directory):
+            raise error
+        return real(self, directory, *arguments, **named)
+
+    monkeypatch.setattr(ocp.Checkpointer, "restore", restore)
+    monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
+
+
+def test_a_read_error_that_passes_loses_nothing(workdir, tmp_path, monkeypatch):
+    run, failed = shutil.copytree(workdir, tmp_path / "run"), []
+
+    def once(directory):
+        if failed:
+            return None
+        failed.append(directory)
+        return OSError(errno.ESTALE, "Stale file handle", str(directory))
+
+    failing_reads(monkeypatch, once)
+    loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
+    assert "/checkpoints/12/" in str(failed[0])
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["10", "12"]
+    assert (run / "metrics.jsonl").read_text() == (workdir / "metrics.jsonl").read_text(), "no step is made again"
+
+
+def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_never_deleted(workdir, tmp_path, monkeypatch):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (run / "checkpoints/12").rglob("*") if path.is_file()}
+    failing_reads(monkeypatch, lambda place: OSError(errno.EIO, "Input/output error") if "12" in str(place) else None)
+    with pytest.warns(UserWarning, match=r"checkpoints/12: cannot be read at the moment \(Input/output error\); it is"):
+        loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["10", "12", "12.aside"]
+    aside = (run / "checkpoints/12.aside").rglob("*")
+    assert {path.name: path.read_bytes() for path in aside if path.is_file()} == before
+    assert lines(run, timing=False) == lines(workdir, timing=False)
+
+
+@pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no memory"), TypeError("a bug")])
+def test_what_is_no_damage_is_not_called_so_and_changes_nothing(workdir, tmp_path, monkeypatch, error):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    failing_reads(monkeypatch, lambda _: error)
+    before = sorted(run.rglob("*"))
+    for call in (
+        lambda: loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True),
+        lambda: checkpoints.load(run),
+    ):
+        with pytest.raises(type(error)) as raised:
+            call()
+        assert raised.value is error
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_file_that_cannot_be_read_at_the_moment_is_no_damage(workdir, tmp_path, monkeypatch):
+    """Also while the seal is looked at."""
+    monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
+
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(seals, "checksum", refused)
+    with pytest.raises(UserError, match=r"checkpoints/12: cannot be read at the moment \(Permission denied\)"):
+        checkpoints.load(workdir / "checkpoints/12")
+
+
+def test_a_relative_workdir_goes_on_wherever_the_program_stands(workdir, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def evaluate(variables):
+        os.chdir(tmp_path / "elsewhere")
+        return loop.Evaluation({"AP": 0.5}, np.zeros((8, 8, 3), np.uint8))
+
+    extras = loop.Extras(evaluate, eval_every=5, profile=range(6, 7))
+    assert loop.train(CONFIG, SOURCE, Path("runs/a/"), num_steps=12, stop_at=7, extras=extras) == 7
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    os.chdir(tmp_path)
+    assert loop.train(CONFIG, SOURCE, Path("runs/a"), num_steps=12, resume=True) == 12
+    assert checkpoints.load("runs/a").step == checkpoints.load("runs/a/checkpoints/12/").step == 12
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert checkpoints.load("~/runs/a").step == 12
+    assert lines(Path("runs/a"), timing=False)[-1] == lines(workdir, timing=False)[-1]
+
+
+def test_a_checkpoint_of_another_version_names_the_fields_and_the_way_out(workdir, tmp_path):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    (run / "checkpoints/12/checksums.json").unlink()
+    about = run / "checkpoints/12/about/metadata"
+    content = json.loads(about.read_text())
+    assert content["written_by"] == provenance.about()
+    content["written_by"] = {"version": "0.1.9", "commit": "abc1"}
+    del content["config"]["model"]["centre_radius"], content["config"]["data"]["flip"]
+    content["config"]["schedule"]["gone"] = 1
+    about.write_text(json.dumps(content))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, **content["config"]}))
+    versions = json.loads((run / "versions.json").read_text())
+    assert versions["inspose-jax"] == inspose_jax.__version__
+    (run / "versions.json").write_text(json.dumps({**versions, "inspose-jax": "0.1.9", "commit": "abc1"}))
+    line = (
+        r"run: config.data: missing fields \['flip'\]; config.model: missing fields \['centre_radius'\]; "
+        r"config.schedule: unknown fields \['gone'\]; it was written by inspose-jax 0.1.9 \(commit abc1\), this is "
+        rf"inspose-jax {inspose_jax.__version__}.*: take a checkout of the commit that wrote it"
+    )
+    with pytest.raises(UserError, match=line):
+        checkpoints.load(run)
+    with pytest.raises(UserError, match=line):
+        loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
+
+
 def test_a_checkpoint_whose_config_cannot_be_is_named(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
     (run / "checkpoints/12/checksums.json").unlink()  # somebody edited it by hand
@@ -245,7 +365,7 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(tmp_path):
 
 def test_steps_that_are_not_finite_can_be_skipped(tmp_path, capsys):
     wild = replace(CONFIG, schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30))
-    assert loop.train(wild, SOURCE, tmp_path / "d", num_steps=6, extras=loop.Extras(on_nan="skip")) == 6
+    assert loop.train(wild, SOURCE, tmp_path / "d", num_steps=60, stop_at=6, extras=loop.Extras(on_nan="skip")) == 6
     rows = lines(tmp_path / "d")
     skipped = [row["step"] for row in rows if row["skipped"]]
     assert skipped
@@ -254,6 +374,23 @@ def test_steps_that_are_not_finite_can_be_skipped(tmp_path, capsys):
     warnings = [line for line in capsys.readouterr().err.splitlines() if "skipped, the state stays" in line]
     assert len(warnings) == len(skipped)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoints.load(tmp_path / "d").variables))
+
+
+def test_skipping_ends_when_no_step_is_finite_any_more(tmp_path):
+    wild = replace(CONFIG, schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30))
+    with pytest.raises(NotFinite, match=r"step (\d+) and every one since, 20 in all, are not finite") as error:
+        loop.train(wild, SOURCE, tmp_path / "d", num_steps=60, extras=loop.Extras(on_nan="skip"))
+    first = int(re.search(r"step (\d+)", str(error.value))[1])
+    rows = lines(tmp_path / "d")
+    assert [row["step"] for row in rows if row["skipped"]] == list(range(first, first + 20))
+    assert rows[-1]["step"] == first + 19
+
+
+def test_steps_that_are_finite_again_begin_the_count_anew(tmp_path):
+    with Log(tmp_path, 0, 1, lambda step: [], "skip", writes=False) as log:
+        for step in range(1, 100):
+            log.add(step, {"loss/total": jnp.array(1.0 if step % 20 == 0 else jnp.nan)})
+            log.write(0)
 
 
 class Broken:

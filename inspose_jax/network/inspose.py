@@ -49,7 +49,7 @@ class InsPose(nn.Module):
         backbone = ResNet(
             model.backbone, model.backbone_widths, train_norm, model.frozen_stages, self.data_axis, name="backbone"
         )
-        features = backbone(picture)
+        features = backbone(picture, jnp.asarray(size))
         pyramid = FPN(pyramid_levels, model.fpn_channels, name="fpn")(features)
         logits, theta = InstanceHeads(
             model.head_channels,

@@ -116,12 +116,15 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
     number = most = 0
     with ExitStack() as stack:
         add_frame = None
+        options = {"total": about.num_frames or None, "unit": "frame", "dynamic_ncols": True}
         if drawn is not None:
             half = stack.enter_context(files.whole(drawn))
-            add_frame = stack.enter_context(video_files.writing(half, about.fps))
-        found = model.video(path, threshold)
-        total = about.num_frames or None
-        bar = stack.enter_context(tqdm(found, desc=path.name, total=total, unit="frame", dynamic_ncols=True))
+            # The rate must be known before the first frame is written, and only all the frames' times tell it.
+            times = tqdm(video_files.frame_times(path), desc=f"{path.name}: times", leave=False, **options)
+            rate = video_files.mean_rate(iter(times), about.fps)
+            options["total"] = times.n
+            add_frame = stack.enter_context(video_files.writing(half, rate))
+        bar = stack.enter_context(tqdm(model.video(path, threshold), desc=path.name, **options))
         for people in bar:
             if add_frame is not None:
                 add_frame(people.plot())

@@ -50,7 +50,7 @@ def unusual_tiff(data: np.ndarray, path: Path, follow_exif: bool) -> UInt8[np.nd
     UserError as `rgb_of`.
     """
     try:
-        image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+        image = TiffImagePlugin.TiffImageFile(io.BytesIO(data.tobytes()))
         if image.mode not in ("RGBA", "LAB", "I", "F") or max(image.size) > 2**20 or np.prod(image.size) > 2**30:
             return None
         orientation = image.tag_v2.get(ORIENTATION, 1)

@@ -20,6 +20,7 @@ from inspose_jax import checkpoints, draw, paths
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline, video_files
 from inspose_jax.data.image_files import read_image
+from inspose_jax.data.pil_images import rgb_of
 from inspose_jax.decode import decode
 from inspose_jax.errors import UserError
 from inspose_jax.network import kp_net
@@ -122,7 +123,8 @@ class Predictor:
     def __call__(self, images: Any, threshold: float = 0.3) -> Any:
         """One picture -> `People`, a list of pictures -> a list of `People`.
 
-        A picture is a path, a u8[H,W,3] RGB array or a PIL image; files are turned as their EXIF orientation says.
+        A picture is a path, a u8[H,W,3] RGB array or a PIL image; files are turned as their EXIF orientation says,
+        PIL images are taken as they stand.  Transparency is left out, 16 bits are scaled to 8.
         ValueError or FileNotFoundError say what is wrong with one.
         """
         if not isinstance(images, list | tuple):
@@ -216,9 +218,7 @@ def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     if isinstance(image, str | Path):
         return read_image(paths.expanded(image), follow_exif=True)
     if isinstance(image, Image.Image):
-        if image.mode.startswith("I;16"):  # PIL would cut 16 bits at 255; a file's are scaled, so these are too
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return np.asarray(image.convert("RGB"))
+        image = rgb_of(image)
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
         return image
     what = f"an array of {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__

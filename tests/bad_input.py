@@ -49,9 +49,13 @@ class Case(NamedTuple):
 
 
 RUN = own_run(file("config.json", '{"num_steps": 3, "model": {}, "data": {}, "schedule": {"batch_size": 2}}'))
+HOLIDAY = both(
+    folder("holiday/more"), *(file(f"holiday/{name}") for name in ("a.gif", "b.GIF", "c.txt", "._a.jpg", ".DS_Store"))
+)
 LOCKED = both(folder("locked"), mode("locked", 0o555))
 NOT_A_PICTURE = (
-    "not a picture that can be read; is it damaged, or not one of .jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff?"
+    "not a picture that can be read; is it damaged, or not one of .jpg, .jpeg, .jpe, .jfif, .png, .webp, .bmp, .tif, "
+    ".tiff?"
 )
 NOT_A_VIDEO = "not a video that can be read; is it damaged, empty or cut off?"
 URL = "{}: is a URL; only folders and files of this machine can be used, so copy it here, or mount it as a folder"
@@ -305,6 +309,11 @@ CASES: dict[str, list[Case]] = {
         Case("a link to itself", f"{PREDICT} self.jpg", "self.jpg: no such picture, video or folder; check the path",
              loop("self.jpg")),
         Case("an empty folder", f"{PREDICT} empty", "empty: no picture or video in this folder (…)", folder("empty")),
+        Case("a folder of other things", f"{PREDICT} holiday",
+             "holiday: no picture or video in this folder (…); it holds 2 .gif, 1 .txt, 1 folder", HOLIDAY),
+        Case("floats for pixels", f"{PREDICT} a.tif",
+             "a.tif: has floats for pixels (mode F), whose range is not known; scale it to 0..255 and use …",
+             picture("a.tif", "F")),
         Case("a text file named .jpg", f"{PREDICT} {FIRST} text.jpg --out out --json p.json",
              f"text.jpg: {NOT_A_PICTURE}", file("text.jpg", "hello")),
         Case("an empty file", f"{PREDICT} none.jpg", f"none.jpg: {NOT_A_PICTURE}", file("none.jpg")),
@@ -502,6 +511,15 @@ WORKS = [
     Works("turned by EXIF: people in the picture as shown", f"{PREDICT} a.jpg --out out", "a.jpg: …", turned("a.jpg")),
     Works("turned by EXIF, annotated: labels in the stored pixels", f"{CHECK} {IMAGES} {LABELS}",
           f"{JSON}: no fault found", turned(FIRST)),
+    Works("transparent, TIFF", f"{PREDICT} a.tif --out out", "a.tif: …", picture("a.tif", "RGBA")),
+    Works("a JPEG named .jfif", f"{PREDICT} folder", "folder/a.jfif: …",
+          both(folder("folder"), copied(FIRST, "folder/a.jfif"))),
+    Works("among others, and what a Mac leaves, in a folder", f"{PREDICT} holiday --out holiday",
+          "holiday/a.png: … passed over in holiday: 2 .gif, 1 .txt, 1 folder",
+          both(HOLIDAY, picture("holiday/a.png", "L"))),
+    Works("the same for a report", "report mine --images holiday",
+          "passed over in holiday: 2 .gif, 1 .mp4, 1 .txt, 1 folder …report.html",
+          both(RUN, HOLIDAY, video("holiday/a.mp4"), picture("holiday/a.png", "L"))),
     Works("one pixel", f"{PREDICT} a.png --out out", "a.png: …", lambda here: (here / "a.png").write_bytes(png(1, 1))),
     Works("20,000 pixels long", f"{PREDICT} a.png --out out", "a.png: …",
           lambda here: (here / "a.png").write_bytes(png(20_000, 100))),

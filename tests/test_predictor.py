@@ -156,6 +156,13 @@ def test_without_supervision_its_command_is_named(predictor, monkeypatch):
         predictor(picture()).to_supervision()
 
 
+def test_sixteen_bits_of_a_pil_image_are_scaled_not_cut(predictor):
+    grey = picture()[..., 0]
+    for deep in (np.int32, np.uint16):  # modes I and I;16
+        image = predictor(Image.fromarray(grey.astype(deep) * 257)).image
+        np.testing.assert_array_equal(image, np.stack([grey] * 3, -1))
+
+
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), 7, None])
 def test_what_is_no_picture_is_refused(predictor, wrong):
     with pytest.raises(ValueError, match="a picture is a path, a PIL image or an RGB array"):

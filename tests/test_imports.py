@@ -11,11 +11,11 @@ from PIL import Image
 STATE = """
 import logging, os, sys, warnings
 # Libraries first: what they change is not our doing.
-import cv2, flax, grain, jax, jaxtyping, numpy, optax, orbax.checkpoint, PIL.Image, tensorboardX, tqdm
+import absl.logging, cv2, flax, grain, jax, jaxtyping, numpy, optax, orbax.checkpoint, PIL.Image, tensorboardX, tqdm
 
 def state():
     level = cv2.utils.logging.getLogLevel() if hasattr(cv2.utils, "logging") else cv2.getLogLevel()
-    names = (None, "jax", "asyncio")
+    names = (None, "absl", "jax", "asyncio", "orbax")
     return dict(environment=dict(os.environ), threads=cv2.getNumThreads(), level=level,
                 handlers=[logging.getLogger(name).handlers[:] for name in names],
                 levels=[logging.getLogger(name).level for name in names],

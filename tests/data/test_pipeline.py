@@ -56,7 +56,7 @@ def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_picture_
     for batch, *parts in zip(whole, *hosts, strict=True):
         assert all(len(part.image) == 24 // num_hosts for part in parts)
         assert equal([np.concatenate(fields) for fields in zip(*parts, strict=True)], batch)
-    seen = np.concatenate([part.image_id[part.is_real] for host in hosts for part in host])
+    seen = np.concatenate([part.image[part.is_real, 0, 0, 0] for host in hosts for part in host])
     assert sorted(seen.tolist()) == list(range(55))
 
 

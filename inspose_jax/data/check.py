@@ -19,7 +19,7 @@ def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
     """One line a fault, empty for a good data set; FileNotFoundError or ValueError where there is none to look at."""
     found, num_labelled = [], 0
     sizes: dict[int, tuple[int, int]] = {}
-    people: list[tuple[list[float], list[float], tuple[int, int]]] = []
+    people: list[tuple[list, list, tuple[int, int]]] = []
     headers: list[tuple[orientation.Header, tuple[int, int]]] = []
     for kind, entry, wrong in annotations_.examined(annotations_.read(images, annotations, skeleton), skeleton):
         if kind == "image" and not wrong:

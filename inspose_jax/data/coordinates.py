@@ -97,7 +97,7 @@ def mean(points: Float[np.ndarray, "N K 2"], which: Bool[np.ndarray, "N K"]) -> 
     return (points * which[..., None]).sum(1) / np.maximum(which.sum(1), 1)[:, None]
 
 
-def stacked(people: Sequence[tuple[list[float], list[float], tuple[int, int]]], num_keypoints: int) -> Labels:
+def stacked(people: Sequence[tuple[list, list, tuple[int, int]]], num_keypoints: int) -> Labels:
     """Keypoints, box and image size of each person -> `Labels`; who has no keypoints has none that is labelled."""
     nobody = [0.0] * (3 * num_keypoints)
     keypoints = np.array([joints or nobody for joints, _, _ in people], float).reshape(-1, num_keypoints, 3)

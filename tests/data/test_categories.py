@@ -77,7 +77,7 @@ def test_joints_in_another_order_are_sorted_by_their_names(folder, changed, spel
 def test_other_joints_are_refused_with_the_first_that_differs(folder, changed, names, line):
     annotations = changed(lambda truth: truth["categories"][0].update(keypoints=names))
     for use in (read, lambda folder, path: check.faults(folder / "images", path, COCO)):
-        with pytest.raises(ValueError, match='category "person" .id 1. has other joints than coco: ') as error:
+        with pytest.raises(ValueError, match=r'category "person" .id 1. has other joints than coco: ') as error:
             use(folder, annotations)
         assert line in str(error.value)
 
@@ -90,7 +90,9 @@ def test_without_names_the_joints_are_taken_in_our_order_and_that_is_said(folder
             del truth["categories"]
 
     annotations = changed(change)
-    with pytest.warns(UserWarning, match="no names of joints in `categories`; they are taken to stand in coco") as warned:
+    with pytest.warns(
+        UserWarning, match="no names of joints in `categories`; they are taken to stand in coco"
+    ) as warned:
         source = read(folder, annotations)
     assert len(warned) == 1
     np.testing.assert_array_equal(source[0].keypoints, read(folder, folder / "annotations.json")[0].keypoints)

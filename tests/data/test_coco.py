@@ -149,7 +149,10 @@ def other_size(truth):
         (without_labels, "nobody has a labelled joint"),
         (too_short, "3 numbers for keypoints; coco needs 51"),
         (lambda truth: truth["annotations"][0].update(bbox=None), "annotation 1: bbox is null, not x, y"),
-        (lambda truth: truth["images"][0].update(id=2**63), "image 9223372036854775808: id is 9223372036854775808, not"),
+        (
+            lambda truth: truth["images"][0].update(id=2**63),
+            "image 9223372036854775808: id is 9223372036854775808, not",
+        ),
         (lambda truth: truth["images"][0].update(file_name="gone.jpg"), "gone.jpg: no such picture"),
         (lambda truth: {"annotations": []}, "no list `images`"),
         (lambda truth: {"images": []}, "no list `annotations`"),

@@ -55,7 +55,8 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: boo
         raise UserError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
     # In a checkpoint are the first weights too: they need not be given again, but others would do nothing.
     known = {"weights": before["weights"]} if has_saved and "weights" in before else {}
-    if not (before.get(LABELS) and about.get(LABELS)):  # an early version did not store them
+    # An early version did not store the labels; where the images are others, so are the labels.
+    if not (before.get(LABELS) and about.get(LABELS) and before.get(PICTURES) == about[PICTURES]):
         before, about = ({name: one[name] for name in one if name != LABELS} for one in (before, about))
     differing = differences(before, known | about)
     if differing:
@@ -98,7 +99,8 @@ def evaluation(workdir: Path, step: int, validation: str) -> float:
     """
     metrics = workdir / METRICS
     rows = measured(metrics) if metrics.exists() else ()
-    found = [row for at, row, _ in rows if at == step and is_same_set(row.get(VALIDATION, ""), validation)]
+    evaluations = (row for at, row, _ in rows if at == step and VALIDATION in row)
+    found = [row for row in evaluations if is_same_set(row[VALIDATION], validation)]
     return next(iter(found[-1].values())) if found else math.nan
 
 

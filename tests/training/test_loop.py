@@ -17,6 +17,7 @@ from tensorboardX.proto.event_pb2 import Event
 from inspose_jax import checkpoints
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.errors import UserError
 from inspose_jax.report.run import read_run
 from inspose_jax.training import loop, sharding
 from inspose_jax.training import workdir as workdir_
@@ -313,7 +314,7 @@ class Broken:
 
     def __getitem__(self, index):
         if index in self.broken:
-            raise ValueError(f"{index}.jpg: not a picture that can be read.")
+            raise UserError(f"{index}.jpg: not a picture that can be read.")
         return SOURCE[index % 16]._replace(image_id=index + 100)
 
 

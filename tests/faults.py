@@ -214,3 +214,24 @@ def bom(here: Path) -> None:
 
 def renamed(old: str, new: str) -> Callable[[Path], None]:
     return lambda here: (here / old).rename(here / new)
+
+
+def renamed_joint(old: str, new: str) -> Callable[[Path], None]:
+    """Another name for one of the joints in `categories`."""
+
+    def change(content: dict[str, Any]) -> None:
+        names = content["categories"][0]["keypoints"]
+        names[names.index(old)] = new
+
+    return labels(change)
+
+
+def joints_backwards(here: Path) -> None:
+    """Names and numbers of the joints in the opposite order."""
+
+    def change(content: dict[str, Any]) -> None:
+        content["categories"][0]["keypoints"].reverse()
+        for person in content["annotations"]:
+            person["keypoints"] = np.array(person["keypoints"]).reshape(-1, 3)[::-1].ravel().tolist()
+
+    labels(change)(here)

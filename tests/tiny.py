@@ -66,7 +66,6 @@ def batch(pictures: list[list[np.ndarray]], model: config.Model = MODEL, size: i
         people_dropped=np.zeros(number, np.int32),
         is_real=np.ones(number, bool),
         scale=np.ones((number, 2), np.float32),
-        image_id=np.arange(number, dtype=np.int32),
     )
 
 

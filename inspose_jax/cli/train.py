@@ -112,7 +112,7 @@ def run(argv: list[str]) -> None:
         launch.eval_every or config.schedule.save_every,
         launch.on_nan,
         profile,
-        pipeline.fingerprint(validation) if validation is not None else "",
+        pipeline.full_fingerprint(validation) if validation is not None else "",
     )
     is_first = jax.process_index() == 0
     with files.results_folder(workdir if is_first else None):

@@ -51,7 +51,6 @@ def pad(
         batch.image[b, :height, :width] = sample.image
         batch.size[b] = height, width
         batch.scale[b] = width / original[1], height / original[0]
-        batch.image_id[b] = sample.image_id
         batch.is_real[b] = True
 
         targets = np.flatnonzero(is_target(sample.keypoints, sample.is_crowd))
@@ -82,7 +81,6 @@ def blank_batch(batch_size: int, shape: tuple[int, int], model: config.Model, nu
         people_dropped=np.zeros(batch_size, np.int32),
         is_real=np.zeros(batch_size, bool),
         scale=np.ones((batch_size, 2), np.float32),
-        image_id=np.full(batch_size, -1, np.int32),
     )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 
 from inspose_jax import checkpoints
 from inspose_jax.errors import NotFound, UserError
-from inspose_jax.metrics import METRICS, VALIDATION, measured
+from inspose_jax.metrics import METRICS, VALIDATION, is_same_set, measured
 
 
 class Series(NamedTuple):
@@ -96,9 +96,11 @@ def read_metrics(workdir: Path) -> dict[str, Series]:
     if not path.is_file():
         return {}
     for step, row, _ in measured(path):
-        if row.get(VALIDATION, validation) != validation:
-            validation = row[VALIDATION]
-            columns = {name: column for name, column in columns.items() if not name.startswith("eval/")}
+        told = row.get(VALIDATION, validation)
+        if told != validation:
+            if validation is None or not is_same_set(str(told), str(validation)):
+                columns = {name: column for name, column in columns.items() if not name.startswith("eval/")}
+            validation = told
         for name, value in row.items():
             if isinstance(value, float) and math.isfinite(value):
                 steps, values = columns.setdefault(name, (array("q"), array("d")))

@@ -17,11 +17,12 @@ from inspose_jax import config as config_
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
-from inspose_jax.metrics import METRICS, VALIDATION, measured
+from inspose_jax.metrics import METRICS, VALIDATION, is_same_set, measured
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
 PARTS = [field.name for field in dataclasses.fields(Config)]
 CHECKPOINTS, BEST, VERSIONS = "checkpoints", "best", "versions.json"
+PICTURES, LABELS = "pictures", "labels"  # fingerprints of the data in config.json
 
 
 def description(config: Config, num_steps: int, source: pipeline.Source, weights: Path | None) -> dict[str, Any]:
@@ -29,7 +30,11 @@ def description(config: Config, num_steps: int, source: pipeline.Source, weights
 
     `weights` is the file that a new run's backbone starts from.
     """
-    about = {"num_steps": num_steps, "pictures": pipeline.fingerprint(source)}
+    about = {
+        "num_steps": num_steps,
+        PICTURES: pipeline.fingerprint(source),
+        LABELS: pipeline.labels_fingerprint(source),
+    }
     if weights is not None:
         with weights.open("rb") as file:
             about["weights"] = hashlib.file_digest(file, "sha256").hexdigest()[:12]
@@ -55,11 +60,14 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: boo
         raise UserError(f"{workdir}: {provenance.of_another('; '.join(other), written_by(workdir))}")
     # In a checkpoint are the first weights too: they need not be given again, but others would do nothing.
     known = {"weights": before["weights"]} if has_saved and "weights" in before else {}
+    # An early version did not store the labels; where the images are others, so are the labels.
+    if not (before.get(LABELS) and about.get(LABELS) and before.get(PICTURES) == about[PICTURES]):
+        before, about = ({name: one[name] for name in one if name != LABELS} for one in (before, about))
     differing = differences(before, known | about)
     if differing:
-        raise UserError(
-            f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or another folder"
-        )
+        is_data = any(line.startswith((f"{PICTURES} ", f"{LABELS} ")) for line in differing)
+        remedy = "begin a new run with these: another --workdir, and the same --init" if is_data else "another folder"
+        raise UserError(f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or {remedy}")
     return True
 
 
@@ -74,15 +82,16 @@ def written_by(workdir: Path) -> dict[str, str]:
 def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: str) -> None:
     """Make `workdir` ready for step `start` + 1: resolved config, versions in use, no metrics of steps beyond.
 
-    A best checkpoint that other pictures than `validation` (a fingerprint) chose is set aside: the scores of two sets
-    do not compare.  One of an early version does not say who chose it, and stays.
+    A best checkpoint that other data than `validation` (a fingerprint) chose is set aside: the scores of two sets do
+    not compare.  One of an early version does not say who chose it, and stays.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     judged_by = checkpoints.told_of_best(workdir / BEST, "validation")
-    if validation and judged_by and judged_by != validation:
+    if validation and judged_by and not is_same_set(judged_by, validation):
         aside = checkpoints.set_aside(workdir / BEST)
         warnings.warn(
-            f"{workdir / BEST}: was chosen by other pictures than now; it is {aside.name} from here on", stacklevel=2
+            f"{workdir / BEST}: was chosen by other pictures or labels than now; it is {aside.name} from here on",
+            stacklevel=2,
         )
     versions = {name: version(name) for name in PACKAGES} | {
         "inspose-jax": inspose_jax.__version__,
@@ -104,7 +113,8 @@ def evaluation(workdir: Path, step: int, validation: str) -> float:
     """
     metrics = workdir / METRICS
     rows = measured(metrics) if metrics.exists() else ()
-    found = [row for at, row, _ in rows if at == step and row.get(VALIDATION) == validation]
+    evaluations = (row for at, row, _ in rows if at == step and VALIDATION in row)
+    found = [row for row in evaluations if is_same_set(row[VALIDATION], validation)]
     return next(iter(found[-1].values())) if found else math.nan
 
 

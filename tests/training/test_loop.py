@@ -340,6 +340,50 @@ def test_the_first_weights_need_not_be_given_again_but_others_are_refused(tmp_pa
         workdir_.has_begun(run, without, resume=True, has_saved=False)
 
 
+class Corrected:
+    """A source whose labels were corrected since: the same images, another hash."""
+
+    def __init__(self):
+        self.sizes, self.is_labelled, self.image_ids = SOURCE.sizes, SOURCE.is_labelled, SOURCE.image_ids
+
+    def __len__(self):
+        return len(SOURCE)
+
+    def __getitem__(self, index):
+        return SOURCE[index]
+
+    def labels_hash(self):
+        return "corrected"
+
+
+def test_a_run_does_not_go_on_with_other_labels_of_the_same_images(tmp_path):
+    begun, other = (workdir_.description(CONFIG, 12, source, None) for source in (SOURCE, Corrected()))
+    workdir_.open_workdir(tmp_path, begun, 0, "")
+    assert workdir_.has_begun(tmp_path, begun, resume=True, has_saved=True)
+    message = (
+        r"other values: labels \w+ -> corrected. Take those, or begin a new run .*another --workdir, .*same --init"
+    )
+    with pytest.raises(ValueError, match=message):
+        workdir_.has_begun(tmp_path, other, resume=True, has_saved=True)
+    # An early version did not store them: its runs go on.
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["labels"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert workdir_.has_begun(tmp_path, other, resume=True, has_saved=True)
+
+
+def test_a_best_checkpoint_of_an_early_version_stays_but_not_one_of_other_labels(tmp_path, monkeypatch):
+    now = pipeline.full_fingerprint(SOURCE)
+    about = workdir_.description(CONFIG, 12, SOURCE, None)
+    (tmp_path / "best/3").mkdir(parents=True)
+    for judged_by in (now, pipeline.fingerprint(SOURCE)):
+        monkeypatch.setattr(checkpoints, "told_of_best", lambda *_, judged_by=judged_by: judged_by)
+        workdir_.open_workdir(tmp_path, about, 3, now)
+        assert (tmp_path / "best").is_dir()
+    with pytest.warns(UserWarning, match="was chosen by other pictures or labels than now"):
+        workdir_.open_workdir(tmp_path, about, 3, "16, other, labels")
+
+
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_path):
     odd = replace(CONFIG, schedule=replace(CONFIG.schedule, batch_size=6))
     with pytest.raises(ValueError, match="batch_size 6 does not divide over 8 devices"):
@@ -427,7 +471,7 @@ def test_more_than_one_unreadable_picture_in_a_thousand_stops(capsys):
     plan = pipeline.make_plan(source, CONFIG, train=False)
     batch = pipeline.load_batch(source, plan[0]._replace(index=np.int32([2, 3, -1, 4])), CONFIG, slice(4))
     assert batch.is_real.tolist() == [True, False, False, False]
-    assert batch.image_id.tolist() == [102, -1, -1, -1]
+    np.testing.assert_array_equal(batch.image[0], SOURCE[2].image)
     assert not batch.image[1:].any()
     with pytest.raises(ValueError, match=r"3 of 2000 pictures cannot be read, which is more than one in a thousand"):
         source[5]
@@ -485,7 +529,9 @@ def test_scores_on_other_pictures_do_not_compare(tmp_path):
         return loop.Extras(evaluate, eval_every=2, validation=validation)
 
     loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=2, extras=extras("one set"))
-    with pytest.warns(UserWarning, match=r"best: was chosen by other pictures than now; it is best.aside from here on"):
+    with pytest.warns(
+        UserWarning, match=r"best: was chosen by other pictures or labels than now; it is best.aside from here on"
+    ):
         loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=4, resume=True, extras=extras("another"))
     assert checkpoints.steps(run / "best.aside") == [2]
     assert checkpoints.steps(run / "best") == [4]

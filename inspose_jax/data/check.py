@@ -37,7 +37,7 @@ def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
         found = about_all + [fault for fault in found if not fault.endswith(OUTSIDE)]
     if not found and not num_labelled:
         found.append("nobody has a labelled joint")
-    if remark := orientation.remark(headers):
+    if remark := orientation.remark(headers, len(headers)):
         warnings.warn(f"{annotations}: {remark}", stacklevel=2)
     return found
 

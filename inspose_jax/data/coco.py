@@ -66,7 +66,8 @@ class CocoFolder:
         if not self.is_labelled.any():
             raise UserError(f"{annotations}: nobody has a labelled joint (visibility above 0); there is nothing to use")
         some = range(0, len(self), -(-len(self) // LOOKED_AT))
-        if remark := orientation.remark((orientation.read_header(self.path(i)), self.size(i)) for i in some):
+        headers = ((orientation.read_header(self.path(i)), self.size(i)) for i in some)
+        if remark := orientation.remark(headers, len(self)):
             warnings.warn(f"{annotations}: {remark}", stacklevel=2)
 
     def path(self, index: int) -> Path:

@@ -57,11 +57,11 @@ def turned_back(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np
     return turned(image, INVERSE.get(orientation, orientation))
 
 
-def remark(headers: Iterable[tuple[Header, tuple[int, int]]]) -> str:
+def remark(headers: Iterable[tuple[Header, tuple[int, int]]], total: int) -> str:
     """One line about annotated images that have an orientation other than 1, empty where there is none.
 
     With every header comes the (height, width) of the annotation, which tells whether the labels belong to the image
-    as stored or as shown.
+    as stored or as shown.  `total` is the number of images in the set, of which the headers may be a sample.
     """
     count = num_oriented = num_turned = 0
     for header, annotated in headers:
@@ -71,7 +71,8 @@ def remark(headers: Iterable[tuple[Header, tuple[int, int]]]) -> str:
             num_turned += annotated != header.size and annotated == header.size[::-1] and header.orientation >= 5
     if not num_oriented:
         return ""
-    line = f"{num_oriented} of {count} images have an EXIF orientation other than 1"
+    sample = f"looked at, of {total} in all, " if count < total else ""
+    line = f"{num_oriented} of {count} images {sample}have an EXIF orientation other than 1"
     if num_turned:
         line += f"; {num_turned} are turned as it says, since the JSON's height and width are those of the turned image"
     if num_oriented > num_turned:

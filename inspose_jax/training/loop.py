@@ -135,6 +135,7 @@ def train(
         for step in range(start + 1, stop + 1):
             if traced and step == traced[0]:
                 trace.enter_context(jax.profiler.trace(workdir / "profile"))
+            log.wait_for_device()
             asked = time.perf_counter()
             batch = sharding.put_batch(next(batches), mesh)
             if log.is_device_idle():  # what the device computes meanwhile is no waiting

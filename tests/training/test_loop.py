@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -271,6 +272,29 @@ class Broken:
         if index in self.broken:
             raise ValueError(f"{index}.jpg: not a picture that can be read.")
         return SOURCE[index % 16]._replace(image_id=index + 100)
+
+
+def test_two_steps_at_most_wait_on_the_device(tmp_path, monkeypatch):
+    losses, at_work, numbers = iter(jnp.arange(4.0)), [], []
+
+    def step_function(state, batch):
+        at_work.append(next(losses))
+        numbers.append(len(at_work))
+        return state, {"loss/total": at_work[-1]}
+
+    def noticing(wait):
+        def wait_and_notice(arrays):
+            ready = {id(leaf) for leaf in jax.tree.leaves(arrays)}
+            at_work[:] = [loss for loss in at_work if id(loss) not in ready]
+            return wait(arrays)
+
+        return wait_and_notice
+
+    for name in ("block_until_ready", "device_get"):
+        monkeypatch.setattr(jax, name, noticing(getattr(jax, name)))
+    monkeypatch.setattr(sharding, "jit_train_step", lambda *_: step_function)
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=4)
+    assert numbers == [1, 2, 2, 2]
 
 
 def test_a_few_unreadable_pictures_are_named_counted_and_left_blank(tmp_path, capsys):

@@ -346,6 +346,29 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
     assert (sheet.height, sheet.width) == (8, 8)
 
 
+@pytest.mark.parametrize(("eval_every", "expected"), [(3, [2]), (2, []), (0, [2])])
+def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path, monkeypatch, eval_every, expected):
+    monkeypatch.setattr(loop, "FIRST_SAVE", 2)
+    losses, done, tried = list(jnp.ones(4)), [], []
+
+    def step_function(state, batch):
+        done.append(batch)
+        return state, {"loss/total": losses.pop()}
+
+    monkeypatch.setattr(sharding, "jit_train_step", lambda *_: step_function)
+
+    def try_out(variables):
+        tried.append(len(done))
+        assert variables.keys() == {"params", "batch_stats"}
+
+    def evaluate(variables):
+        return loop.Evaluation({"AP": 0.5}, np.zeros((8, 8, 3), np.uint8))
+
+    extras = loop.Extras(evaluate, eval_every, try_out=try_out)
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=4, extras=extras)
+    assert tried == expected
+
+
 def test_a_best_checkpoint_that_was_lost_is_made_again(tmp_path):
     scores = iter([0.5, 0.5, 0.2])
 

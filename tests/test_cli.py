@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import faults
+import jax
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
@@ -19,6 +20,7 @@ from inspose_jax.config import Config, Data, Scene
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.evaluation import coco_ap
+from inspose_jax.predictor import Predictor
 from inspose_jax.training import loop
 
 
@@ -40,6 +42,20 @@ def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place,
     judged_by = checkpoints.told_of_best(run / "best", "validation")
     assert judged_by.startswith("4, "), "the four pictures that it was evaluated on"
     assert len(list(run.glob("profile/**/*.xplane.pb"))) == 1
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], 5), (["--eval-every", "7"], 7)])
+def test_a_training_is_evaluated_ten_times_on_all_devices(place, tmp_path, monkeypatch, options, expected):
+    (tmp_path / "small.py").write_text(faults.SMALL)
+    validation = [f"--val-{word.strip('-')}" if word[0] == "-" else word for word in drawn(place)]
+    runs, predictors = [], []
+    monkeypatch.setattr(loop, "train", lambda *arguments: runs.append(arguments) or 50)
+    cli.main(["train", str(tmp_path / "small.py"), "--steps", "50", *drawn(place), *validation, *options])
+    extras = runs[0][-1]
+    assert extras.eval_every == expected
+    monkeypatch.setattr(Predictor, "find_in", lambda self, *_: predictors.append(self) or iter(()))
+    extras.try_out({})
+    assert predictors[0].mesh.size == jax.local_device_count() == 8
 
 
 def test_drawn_pictures_are_kept_where_memory_holds_them():
@@ -88,7 +104,11 @@ def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys)
     metrics = json.loads((out / "metrics.json").read_text())
     assert list(metrics.values()) == pytest.approx(list(evaluation.stats), abs=1e-6)
     scored = json.loads((out / "results.json").read_text())
-    assert scored == [{name: value for name, value in row.items() if name != "file_name"} for row in results]
+    assert len(scored) == len(results)
+    for row, expected in zip(scored, results, strict=True):  # to rounding: evaluation is divided over the eight devices
+        assert row.keys() == expected.keys() - {"file_name"}
+        for name, value in row.items():
+            assert value == pytest.approx(expected[name], rel=1e-5, abs=1e-4), name
 
 
 def test_data_check_passes_what_data_draw_wrote(place, capsys):

@@ -20,7 +20,7 @@ def find_all(
 ) -> list[dict[str, Any]]:
     """COCO results of everybody in every picture of a source, in its order; pictures are taken as they are stored.
 
-    Of several processes each looks at its share, on one device of its own, and all end with the same list.  Only the
+    Of several processes each looks at its share, on devices of its own, and all end with the same list.  Only the
     results are kept.  What is wrong with a picture is a ValueError or OSError in all of them.
     """
 

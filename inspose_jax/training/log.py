@@ -59,6 +59,14 @@ class Log:
         """Remember a step's scalars without reading them."""
         self.pending.append((step, measurements))
 
+    def wait_for_device(self) -> None:
+        """Wait until the device has no more to do than the last step it was given.
+
+        Every step that waits there has its batch in the device's memory; two of them keep it busy.
+        """
+        if len(self.pending) > 1:
+            jax.block_until_ready(self.pending[-2][1])
+
     def is_device_idle(self) -> bool:
         """Whether the device has done all that it was given."""
         last: Any = self.pending[-1][1]["loss/total"] if self.pending else None

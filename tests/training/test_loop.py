@@ -455,6 +455,29 @@ class Broken:
         return SOURCE[index % 16]._replace(image_id=index + 100)
 
 
+def test_two_steps_at_most_wait_on_the_device(tmp_path, monkeypatch):
+    losses, at_work, numbers = iter(jnp.arange(4.0)), [], []
+
+    def step_function(state, batch):
+        at_work.append(next(losses))
+        numbers.append(len(at_work))
+        return state, {"loss/total": at_work[-1]}
+
+    def noticing(wait):
+        def wait_and_notice(arrays):
+            ready = {id(leaf) for leaf in jax.tree.leaves(arrays)}
+            at_work[:] = [loss for loss in at_work if id(loss) not in ready]
+            return wait(arrays)
+
+        return wait_and_notice
+
+    for name in ("block_until_ready", "device_get"):
+        monkeypatch.setattr(jax, name, noticing(getattr(jax, name)))
+    monkeypatch.setattr(sharding, "jit_train_step", lambda *_: step_function)
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=4)
+    assert numbers == [1, 2, 2, 2]
+
+
 def test_a_few_unreadable_pictures_are_named_counted_and_left_blank(tmp_path, capsys):
     config = replace(CONFIG, data=replace(CONFIG.data, only_labelled=False))
     first = int(pipeline.make_plan(Broken(2000, set()), config, train=True)[0].index[3])
@@ -502,6 +525,29 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
     assert [step for step, _ in events["loss/total"]] == [10]
     sheet = events["eval/predictions"][0][1].image
     assert (sheet.height, sheet.width) == (8, 8)
+
+
+@pytest.mark.parametrize(("eval_every", "expected"), [(3, [2]), (2, []), (0, [2])])
+def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path, monkeypatch, eval_every, expected):
+    monkeypatch.setattr(loop, "FIRST_SAVE", 2)
+    losses, done, tried = list(jnp.ones(4)), [], []
+
+    def step_function(state, batch):
+        done.append(batch)
+        return state, {"loss/total": losses.pop()}
+
+    monkeypatch.setattr(sharding, "jit_train_step", lambda *_: step_function)
+
+    def try_out(variables):
+        tried.append(len(done))
+        assert variables.keys() == {"params", "batch_stats"}
+
+    def evaluate(variables):
+        return loop.Evaluation({"AP": 0.5}, np.zeros((8, 8, 3), np.uint8))
+
+    extras = loop.Extras(evaluate, eval_every, try_out=try_out)
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=4, extras=extras)
+    assert tried == expected
 
 
 def test_a_best_checkpoint_that_was_lost_is_made_again(tmp_path):

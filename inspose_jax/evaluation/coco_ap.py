@@ -4,12 +4,12 @@ import contextlib
 import io
 import warnings
 from collections import defaultdict
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from inspose_jax.skeletons import Skeleton
+from inspose_jax.versions import version
 
 NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 READ = ("id", "image_id", "category_id", "keypoints", "num_keypoints", "area", "bbox", "iscrowd")  # of a person

@@ -7,7 +7,6 @@ import json
 import math
 import platform
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.metrics import METRICS, VALIDATION, is_same_set, measured
+from inspose_jax.versions import version
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # as they are imported
 PARTS = [field.name for field in dataclasses.fields(Config)]
 CHECKPOINTS, BEST, VERSIONS = "checkpoints", "best", "versions.json"
 PICTURES, LABELS = "pictures", "labels"  # fingerprints of the data in config.json

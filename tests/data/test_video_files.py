@@ -211,7 +211,10 @@ def test_missing_space_is_told_in_the_middle_and_at_the_end(tmp_path):
     noise = [rng.integers(0, 256, (240, 320, 3), dtype=np.uint8) for _ in range(12)]
     whole = write(tmp_path / "whole.mp4", noise).stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for limit, what in ((40_000, r"frame \d+ is not accepted"), (whole - 400, "the file holds 0 of 12 frames")):
+    at_the_end = "the file holds 0 of 12 frames"
+    # OpenCV 4.13 does not tell of a frame whether it was written.
+    in_the_middle = at_the_end if cv2.VideoWriter().write(noise[0]) is None else r"frame \d+ is not accepted"
+    for limit, what in ((40_000, in_the_middle), (whole - 400, at_the_end)):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         try:
             with pytest.raises(OSError, match=what):

@@ -1,0 +1,50 @@
+"""Do the fast tests and the quick demo pass with the oldest version of every package that pyproject.toml promises?
+
+By hand, `python3.11 tests/oldest.py`: an environment in a temporary folder gets all of them at once, which takes a
+minute, and pip refuses where they do not fit together.  Python 3.12 takes the same versions; for newer ones not all of
+them were built.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ACCELERATORS = ("cuda12", "cuda13", "tpu")  # jax itself with gigabytes of drivers
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def ranges() -> list[str]:
+    """All that the package, its tests and its extras ask for, as pyproject.toml has it."""
+    extras = project()["optional-dependencies"]
+    return project()["dependencies"] + [one for name in extras if name not in ACCELERATORS for one in extras[name]]
+
+
+def oldest() -> list[str]:
+    """`package==version` for the lower end of every range; one without is a promise that nobody can keep."""
+    found = [re.fullmatch(r"([\w-]+)>=([\w.]+)(,<[\w.]+)?", one) for one in ranges()]
+    return [f"{one[1]}=={one[2]}" for one in found if one]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        requirements, venv = Path(folder, "oldest.txt"), Path(folder, "venv")
+        requirements.write_text("\n".join(oldest()))
+        variables = [f"PYTHON={sys.executable}", f"VENV={venv}", f"REQUIREMENTS={requirements}"]
+        for command in (
+            ["make", "setup", *variables],
+            [venv / "bin" / "python", "-m", "pip", "check"],
+            ["make", "test-fast", *variables],
+            [venv / "bin" / "inspose", "demo", "--quick", "--out", Path(folder, "quick")],
+        ):
+            subprocess.run(command, cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main()

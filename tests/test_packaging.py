@@ -1,0 +1,62 @@
+"""What a user installs: the ranges of pyproject.toml, the pins beside them, the wheel, how to cite it."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import oldest
+import pytest
+import yaml
+from packaging.requirements import Requirement  # pytest needs it too
+
+ROOT = Path(__file__).parents[1]
+PROJECT = oldest.project()
+
+
+def test_every_range_begins_with_a_version_that_can_be_tried():
+    assert len(oldest.oldest()) == len(oldest.ranges())
+    for exact, range_ in zip(map(Requirement, oldest.oldest()), map(Requirement, oldest.ranges()), strict=True):
+        assert exact.name == range_.name
+        assert range_.specifier.contains(str(exact.specifier).removeprefix("=="))
+
+
+def test_every_pin_is_in_its_range():
+    ranges = {one.name: one.specifier for one in map(Requirement, oldest.ranges())}
+    pins = [
+        Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")
+    ]
+    assert {pin.name for pin in pins} == ranges.keys() - {"supervision"}
+    for pin in pins:
+        assert ranges[pin.name].contains(str(pin.specifier).removeprefix("==")), pin
+
+
+@pytest.mark.parametrize("extra", oldest.ACCELERATORS)
+def test_an_accelerator_brings_a_jax_of_the_same_range(extra):
+    (plain,) = (one for one in map(Requirement, PROJECT["dependencies"]) if one.name == "jax")
+    (brought,) = map(Requirement, PROJECT["optional-dependencies"][extra])
+    assert (brought.name, brought.extras, brought.specifier) == ("jax", {extra}, plain.specifier)
+
+
+def test_the_wheel_carries_recipes_and_the_mark_of_a_typed_package(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("inspose_jax", "configs"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
+    done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, check=True)
+    with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
+        held = set(wheel.namelist())
+    modules = [path.relative_to(ROOT) for path in (ROOT / "inspose_jax").rglob("*.py")]
+    recipes = [f"inspose_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")]
+    assert {*map(str, modules), *recipes, "inspose_jax/py.typed"} <= held
+
+
+def test_the_citation_names_the_paper_and_tells_the_software_from_it():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    paper = citation["preferred-citation"]
+    assert citation["cff-version"] == "1.2.0"
+    assert "unofficial" in citation["title"]
+    assert paper["title"] == "InsPose: Instance-Aware Networks for Single-Stage Multi-Person Pose Estimation"
+    assert [author["family-names"] for author in paper["authors"]] == ["Shi", "Wei", "Yu", "Tan", "Ren", "Pu"]

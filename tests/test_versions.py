@@ -1,0 +1,43 @@
+"""What a run and an evaluation say of the packages in use, however those were installed."""
+
+import importlib.metadata
+import json
+import sys
+
+import cv2
+import jax
+import pytest
+
+from inspose_jax.evaluation import coco_ap
+from inspose_jax.training import workdir
+from inspose_jax.versions import version
+
+
+@pytest.fixture
+def nothing_is_a_distribution(monkeypatch):
+    """As where OpenCV comes as `opencv-python` or from conda, or all of it in one bundled file."""
+
+    def from_name(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata.Distribution, "from_name", from_name)
+
+
+@pytest.mark.usefixtures("nothing_is_a_distribution")
+def test_a_run_starts_whatever_the_distributions_are_called(tmp_path):
+    workdir.open_workdir(tmp_path, {}, 0, "")
+    told = json.loads((tmp_path / "versions.json").read_text())
+    assert told.keys() >= set(workdir.PACKAGES)
+    assert told["cv2"] == cv2.__version__
+    assert told["jax"] == jax.__version__
+
+
+@pytest.mark.usefixtures("nothing_is_a_distribution")
+def test_who_computed_ap_is_told_as_far_as_it_is_known(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hotcoco", None)
+    assert coco_ap.library()[0] == "pycocotools unknown"
+
+
+def test_a_package_that_is_not_there_is_told_so():
+    assert version("pycocotools") == importlib.metadata.version("pycocotools")
+    assert version("no_package_of_this_name") == "not installed"

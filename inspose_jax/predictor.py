@@ -266,7 +266,7 @@ def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     raise UserError(f"a picture is a path, a PIL image or an RGB array u8[height, width, 3]; this is {what}")
 
 
-def load(path: str | Path) -> Predictor:
-    """A predictor from a run's workdir or a checkpoint's folder; errors as `checkpoints.load`."""
+def load(path: str | Path, devices: Sequence[Any] = ()) -> Predictor:
+    """A predictor from a workdir or a checkpoint's folder; errors as `checkpoints.load`, `devices` as `Predictor`."""
     loaded = checkpoints.load(path)
-    return Predictor(loaded.config, loaded.variables)
+    return Predictor(loaded.config, loaded.variables, devices)

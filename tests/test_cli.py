@@ -50,7 +50,8 @@ def test_a_training_is_evaluated_ten_times_on_all_devices(place, tmp_path, monke
     validation = [f"--val-{word.strip('-')}" if word[0] == "-" else word for word in drawn(place)]
     runs, predictors = [], []
     monkeypatch.setattr(loop, "train", lambda *arguments: runs.append(arguments) or 50)
-    cli.main(["train", str(tmp_path / "small.py"), "--steps", "50", *drawn(place), *validation, *options])
+    command = ["train", str(tmp_path / "small.py"), "--workdir", str(tmp_path / "run"), "--steps", "50"]
+    cli.main([*command, *drawn(place), *validation, *options])
     extras = runs[0][-1]
     assert extras.eval_every == expected
     monkeypatch.setattr(Predictor, "find_in", lambda self, *_: predictors.append(self) or iter(()))
@@ -104,11 +105,7 @@ def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys)
     metrics = json.loads((out / "metrics.json").read_text())
     assert list(metrics.values()) == pytest.approx(list(evaluation.stats), abs=1e-6)
     scored = json.loads((out / "results.json").read_text())
-    assert len(scored) == len(results)
-    for row, expected in zip(scored, results, strict=True):  # to rounding: evaluation is divided over the eight devices
-        assert row.keys() == expected.keys() - {"file_name"}
-        for name, value in row.items():
-            assert value == pytest.approx(expected[name], rel=1e-5, abs=1e-4), name
+    assert scored == [{name: value for name, value in row.items() if name != "file_name"} for row in results]
 
 
 def test_data_check_passes_what_data_draw_wrote(place, capsys):

@@ -63,12 +63,15 @@ def run(argv: list[str]) -> None:
         raise UserError(f"{launch.json}: videos give a JSON line a frame; name the file {launch.json.stem}.jsonl")
     ids = image_ids(pictures) if launch.json is not None else []
 
-    import inspose_jax
+    import jax
+
+    from inspose_jax import devices, predictor
     from inspose_jax.data import image_files, video_files
 
     # Before anything is written, as the results may go into the same folder.
     others = passed_over(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
-    model = inspose_jax.load(launch.checkpoint)
+    devices.check()
+    model = predictor.load(launch.checkpoint, jax.local_devices())
     for path in pictures:  # reading twice is cheap beside the network; half a folder of results is not
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
         if launch.out is not None and max(height, width) > LONGEST_JPEG:

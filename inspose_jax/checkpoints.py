@@ -13,10 +13,10 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -30,6 +30,7 @@ from inspose_jax.skeletons import SKELETONS
 KEPT = 2  # the newest, and the one before in case the newest is lost
 FINISHED = "commit_success.txt"
 UNFINISHED = ".orbax-checkpoint-tmp"
+Found = TypeVar("Found")
 AGAIN_AFTER = 1.0  # seconds before a checkpoint that could not be read is read once more
 
 
@@ -241,12 +242,15 @@ def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, An
 
     UserError where none can be read, or where it does not fit `like`.
     """
-    found = steps(folder)
+    found, passing = steps(folder), None
     for step in reversed(found):
         try:
             return read(folder / str(step), like)
         except Unreadable as error:
+            passing = passing if isinstance(error, Damaged) else error
             warnings.warn(f"{error}; it is skipped", stacklevel=2)
+    if passing is not None:
+        raise UserError(f"{folder}: no checkpoint can be read; {passing}. Try again when it can")
     raise UserError(f"{folder}: none of the checkpoints {found} can be read; take another run's folder, or start anew")
 
 
@@ -259,25 +263,26 @@ def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]
     """
     folder = paths.absolute(folder)  # orbax wants no other
     devices.check()
+    return second_try(lambda: read_once(folder, like))
+
+
+def second_try(read: Callable[[], Found]) -> Found:
+    """What `read` gives, at once or a moment after it raised `Unreadable`."""
     try:
-        return read_once(folder, like)
+        return read()
     except Unreadable:
         time.sleep(AGAIN_AFTER)
-        return read_once(folder, like)
+        return read()
 
 
 def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """`read` without its second try."""
-    with explained(folder):
-        if lost := seals.changed_files(folder):
-            others = f" and {len(lost) - 1} other files are" if len(lost) > 1 else " is"
-            raise Damaged(f"{folder}: damaged, {lost[0]}{others} gone or changed")
-        about = read_about(folder)
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-            stored = stored_shapes(reader, folder)
-            differing = [] if like is None else differences(as_dict(like), stored)
-            wanted = stored if like is None else as_dict(like)
-            state = None if differing else reader.restore(folder / "state", args=ocp.args.StandardRestore(wanted))
+    about = read_intact_about(folder)
+    with explained(folder), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        stored = stored_shapes(reader, folder)
+        differing = [] if like is None else differences(as_dict(like), stored)
+        wanted = stored if like is None else as_dict(like)
+        state = None if differing else reader.restore(folder / "state", args=ocp.args.StandardRestore(wanted))
     if not about.keys() >= {"config", "skeleton", "step"}:
         raise Damaged(f"{folder}: damaged or not written by inspose")
     known = SKELETONS.get(about["skeleton"]["name"])
@@ -323,23 +328,33 @@ def is_not_of_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
-def read_about(folder: Path) -> dict[str, Any]:
-    """Config, skeleton, step, and what else was saved beside the state."""
-    # Orbax keeps JSON in a file `metadata`. Its own reader waits for the other processes, and one may ask this alone.
-    return json.loads((folder / "about" / "metadata").read_text())
+def read_intact_about(folder: Path) -> dict[str, Any]:
+    """Config, skeleton, step, and what else was saved beside the state of a checkpoint whose seal is intact."""
+    with explained(folder):
+        if lost := seals.changed_files(folder):
+            others = f" and {len(lost) - 1} other files are" if len(lost) > 1 else " is"
+            raise Damaged(f"{folder}: damaged, {lost[0]}{others} gone or changed")
+        # Orbax keeps JSON in a file `metadata`; its own reader waits for the other processes, and one may ask alone.
+        return json.loads((folder / "about" / "metadata").read_text())
 
 
-def told_of_best(folder: Path, what: str) -> Any:
-    """What was saved beside the newest checkpoint in a folder of best ones; None where that cannot be read."""
+def about_best(folder: Path) -> dict[str, Any]:
+    """What was saved beside the checkpoint in a folder of best ones; empty where there is none.
+
+    One that cannot be read is set aside with a warning: the next best one would replace it.
+    """
     for step in reversed(steps(folder)):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            return read_about(folder / str(step)).get(what)
-    return None
+        path = folder / str(step)
+        try:
+            return second_try(lambda path=path: read_intact_about(path))
+        except Unreadable as error:
+            warnings.warn(f"{error}; it is {set_aside(path).name} from here on", stacklevel=2)
+    return {}
 
 
 def best_value(folder: Path) -> float:
-    """The first statistic of the checkpoint in a folder of best ones; -inf where none can be read."""
-    statistics = told_of_best(folder, "statistics")
+    """The first statistic of the checkpoint in a folder of best ones, -inf where there is none; as `about_best`."""
+    statistics = about_best(folder).get("statistics")
     return next(iter(statistics.values()), -math.inf) if isinstance(statistics, dict) else -math.inf
 
 

@@ -221,9 +221,9 @@ def check(config: Config) -> None:
     for name, values in (("model.level_limits", model.level_limits), ("schedule.drop_at", config.schedule.drop_at)):
         if list(values) != sorted(values) or min(values, default=0) < 0:
             raise UserError(f"{name} is {values}; it must rise, from 0 or above")
-    bad = [shape for shape in data.shapes if shape[0] % 32 or shape[1] % 32 or min(shape) < 32]
+    bad = [shape for shape in data.shapes if shape[0] % 32 or shape[1] % 32 or min(shape) < 32 or max(shape) > 32_768]
     if bad or not data.shapes:
-        raise UserError(f"data.shapes {bad or data.shapes}: each side must be a positive multiple of 32")
+        raise UserError(f"data.shapes {bad or data.shapes}: each side must be a multiple of 32, from 32 to 32768")
     for name, (low, high), least in (
         ("data.short_side", data.short_side, "above"),
         ("data.scene.height", data.scene.height, "above"),
@@ -243,9 +243,9 @@ RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     (
         """model.fpn_channels model.head_channels model.keypoint_channels model.dense_channels model.controller_kernel
         model.kp_net.feature_channels model.kp_net.width model.kp_net.depth model.kp_net.relative_scale
-        model.disk_radius model.num_people model.num_slots model.num_candidates model.num_poses
-        data.num_drawn data.num_ignore data.num_threads data.long_side data.test_short_side
-        schedule.batch_size schedule.accumulate schedule.epochs schedule.learning_rate schedule.clip_norm
+        model.disk_radius model.num_slots model.num_candidates model.num_poses
+        data.num_drawn data.num_threads data.long_side data.test_short_side
+        schedule.accumulate schedule.epochs schedule.learning_rate schedule.clip_norm
         schedule.save_every""",
         lambda value: value > 0,
         "be above 0",
@@ -262,6 +262,9 @@ RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
         lambda value: 0 <= value <= 1,
         "lie between 0 and 1",
     ),
+    # What decides the size of an array on the host: beyond these, numpy refuses even to ask for the memory.
+    ("model.num_people data.num_ignore", lambda value: 0 < value <= 10_000, "be 1 to 10,000"),
+    ("schedule.batch_size", lambda value: 0 < value <= 1_000_000, "be 1 to 1,000,000"),
     ("model.centre_radius", lambda value: 0 < value <= 100, "be above 0 and at most 100 strides"),
     ("model.frozen_stages", lambda value: 0 <= value <= 4, "count from 0 (all trains) to 4"),
     ("model.map_level", lambda value: value in (2, 3), "be 3 (stride 8) or 2 (stride 4)"),

@@ -20,7 +20,7 @@ def results_folder(folder: Path | None) -> Iterator[None]:
     made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         if folder is not None:
-            with as_user_error(f"{folder}: cannot be a folder for results"):
+            with as_user_error(f"{folder}: cannot be a folder for results", *made, folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder):
                     pass  # whether one may write there is known now, not when the work is done
@@ -44,7 +44,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise UserError(f"{folder}: already holds something; give a new or empty folder")
     # An empty folder stays the one it is: somebody may stand in it, or a disk may be mounted there.
     place = target if exists else target.parent
-    with results_folder(place), as_user_error(f"{folder}: cannot be written"):
+    with results_folder(place), as_user_error(f"{folder}: cannot be written", place):
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
         try:
             partial.chmod(0o755)  # a temporary folder is its maker's alone
@@ -71,7 +71,7 @@ def whole(path: Path) -> Iterator[Path]:
     # Not the process's number: two containers that share a folder may both be process 1.
     partial = target.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
     try:
-        with as_user_error(f"{path}: cannot be written"):
+        with as_user_error(f"{path}: cannot be written", partial, target):
             partial.touch(exist_ok=False)  # before the work begins
             yield partial
             partial.replace(target)
@@ -87,11 +87,18 @@ def write(path: Path, content: str) -> None:
 
 
 @contextlib.contextmanager
-def as_user_error(what: str) -> Iterator[None]:
-    """An OSError inside, such as of a full disk, becomes a UserError that says what could not be done, and why."""
+def as_user_error(what: str, *places: Path) -> Iterator[None]:
+    """An OSError inside, such as of a full disk, becomes a UserError that says what could not be done, and why.
+
+    One that names a file outside of `places` is about something else, such as an image that is read meanwhile, and
+    stays as it is.
+    """
     try:
         yield
     except UserError:  # some are OSErrors too, and say themselves what they are about
         raise
     except OSError as error:
+        about = isinstance(error.filename, str | bytes) and Path(os.path.realpath(os.fsdecode(error.filename)))
+        if about and not any(about.is_relative_to(os.path.realpath(place)) for place in places):
+            raise
         raise UserError(f"{what} ({error.strerror or error}); choose another place, or make space there") from None

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
@@ -109,6 +109,8 @@ class Predictor:
     def __init__(self, config: Config, variables: Any, devices: Sequence[Any] = ()):
         self.config, model = config, config.model
         self.mesh = Mesh(np.asarray(devices), (ROWS,)) if len(devices) > 1 else None
+        alone = SingleDeviceSharding(devices[0]) if len(devices) == 1 else None
+        self.place = NamedSharding(self.mesh, PartitionSpec()) if self.mesh else alone  # of the variables
         self.take(variables)
         self.skeleton = SKELETONS[model.skeleton]
         self.network = InsPose(model)
@@ -121,7 +123,7 @@ class Predictor:
 
     def take(self, variables: Any) -> None:
         """Work with these variables from now on: they are put on every device, and those before let go of."""
-        self.variables = jax.device_put(variables, self.mesh and NamedSharding(self.mesh, PartitionSpec()))
+        self.variables = jax.device_put(variables, self.place)
 
     def outputs_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Outputs:
         """u8[B,H,W,3] padded pictures and their sizes -> what the network says about them."""
@@ -173,7 +175,7 @@ class Predictor:
             frames = video_files.read_frames(place)
             while batch := list(islice(frames, BATCH)):
                 for frame, people in zip(batch, self([frame.image for frame in batch], threshold), strict=True):
-                    yield replace(people, path=Path(path), seconds=frame.seconds)
+                    yield replace(people, path=path_of(path), seconds=frame.seconds)
 
         return found()
 

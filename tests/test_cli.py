@@ -39,7 +39,7 @@ def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place,
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "eval/AP" in row] == [2, 3]
     assert len(checkpoints.steps(run / "best")) == 1
-    judged_by = checkpoints.told_of_best(run / "best", "validation")
+    judged_by = checkpoints.about_best(run / "best")["validation"]
     assert judged_by.startswith("4, "), "the four pictures that it was evaluated on"
     assert len(list(run.glob("profile/**/*.xplane.pb"))) == 1
 
@@ -169,7 +169,10 @@ def test_a_run_to_go_on_with_that_is_not_there_is_told(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "train", lambda *_: 3000)
     cli.main(["train", "drawn_people", "--resume"])
-    line = "inspose: runs/drawn_people: no such folder, so there is nothing to go on with; a new run starts there\n"
+    line = "inspose: runs/drawn_people: no checkpoint to go on from; the run begins at its first step\n"
+    assert capsys.readouterr().out == line
+    (tmp_path / "runs/drawn_people/checkpoints/7").mkdir(parents=True)  # a save that a kill cut off
+    cli.main(["train", "drawn_people", "--resume"])
     assert capsys.readouterr().out == line
 
 

@@ -82,9 +82,6 @@ def run(argv: list[str]) -> None:
     if launch.init is not None and not launch.init.is_file():
         raise NotFound(f"{launch.init}: no such file of weights; check --init")
 
-    if launch.resume and not workdir.exists():
-        print(f"inspose: {workdir}: no such folder, so there is nothing to go on with; a new run starts there")
-
     if launch.distributed:
         processes.join()
 
@@ -117,6 +114,8 @@ def run(argv: list[str]) -> None:
         try_out,
     )
     is_first = jax.process_index() == 0
+    if launch.resume and is_first and not has_checkpoint(workdir):
+        print(f"inspose: {workdir}: no checkpoint to go on from; the run begins at its first step")
     with files.results_folder(workdir if is_first else None):
         checkpoints.wait_for_all("folder")  # nobody looks into it while it is tried out
         done = loop.train(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from inspose_jax import paths
 from inspose_jax.data import annotations as annotations_
 from inspose_jax.data import coordinates, orientation
 from inspose_jax.data.image_files import read_annotated
@@ -16,7 +17,8 @@ OUTSIDE = "a labelled joint lies outside the picture"
 
 
 def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
-    """One line a fault, empty for a good data set; FileNotFoundError or ValueError where there is none to look at."""
+    """One line a fault, empty for a good data set; FileNotFoundError or UserError where there is none to look at."""
+    images, annotations = paths.expanded(images), paths.expanded(annotations)
     found, num_labelled = [], 0
     sizes: dict[int, tuple[int, int]] = {}
     people: list[tuple[list, list, tuple[int, int]]] = []

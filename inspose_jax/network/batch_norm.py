@@ -58,7 +58,7 @@ class BatchNorm(nn.Module):
             for running, now in ((running_mean, mean), (running_var, var)):
                 moved = MOMENTUM * running.value + (1 - MOMENTUM) * now
                 running.value = jnp.where(real.number > 0, moved, running.value)
-        # Of each image its own: nothing of a blank one.
+        # Factor and bias of each image: those of a blank one are 0, so that it leaves as zeros.
         factor = jnp.where(real.is_real[:, None], jax.lax.rsqrt(var + EPSILON) * scale, 0)
         bias = jnp.where(real.is_real[:, None], bias, 0)
         return ((precise - mean) * factor[:, None, None] + bias[:, None, None]).astype(x.dtype)

@@ -100,8 +100,8 @@ class ResNet(nn.Module):
     statistics.
 
     Frozen stages (`frozen_stages` counts the stem and the first stage as 1) keep their batch statistics even where
-    `train_norm` lets the others use those of the batch, which is divided over the mesh axis `data_axis`.  That their
-    weights stay is the optimizer's business.
+    `train_norm` lets the others use those of the batch, which is divided over the mesh axis `data_axis`.  Their
+    weights would still get a gradient: the optimizer leaves it out.
     """
 
     name_of: str

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from inspose_jax import checkpoints
+from inspose_jax import checkpoints, paths
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.metrics import METRICS, VALIDATION, is_same_set, measured
 
@@ -49,6 +49,7 @@ class Run(NamedTuple):
 
 def read_run(workdir: Path) -> Run:
     """Everything that is there; FileNotFoundError or ValueError for a folder that is no run."""
+    workdir = paths.expanded(workdir)
     if not workdir.is_dir():
         what = "is no" if workdir.exists() else "no such"
         raise NotFound(f"{workdir}: {what} folder; give the --workdir of a run")

@@ -21,7 +21,7 @@ from inspose_jax.errors import NotFinite
 from inspose_jax.metrics import METRICS, VALIDATION
 
 FETCH_EVERY = 10
-MOST_SKIPPED = 20  # steps in a row that are not finite, after which no later one will be
+MOST_SKIPPED = 20  # steps in a row that are not finite; a run that came to so many would go on for nothing
 
 
 class Log:
@@ -99,9 +99,9 @@ class Log:
             self.line(step, {name: value.item() for name, value in measurements.items()}, speed)
             if self.num_skipped == MOST_SKIPPED:
                 raise NotFinite(
-                    f"step {step - MOST_SKIPPED + 1} and every one since, {MOST_SKIPPED} in all, are not finite "
-                    f"({broken} at last): no later step will be. What was saved stays; start anew with a lower "
-                    f"--config.schedule.learning-rate"
+                    f"{MOST_SKIPPED} steps in a row, from step {step - MOST_SKIPPED + 1} on, were not finite (at the "
+                    f"last, {broken} is {measurements[broken]}); what was saved stays. Look at their pictures, or "
+                    f"start anew with a lower --config.schedule.learning-rate"
                 )
         self.pending, self.begin, self.waited = [], time.perf_counter(), 0.0
         loss = fetched[-1][1]["loss/total"]

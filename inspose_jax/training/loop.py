@@ -26,8 +26,8 @@ from inspose_jax.training.interruption import Interruption
 from inspose_jax.training.log import FETCH_EVERY, Log
 from inspose_jax.training.step import State
 
-# The step of an early checkpoint: a disk that cannot hold one is found before hours were spent, and so is a device that
-# an evaluation does not fit on.
+# The step of an early checkpoint: a disk that cannot hold one is found before hours were spent. So is a device that an
+# evaluation does not fit on: one is tried out then or, where a run goes on after that, at its first step.
 FIRST_SAVE = 50
 
 
@@ -114,7 +114,8 @@ def train(
         contextlib.ExitStack() as trace,
         tqdm(initial=start, total=stop, desc=note, unit="step", dynamic_ncols=True, disable=not is_first) as bar,
     ):
-        best_so_far = sharding.of_first(checkpoints.best_value(best.folder))
+        best_so_far = sharding.of_first(checkpoints.best_value(best.folder) if is_first else -math.inf)
+        trial_at = max(FIRST_SAVE, start + 1)
 
         def evaluates(step: int) -> bool:
             at_intervals = extras.eval_every and step % extras.eval_every == 0
@@ -164,7 +165,7 @@ def train(
                 latest.save(step, state, config_)
             if evaluates(step):
                 evaluate(step, is_told=False)
-            if extras.try_out and step == FIRST_SAVE and not any(map(evaluates, range(1, step + 1))):
+            if extras.try_out and step == trial_at and not any(map(evaluates, range(start + 1, step + 1))):
                 extras.try_out(variables())
                 log.begin = time.perf_counter()  # no training time either
             if traced and step == traced[-1]:

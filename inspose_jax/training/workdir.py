@@ -86,7 +86,7 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: s
     not compare.  One of an early version does not say who chose it, and stays.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    judged_by = checkpoints.told_of_best(workdir / BEST, "validation")
+    judged_by = checkpoints.about_best(workdir / BEST).get("validation")
     if validation and judged_by and not is_same_set(judged_by, validation):
         aside = checkpoints.set_aside(workdir / BEST)
         warnings.warn(

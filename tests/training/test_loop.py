@@ -1,5 +1,6 @@
 """The run: what it writes, when it stops, when it refuses to start."""
 
+import contextlib
 import errno
 import functools
 import json
@@ -221,6 +222,46 @@ def test_a_file_that_cannot_be_read_at_the_moment_is_no_damage(workdir, tmp_path
         checkpoints.load(workdir / "checkpoints/12")
 
 
+@pytest.mark.parametrize(("fails", "step"), [("once", 4), ("always", 4), ("always", 6)])
+def test_a_best_checkpoint_that_cannot_be_read_is_never_lost(tmp_path, monkeypatch, fails, step):
+    """Also where the run goes on at the step that was evaluated last, which is evaluated again."""
+    run, scores = tmp_path / "run", iter([0.6, 0.5, 0.5, 0.4])
+
+    def evaluate(variables):
+        return loop.Evaluation({"AP": next(scores)}, np.zeros((8, 8, 3), np.uint8))
+
+    loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=step, extras=loop.Extras(evaluate, eval_every=4))
+    real, failed = seals.changed_files, []
+
+    def hiccup(folder):
+        if folder.parent.name == "best" and (fails == "always" or not failed):
+            failed.append(folder)
+            raise OSError(errno.ESTALE, "Stale file handle", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(seals, "changed_files", hiccup)
+    monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
+    expected = contextlib.nullcontext()
+    if fails == "always":
+        expected = pytest.warns(
+            UserWarning, match=r"best/4: cannot be read at the moment \(Stale.*; it is 4.aside from"
+        )
+    with expected:
+        loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=8, resume=True, extras=loop.Extras(evaluate, 4))
+    monkeypatch.undo()
+    assert {path.name for path in (run / "best").iterdir()} >= ({"4"} if fails == "once" else {"4.aside"})
+    assert checkpoints.load(run / "best" / ("4" if fails == "once" else "4.aside")).step == 4
+
+
+def test_checkpoints_that_cannot_be_read_at_the_moment_are_no_reason_to_start_anew(workdir, monkeypatch):
+    failing_reads(monkeypatch, lambda _: OSError(errno.EIO, "Input/output error"))
+    with (
+        pytest.warns(UserWarning, match="is skipped"),
+        pytest.raises(UserError, match=r"no checkpoint can be read; .*\(Input/output error\)\. Try again when it can$"),
+    ):
+        checkpoints.load(workdir)
+
+
 def test_a_relative_workdir_goes_on_wherever_the_program_stands(workdir, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -377,7 +418,7 @@ def test_a_best_checkpoint_of_an_early_version_stays_but_not_one_of_other_labels
     about = workdir_.description(CONFIG, 12, SOURCE, None)
     (tmp_path / "best/3").mkdir(parents=True)
     for judged_by in (now, pipeline.fingerprint(SOURCE)):
-        monkeypatch.setattr(checkpoints, "told_of_best", lambda *_, judged_by=judged_by: judged_by)
+        monkeypatch.setattr(checkpoints, "about_best", lambda _, judged_by=judged_by: {"validation": judged_by})
         workdir_.open_workdir(tmp_path, about, 3, now)
         assert (tmp_path / "best").is_dir()
     with pytest.warns(UserWarning, match="was chosen by other pictures or labels than now"):
@@ -422,7 +463,7 @@ def test_steps_that_are_not_finite_can_be_skipped(tmp_path, capsys):
 
 def test_skipping_ends_when_no_step_is_finite_any_more(tmp_path):
     wild = replace(CONFIG, schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30))
-    with pytest.raises(NotFinite, match=r"step (\d+) and every one since, 20 in all, are not finite") as error:
+    with pytest.raises(NotFinite, match=r"20 steps in a row, from step (\d+) on, were not finite") as error:
         loop.train(wild, SOURCE, tmp_path / "d", num_steps=60, extras=loop.Extras(on_nan="skip"))
     first = int(re.search(r"step (\d+)", str(error.value))[1])
     rows = lines(tmp_path / "d")
@@ -530,7 +571,7 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
 @pytest.mark.parametrize(("eval_every", "expected"), [(3, [2]), (2, []), (0, [2])])
 def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path, monkeypatch, eval_every, expected):
     monkeypatch.setattr(loop, "FIRST_SAVE", 2)
-    losses, done, tried = list(jnp.ones(4)), [], []
+    losses, done, tried = list(jnp.ones(5)), [], []
 
     def step_function(state, batch):
         done.append(batch)
@@ -546,8 +587,12 @@ def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path,
         return loop.Evaluation({"AP": 0.5}, np.zeros((8, 8, 3), np.uint8))
 
     extras = loop.Extras(evaluate, eval_every, try_out=try_out)
-    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=4, extras=extras)
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=6, stop_at=4, extras=extras)
     assert tried == expected
+    # Where the run goes on it may be another device, or another set to evaluate on.
+    again = extras._replace(eval_every=9)
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=6, stop_at=5, resume=True, extras=again)
+    assert tried == [*expected, 5]
 
 
 def test_a_best_checkpoint_that_was_lost_is_made_again(tmp_path):

@@ -28,7 +28,7 @@ def read_image(path: Path, follow_exif: bool) -> UInt8[np.ndarray, "H W 3"]:
     """
     if not path.is_file():
         raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} picture; check the path")
-    data = np.fromfile(path, np.uint8)
+    data = np.frombuffer(path.read_bytes(), np.uint8)  # np.fromfile passes over errors of the system
     begin = data[:12].tobytes()
     if begin.startswith(TIFF):
         image = unusual_tiff(data, path)

@@ -1,5 +1,6 @@
 """Pictures of every kind come as the same RGB bytes; what is none, or too large, is refused before memory is taken."""
 
+import errno
 import os
 import resource
 import struct
@@ -82,6 +83,16 @@ def test_what_is_no_picture_is_refused(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ValueError, match="not a picture that can be read"):
         read_image(tmp_path / "a.jpg", follow_exif=False)
+
+
+def test_an_error_of_the_system_is_not_called_damage(tmp_path, monkeypatch):
+    def fails(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    Image.fromarray(COLOURS).save(tmp_path / "a.png")
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    with pytest.raises(OSError, match=r"Input/output error: .*a.png"):
+        read_image(tmp_path / "a.png", follow_exif=False)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.bmp", "a.tif", "a.webp"])

@@ -78,6 +78,7 @@ def unusual_tiff(data: UInt8[np.ndarray, " n"], path: Path) -> UInt8[np.ndarray,
         is_usual = image.mode not in ("RGBA", "LAB", "I", "F")
         if is_usual or max(image.size) > LONGEST_SIDE or np.prod(image.size) > MOST_PIXELS:
             return None
+        image.info.pop("xmp", None)  # Pillow would also turn by an orientation in it, OpenCV does not
         image.load()
     except Exception:  # Pillow raises a dozen kinds; whether the file is damaged is OpenCV's word
         return None

@@ -129,8 +129,8 @@ def read(images: Path, annotations: Path, skeleton: Skeleton) -> dict[str, Any]:
     """The content of an annotation file, whose lists `images` and `annotations` exist, beside its folder of pictures.
 
     Joints are sorted into the order of the skeleton, annotations of other categories are left out, `categories` holds
-    the person category alone; what of that was to do is a warning.  FileNotFoundError or ValueError where there is
-    nothing to look at, or where the joints are not those of the skeleton.
+    the person category alone; a warning names each of these changes that the file needed.  FileNotFoundError or
+    ValueError where there is nothing to look at, or where the joints are not those of the skeleton.
     """
     for path, is_it, what in (
         (annotations, annotations.is_file(), "annotation file; give the COCO keypoint JSON"),

@@ -20,18 +20,21 @@ class Person(NamedTuple):
 
 
 def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person:
-    """The one category with joints, which must be those of `skeleton`, in any order; ValueError names what is not so.
+    """The one category with the joints of `skeleton`, in any order; ValueError names what is not so.
 
     Where no category names its joints, they are taken to stand in the order of the skeleton, and the category is the
     one that all annotations with keypoints have.
     """
     listed = listed_categories(content, path)
     with_joints = [category for category in listed if category.get("keypoints")]
-    if len(with_joints) > 1:
-        raise UserError(
-            f"{path}: {len(with_joints)} categories have keypoints: {', '.join(map(title, with_joints))}; leave one, "
-            f"the people, in the file"
-        )
+    if len(with_joints) > 1:  # such as people and animals
+        ours = [category for category in with_joints if has_joints_of(category, skeleton)]
+        if len(ours) > 1:
+            raise UserError(
+                f"{path}: {len(ours)} categories have {skeleton.name}'s keypoints: {', '.join(map(title, ours))}; "
+                f"leave one, the people, in the file"
+            )
+        with_joints = ours or with_joints[:1]
     as_is = tuple(range(skeleton.num_keypoints))
     if not with_joints:
         people = filter(has_keypoints, content["annotations"])
@@ -74,6 +77,11 @@ def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any
     return listed
 
 
+def has_joints_of(category: dict[str, Any], skeleton: Skeleton) -> bool:
+    """Whether a category has the joints of the skeleton, in any order."""
+    return sorted(map(simple, category["keypoints"])) == sorted(map(simple, skeleton.keypoint_names))
+
+
 def order_of(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[int, ...]:
     """For every joint of the skeleton its place in the category; ValueError shows the first that is not the same."""
     names = [simple(name) for name in category["keypoints"]]
@@ -95,8 +103,9 @@ def order_of(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[
 
 
 def settle(content: dict[str, Any], person: Person, num_keypoints: int, path: Path) -> tuple[str, ...]:
-    """Sort the joints of all people in place, take out annotations of other listed categories without a labelled
-    joint; a line that counts those.
+    """Sort the joints of all people in place, take out annotations of other listed categories; a line counts those.
+
+    One with a labelled joint stays, to be named as a fault, unless its category lists joints of its own.
 
     Entries that are not what they should be stay as they are: whoever examines the content names them.
     """
@@ -111,7 +120,7 @@ def settle(content: dict[str, Any], person: Person, num_keypoints: int, path: Pa
 
     def is_left_out(entry: Any) -> bool:
         is_other = isinstance(entry, dict) and is_id(entry.get("category_id")) and entry["category_id"] in others
-        return is_other and not has_keypoints(entry)
+        return is_other and (bool(listed[entry["category_id"]].get("keypoints")) or not has_keypoints(entry))
 
     kept = []
     for entry in content["annotations"]:

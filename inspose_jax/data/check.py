@@ -34,9 +34,10 @@ def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
                 people.append((entry.get("keypoints") or [], entry["bbox"], sizes[entry["image_id"]]))
             num_labelled += not entry.get("iscrowd") and any(v > 0 for v in entry.get("keypoints", ())[2::3])
         found += [f"{annotations_.name_of(kind, entry)}: {fault}" for fault in wrong]
-    about_all = coordinates.findings(coordinates.stacked(people, skeleton.num_keypoints), skeleton)
-    if about_all:  # said first, and alone: that joints lie outside of images follows from it
-        found = about_all + [fault for fault in found if not fault.endswith(OUTSIDE)]
+    about_all = coordinates.findings(coordinates.stacked(people, skeleton.num_keypoints))
+    if any(finding.explains_outside for finding in about_all):
+        found = [fault for fault in found if not fault.endswith(OUTSIDE)]
+    found = [finding.line for finding in about_all] + found
     if not found and not num_labelled:
         found.append("nobody has a labelled joint")
     if remark := orientation.remark(headers, len(headers)):

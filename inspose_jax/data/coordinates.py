@@ -9,13 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from inspose_jax.skeletons import Skeleton
-
 FEWEST = 3  # people on whom a finding must rest that any one of them might give by chance
-FEWEST_LYING = 5  # three who lie the same way are no wonder
 FRACTIONS = (-0.5, 1.5)  # some joints are put a little outside of the image
-HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
-FEET = ("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")
 
 
 class Labels(NamedTuple):
@@ -26,25 +21,40 @@ class Labels(NamedTuple):
     sizes: Int[np.ndarray, "N 2"]  # height, width of each one's image
 
 
-def findings(labels: Labels, skeleton: Skeleton) -> list[str]:
-    """One line a finding with its remedy, none where the numbers are what they should be."""
+class Finding(NamedTuple):
+    """What is wrong with the numbers of a file."""
+
+    line: str  # with its remedy
+    explains_outside: bool  # whether joints outside of their images follow from it
+
+
+def findings(labels: Labels) -> list[Finding]:
+    """What is found, nothing where the numbers are what they should be.
+
+    How people stand or lie is no sign: in some sets all lie the same way.  So joints and boxes that are both exchanged
+    go unnoticed where the images are square.
+    """
     found = []
     large = bool((labels.sizes > 4).all())  # else one may well have all joints in the first pixels
     is_labelled = labels.keypoints[..., 2] > 0
     points = labels.keypoints[is_labelled][:, :2]
     pixels = "multiply x by the image's width and y by its height"
     if large and len(points) >= 3 and points.any() and are_fractions(points):
-        found.append(f"all labelled joints lie within 0..1, as fractions of the image do; {pixels}")
+        line = f"all labelled joints lie within 0..1, as fractions of the image do; {pixels}"
+        found.append(Finding(line, explains_outside=True))
     if large and len(labels.boxes) and labels.boxes.any() and are_fractions(labels.boxes):
-        found.append(f"all boxes lie within 0..1, as fractions of the image do; {pixels}")
+        line = f"all boxes lie within 0..1, as fractions of the image do; {pixels}"
+        found.append(Finding(line, explains_outside=False))
     if found:  # nothing else can be said of such numbers
         return found
-    if are_exchanged(labels, is_labelled, skeleton):
-        found.append(
-            "x and y seem to be exchanged, of the joints or of the boxes; write x before y, width before height"
-        )
+    exchanged = "x and y seem to be exchanged, of the joints or of the boxes; write x before y, width before height"
+    if are_outside_unless_exchanged(labels, is_labelled):
+        found.append(Finding(exchanged, explains_outside=True))
+    elif are_beyond_boxes_unless_exchanged(labels, is_labelled):
+        found.append(Finding(exchanged, explains_outside=False))  # it may be the boxes
     if are_corners(labels):
-        found.append("boxes seem to be corners, x0, y0, x1, y1; write x, y, width, height")
+        line = "boxes seem to be corners, x0, y0, x1, y1; write x, y, width, height"
+        found.append(Finding(line, explains_outside=False))
     return found
 
 
@@ -53,28 +63,31 @@ def are_fractions(numbers: Float[np.ndarray, "..."]) -> bool:
     return bool(((numbers >= FRACTIONS[0]) & (numbers <= FRACTIONS[1])).all())
 
 
-def are_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"], skeleton: Skeleton) -> bool:
-    """Whether joints read as y, x fit what as x, y they do not: their images, their boxes, or people who stand."""
-    xy = labels.keypoints[..., :2]
-    width_height = labels.sizes[:, None, ::-1]
+def are_outside_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
+    """Whether joints read as x, y lie clearly outside of their images, which read as y, x they do not."""
+    xy, width_height = labels.keypoints[..., :2], labels.sizes[:, None, ::-1]
+    return is_only_so(xy, -2 - 0.05 * width_height, 2 + 1.05 * width_height, is_labelled)
+
+
+def are_beyond_boxes_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
+    """Whether joints read as x, y lie clearly outside of their people's boxes, which read as y, x they do not."""
     low, high = labels.boxes[:, None, :2], labels.boxes[:, None, :2] + labels.boxes[:, None, 2:]
     room = 2 + 0.1 * (high - low)
-    outside = people_with((xy < -0.5) | (xy > width_height), is_labelled)
-    outside_if_exchanged = people_with((xy[..., ::-1] < -0.5) | (xy[..., ::-1] > width_height), is_labelled)
-    if outside.sum() >= FEWEST and outside.sum() > 3 * outside_if_exchanged.sum():
-        return True
-    beyond = people_with((xy < low - room) | (xy > high + room), is_labelled)
-    beyond_if_exchanged = people_with((xy[..., ::-1] < low - room) | (xy[..., ::-1] > high + room), is_labelled)
-    if beyond.sum() >= FEWEST and beyond.sum() > 3 * beyond_if_exchanged.sum():
-        return True
-    names = np.array(skeleton.keypoint_names)
-    head, feet = (is_labelled & np.isin(names, part) for part in (HEAD, FEET))
-    has_both = head.any(1) & feet.any(1)
-    down = (mean(xy, feet) - mean(xy, head))[has_both]  # from the head to the feet
-    is_standing = down[:, 1] > np.abs(down[:, 0])
-    lies_right, lies_left = (side * down[:, 0] > np.abs(down[:, 1]) for side in (1, -1))
-    # Where people lie, they lie both ways; who stands, read the wrong way, has the feet at the right of the head.
-    return bool(lies_right.sum() >= max(FEWEST_LYING, 3 * (is_standing.sum() + lies_left.sum()) + 1))
+    return is_only_so(labels.keypoints[..., :2], low - room, high + room, is_labelled)
+
+
+def is_only_so(
+    xy: Float[np.ndarray, "N K 2"],
+    low: Float[np.ndarray, "N 1 2"],
+    high: Float[np.ndarray, "N 1 2"],
+    is_labelled: Bool[np.ndarray, "N K"],
+) -> bool:
+    """Whether many people have joints out of these bounds, and hardly any where x and y are exchanged.
+
+    Some people with joints a little out of them are no wonder, whichever side they are on.
+    """
+    out, out_if_exchanged = (people_with((p < low) | (p > high), is_labelled).sum() for p in (xy, xy[..., ::-1]))
+    return bool(out >= max(FEWEST, 0.2 * is_labelled.any(1).sum(), 10 * out_if_exchanged + 1))
 
 
 def are_corners(labels: Labels) -> bool:
@@ -90,11 +103,6 @@ def are_corners(labels: Labels) -> bool:
 def people_with(is_joint: Bool[np.ndarray, "N K 2"], is_labelled: Bool[np.ndarray, "N K"]) -> Bool[np.ndarray, " N"]:
     """Who has a labelled joint of which that holds in x or y."""
     return np.any(is_joint.any(-1) & is_labelled, axis=-1, keepdims=False)
-
-
-def mean(points: Float[np.ndarray, "N K 2"], which: Bool[np.ndarray, "N K"]) -> Float[np.ndarray, "N 2"]:
-    """The middle of some joints of each person; (0, 0) of none."""
-    return (points * which[..., None]).sum(1) / np.maximum(which.sum(1), 1)[:, None]
 
 
 def stacked(people: Sequence[tuple[list, list, tuple[int, int]]], num_keypoints: int) -> Labels:

@@ -28,7 +28,7 @@ def read_image(path: Path, follow_exif: bool) -> UInt8[np.ndarray, "H W 3"]:
     """
     if not path.is_file():
         raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} picture; check the path")
-    data = np.fromfile(path, np.uint8)
+    data = np.frombuffer(path.read_bytes(), np.uint8)  # np.fromfile passes over errors of the system
     begin = data[:12].tobytes()
     if begin.startswith(TIFF):
         image = unusual_tiff(data, path)
@@ -78,6 +78,7 @@ def unusual_tiff(data: UInt8[np.ndarray, " n"], path: Path) -> UInt8[np.ndarray,
         is_usual = image.mode not in ("RGBA", "LAB", "I", "F")
         if is_usual or max(image.size) > LONGEST_SIDE or np.prod(image.size) > MOST_PIXELS:
             return None
+        image.info.pop("xmp", None)  # Pillow would also turn by an orientation in it, OpenCV does not
         image.load()
     except Exception:  # Pillow raises a dozen kinds; whether the file is damaged is OpenCV's word
         return None

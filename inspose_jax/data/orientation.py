@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image
 from PIL.AvifImagePlugin import AvifImageFile
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
@@ -32,8 +33,7 @@ def read_header(path: Path) -> Header:
     for format_ in FORMATS:  # not Image.open: it refuses images with many pixels, and none is decoded here
         try:
             with path.open("rb") as file, format_(file) as image:
-                # PNG's own method decodes the image to look for EXIF behind it.
-                orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+                orientation = tag(image)
                 width, height = image.size
                 if isinstance(image, TiffImageFile):  # there `size` is turned, in some versions of Pillow
                     width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
@@ -41,6 +41,18 @@ def read_header(path: Path) -> Header:
         except Exception:  # Pillow's readers raise many kinds; another format, or damaged, which decoding tells
             continue
     return Header((0, 0), 1)
+
+
+def tag(image: ImageFile) -> Any:
+    """The orientation as it stands in an opened file, 1 where it says none.
+
+    Not what Pillow's `getexif` gives, which also looks for it in XMP: by that OpenCV turns nothing.
+    """
+    if isinstance(image, TiffImageFile):
+        return image.tag_v2.get(ExifTags.Base.Orientation, 1)
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    return exif.get(ExifTags.Base.Orientation, 1)
 
 
 def turned(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndarray, "_ _ 3"]:

@@ -3,6 +3,8 @@
 Transparency is left out, as OpenCV leaves it out of files: what counts is the colour stored below it.
 """
 
+import warnings
+
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
@@ -18,7 +20,7 @@ def rgb_of(image: Image.Image, name: str = "the PIL image") -> UInt8[np.ndarray,
     """A PIL image of any mode as RGB bytes; 16 bits are scaled to 8, as those of files are.
 
     Raises UserError, which begins with `name`, for pixels whose range nobody knows: floats, and whole numbers
-    (mode I) below 0 or above 65535.  Those of mode I that do not exceed 255 are taken for 8 bits.
+    (mode I) below 0 or above 65535.  Those of mode I that do not exceed 255 are taken for 8 bits, with a warning.
     """
     if image.mode == "F":
         raise UserError(f"{name}: has floats for pixels (mode F), whose range is not known; {REMEDY}")
@@ -30,6 +32,12 @@ def rgb_of(image: Image.Image, name: str = "the PIL image") -> UInt8[np.ndarray,
                 f"{name}: has pixels from {low} to {high} (mode {image.mode}), neither 8 bits nor 16; {REMEDY}"
             )
         is_deep = image.mode != "I" or high > 255
+        if high > 0 and not is_deep:
+            warnings.warn(
+                f"{name}: has no pixel above 255 (mode I) and is taken for 8 bits; if it has 16, use "
+                f'`.convert("I;16")`, else `.convert("L")`',
+                stacklevel=2,
+            )
         return np.repeat((values >> 8 if is_deep else values).astype(np.uint8)[..., None], 3, -1)
     try:
         return np.asarray(image.convert(BY_WAY_OF.get(image.mode, image.mode)).convert("RGB"))

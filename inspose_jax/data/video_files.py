@@ -22,7 +22,9 @@ CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV with FFmpeg can wri
 LARGEST_NUMERATOR = 65535  # of a rate, in that codec
 SLOWEST = 0.1  # frames a second: OpenCV rounds rates to 0.001, and 0 is no rate
 FASTEST_CLAIM, USUAL = 240.0, 25.0  # frames a second: above, a file tells its clock; without a claim
-RESTART = 1.0, 4.0  # a clock that starts again falls by more than so many seconds, and gaps: not so frames out of order
+# A clock that starts again falls by more than so many seconds and by more than so many gaps between frames; the times
+# of frames that come out of order fall by less.
+RESTART = 1.0, 4.0
 
 
 class Frame(NamedTuple):
@@ -78,7 +80,11 @@ def read_frames(path: Path) -> Iterator[Frame]:
 
 
 def frame_times(path: Path) -> Iterator[float]:
-    """`seconds` of every frame of `read_frames`, without the frames; errors as there."""
+    """`seconds` of every frame of `read_frames`, without the frames; errors as there.
+
+    The cost: the whole video is decoded for it, once more than for its frames.  In a damaged video it may go on behind
+    a frame at which `read_frames` ends, as only the conversion to RGB, left out here, tells that there is nothing.
+    """
     with opened(path) as capture:
         yield from running(clock(capture), claims(capture).fps)
 
@@ -115,7 +121,8 @@ def running(times: Iterable[float], fps: float) -> Iterator[float]:
 def mean_rate(seconds: Iterable[float], fps: float) -> float:
     """Frames a second at which a video with frames at these times lasts as long; at `fps` where they do not tell.
 
-    The last frame lasts as long as is usual in this video, as nothing says how long it is shown.
+    The last frame lasts as long as is usual in this video: how long it is to be shown is not known, as OpenCV does not
+    tell a file's duration, and what it makes of that as a number of frames is no use where the rate varies.
     """
     times = np.fromiter(seconds, np.float64)  # eight bytes a frame
     gaps = np.diff(times)
@@ -124,11 +131,22 @@ def mean_rate(seconds: Iterable[float], fps: float) -> float:
     return len(times) / (times[-1] - times[0] + float(np.median(gaps[gaps > 0])))
 
 
+def refuse_foreign_name(path: Path) -> None:
+    """UserError for a name that is not UTF-8, at which OpenCV ends the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{path}: a video's path must be UTF-8, which this is not; rename the file or its folder"
+        ) from None
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[cv2.VideoCapture]:
     """A file open for reading; FileNotFoundError or ValueError where that is none."""
     if not path.is_file():
         raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} video; check the path")
+    refuse_foreign_name(path)
     with path.open("rb"):
         pass  # OpenCV does not tell a file that may not be read from one that is damaged
     capture = cv2.VideoCapture(str(path))
@@ -146,8 +164,9 @@ def writing(path: Path, fps: float) -> Iterator[Callable[[UInt8[np.ndarray, "H W
 
     Below 0.1 a second each frame is written several times, so that the file lasts as long as it should.  An odd side
     grows by one pixel, the last row or column again: the codec stores colours for 2 x 2 pixels.  OSError where frames
-    cannot be written; then the file is of no use.
+    cannot be written; then the file is of no use.  UserError for a path that is not UTF-8.
     """
+    refuse_foreign_name(path)
     writer = cv2.VideoWriter()
     written = 0
     copies = math.ceil(SLOWEST / fps)

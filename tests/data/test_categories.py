@@ -136,12 +136,38 @@ def test_what_is_of_another_category_but_has_joints_is_a_fault(folder, changed):
     ]
 
 
+def test_of_several_categories_with_joints_the_one_with_ours_is_the_people(folder, changed):
+    def change(truth):
+        car(truth, keypoints=[3, 3, 2] * 5)
+        truth["categories"][0].update(name="dog", keypoints=["nose", "tail", "left_paw", "right_paw", "back"])
+        sort_by_name({"categories": truth["categories"][1:], "annotations": truth["annotations"][:-2]})
+
+    annotations = changed(change)
+    with pytest.warns(UserWarning, match=r"changed\.json") as warned:
+        source = read(folder, annotations)
+    sort, left_out = [str(warning.message) for warning in warned]
+    assert "another order" in sort
+    assert '2 annotations of other categories are left out ("dog" (id 3): 2)' in left_out
+    for ours, other in zip(read(folder, folder / "annotations.json"), source, strict=False):
+        np.testing.assert_array_equal(ours.keypoints, other.keypoints)
+    with pytest.warns(UserWarning, match=r"changed\.json") as warned:
+        assert check.faults(folder / "images", annotations, COCO) == []
+    assert len(warned) == 2
+
+
 @pytest.mark.parametrize(
     ("categories", "message"),
     [
         (
-            [{"id": 1, "name": "person", "keypoints": ["nose"]}, {"id": 2, "name": "dog", "keypoints": ["tail"]}],
-            r'2 categories have keypoints: "person" .id 1., "dog" .id 2.; leave one',
+            [
+                {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names)},
+                {"id": 2, "name": "player", "keypoints": list(COCO.keypoint_names[::-1])},
+            ],
+            r'2 categories have coco\'s keypoints: "person" .id 1., "player" .id 2.; leave one',
+        ),
+        (
+            [{"id": 1, "name": "cat", "keypoints": ["ear"]}, {"id": 2, "name": "dog", "keypoints": ["tail"]}],
+            r'category "cat" .id 1. has other joints than coco: joint 1 is "ear"',
         ),
         ({"1": "person"}, "`categories` is no list"),
         (["person"], "an entry of `categories` has no whole number as its id"),

@@ -42,8 +42,10 @@ def test_every_mode_that_pillow_knows_gives_its_colours(mode):
     np.testing.assert_allclose(found.astype(int), expected, atol=tolerance)
 
 
-def test_whole_numbers_that_fit_into_eight_bits_are_not_scaled():
-    found = rgb_of(Image.fromarray(GREY.astype(np.int32)))
+def test_whole_numbers_that_fit_into_eight_bits_are_not_scaled_and_that_is_said():
+    line = r'PIL image: has no pixel above 255 \(mode I\) and is taken for 8 bits; if it has 16, use `.convert\("I;16'
+    with pytest.warns(UserWarning, match=line):
+        found = rgb_of(Image.fromarray(GREY.astype(np.int32)))
     np.testing.assert_array_equal(found, np.stack([GREY] * 3, -1))
 
 

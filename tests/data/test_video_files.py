@@ -3,6 +3,8 @@
 import itertools
 import resource
 import struct
+import subprocess
+import sys
 
 import cv2
 import faults
@@ -191,6 +193,34 @@ def test_what_is_no_video_is_named(tmp_path):
     ):
         with pytest.raises(error, match=rf"{name}: {what}"):
             list(video_files.read_frames(tmp_path / name))
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    """In a process of its own, which OpenCV would end."""
+    write(tmp_path / "a.mp4", grey(2))
+    code = """
+import os, sys
+from pathlib import Path
+from inspose_jax.data import video_files
+path = Path(os.fsdecode(os.fsencode(sys.argv[1]) + b"/\\xff.mp4"))
+try:
+    Path(sys.argv[1], "a.mp4").rename(path)
+except OSError:
+    sys.exit("no such names here")
+for use in (video_files.about, lambda path: video_files.writing(path, 25.0).__enter__()):
+    try:
+        use(path)
+    except ValueError as error:
+        print(ascii(str(error)))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "no such names here" in done.stderr:
+        pytest.skip("file names are UTF-8 on this file system")
+    assert done.returncode == 0
+    assert (
+        done.stdout.count(".mp4: a video's path must be UTF-8, which this is not; rename the file or its folder") == 2
+    )
 
 
 def test_a_video_without_a_frame_is_named(tmp_path):

@@ -34,13 +34,15 @@ def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
                 people.append((entry.get("keypoints") or [], entry["bbox"], sizes[entry["image_id"]]))
             num_labelled += not entry.get("iscrowd") and any(v > 0 for v in entry.get("keypoints", ())[2::3])
         found += [f"{annotations_.name_of(kind, entry)}: {fault}" for fault in wrong]
-    about_all = coordinates.findings(coordinates.stacked(people, skeleton.num_keypoints))
+    labels = coordinates.stacked(people, skeleton.num_keypoints)
+    about_all = coordinates.findings(labels)
     if any(finding.explains_outside for finding in about_all):
         found = [fault for fault in found if not fault.endswith(OUTSIDE)]
     found = [finding.line for finding in about_all] + found
     if not found and not num_labelled:
         found.append("nobody has a labelled joint")
-    if remark := orientation.remark(headers, len(headers)):
+    posture = "" if about_all else coordinates.remark(labels, skeleton)
+    for remark in filter(None, (orientation.remark(headers, len(headers)), posture)):
         warnings.warn(f"{annotations}: {remark}", stacklevel=2)
     return found
 

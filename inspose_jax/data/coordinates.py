@@ -9,7 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from inspose_jax.skeletons import Skeleton
+
 FEWEST = 3  # people on whom a finding must rest that any one of them might give by chance
+FEWEST_LYING = 5  # three who lie the same way are no wonder
+HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+FEET = ("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")
 FRACTIONS = (-0.5, 1.5)  # some joints are put a little outside of the image
 
 
@@ -31,8 +36,7 @@ class Finding(NamedTuple):
 def findings(labels: Labels) -> list[Finding]:
     """What is found, nothing where the numbers are what they should be.
 
-    How people stand or lie is no sign: in some sets all lie the same way.  So joints and boxes that are both exchanged
-    go unnoticed where the images are square.
+    How people stand or lie is no fault, see `remark`: in some sets all lie the same way.
     """
     found = []
     large = bool((labels.sizes > 4).all())  # else one may well have all joints in the first pixels
@@ -56,6 +60,30 @@ def findings(labels: Labels) -> list[Finding]:
         line = "boxes seem to be corners, x0, y0, x1, y1; write x, y, width, height"
         found.append(Finding(line, explains_outside=False))
     return found
+
+
+def remark(labels: Labels, skeleton: Skeleton) -> str:
+    """A line where nearly everybody has the feet to the right of the head, empty where not.
+
+    So lies who stands in a file with x and y exchanged, and where joints and boxes are both exchanged in square images
+    nothing else tells of it.  People who are photographed from above may lie so too: it is no fault by itself.
+    """
+    is_labelled, names = labels.keypoints[..., 2] > 0, np.array(skeleton.keypoint_names)
+    head, feet = (is_labelled & np.isin(names, part) for part in (HEAD, FEET))
+    has_both = head.any(1) & feet.any(1)
+    down = (mean(labels.keypoints[..., :2], feet) - mean(labels.keypoints[..., :2], head))[has_both]
+    lies_right = int((down[:, 0] > np.abs(down[:, 1])).sum())
+    if lies_right < max(FEWEST_LYING, 0.75 * len(down) + 1):
+        return ""
+    return (
+        f"{lies_right} of {len(down)} people have their feet to the right of their head; do they lie, or are x and y "
+        f"exchanged? Look at some with `inspose data show`"
+    )
+
+
+def mean(points: Float[np.ndarray, "N K 2"], which: Bool[np.ndarray, "N K"]) -> Float[np.ndarray, "N 2"]:
+    """The middle of some joints of each person; (0, 0) of none."""
+    return (points * which[..., None]).sum(1) / np.maximum(which.sum(1), 1)[:, None]
 
 
 def are_fractions(numbers: Float[np.ndarray, "..."]) -> bool:

@@ -1,5 +1,6 @@
 """Numbers that are no pixels, or stand in another order, are named once for the whole file; right ones never."""
 
+import contextlib
 import copy
 import json
 
@@ -59,9 +60,14 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_fault_of_all_coordinates_is_named_in_one_line(folder, tmp_path, name):
     change, lines = CHANGES[name]
-    if name == "y before x in both":  # which in these square images nothing tells from people who lie
-        lines = []
-    found = faults(folder / "images", json.loads((folder / "annotations.json").read_text()), tmp_path, change)
+    expected = contextlib.nullcontext()
+    if name == "y before x in both":  # which in these square images only looks as if people lay
+        lines, expected = (
+            [],
+            pytest.warns(UserWarning, match="have their feet to the right of their head; do they lie,"),
+        )
+    with expected:
+        found = faults(folder / "images", json.loads((folder / "annotations.json").read_text()), tmp_path, change)
     assert len(found) == len(lines), found
     assert all(fault.startswith(line) for fault, line in zip(found, lines, strict=True))
 

@@ -1,7 +1,7 @@
 """Checkpoints that are complete in themselves: parameters, statistics, optimizer, step, config and skeleton.
 
 One folder a step under `<workdir>/checkpoints`, written by orbax: a step that was not written to its end is not there.
-The checksums of its files are written with it, so that a damaged one is known before anything is read of it.
+Its files are sealed with checksums (`seals.py`), so that a damaged one is known before anything is read of it.
 """
 
 import contextlib
@@ -11,32 +11,35 @@ import math
 import os
 import re
 import shutil
+import time
 import warnings
-import zlib
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from inspose_jax import config, devices
+from inspose_jax import config, devices, paths, provenance, seals
 from inspose_jax.errors import NotFound, NotWritten, UserError
 from inspose_jax.skeletons import SKELETONS
 
 KEPT = 2  # the newest, and the one before in case the newest is lost
 FINISHED = "commit_success.txt"
-SEAL = "checksums.json"
 UNFINISHED = ".orbax-checkpoint-tmp"
+Found = TypeVar("Found")
+AGAIN_AFTER = 1.0  # seconds before a checkpoint that could not be read is read once more
 
-# Its writing threads log what they also raise, a screen of text each; what is raised says it once.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+class Unreadable(UserError):
+    """A checkpoint that was finished and cannot be read now; another one may be."""
 
 
-class Damaged(UserError):
-    """A checkpoint that was finished and cannot be read any more; the one before may still be good."""
+class Damaged(Unreadable):
+    """One whose seal or files say that it is not what was written."""
 
 
 class Loaded(NamedTuple):
@@ -50,12 +53,13 @@ class Loaded(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run, in `folder`, the newest `kept` of them; close it (or use `with`), so that all ends.
 
-    The run is at step `start`: what is there of later steps could not be read, or is made again, and is set aside.
+    The run is at step `start`. Later steps that are there could not be read, or will be made again: they are set
+    aside, and nothing that was finished is deleted but what `kept` lets go.
     OSError where one cannot be written: what was saved before stays, and nothing half-written.
     """
 
     def __init__(self, folder: Path, start: int, kept: int = KEPT):
-        self.folder, self.kept = folder.absolute(), kept
+        self.folder, self.kept = paths.absolute(folder), kept
         self.manager: ocp.CheckpointManager | None = None  # made when there is something to save
         self.writing: int | None = None  # the step that is
         tidy(self.folder, start)
@@ -88,6 +92,7 @@ class Checkpoints:
             "config": json.loads(config.to_json(config_)),
             "skeleton": {"name": skeleton.name, "keypoint_names": list(skeleton.keypoint_names)},
             "step": step,
+            "written_by": provenance.about(),
             **more,
         }
         items = ocp.args.Composite(state=ocp.args.StandardSave(as_dict(state)), about=ocp.args.JsonSave(about))
@@ -125,7 +130,7 @@ class Checkpoints:
     def seal(self) -> None:
         """Write the checksums of what was written: orbax calls this before it gives the step its name."""
         for unfinished in self.folder.glob(f"{self.writing}{UNFINISHED}*"):
-            (unfinished / SEAL).write_text(json.dumps(checksums(unfinished), indent=1))
+            seals.write(unfinished)
 
     @contextlib.contextmanager
     def failing(self) -> Any:
@@ -150,8 +155,14 @@ def reason(error: Exception) -> str:
     """Why a file could not be written or read: the system's words where there are some."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(code[1])) if code else type(error).__name__
+    code = system_code(error)
+    return os.strerror(code) if code else type(error).__name__
+
+
+def system_code(error: Exception) -> int:
+    """The number of the system's error that tensorstore tells of in its text; 0 where it tells of none."""
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(found[1]) if found else 0
 
 
 # --- a folder of checkpoints ----------------------------------------------------------------------------------------
@@ -164,19 +175,13 @@ def steps(folder: Path) -> list[int]:
 
 
 def tidy(folder: Path, start: int) -> None:
-    """Remove what killed saves left behind, and good steps later than `start`, which are made again; set aside what
-    is no finished step, or cannot be read.
-    """
+    """Remove what killed saves left behind; set aside what is no finished step, and every step later than `start`."""
     if jax.process_index() == 0 and folder.is_dir():
         remove_unfinished(folder)
         finished = {str(step): step for step in steps(folder)}
         for path in list(folder.iterdir()):
             if path.name.isdigit() and finished.get(path.name, start + 1) > start:
-                # Without its seal nobody knows whether a step is good.
-                if path.name in finished and (path / SEAL).is_file() and not changed_files(path):
-                    shutil.rmtree(path)
-                else:
-                    set_aside(path)
+                set_aside(path)
     wait_for_all("tidy")
 
 
@@ -204,9 +209,9 @@ def wait_for_all(what: str) -> None:
 def load(path: Path | str) -> Loaded:
     """A run's workdir (its newest readable checkpoint), or one checkpoint's folder -> what prediction needs.
 
-    Raises FileNotFoundError where there is nothing, ValueError for a folder that is no checkpoint.
+    Raises FileNotFoundError where there is nothing, UserError for a folder that is no checkpoint.
     """
-    path = Path(path).absolute()
+    path = paths.absolute(path)
     if not path.exists():
         raise NotFound(f"{path}: no such checkpoint; give a run's folder or one of its checkpoints/<step>")
     if (path / FINISHED).exists():
@@ -218,6 +223,8 @@ def load(path: Path | str) -> Loaded:
         about, state = newest(folder)
     try:
         resolved = config.from_json(json.dumps(about["config"]))
+    except config.OtherFields as error:
+        raise UserError(f"{path}: {provenance.of_another(str(error), about.get('written_by', {}))}") from None
     except UserError as error:
         raise UserError(f"{path}: a checkpoint whose config does not hold, {error}") from None
     return Loaded(resolved, jax.tree.map(np.asarray, evaluated(state, resolved)), int(about["step"]))
@@ -231,42 +238,53 @@ def evaluated(state: dict[str, Any], config_: config.Config) -> Any:
 
 
 def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`read` of the newest checkpoint in `folder`; damaged ones are skipped with a warning.
+    """`read` of the newest checkpoint in `folder`; those that cannot be read are skipped with a warning.
 
-    ValueError where all are damaged, or where it does not fit `like`.
+    UserError where none can be read, or where it does not fit `like`.
     """
-    found = steps(folder)
+    found, passing = steps(folder), None
     for step in reversed(found):
         try:
             return read(folder / str(step), like)
-        except Damaged as error:
+        except Unreadable as error:
+            passing = passing if isinstance(error, Damaged) else error
             warnings.warn(f"{error}; it is skipped", stacklevel=2)
+    if passing is not None:
+        raise UserError(f"{folder}: no checkpoint can be read; {passing}. Try again when it can")
     raise UserError(f"{folder}: none of the checkpoints {found} can be read; take another run's folder, or start anew")
 
 
 def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """What one checkpoint holds: `about` (config, skeleton, step, ..) and the state, as a dict.
 
-    The state comes in the places of `like`, a state of shapes, or on one device.  Raises `Damaged`, and ValueError for
-    a checkpoint of another model, every difference listed.
+    The state comes in the places of `like`, a state of shapes, or on one device.  A second try, since a network disk
+    may fail once; then `Damaged` or `Unreadable`.  UserError for a checkpoint of another model, every difference
+    listed; what jax's devices raise is raised as it is.
     """
+    folder = paths.absolute(folder)  # orbax wants no other
     devices.check()
-    damaged = f"{folder}: damaged or not written by inspose"
-    if lost := changed_files(folder):
-        raise Damaged(
-            f"{folder}: damaged, {', '.join(lost)} {'is' if len(lost) == 1 else 'are'} gone, changed or not to be read"
-        )
+    return second_try(lambda: read_once(folder, like))
+
+
+def second_try(read: Callable[[], Found]) -> Found:
+    """What `read` gives, at once or a moment after it raised `Unreadable`."""
     try:
-        about = read_about(folder)
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-            stored = stored_shapes(reader, folder)
-            differing = [] if like is None else differences(as_dict(like), stored)
-            wanted = stored if like is None else as_dict(like)
-            state = None if differing else reader.restore(folder / "state", args=ocp.args.StandardRestore(wanted))
-    except Exception as error:  # orbax raises many types, Exception itself among them
-        raise Damaged(f"{damaged} ({reason(error)})") from None
+        return read()
+    except Unreadable:
+        time.sleep(AGAIN_AFTER)
+        return read()
+
+
+def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`read` without its second try."""
+    about = read_intact_about(folder)
+    with explained(folder), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        stored = stored_shapes(reader, folder)
+        differing = [] if like is None else differences(as_dict(like), stored)
+        wanted = stored if like is None else as_dict(like)
+        state = None if differing else reader.restore(folder / "state", args=ocp.args.StandardRestore(wanted))
     if not about.keys() >= {"config", "skeleton", "step"}:
-        raise Damaged(damaged)
+        raise Damaged(f"{folder}: damaged or not written by inspose")
     known = SKELETONS.get(about["skeleton"]["name"])
     if known is None or list(known.keypoint_names) != about["skeleton"]["keypoint_names"]:
         raise UserError(
@@ -280,23 +298,63 @@ def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]
     return about, state
 
 
-def read_about(folder: Path) -> dict[str, Any]:
-    """Config, skeleton, step, and what else was saved beside the state."""
-    # Orbax keeps JSON in a file `metadata`. Its own reader waits for the other processes, and one may ask this alone.
-    return json.loads((folder / "about" / "metadata").read_text())
+@contextlib.contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """What fails while a checkpoint is read, named as what it is.
+
+    Damage is what its seal or its files say; a system's error is one, and may pass; what jax's devices raise, such as
+    RESOURCE_EXHAUSTED, stays as it is.  So does everything else where the seal is intact: then it is a bug.
+    """
+    log = logging.getLogger("absl")
+    log.addFilter(is_not_of_orbax)
+    try:
+        yield
+    except (UserError, MemoryError, jax.errors.JaxRuntimeError):
+        raise
+    except seals.GONE as error:
+        raise Damaged(f"{folder}: damaged or not written by inspose ({reason(error)})") from error
+    except Exception as error:  # orbax raises many types, Exception itself among them
+        if isinstance(error, OSError) or system_code(error):
+            raise Unreadable(f"{folder}: cannot be read at the moment ({reason(error)})") from error
+        if seals.is_sealed(folder):
+            raise
+        raise Damaged(f"{folder}: damaged or not written by inspose ({reason(error)})") from error
+    finally:
+        log.removeFilter(is_not_of_orbax)
 
 
-def told_of_best(folder: Path, what: str) -> Any:
-    """What was saved beside the newest checkpoint in a folder of best ones; None where that cannot be read."""
+def is_not_of_orbax(record: logging.LogRecord) -> bool:
+    """Keeps back what orbax logs while it reads, a screen of text where it fails: that is raised too, and said once."""
+    return "orbax" not in record.pathname
+
+
+def read_intact_about(folder: Path) -> dict[str, Any]:
+    """Config, skeleton, step, and what else was saved beside the state of a checkpoint whose seal is intact."""
+    with explained(folder):
+        if lost := seals.changed_files(folder):
+            others = f" and {len(lost) - 1} other files are" if len(lost) > 1 else " is"
+            raise Damaged(f"{folder}: damaged, {lost[0]}{others} gone or changed")
+        # Orbax keeps JSON in a file `metadata`; its own reader waits for the other processes, and one may ask alone.
+        return json.loads((folder / "about" / "metadata").read_text())
+
+
+def about_best(folder: Path) -> dict[str, Any]:
+    """What was saved beside the checkpoint in a folder of best ones; empty where there is none.
+
+    One that cannot be read is set aside with a warning: the next best one would replace it.
+    """
     for step in reversed(steps(folder)):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            return read_about(folder / str(step)).get(what)
-    return None
+        path = folder / str(step)
+        try:
+            return second_try(lambda path=path: read_intact_about(path))
+        except Unreadable as error:
+            warnings.warn(f"{error}; it is {set_aside(path).name} from here on", stacklevel=2)
+    return {}
 
 
 def best_value(folder: Path) -> float:
-    """The first statistic of the checkpoint in a folder of best ones; -inf where none can be read."""
-    statistics = told_of_best(folder, "statistics")
+    """The first statistic of the checkpoint in a folder of best ones, -inf where there is none; as `about_best`."""
+    statistics = about_best(folder).get("statistics")
     return next(iter(statistics.values()), -math.inf) if isinstance(statistics, dict) else -math.inf
 
 
@@ -322,38 +380,3 @@ def differences(wanted: Any, found: Any) -> list[str]:
         for name in sorted({**one, **other})
         if one.get(name) != other.get(name)
     ]
-
-
-# --- seals ----------------------------------------------------------------------------------------------------------
-
-
-def changed_files(folder: Path) -> list[str]:
-    """Files of a checkpoint that are gone, cannot be read or hold something else.
-
-    None where there is no seal, as in early versions.
-    """
-    if not (folder / SEAL).is_file():
-        return []
-    try:
-        sealed = json.loads((folder / SEAL).read_text())
-    except (ValueError, OSError):
-        return [SEAL]
-
-    def is_changed(name: str) -> bool:
-        try:
-            return checksum(folder / name) != sealed[name]
-        except OSError:
-            return True
-
-    return [name for name in sealed if is_changed(name)]
-
-
-def checksums(folder: Path) -> dict[str, int]:
-    """Checksum of every file in the folders of a checkpoint; beside them orbax keeps its own, changed as it ends."""
-    files = (path for path in sorted(folder.glob("*/**/*")) if path.is_file())
-    return {str(path.relative_to(folder)): checksum(path) for path in files}
-
-
-def checksum(path: Path) -> int:
-    """CRC-32 of a file's content."""
-    return zlib.crc32(path.read_bytes())

@@ -16,6 +16,10 @@ from typing import Any, Literal
 from inspose_jax.errors import UserError
 
 
+class OtherFields(UserError):
+    """A stored config that has other fields than this version's: it was written by another one."""
+
+
 @dataclass(frozen=True)
 class KPNet:
     """The tiny network of every person (Sec. 3.2, Table 2)."""
@@ -217,9 +221,9 @@ def check(config: Config) -> None:
     for name, values in (("model.level_limits", model.level_limits), ("schedule.drop_at", config.schedule.drop_at)):
         if list(values) != sorted(values) or min(values, default=0) < 0:
             raise UserError(f"{name} is {values}; it must rise, from 0 or above")
-    bad = [shape for shape in data.shapes if shape[0] % 32 or shape[1] % 32 or min(shape) < 32]
+    bad = [shape for shape in data.shapes if shape[0] % 32 or shape[1] % 32 or min(shape) < 32 or max(shape) > 32_768]
     if bad or not data.shapes:
-        raise UserError(f"data.shapes {bad or data.shapes}: each side must be a positive multiple of 32")
+        raise UserError(f"data.shapes {bad or data.shapes}: each side must be a multiple of 32, from 32 to 32768")
     for name, (low, high), least in (
         ("data.short_side", data.short_side, "above"),
         ("data.scene.height", data.scene.height, "above"),
@@ -239,9 +243,9 @@ RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     (
         """model.fpn_channels model.head_channels model.keypoint_channels model.dense_channels model.controller_kernel
         model.kp_net.feature_channels model.kp_net.width model.kp_net.depth model.kp_net.relative_scale
-        model.disk_radius model.num_people model.num_slots model.num_candidates model.num_poses
-        data.num_drawn data.num_ignore data.num_threads data.long_side data.test_short_side
-        schedule.batch_size schedule.accumulate schedule.epochs schedule.learning_rate schedule.clip_norm
+        model.disk_radius model.num_slots model.num_candidates model.num_poses
+        data.num_drawn data.num_threads data.long_side data.test_short_side
+        schedule.accumulate schedule.epochs schedule.learning_rate schedule.clip_norm
         schedule.save_every""",
         lambda value: value > 0,
         "be above 0",
@@ -258,6 +262,9 @@ RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
         lambda value: 0 <= value <= 1,
         "lie between 0 and 1",
     ),
+    # What decides the size of an array on the host: beyond these, numpy refuses even to ask for the memory.
+    ("model.num_people data.num_ignore", lambda value: 0 < value <= 10_000, "be 1 to 10,000"),
+    ("schedule.batch_size", lambda value: 0 < value <= 1_000_000, "be 1 to 1,000,000"),
     ("model.centre_radius", lambda value: 0 < value <= 100, "be above 0 and at most 100 strides"),
     ("model.frozen_stages", lambda value: 0 <= value <= 4, "count from 0 (all trains) to 4"),
     ("model.map_level", lambda value: value in (2, 3), "be 3 (stride 8) or 2 (stride 4)"),
@@ -271,10 +278,28 @@ def to_json(config: Config) -> str:
 
 
 def from_json(text: str) -> Config:
-    """The config of a JSON text; ValueError names a field that is missing or unknown, or whose value cannot be."""
-    config = _build(Config, json.loads(text), "config", list)
+    """The config of a JSON text.
+
+    Raises `OtherFields` with all that are missing or unknown, UserError with a value that cannot be.
+    """
+    stored = json.loads(text)
+    if other := other_fields(Config, stored, "config"):
+        raise OtherFields("; ".join(other))
+    config = _build(Config, stored, "config", list)
     check(config)
     return config
+
+
+def other_fields(kind: Any, value: Any, where: str) -> list[str]:
+    """`config.model: missing fields ['a']` for every dataclass in a stored one that has other fields than today's."""
+    if not dataclasses.is_dataclass(kind) or not isinstance(value, dict):
+        return []
+    hints = typing.get_type_hints(kind)
+    sides = (("missing", hints.keys() - value.keys()), ("unknown", value.keys() - hints.keys()))
+    found = [f"{where}: {fault} fields {sorted(names)}" for fault, names in sides if names]
+    for name in hints.keys() & value.keys():
+        found += other_fields(hints[name], value[name], f"{where}.{name}")
+    return sorted(found)
 
 
 def _build(kind: Any, value: Any, where: str, sequence: type) -> Any:
@@ -285,9 +310,6 @@ def _build(kind: Any, value: Any, where: str, sequence: type) -> Any:
     inner = typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
-        for fault, names in (("unknown", value.keys() - hints.keys()), ("missing", hints.keys() - value.keys())):
-            if names:
-                raise UserError(f"{where}: {fault} fields {sorted(names)}; was it written by another version?")
         parts = {name: _build(hints[name], value[name], f"{where}.{name}", sequence) for name in hints}
         return typing.cast(Any, kind)(**parts)
     if typing.get_origin(kind) is tuple and isinstance(value, sequence):

@@ -7,11 +7,16 @@ from inspose_jax.errors import UserError
 
 
 def check() -> None:
-    """Start jax's devices and put a number on one; UserError where that does not work, with jax's reason."""
+    """Start jax's devices and put a number on one; UserError where there is none such, with jax's reason.
+
+    What jax raises where the device is full, RESOURCE_EXHAUSTED, stays as it is.
+    """
     try:
         jax.block_until_ready(jax.device_put(np.zeros((), np.float32)))
     # jax 0.10 ends in an assertion without a word where the only platform asked for has no plugin.
     except (RuntimeError, AssertionError) as error:
+        if "RESOURCE_EXHAUSTED" in str(error):  # it is there, and full
+            raise
         asked = jax.config.jax_platforms or "any device"  # pyright: ignore[reportAttributeAccessIssue]
         reason = str(error).partition("\n")[0][:200] or "its plugin is not installed"
         raise UserError(

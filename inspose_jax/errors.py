@@ -1,7 +1,7 @@
 """What a user can put right: errors whose text says what was found, what was expected and the remedy.
 
-The command line shows them as one line. Whatever else is raised is a bug, here or in a library, and shows where it
-came from. `except ValueError` catches all of them.
+The command line shows them as one line, and the system's own errors too, such as "Permission denied". Whatever else
+is raised is a bug, here or in a library, and shows where it came from. `except ValueError` catches all of this file.
 """
 
 

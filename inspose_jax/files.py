@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ def results_folder(folder: Path | None) -> Iterator[None]:
     made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         if folder is not None:
-            with as_user_error(f"{folder}: cannot be a folder for results"):
+            with as_user_error(f"{folder}: cannot be a folder for results", *made, folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder):
                     pass  # whether one may write there is known now, not when the work is done
@@ -35,18 +36,24 @@ def results_folder(folder: Path | None) -> Iterator[None]:
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `folder` when that is done and is gone where it fails.
 
-    ValueError where `folder` already holds something, or cannot be.
+    UserError where `folder` already holds something, or cannot be.
     """
-    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+    target = Path(os.path.realpath(folder))  # a link stays one
+    exists = target.is_dir() and not any(target.iterdir())
+    if not exists and (target.exists() or target.is_symlink()):
         raise UserError(f"{folder}: already holds something; give a new or empty folder")
-    with results_folder(folder.parent), as_user_error(f"{folder}: cannot be written"):
-        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    # An empty folder stays the one it is: somebody may stand in it, or a disk may be mounted there.
+    place = target if exists else target.parent
+    with results_folder(place), as_user_error(f"{folder}: cannot be written", place):
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
         try:
             partial.chmod(0o755)  # a temporary folder is its maker's alone
             yield partial
-            if folder.exists():
-                folder.rmdir()
-            partial.rename(folder)
+            if exists:
+                for path in list(partial.iterdir()):
+                    path.rename(target / path.name)
+            else:
+                partial.rename(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -60,11 +67,12 @@ def whole(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_file():  # a folder; or a device, which moving a file there would destroy
         raise UserError(f"{path}: no file that can be replaced; choose another place")
-    target = path.resolve()  # a link stays one
-    partial = target.with_name(f".{os.getpid()}.partial{path.suffix}")
+    target = Path(os.path.realpath(path))  # a link stays one
+    # Not the process's number: two containers that share a folder may both be process 1.
+    partial = target.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
     try:
-        with as_user_error(f"{path}: cannot be written"):
-            partial.touch()  # before the work begins
+        with as_user_error(f"{path}: cannot be written", partial, target):
+            partial.touch(exist_ok=False)  # before the work begins
             yield partial
             partial.replace(target)
     finally:
@@ -79,11 +87,18 @@ def write(path: Path, content: str) -> None:
 
 
 @contextlib.contextmanager
-def as_user_error(what: str) -> Iterator[None]:
-    """An OSError inside, such as of a full disk, becomes a UserError that says what could not be done, and why."""
+def as_user_error(what: str, *places: Path) -> Iterator[None]:
+    """An OSError inside, such as of a full disk, becomes a UserError that says what could not be done, and why.
+
+    One that names a file outside of `places` is about something else, such as an image that is read meanwhile, and
+    stays as it is.
+    """
     try:
         yield
     except UserError:  # some are OSErrors too, and say themselves what they are about
         raise
     except OSError as error:
+        about = isinstance(error.filename, str | bytes) and Path(os.path.realpath(os.fsdecode(error.filename)))
+        if about and not any(about.is_relative_to(os.path.realpath(place)) for place in places):
+            raise
         raise UserError(f"{what} ({error.strerror or error}); choose another place, or make space there") from None

@@ -60,9 +60,12 @@ def cell_centres(map_size: tuple[int, int], stride: int) -> Float32[np.ndarray, 
 
 
 def real_cells(map_size: tuple[int, int], stride: int, size: Int32[Array, " 2"]) -> Bool[Array, "h w"]:
-    """Which map cells hold a piece of the real picture of `size` (height, width): all that its joints can lie in."""
-    y, x = np.mgrid[: map_size[0], : map_size[1]].astype(np.int32) * stride  # upper left corners
-    return (jnp.asarray(y) < size[0]) & (jnp.asarray(x) < size[1])
+    """Which map cells hold a piece of the real picture of `size` (height, width): all that its joints can lie in.
+
+    Rows and columns apart, counted on the device: for pixels a map of them is megabytes in every compiled program.
+    """
+    top, left = (jnp.arange(side, dtype=jnp.int32) * stride for side in map_size)
+    return (top < size[0])[:, None] & (left < size[1])
 
 
 def inside(points: Float[Array, "*shape 2"], size: Int32[Array, " 2"]) -> Bool[Array, "*shape"]:

@@ -11,6 +11,11 @@ METRICS = "metrics.jsonl"
 VALIDATION = "validation"  # in the line of an evaluation: the fingerprint of what it looked at
 
 
+def is_same_set(first: str, second: str) -> bool:
+    """Whether two fingerprints are of one data set, as far as they tell: those of early versions lack the labels."""
+    return first == second or first.startswith(f"{second}, ") or second.startswith(f"{first}, ")
+
+
 def measured(metrics: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
     """Step, measurements and text of every line of a `metrics.jsonl`, one after another: a long run has many.
 

@@ -5,7 +5,8 @@ people = model("photo.jpg")
 for people in model.video("dance.mp4"): ...
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -13,13 +14,16 @@ from typing import Any, cast
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from inspose_jax import checkpoints, draw
+from inspose_jax import checkpoints, draw, paths
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline, video_files
 from inspose_jax.data.image_files import read_image
+from inspose_jax.data.pil_images import rgb_of
+from inspose_jax.data.plan import Plan
 from inspose_jax.decode import decode
 from inspose_jax.errors import UserError
 from inspose_jax.network import kp_net
@@ -28,6 +32,7 @@ from inspose_jax.skeletons import SKELETONS, Skeleton
 from inspose_jax.structures import Batch, Outputs, Poses
 
 BATCH = 8  # pictures of a list that go through the network at once
+ROWS = "rows"  # the mesh axis that a batch is divided over
 DRAWN = 0.05  # joints of lower score are not painted; their coordinates stay
 
 
@@ -70,7 +75,7 @@ class People:
 
     def save(self, path: str | Path) -> None:
         """Write `plot()` to a file, whose suffix is its format; OSError or ValueError where that does not work."""
-        Image.fromarray(self.plot()).save(path)
+        Image.fromarray(self.plot()).save(paths.expanded(path))
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
         """COCO results: a dict a person, joints as x, y, score in COCO's pixel indices, and their box x, y, w, h."""
@@ -96,29 +101,56 @@ class People:
 
 
 class Predictor:
-    """A trained model that finds people; made by `load`, or from a config and its variables."""
+    """A trained model that finds people; made by `load`, or from a config and its variables.
 
-    def __init__(self, config: Config, variables: Any):
-        self.config, self.variables = config, jax.device_put(variables)
-        model = config.model
+    `devices` of this process divide each batch among them; by default the first one works alone.
+    """
+
+    def __init__(self, config: Config, variables: Any, devices: Sequence[Any] = ()):
+        self.config, model = config, config.model
+        self.mesh = Mesh(np.asarray(devices), (ROWS,)) if len(devices) > 1 else None
+        alone = SingleDeviceSharding(devices[0]) if len(devices) == 1 else None
+        self.place = NamedSharding(self.mesh, PartitionSpec()) if self.mesh else alone  # of the variables
+        self.take(variables)
         self.skeleton = SKELETONS[model.skeleton]
         self.network = InsPose(model)
         self.kp_net = kp_net.plain(model.kp_net, self.skeleton.num_keypoints, 2**model.map_level)
         self.poses = jax.jit(self.poses_of)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what it is made from, for process pools and the like; what was compiled is compiled again."""
+        return type(self), (self.config, jax.device_get(self.variables))
+
+    def take(self, variables: Any) -> None:
+        """Work with these variables from now on: they are put on every device, and those before let go of."""
+        self.variables = jax.device_put(variables, self.place)
 
     def outputs_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Outputs:
         """u8[B,H,W,3] padded pictures and their sizes -> what the network says about them."""
         return cast(Outputs, self.network.apply(variables, image, size))
 
     def poses_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Poses:
-        """u8[B,H,W,3] padded pictures and their sizes -> `Poses` in pixels of the padded pictures."""
-        outputs = self.outputs_of(variables, image, size)
-        return decode(outputs, size, (image.shape[1], image.shape[2]), self.config.model, self.kp_net)
+        """u8[B,H,W,3] padded pictures and their sizes -> `Poses` in pixels of the padded pictures.
+
+        Each device works on rows of its own; what does not divide, such as a single image, all of them work on alike.
+        """
+
+        def rows_of(variables: Any, image: jax.Array, size: jax.Array) -> Poses:
+            outputs = self.outputs_of(variables, image, size)
+            return decode(outputs, size, (image.shape[1], image.shape[2]), self.config.model, self.kp_net)
+
+        if self.mesh is None or image.shape[0] % self.mesh.size:
+            return rows_of(variables, image, size)
+        whole, rows = PartitionSpec(), PartitionSpec(ROWS)
+        # Nothing is added up over devices, which is all that the check of values would look after.
+        divided = jax.shard_map(rows_of, mesh=self.mesh, in_specs=(whole, rows, rows), out_specs=rows, check_vma=False)
+        return divided(variables, image, size)
 
     def __call__(self, images: Any, threshold: float = 0.3) -> Any:
         """One picture -> `People`, a list of pictures -> a list of `People`.
 
-        A picture is a path, a u8[H,W,3] RGB array or a PIL image; files are turned as their EXIF orientation says.
+        A picture is a path, a u8[H,W,3] RGB array or a PIL image; files are turned as their EXIF orientation says,
+        PIL images are taken as they stand.  Transparency is left out, 16 bits are scaled to 8.
         ValueError or FileNotFoundError say what is wrong with one.
         """
         if not isinstance(images, list | tuple):
@@ -135,12 +167,17 @@ class Predictor:
     def video(self, path: str | Path, threshold: float = 0.3) -> Iterator[People]:
         """`People` of every frame of a video file, in order, while it is read: only a batch of frames is held.
 
-        FileNotFoundError or ValueError where it is no video; a warning at the end where that comes too early.
+        FileNotFoundError or UserError where it is no video; a warning at the end where that comes too early.
         """
-        frames = video_files.read_frames(Path(path))
-        while batch := list(islice(frames, BATCH)):
-            for frame, people in zip(batch, self([frame.image for frame in batch], threshold), strict=True):
-                yield replace(people, path=Path(path), seconds=frame.seconds)
+        place = paths.absolute(path)  # now: a generator looks at it only when it is asked for the first frame
+
+        def found() -> Iterator[People]:
+            frames = video_files.read_frames(place)
+            while batch := list(islice(frames, BATCH)):
+                for frame, people in zip(batch, self([frame.image for frame in batch], threshold), strict=True):
+                    yield replace(people, path=path_of(path), seconds=frame.seconds)
+
+        return found()
 
     def find(self, source: pipeline.Source, process: int = 0, num_processes: int = 1) -> Iterator[tuple[int, Poses]]:
         """Every picture of a source at the test size: its index there, and as numpy everybody in it; no threshold.
@@ -148,8 +185,25 @@ class Predictor:
         Joints are in pixels of the picture, without padding people.  Pictures of one padded shape go together, so the
         order is the plan's.  Of several processes each takes its steps in turn.
         """
-        plan = pipeline.make_plan(source, self.config, train=False, batch_size=BATCH)
-        steps = range(process, plan.steps_per_epoch, num_processes)
+        plan = self.plan(source)
+        return self.find_in(source, plan, range(process, plan.steps_per_epoch, num_processes))
+
+    def try_largest(self, source: pipeline.Source) -> None:
+        """Find everybody in the largest batch of a source alone, so that a lack of memory shows; jax's error then."""
+        plan = self.plan(source)
+        largest = max(
+            range(plan.steps_per_epoch), key=lambda step: math.prod((len(plan[step].flip), *plan[step].shape))
+        )
+        for _ in self.find_in(source, plan, range(largest, largest + 1)):
+            pass
+
+    def plan(self, source: pipeline.Source) -> Plan:
+        """The batches of a source; their size is a multiple of the devices."""
+        number = self.mesh.size if self.mesh else 1
+        return pipeline.make_plan(source, self.config, train=False, batch_size=-(-BATCH // number) * number)
+
+    def find_in(self, source: pipeline.Source, plan: Plan, steps: range) -> Iterator[tuple[int, Poses]]:
+        """`find` in some steps of the plan."""
         batches = pipeline.batches(source, plan, self.config, steps.start, steps.stop, every=steps.step)
         for step, batch in zip(steps, batches, strict=True):
             poses = jax.device_get(self.poses(self.variables, batch.image, batch.size))
@@ -199,24 +253,22 @@ def check_fit(config: Config, variables: Any) -> None:
 
 def path_of(image: Any) -> Path | None:
     """Where a picture came from, if it was a file."""
-    return Path(image) if isinstance(image, str | Path) else None
+    return paths.expanded(image) if isinstance(image, str | Path) else None
 
 
 def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     """Any accepted picture as RGB bytes."""
     if isinstance(image, str | Path):
-        return read_image(Path(image), follow_exif=True)
+        return read_image(paths.expanded(image), follow_exif=True)
     if isinstance(image, Image.Image):
-        if image.mode.startswith("I;16"):  # PIL would cut 16 bits at 255; a file's are scaled, so these are too
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return np.asarray(image.convert("RGB"))
+        image = rgb_of(image)
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
         return image
     what = f"an array of {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     raise UserError(f"a picture is a path, a PIL image or an RGB array u8[height, width, 3]; this is {what}")
 
 
-def load(path: str | Path) -> Predictor:
-    """A predictor from a run's workdir or a checkpoint's folder; errors as `checkpoints.load`."""
+def load(path: str | Path, devices: Sequence[Any] = ()) -> Predictor:
+    """A predictor from a workdir or a checkpoint's folder; errors as `checkpoints.load`, `devices` as `Predictor`."""
     loaded = checkpoints.load(path)
-    return Predictor(loaded.config, loaded.variables)
+    return Predictor(loaded.config, loaded.variables, devices)

@@ -42,7 +42,6 @@ class Batch(NamedTuple):
     people_dropped: Array  # i32[B] labelled people beyond N, made ignore regions
     is_real: Array  # bool[B] False for the blank pictures that fill the last batch
     scale: Array  # f32[B,2] resized / original in x and y
-    image_id: Array  # i32[B]
 
 
 class Outputs(NamedTuple):

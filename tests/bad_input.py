@@ -18,6 +18,7 @@ from faults import (
     first_person,
     folder,
     half,
+    joints_backwards,
     labels,
     loop,
     mode,
@@ -26,6 +27,7 @@ from faults import (
     png,
     recipe,
     renamed,
+    renamed_joint,
     sixteen_bit,
     turned,
     video,
@@ -49,11 +51,16 @@ class Case(NamedTuple):
 
 
 RUN = own_run(file("config.json", '{"num_steps": 3, "model": {}, "data": {}, "schedule": {"batch_size": 2}}'))
+HOLIDAY = both(
+    folder("holiday/more"), *(file(f"holiday/{name}") for name in ("a.gif", "b.GIF", "c.txt", "._a.jpg", ".DS_Store"))
+)
 LOCKED = both(folder("locked"), mode("locked", 0o555))
 NOT_A_PICTURE = (
-    "not a picture that can be read; is it damaged, or not one of .jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff?"
+    "not a picture that can be read; is it damaged, or not one of .jpg, .jpeg, .jpe, .jfif, .png, .webp, .bmp, .tif, "
+    ".tiff?"
 )
 NOT_A_VIDEO = "not a video that can be read; is it damaged, empty or cut off?"
+URL = "{}: is a URL; only folders and files of this machine can be used, so copy it here, or mount it as a folder"
 NO_ROOM = "choose another place, or make space there"
 
 
@@ -80,6 +87,30 @@ CASES: dict[str, list[Case]] = {
              "one of the words given is empty; is it a variable of the shell that is not set?"),
         Case("no number where one belongs", "data draw --out new --count many",
              "Error parsing --count: …'many'; see inspose data draw --help"),
+    ],
+    "Places that are not on this machine": [
+        Case("a recipe", "train https://host/a.py", URL.format("https://host/a.py")),
+        Case("a workdir", "train drawn_people --workdir gs://bucket/run", URL.format("gs://bucket/run")),
+        Case("a workdir, written with =", "train drawn_people --workdir=gs://bucket/run",
+             URL.format("gs://bucket/run")),
+        Case("pictures to train on", f"train small.py --images s3://b/i {LABELS}", URL.format("s3://b/i")),
+        Case("labels to train on", f"train small.py {IMAGES} --annotations hdfs://h/a.json",
+             URL.format("hdfs://h/a.json")),
+        Case("weights", f"{TRAIN} --init https://host/w.pth", URL.format("https://host/w.pth")),
+        Case("pictures to evaluate on", f"{TRAIN} --val-images gs://b/i --val-annotations {JSON}",
+             URL.format("gs://b/i")),
+        Case("a checkpoint", f"predict --checkpoint gs://b/run {FIRST}", URL.format("gs://b/run")),
+        Case("a picture", "predict --checkpoint run https://host/a.jpg", URL.format("https://host/a.jpg")),
+        Case("a folder for results", f"{PREDICT} {FIRST} --out gs://b/o", URL.format("gs://b/o")),
+        Case("a file of results", f"{PREDICT} {FIRST} --json file:///tmp/p.json", URL.format("file:///tmp/p.json")),
+        Case("scores", f"{EVAL} {IMAGES} {LABELS} --out gs://b/o", URL.format("gs://b/o")),
+        Case("the demo", "demo --out gs://b/o", URL.format("gs://b/o")),
+        Case("a run", "report gs://b/run", URL.format("gs://b/run")),
+        Case("a page", f"{SHOW} --out gs://b/labels.html", URL.format("gs://b/labels.html")),
+        Case("a drawn set", "data draw --count 2 --out gs://b/drawn", URL.format("gs://b/drawn")),
+        Case("a set to check", f"data check --images gs://b/i {LABELS}", URL.format("gs://b/i")),
+        Case("somebody without a home", f"predict --checkpoint ~nobody_here/run {FIRST}",
+             "~nobody_here/run: nobody knows this home folder; write the path out"),
     ],
     "Recipes and their fields": [
         Case("an unknown recipe", "train drawn_peple",
@@ -114,9 +145,9 @@ CASES: dict[str, list[Case]] = {
         Case("a choice that there is not", "train drawn_people --config.schedule.optimizer adm",
              "invalid choice 'adm' for argument '--config.schedule.optimizer'. Expected one of ('sgd', …"),
         Case("a batch of none", "train drawn_people --config.schedule.batch-size 0",
-             "schedule.batch_size is 0; it must be above 0"),
+             "schedule.batch_size is 0; it must be 1 to 1,000,000"),
         Case("a negative batch", "train drawn_people --config.schedule.batch-size -1",
-             "schedule.batch_size is -1; it must be above 0"),
+             "schedule.batch_size is -1; it must be 1 to 1,000,000"),
         Case("half a picture more", "train drawn_people --config.schedule.batch-size 1.5",
              "Error parsing --config.schedule.batch-size: …'1.5'; …"),
         Case("a number beyond all bounds", "train drawn_people --config.schedule.batch-size 99999999999",
@@ -128,7 +159,9 @@ CASES: dict[str, list[Case]] = {
         Case("limits that do not rise", "train drawn_people --config.model.level-limits -1",
              "model.level_limits is (-1.0,); it must rise, from 0 or above"),
         Case("a shape that is none", "train drawn_people --config.data.shapes 100 100",
-             "data.shapes [(100, 100)]: each side must be a positive multiple of 32"),
+             "data.shapes [(100, 100)]: each side must be a multiple of 32, from 32 to 32768"),
+        Case("a shape that no memory holds", "train drawn_people --config.data.shapes 2147483616 2147483616",
+             "data.shapes [(2147483616, 2147483616)]: each side must be a multiple of 32, from 32 to 32768"),
     ],
     "`train`": [
         Case("no steps", "train drawn_people --steps 0", "--steps is 0; it must be at least 1"),
@@ -280,6 +313,11 @@ CASES: dict[str, list[Case]] = {
         Case("a link to itself", f"{PREDICT} self.jpg", "self.jpg: no such picture, video or folder; check the path",
              loop("self.jpg")),
         Case("an empty folder", f"{PREDICT} empty", "empty: no picture or video in this folder (…)", folder("empty")),
+        Case("a folder of other things", f"{PREDICT} holiday",
+             "holiday: no picture or video in this folder (…); it holds 2 .gif, 1 .txt, 1 folder", HOLIDAY),
+        Case("floats for pixels", f"{PREDICT} a.tif",
+             "a.tif: has floats for pixels (mode F), whose range is not known; scale it to 0..255 and use …",
+             picture("a.tif", "F")),
         Case("a text file named .jpg", f"{PREDICT} {FIRST} text.jpg --out out --json p.json",
              f"text.jpg: {NOT_A_PICTURE}", file("text.jpg", "hello")),
         Case("an empty file", f"{PREDICT} none.jpg", f"none.jpg: {NOT_A_PICTURE}", file("none.jpg")),
@@ -420,8 +458,14 @@ CASES: dict[str, list[Case]] = {
         Case("people without area", TRAIN, says("annotation 1: no area"), without("annotations", "area")),
         Case("a person of area 0", TRAIN, says("annotation 1: area is 0; OKS divides by it"),
              first_person(area=0, keypoints=[1, 1, 2] * 17)),
-        Case("another category", TRAIN, says("annotation 1: category_id is 3, not 1, which is COCO's person"),
+        Case("another category", TRAIN, says("annotation 1: category_id is 3, not 1, the person category"),
              first_person(category_id=3)),
+        Case("joints that are not ours", TRAIN,
+             f'{JSON}: category "person" (id 1) has other joints than coco: joint 2 is "head_bottom", "left_eye" is '
+             f"missing; give a file with coco's 17 joints", renamed_joint("left_eye", "head_bottom")),
+        Case("two categories with joints", TRAIN,
+             f'{JSON}: 2 categories have keypoints: "person" (id 1), "dog" (id 2); leave one, the people, in the file',
+             labels(lambda content: content["categories"].append({"id": 2, "name": "dog", "keypoints": ["tail"]}))),
         Case("a crowd that is neither yes nor no", TRAIN, says('annotation 1: iscrowd is "no", not 0 or 1'),
              first_person(iscrowd="no")),
         Case("an annotation id given twice", TRAIN, says("annotation 2: its id is another annotation's too"),
@@ -430,7 +474,7 @@ CASES: dict[str, list[Case]] = {
              first_person(image_id=77)),
         Case("an image id given twice", f"{EVAL} {IMAGES} {LABELS} --out out",
              says("image 1: its id is another image's too"), first_image(id=1)),
-        Case("an image id that is no number", TRAIN, says('image "0": id is "0", not a whole number below 2^31'),
+        Case("an image id that is no number", TRAIN, says('image "0": id is "0", not a whole number below 2^63'),
              first_image(id="0")),
         Case("a picture of no width", TRAIN, says("image 0: width is 0, not a number of pixels"), first_image(width=0)),
         Case("pictures without their size", TRAIN, says("image 0: no height"), without("images", "height")),
@@ -477,6 +521,17 @@ WORKS = [
     Works("turned by EXIF: people in the picture as shown", f"{PREDICT} a.jpg --out out", "a.jpg: …", turned("a.jpg")),
     Works("turned by EXIF, annotated: labels in the stored pixels", f"{CHECK} {IMAGES} {LABELS}",
           f"{JSON}: no fault found", turned(FIRST)),
+    Works("transparent, TIFF", f"{PREDICT} a.tif --out out", "a.tif: …", picture("a.tif", "RGBA")),
+    Works("a JPEG named .jfif", f"{PREDICT} folder", "folder/a.jfif: …",
+          both(folder("folder"), copied(FIRST, "folder/a.jfif"))),
+    Works("among others, and what a Mac leaves, in a folder", f"{PREDICT} holiday --out holiday",
+          "holiday/a.png: … passed over in holiday: 2 .gif, 1 .txt, 1 folder",
+          both(HOLIDAY, picture("holiday/a.png", "L"))),
+    Works("the same for a report", "report mine --images holiday",
+          "passed over in holiday: 2 .gif, 1 .mp4, 1 .txt, 1 folder …report.html",
+          both(RUN, HOLIDAY, video("holiday/a.mp4"), picture("holiday/a.png", "L"))),
+    Works("joints in another order: sorted by their names", f"{CHECK} {IMAGES} {LABELS}", f"{JSON}: no fault found",
+          joints_backwards),
     Works("one pixel", f"{PREDICT} a.png --out out", "a.png: …", lambda here: (here / "a.png").write_bytes(png(1, 1))),
     Works("20,000 pixels long", f"{PREDICT} a.png --out out", "a.png: …",
           lambda here: (here / "a.png").write_bytes(png(20_000, 100))),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -108,6 +109,48 @@ def video(name: str) -> Callable[[Path], None]:
     return prepare
 
 
+def matroska(
+    path: Path,
+    frames: list[np.ndarray],
+    milliseconds: list[int],
+    fps: float | None = None,
+    duration: float | None = None,
+    is_sized: bool = True,
+) -> Path:
+    """A Matroska file with frames (RGB) at any times, which OpenCV cannot write.
+
+    A browser's recording has neither `fps`, `duration` (milliseconds, counted from time 0) nor sizes.
+    """
+
+    def number(value: int) -> bytes:
+        return value.to_bytes(8, "big").lstrip(b"\0") or b"\0"
+
+    def element(name: int, *content: bytes, is_sized: bool = True) -> bytes:
+        data = b"".join(content)
+        return number(name) + (number(len(data) | 1 << 56) if is_sized else b"\x01" + b"\xff" * 7) + data
+
+    height, width = frames[0].shape[:2]
+    header = element(0x1A45DFA3, element(0x4282, b"matroska"), element(0x4287, number(4)), element(0x4285, number(2)))
+    info = element(0x2AD7B1, number(1_000_000))  # nanoseconds in a unit of time
+    if duration is not None:
+        info += element(0x4489, struct.pack(">d", duration))
+    track = element(0xD7, number(1)) + element(0x73C5, number(1)) + element(0x83, number(1))
+    track += element(0x86, b"V_MJPEG") + element(0xE0, element(0xB0, number(width)), element(0xBA, number(height)))
+    if fps is not None:
+        track += element(0x23E383, number(round(1e9 / fps)))
+    clusters = [
+        element(0x1F43B675, element(0xE7, number(time)), element(0xA3, b"\x81\0\0\x80" + jpeg_of(frame)))
+        for frame, time in zip(frames, milliseconds, strict=True)
+    ]
+    content = element(0x1549A966, info), element(0x1654AE6B, element(0xAE, track)), *clusters
+    path.write_bytes(header + element(0x18538067, *content, is_sized=is_sized))
+    return path
+
+
+def jpeg_of(image: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
+
+
 def half(name: str) -> Callable[[Path], object]:
     """Cut the second half of a file off."""
     return lambda folder: (folder / name).write_bytes(
@@ -171,3 +214,24 @@ def bom(here: Path) -> None:
 
 def renamed(old: str, new: str) -> Callable[[Path], None]:
     return lambda here: (here / old).rename(here / new)
+
+
+def renamed_joint(old: str, new: str) -> Callable[[Path], None]:
+    """Another name for one of the joints in `categories`."""
+
+    def change(content: dict[str, Any]) -> None:
+        names = content["categories"][0]["keypoints"]
+        names[names.index(old)] = new
+
+    return labels(change)
+
+
+def joints_backwards(here: Path) -> None:
+    """Names and numbers of the joints in the opposite order."""
+
+    def change(content: dict[str, Any]) -> None:
+        content["categories"][0]["keypoints"].reverse()
+        for person in content["annotations"]:
+            person["keypoints"] = np.array(person["keypoints"]).reshape(-1, 3)[::-1].ravel().tolist()
+
+    labels(change)(here)

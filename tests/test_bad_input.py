@@ -95,6 +95,7 @@ def test_the_page_tells_what_is_tested():
     assert PAGE.read_text() == bad_input.page(), "python tests/bad_input.py > docs/bad_input.md"
 
 
+@pytest.mark.filterwarnings("always::UserWarning")  # some are told what was made of them
 @pytest.mark.parametrize("one", bad_input.WORKS, ids=lambda one: one.what)
 def test_what_is_unusual_works(one, here, capsys):
     one.prepare(here)

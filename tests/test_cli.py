@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import faults
+import jax
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
@@ -19,6 +20,8 @@ from inspose_jax.config import Config, Data, Scene
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.evaluation import coco_ap
+from inspose_jax.predictor import Predictor
+from inspose_jax.training import loop
 
 
 def drawn(place):
@@ -36,9 +39,24 @@ def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place,
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "eval/AP" in row] == [2, 3]
     assert len(checkpoints.steps(run / "best")) == 1
-    judged_by = checkpoints.told_of_best(run / "best", "validation")
+    judged_by = checkpoints.about_best(run / "best")["validation"]
     assert judged_by.startswith("4, "), "the four pictures that it was evaluated on"
     assert len(list(run.glob("profile/**/*.xplane.pb"))) == 1
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], 5), (["--eval-every", "7"], 7)])
+def test_a_training_is_evaluated_ten_times_on_all_devices(place, tmp_path, monkeypatch, options, expected):
+    (tmp_path / "small.py").write_text(faults.SMALL)
+    validation = [f"--val-{word.strip('-')}" if word[0] == "-" else word for word in drawn(place)]
+    runs, predictors = [], []
+    monkeypatch.setattr(loop, "train", lambda *arguments: runs.append(arguments) or 50)
+    command = ["train", str(tmp_path / "small.py"), "--workdir", str(tmp_path / "run"), "--steps", "50"]
+    cli.main([*command, *drawn(place), *validation, *options])
+    extras = runs[0][-1]
+    assert extras.eval_every == expected
+    monkeypatch.setattr(Predictor, "find_in", lambda self, *_: predictors.append(self) or iter(()))
+    extras.try_out({})
+    assert predictors[0].mesh.size == jax.local_device_count() == 8
 
 
 def test_drawn_pictures_are_kept_where_memory_holds_them():
@@ -145,6 +163,17 @@ def test_a_users_error_shows_where_it_came_from_if_asked(monkeypatch, capsys):
         told = capsys.readouterr().err
         assert ("Traceback" in told and "predict.py" in told) is shows
         assert told.splitlines()[-1].startswith("inspose: error: --threshold is 2.0; ")
+
+
+def test_a_run_to_go_on_with_that_is_not_there_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop, "train", lambda *_: 3000)
+    cli.main(["train", "drawn_people", "--resume"])
+    line = "inspose: runs/drawn_people: no checkpoint to go on from; the run begins at its first step\n"
+    assert capsys.readouterr().out == line
+    (tmp_path / "runs/drawn_people/checkpoints/7").mkdir(parents=True)  # a save that a kill cut off
+    cli.main(["train", "drawn_people", "--resume"])
+    assert capsys.readouterr().out == line
 
 
 @pytest.mark.parametrize("command", ["train drawn_people --workdir run", "predict --checkpoint run x.png"])

@@ -74,6 +74,34 @@ def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
     assert (names(tmp_path), path.read_text()) == (["a.json"], "new")
 
 
+def test_two_writers_of_one_file_do_not_share_a_partial_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "getpid", lambda: 1)  # as in two containers
+    path = tmp_path / "a.json"
+    with files.whole(path) as one:
+        one.write_text("one")
+        with files.whole(path) as other:
+            other.write_text("other")
+            assert one.read_text() == "one"
+        assert path.read_text() == "other"
+    assert (names(tmp_path), path.read_text()) == (["a.json"], "one")
+
+
+@pytest.mark.parametrize("out", [".", "link", "dangling", "empty/"])
+def test_a_new_folder_may_be_an_empty_one_or_a_link_to_one(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    (tmp_path / "dangling").symlink_to("later")
+    where = {".": "empty", "link": "empty", "dangling": "later", "empty/": "empty"}[out]
+    if out == ".":
+        monkeypatch.chdir(tmp_path / "empty")
+    with files.new_folder(type(tmp_path)(out)) as partial:
+        (partial / "file").write_text("x")
+    assert (tmp_path / where / "file").read_text() == "x"
+    assert not [name for name in names(tmp_path) if "." in name]
+    assert (tmp_path / "link").is_symlink()
+
+
 def test_a_link_stays_one_and_what_it_points_to_is_replaced(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there/file").write_text("old")

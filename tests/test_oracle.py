@@ -53,9 +53,10 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
 
     plan = pipeline.make_plan(source, config, train=False, batch_size=4)
     results = []
-    for batch in pipeline.batches(source, plan, config, 0, plan.steps_per_epoch):
+    for step, batch in enumerate(pipeline.batches(source, plan, config, 0, plan.steps_per_epoch)):
         poses = jax.device_get(perfect_poses(batch))
-        for image_id, found in zip(batch.image_id.tolist(), in_originals(poses, batch), strict=False):
+        image_ids = source.image_ids[plan[step].index].tolist()
+        for image_id, found in zip(image_ids, in_originals(poses, batch), strict=False):
             results += coco_results(found, image_id, config.data.joint_pixel_offset)
     return coco_ap.keypoint_ap(truth, results, COCO)["AP"]
 

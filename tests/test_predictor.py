@@ -1,13 +1,17 @@
 """From pictures to people: what goes in, what comes out, and that files, arrays and batches give the same."""
 
+import pickle
 import sys
 from dataclasses import replace
 
+import faults
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
+import inspose_jax
+from inspose_jax.errors import UserError
 from inspose_jax.predictor import People, Predictor
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Poses
@@ -33,6 +37,34 @@ def test_one_gives_one_and_a_list_gives_a_list(predictor):
     assert len(several) == 3
     np.testing.assert_allclose(several[0].keypoints, one.keypoints, atol=1e-3)
     assert predictor([]) == []
+
+
+def test_a_model_can_be_pickled(predictor):
+    """Process pools, joblib and Ray do it."""
+    again = pickle.loads(pickle.dumps(predictor))
+    assert again.config == predictor.config
+    one, other = predictor(picture(), 0.0), again(picture(), 0.0)
+    np.testing.assert_array_equal(one.keypoints, other.keypoints)
+    np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_an_image_that_is_a_url_is_refused(predictor):
+    for call in (predictor, predictor.video, inspose_jax.load):
+        with pytest.raises(UserError, match=r"^https://a\.b/c\.jpg: is a URL; only folders and files of this machine"):
+            call("https://a.b/c.jpg")
+
+
+def test_paths_are_those_of_the_moment_and_know_the_home_folder(predictor, tmp_path, monkeypatch):
+    faults.video("a.mp4")(tmp_path)
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert predictor("~/a.png", 0.0).path == tmp_path / "a.png"
+    predictor("~/a.png", 0.0).save("~/b.png")
+    assert (tmp_path / "b.png").is_file()
+    monkeypatch.chdir(tmp_path)
+    frames = predictor.video("a.mp4")
+    monkeypatch.chdir("/")
+    assert len(list(frames)) == 3
 
 
 def test_everything_is_float32_and_nobody_has_shape_zero(predictor):
@@ -122,6 +154,13 @@ def test_without_supervision_its_command_is_named(predictor, monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ValueError, match="pip install supervision"):
         predictor(picture()).to_supervision()
+
+
+def test_sixteen_bits_of_a_pil_image_are_scaled_not_cut(predictor):
+    grey = picture()[..., 0]
+    for deep in (np.int32, np.uint16):  # modes I and I;16
+        image = predictor(Image.fromarray(grey.astype(deep) * 257)).image
+        np.testing.assert_array_equal(image, np.stack([grey] * 3, -1))
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), 7, None])

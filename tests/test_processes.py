@@ -190,7 +190,7 @@ def test_a_run_of_two_processes_goes_on_with_other_pictures_to_be_judged_by(reci
     train(3, drawn)
     train(6, place / "drawn", "--resume")
     assert checkpoints.steps(tmp_path / "run/best.aside") == [3]
-    assert checkpoints.told_of_best(tmp_path / "run/best", "validation").startswith("4, ")
+    assert checkpoints.about_best(tmp_path / "run/best")["validation"].startswith("4, ")
     told = [(row["step"], row["validation"][:2]) for row in train_process.rows(tmp_path / "run") if "eval/AP" in row]
     assert told == [(3, "20"), (3, "4,"), (6, "4,")]
 

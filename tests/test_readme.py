@@ -2,11 +2,18 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import faults
+import jax
+import numpy as np
 import pytest
+import tiny
+from torch_files import Tensor, backbone, write_zip
 
-from inspose_jax import cli
+import inspose_jax
+from inspose_jax import checkpoints, cli
 from inspose_jax.cli import recipes
 
 ROOT = Path(__file__).parents[1]
@@ -48,8 +55,66 @@ def test_every_link_leads_somewhere(page):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_the_changes_of_this_version_come_first():
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == inspose_jax.__version__
+
+
 def test_every_make_target_exists():
     targets = re.findall(r"^make (\w+)", "\n".join(LINES), re.MULTILINE)
     makefile = (ROOT / "Makefile").read_text()
     assert targets == ["demo", "test"]
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+TINY = """
+import sys
+sys.path.insert(0, {tests!r})
+import dataclasses
+import tiny
+
+def recipe():
+    data = dataclasses.replace(tiny.CONFIG.data, {data})
+    model = tiny.model({model})
+    return dataclasses.replace(tiny.CONFIG, model=model, data=data, schedule=tiny.schedule(batch_size=8))
+"""
+FROZEN = "batch_norm='frozen', frozen_stages=1"
+
+
+@pytest.fixture
+def an_empty_folder(place, tmp_path, monkeypatch) -> Path:
+    """A folder to stand in that holds what the README takes for given, at the smallest size: the demo's run, a COCO
+    folder, torchvision's weights, a video; and recipes of the README's names, since a run of theirs takes hours.
+    """
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(place / "run", tmp_path / "demo_out" / "run")
+    for name, data, model in (("drawn_people", "", ""), ("r50_coco_36e", "source='coco'", FROZEN)):
+        faults.file(f"configs/{name}.py", TINY.format(tests=str(ROOT / "tests"), data=data, model=model))(tmp_path)
+    for part in ("train", "val"):
+        shutil.copytree(place / "drawn" / "images", tmp_path / "coco" / f"{part}2017")
+        labels = tmp_path / "coco" / "annotations" / f"person_keypoints_{part}2017.json"
+        labels.parent.mkdir(exist_ok=True)
+        shutil.copy(place / "drawn" / "annotations.json", labels)
+    weights = {name: Tensor(np.ones(shape, np.float32)) for name, shape in backbone(tiny.MODEL).items()}
+    write_zip(tmp_path / "resnet50.pth", weights)
+    faults.video("dance.mp4")(tmp_path)
+    return tmp_path
+
+
+def test_the_commands_run_as_they_stand(an_empty_folder, capsys):
+    """Those of `Use it`, one after another, in the folder where a user stands; relative paths and all."""
+    text = (ROOT / "README.md").read_text()
+    chapter = text[text.index("## Use it") : text.index("## Where the paper is")]
+    lines = "\n".join(re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)).replace("\\\n", " ").splitlines()
+    commands = [words for line in lines if (words := shlex.split(line, comments=True))[:1] == ["inspose"]]
+    assert len(commands) > 9
+    for words in commands:
+        try:
+            with jax.numpy_dtype_promotion("standard"):  # as users have it; optax's Adam is not strict
+                cli.main(words[1:])
+        except SystemExit as exit_:
+            pytest.fail(f"{shlex.join(words)} exits with {exit_.code}: {capsys.readouterr().err.splitlines()[-1]}")
+    assert checkpoints.steps(Path("runs/r50/checkpoints")) == [1], "the second command went on with the first one's run"
+    assert checkpoints.steps(Path("runs/r50/best")) == [1]
+    assert len(list(Path("found").glob("*.jpg"))) == 200
+    assert Path("found/dance.mp4").is_file()
+    assert Path("runs/mine/report.html").is_file()

@@ -5,6 +5,7 @@ import re
 import tracemalloc
 from dataclasses import replace
 
+import faults
 import numpy as np
 import pytest
 import tiny
@@ -13,6 +14,7 @@ import inspose_jax
 from inspose_jax import cli
 from inspose_jax.data import video_files
 from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.errors import UserError
 from inspose_jax.predictor import BATCH, People
 
 NUMBER = 2 * BATCH + 2
@@ -73,10 +75,25 @@ def test_predict_draws_the_video_and_writes_a_line_a_frame(place, video, model, 
         assert len(people) == 0 or from_drawing < from_picture  # compression takes less than drawing gives
 
 
+def test_a_recording_of_variable_rate_is_drawn_as_long_as_it_lasts(place, tmp_path, capsys):
+    milliseconds = [10_000 + 3 * i * i for i in range(20)]  # no rate that a file could state fits
+    frames = [np.full((64, 64, 3), 10 + 8 * i, np.uint8) for i in range(20)]
+    path = faults.matroska(tmp_path / "a.webm", frames, milliseconds, is_sized=False)
+    lines = tmp_path / "people.jsonl"
+    command = ["predict", "--checkpoint", place / "run", path, "--out", tmp_path / "drawn", "--json", lines]
+    cli.main([str(word) for word in command])
+    assert "20/20" in capsys.readouterr().err  # the bar knows the number of frames, which the file does not
+    seconds = [json.loads(line)["seconds"] for line in lines.read_text().splitlines()]
+    assert seconds == pytest.approx([0.003 * i * i for i in range(20)])
+    drawn = video_files.about(tmp_path / "drawn/a.mp4")
+    assert drawn.num_frames == 20
+    assert drawn.num_frames / drawn.fps == pytest.approx(1.083, abs=0.057)  # and one frame, as long as is usual
+
+
 @pytest.mark.parametrize("codec", ["mp4v", "avc1"])
 def test_a_command_that_fails_in_the_middle_leaves_nothing(place, video, tmp_path, capsys, monkeypatch, codec):
     def fail(*_):
-        raise ValueError("a fault in the middle")
+        raise UserError("a fault in the middle")
 
     monkeypatch.setattr(video_files, "CODEC", codec)  # the second cannot be written
     monkeypatch.setattr(People, "to_coco", fail)

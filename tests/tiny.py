@@ -66,7 +66,6 @@ def batch(pictures: list[list[np.ndarray]], model: config.Model = MODEL, size: i
         people_dropped=np.zeros(number, np.int32),
         is_real=np.ones(number, bool),
         scale=np.ones((number, 2), np.float32),
-        image_id=np.arange(number, dtype=np.int32),
     )
 
 
@@ -101,3 +100,8 @@ def blank(batch: Batch, index: int) -> Batch:
 def model(**fields) -> config.Model:
     """The tiny model with other values in some fields."""
     return dataclasses.replace(MODEL, **fields)
+
+
+def schedule(**fields) -> config.Schedule:
+    """The tiny schedule with other values in some fields."""
+    return dataclasses.replace(CONFIG.schedule, **fields)

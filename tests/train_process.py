@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -65,7 +66,7 @@ def wait_for_lines(process: subprocess.Popen, metrics: Path, number: int) -> Non
 
 
 def pictures_of_steps(path: Path) -> dict[int, list[int]]:
-    """What each step was given, the last time it was made."""
+    """The checksums of the images that each step was given, the last time it was made."""
     return dict(json.loads(line) for line in path.read_text().splitlines() if line.endswith("]"))
 
 
@@ -85,7 +86,7 @@ def main() -> None:
             return
         for number, batch in enumerate(pipeline_batches(source, plan, config, start, stop, rows), start + 1):
             with open(os.environ["STEPS_FILE"], "a") as file:
-                file.write(json.dumps([number, batch.image_id.tolist()]) + "\n")
+                file.write(json.dumps([number, [zlib.crc32(image) for image in batch.image]]) + "\n")
             yield batch
 
     def doubled(*arguments, **evaluation):

@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is None:
         arguments = sys.argv[1:]
         keep_from_repeating()
+        settle_opencv()
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what a terminal cannot show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -89,7 +90,8 @@ def keep_from_repeating() -> None:
 
     That is a screen of text for each array, and comes after the one line that says it all.
     """
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    for library in ("absl", "asyncio"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "coroutine .* was never awaited")
     show = sys.unraisablehook
 
@@ -98,6 +100,17 @@ def keep_from_repeating() -> None:
             show(event)
 
     sys.unraisablehook = show_others
+
+
+def settle_opencv() -> None:
+    """Settings that OpenCV takes from the environment when it is first imported; what the user has set stays.
+
+    What cannot be read is said once, by our errors, not by OpenCV and FFmpeg too; and images are read by several
+    threads already, each of which would start more.
+    """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
 
 
 def one_line(error: Exception, command: str) -> str:

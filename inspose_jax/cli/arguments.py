@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from inspose_jax import paths
 from inspose_jax.errors import UserError
 
 Launch = TypeVar("Launch")
@@ -23,10 +24,13 @@ Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint=
 def parse(
     launch: type[Launch], arguments: list[str], command: str, with_config: bool = False
 ) -> tuple[Launch, list[str]]:
-    """A dataclass of flags from `arguments`, and what belongs to the config.
+    """A dataclass of flags from `arguments`, and what belongs to the config; `~` in a path is the home folder.
 
-    ValueError names an unknown flag and the nearest known one; --help prints the dataclass's docstring and ends.
+    UserError names an unknown flag and the nearest known one, or a URL where a path belongs; --help prints the
+    dataclass's docstring and ends.
     """
+    for word in arguments:  # as it was typed: a `Path` would make one slash of two
+        paths.refuse_url(word.partition("=")[2] if word.startswith("--") else word)
     known, rest = tyro_cli(
         launch,
         f"see inspose {command} --help",
@@ -48,7 +52,19 @@ def parse(
             raise UserError(f"{argument}: no such option of inspose {command}; {hint}")
     if rest and not rest[0].startswith("--config."):
         raise UserError(f"{rest[0]}: not expected here; see inspose {command} --help")
-    return known, rest
+    return with_home(known), rest
+
+
+def with_home(launch: Launch) -> Launch:
+    """The flags with `~` replaced in every path; the shell does so only at the beginning of a word."""
+
+    def expanded(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(expanded, value))
+        return paths.expanded(value) if isinstance(value, Path) else value
+
+    fields = dataclasses.fields(launch)  # pyright: ignore[reportArgumentType]
+    return type(launch)(**{field.name: expanded(getattr(launch, field.name)) for field in fields})
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:

@@ -54,7 +54,7 @@ def run(argv: list[str]) -> None:
     process, num_processes = jax.process_index(), jax.process_count()
     out = launch.out if process == 0 else None  # the others' results are the same
     with files.results_folder(out):
-        predictor = Predictor(config, loaded.variables)
+        predictor = Predictor(config, loaded.variables, jax.local_devices())
         results = evaluator.find_all(predictor, source, process, num_processes)
         statistics = coco_ap.keypoint_ap(source.ground_truth, results, predictor.skeleton)
         if process == 0:

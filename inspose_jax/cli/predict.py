@@ -28,7 +28,7 @@ class Predict:
     """
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
-    """Pictures, videos, or folders of them."""
+    """Pictures, videos, or folders of them, in which hidden files, folders and what is neither are passed over."""
     checkpoint: Path
     """A run's folder, or one of its checkpoints."""
     out: Path | None = None
@@ -63,10 +63,15 @@ def run(argv: list[str]) -> None:
         raise UserError(f"{launch.json}: videos give a JSON line a frame; name the file {launch.json.stem}.jsonl")
     ids = image_ids(pictures) if launch.json is not None else []
 
-    import inspose_jax
+    import jax
+
+    from inspose_jax import devices, predictor
     from inspose_jax.data import image_files, video_files
 
-    model = inspose_jax.load(launch.checkpoint)
+    # Before anything is written, as the results may go into the same folder.
+    others = passed_over(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
+    devices.check()
+    model = predictor.load(launch.checkpoint, jax.local_devices())
     for path in pictures:  # reading twice is cheap beside the network; half a folder of results is not
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
         if launch.out is not None and max(height, width) > LONGEST_JPEG:
@@ -84,6 +89,8 @@ def run(argv: list[str]) -> None:
         with partial.open("w") if partial is not None and videos else nullcontext() as lines:
             for path in videos:
                 predict_video(model, path, launch.threshold, drawn.get(path), lines)
+    for line in others:
+        print(line)
 
 
 def predict_pictures(
@@ -116,12 +123,15 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
     number = most = 0
     with ExitStack() as stack:
         add_frame = None
+        options = {"total": about.num_frames or None, "unit": "frame", "dynamic_ncols": True}
         if drawn is not None:
             half = stack.enter_context(files.whole(drawn))
-            add_frame = stack.enter_context(video_files.writing(half, about.fps))
-        found = model.video(path, threshold)
-        total = about.num_frames or None
-        bar = stack.enter_context(tqdm(found, desc=path.name, total=total, unit="frame", dynamic_ncols=True))
+            # The rate must be known before the first frame is written, and only all the frames' times tell it.
+            times = tqdm(video_files.frame_times(path), desc=f"{path.name}: times", leave=False, **options)
+            rate = video_files.mean_rate(iter(times), about.fps)
+            options["total"] = times.n
+            add_frame = stack.enter_context(video_files.writing(half, rate))
+        bar = stack.enter_context(tqdm(model.video(path, threshold), desc=path.name, **options))
         for people in bar:
             if add_frame is not None:
                 add_frame(people.plot())
@@ -168,9 +178,10 @@ def list_files(given: tuple[Path, ...]) -> list[Path]:
     paths = []
     for path in given:
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+            found, others = look_into(path, suffixes)
             if not found:
-                raise UserError(f"{path}: no picture or video in this folder ({', '.join(suffixes)})")
+                held = f"; it holds {others}" if others else ""
+                raise UserError(f"{path}: no picture or video in this folder ({', '.join(suffixes)}){held}")
             paths += found
         elif path.is_file():
             paths.append(path)
@@ -179,3 +190,30 @@ def list_files(given: tuple[Path, ...]) -> list[Path]:
     if not paths:
         raise UserError("no picture or video given; name files or folders")
     return list(dict.fromkeys(paths))  # once, also if a folder and a file in it are given
+
+
+def passed_over(given: tuple[Path, ...], suffixes: tuple[str, ...]) -> list[str]:
+    """A line for each folder that holds something else than files of these suffixes."""
+    others = {path: look_into(path, suffixes)[1] for path in given if path.is_dir()}
+    return [f"passed over in {path}: {held}" for path, held in others.items() if held]
+
+
+def look_into(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], str]:
+    """Files of these suffixes in a folder, and how many there are of what else, such as `2 .gif, 1 folder`.
+
+    Hidden files are left out: a Mac puts one beside each file, `._a.jpg` beside `a.jpg`, which holds no picture.
+    """
+    found, others, folders = [], Counter(), 0
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() in suffixes:  # also a folder of such a name, which is then told to be no picture
+            found.append(path)
+        elif path.is_dir():
+            folders += 1
+        else:
+            others[path.suffix.lower() or "without a suffix"] += 1
+    said = [f"{number} {kind}" for kind, number in sorted(others.items())]
+    if folders:
+        said.append(f"{folders} folder{'s' * (folders > 1)}")
+    return found, ", ".join(said)

@@ -8,7 +8,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from inspose_jax import config
+from inspose_jax import config, paths
 from inspose_jax.cli import arguments
 from inspose_jax.config import Config
 from inspose_jax.errors import UserError
@@ -25,7 +25,7 @@ def carried(name: str) -> Path:
 def find(name: str) -> Path:
     """The file of a recipe; ValueError lists the known names."""
     places = [Path("configs"), *CARRIED]  # those where one stands come first
-    for path in (Path(name), *(place / f"{name}.py" for place in places)):
+    for path in (paths.expanded(name), *(place / f"{name}.py" for place in places)):
         if path.is_file() and path.suffix == ".py":
             return path
     known = sorted({path.stem for place in places for path in place.glob("*.py") if path.stem != "__init__"})

@@ -33,7 +33,8 @@ def run(argv: list[str]) -> None:
         raise UserError(f"{out}: not named like a page; name it .html")
 
     from inspose_jax import files
-    from inspose_jax.cli.predict import is_video, list_files
+    from inspose_jax.cli.predict import is_video, list_files, passed_over
+    from inspose_jax.data import image_files
     from inspose_jax.report import page, people
     from inspose_jax.report.run import read_run
 
@@ -42,6 +43,9 @@ def run(argv: list[str]) -> None:
     paths = [path for path in found if not is_video(path)]
     if found and not paths:
         raise UserError(f"{launch.images}: no picture there, only videos; `inspose predict` draws them")
+    others = passed_over((launch.images,), image_files.SUFFIXES) if launch.images is not None else []
     with files.whole(out) as partial:
         partial.write_text(page.page_of(run_, people.show_run(launch.workdir, paths)), encoding="utf-8")
+    for line in others:
+        print(line)
     print(out)

@@ -45,7 +45,7 @@ class Train:
     val_annotations: arguments.Place = None
     """.. and this COCO keypoint JSON; the best checkpoint is kept in WORKDIR/best."""
     eval_every: Count = None
-    """Steps between evaluations; by default with every checkpoint, if there is something to evaluate on."""
+    """Steps between evaluations; by default a tenth of the run, if there is something to evaluate on."""
     on_nan: Literal["stop", "skip"] = "stop"
     """At a loss that is not finite: end the run, or leave that step's batch out."""
     distributed: bool = False
@@ -104,14 +104,18 @@ def run(argv: list[str]) -> None:
         params, batch_stats = weights.load_backbone(path, model, state.params, state.batch_stats)
         return step.state_of(params, batch_stats, config, num_steps)
 
+    evaluate, try_out = (None, None) if validation is None else evaluator_of(config, validation)
     extras = loop.Extras(
-        evaluator_of(config, validation) if validation is not None else None,
-        launch.eval_every or config.schedule.save_every,
+        evaluate,
+        launch.eval_every or -(-num_steps // 10),
         launch.on_nan,
         profile,
-        pipeline.fingerprint(validation) if validation is not None else "",
+        pipeline.full_fingerprint(validation) if validation is not None else "",
+        try_out,
     )
     is_first = jax.process_index() == 0
+    if launch.resume and is_first and not has_checkpoint(workdir):
+        print(f"inspose: {workdir}: no checkpoint to go on from; the run begins at its first step")
     with files.results_folder(workdir if is_first else None):
         checkpoints.wait_for_all("folder")  # nobody looks into it while it is tried out
         done = loop.train(
@@ -147,8 +151,10 @@ def steps_of(profile: str) -> range:
     return range(int(found[1]), int(found[2]) + 1) if found else range(0)
 
 
-def evaluator_of(config: Config, validation: Any) -> Any:
-    """A function: variables -> the statistics of a data set, and its first pictures with predictions."""
+def evaluator_of(config: Config, validation: Any) -> tuple[Any, Any]:
+    """Two functions of variables: the statistics of a data set and its first images with predictions; and a trial of
+    that, the largest batch alone.
+    """
     import jax
 
     from inspose_jax import draw
@@ -157,20 +163,26 @@ def evaluator_of(config: Config, validation: Any) -> Any:
     from inspose_jax.predictor import Predictor
     from inspose_jax.training import loop
 
-    predictor = Predictor(config, {})  # its variables come with every call: what is compiled stays
+    # Its variables come with every call: what is compiled stays.
+    predictor = Predictor(config, {}, jax.local_devices())
     samples = (validation[i] for i in range(len(validation)))
     offset = config.data.joint_pixel_offset
     truth = getattr(validation, "ground_truth", None) or ground_truth_of(samples, predictor.skeleton, offset)
 
     def evaluate(variables: Any) -> loop.Evaluation:
-        predictor.variables = jax.device_put(variables)  # let go of in the end: training needs the memory
+        predictor.take(variables)  # let go of in the end: training needs the memory
         results = evaluator.find_all(predictor, validation, jax.process_index(), jax.process_count())
         statistics = coco_ap.keypoint_ap(truth, results, predictor.skeleton)
         shown = [predictor(validation[i].image).plot() for i in range(min(NUM_SHOWN, len(validation)))]
-        predictor.variables = {}
+        predictor.take({})
         return loop.Evaluation(statistics, draw.contact_sheet(shown, columns=4))
 
-    return evaluate
+    def try_out(variables: Any) -> None:
+        predictor.take(variables)
+        predictor.try_largest(validation)
+        predictor.take({})
+
+    return evaluate, try_out
 
 
 def has_checkpoint(workdir: Path) -> bool:

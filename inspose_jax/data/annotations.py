@@ -1,10 +1,13 @@
 """What the entries of a COCO file must be before anything can be done with them; reading and checking both ask here."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from inspose_jax.data import categories
+from inspose_jax.data.categories import is_id
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 
@@ -14,7 +17,7 @@ LARGEST = 1e9  # no picture is so large; its square is an area that an f32 holds
 
 def is_whole(value: Any) -> bool:
     """A whole number that an i32 holds."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+    return is_id(value) and value < 2**31
 
 
 def is_number(value: Any) -> bool:
@@ -36,15 +39,15 @@ def is_inside(value: Any) -> bool:
 
 
 IMAGE: dict[str, Rule] = {
-    "id": (is_whole, "a whole number below 2^31"),
+    "id": (is_id, "a whole number below 2^63"),
     "file_name": (is_inside, "a file's name in the folder of pictures"),
     "height": (lambda value: is_whole(value) and value > 0, "a number of pixels"),
     "width": (lambda value: is_whole(value) and value > 0, "a number of pixels"),
 }
 PERSON: dict[str, Rule] = {
     "id": (lambda value: isinstance(value, int | str), "a whole number"),
-    "image_id": (is_whole, "an image's id"),
-    "category_id": (lambda value: is_whole(value) and value == 1, "1, which is COCO's person"),
+    "image_id": (is_id, "an image's id"),
+    "category_id": (is_id, "a category's id"),
     "bbox": (is_box, "x, y, width, height"),
     "area": (lambda value: is_number(value) and value >= 0, "a number of pixels"),
 }
@@ -62,18 +65,21 @@ def examined(content: dict[str, Any], skeleton: Skeleton) -> Iterator[tuple[str,
     image_ids: set[int] = set()
     for entry in content["images"]:
         faults = broken_rules(entry, IMAGE)
-        if isinstance(entry, dict) and is_whole(entry.get("id")):  # whatever else is wrong with it
+        if isinstance(entry, dict) and is_id(entry.get("id")):  # whatever else is wrong with it
             if entry["id"] in image_ids:
                 faults.append("its id is another image's too")
             image_ids.add(entry["id"])
         yield "image", entry, faults
-    person_ids: set[int | str] = set()
+    person_id = content["categories"][0]["id"]
+    annotation_ids: set[int | str] = set()
     for entry in content["annotations"]:
         faults = person_faults(entry, skeleton)
         if not faults:
-            if entry["id"] in person_ids:
+            if entry["category_id"] != person_id:
+                faults.append(f"category_id is {entry['category_id']}, not {person_id}, the person category")
+            if entry["id"] in annotation_ids:
                 faults.append("its id is another annotation's too")
-            person_ids.add(entry["id"])
+            annotation_ids.add(entry["id"])
             if entry["image_id"] not in image_ids:
                 faults.append(f"its image {entry['image_id']} is not in the list")
         yield "annotation", entry, faults
@@ -119,10 +125,12 @@ def name_of(kind: str, entry: Any) -> str:
     return f"{kind} {short(entry['id']) if isinstance(entry, dict) and 'id' in entry else '?'}"
 
 
-def read(images: Path, annotations: Path) -> dict[str, Any]:
+def read(images: Path, annotations: Path, skeleton: Skeleton) -> dict[str, Any]:
     """The content of an annotation file, whose lists `images` and `annotations` exist, beside its folder of pictures.
 
-    FileNotFoundError or ValueError where there is none to look at.
+    Joints are sorted into the order of the skeleton, annotations of other categories are left out, `categories` holds
+    the person category alone; a warning names each of these changes that the file needed.  FileNotFoundError or
+    ValueError where there is nothing to look at, or where the joints are not those of the skeleton.
     """
     for path, is_it, what in (
         (annotations, annotations.is_file(), "annotation file; give the COCO keypoint JSON"),
@@ -137,4 +145,8 @@ def read(images: Path, annotations: Path) -> dict[str, Any]:
     for name in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{annotations}: no list `{name}`; is it a COCO annotation file with labels?")
+    person = categories.person_of(content, annotations, skeleton)
+    for remark in person.remarks + categories.settle(content, person, skeleton.num_keypoints, annotations):
+        warnings.warn(remark, stacklevel=2)
+    content["categories"] = [{"id": person.category_id, "name": "person"}]
     return content

@@ -15,14 +15,18 @@ from inspose_jax.structures import Batch, Sample, is_target
 
 
 def choose_shapes(sizes: Int32[np.ndarray, "n 2"], shapes: Sequence[tuple[int, int]]) -> Int32[np.ndarray, " n"]:
-    """For every size the index of the smallest shape that holds it; ValueError for one that none holds."""
+    """For every size the index of the smallest shape that holds it; UserError names the shapes that are missing."""
     table = np.asarray(shapes)
     fits = (sizes[:, None] <= table[None]).all(-1)
-    if not fits.any(axis=-1).all():
-        height, width = sizes[~fits.any(axis=-1)][0]
+    outside = sizes[~fits.any(axis=-1)]
+    if len(outside):
+        is_upright = outside[:, 0] > outside[:, 1]
+        groups = [group for group in (outside[~is_upright], outside[is_upright]) if len(group)]
+        wanted = [" x ".join(str(-(-side // 32) * 32) for side in group.max(0).tolist()) for group in groups]
+        height, width = outside[0]
         raise UserError(
-            f"a picture of {height} x {width} pixels (height x width, after resizing) fits none of data.shapes "
-            f"{tuple(shapes)}; add a larger shape or lower the resized sides"
+            f"an image of {height} x {width} pixels (height x width, after resizing) fits none of data.shapes "
+            f"{tuple(shapes)}; add {' and '.join(wanted)} to them, or lower data.short_side or data.long_side"
         )
     return np.where(fits, table.prod(-1), np.iinfo(np.int64).max).argmin(1).astype(np.int32)
 
@@ -47,7 +51,6 @@ def pad(
         batch.image[b, :height, :width] = sample.image
         batch.size[b] = height, width
         batch.scale[b] = width / original[1], height / original[0]
-        batch.image_id[b] = sample.image_id
         batch.is_real[b] = True
 
         targets = np.flatnonzero(is_target(sample.keypoints, sample.is_crowd))
@@ -78,7 +81,6 @@ def blank_batch(batch_size: int, shape: tuple[int, int], model: config.Model, nu
         people_dropped=np.zeros(batch_size, np.int32),
         is_real=np.zeros(batch_size, bool),
         scale=np.ones((batch_size, 2), np.float32),
-        image_id=np.full(batch_size, -1, np.int32),
     )
 
 

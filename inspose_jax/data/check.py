@@ -1,40 +1,59 @@
 """Every fault of a COCO folder, named once: what would stop, or silently spoil, a training run."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inspose_jax import paths
 from inspose_jax.data import annotations as annotations_
-from inspose_jax.data.image_files import read_image
+from inspose_jax.data import coordinates, orientation
+from inspose_jax.data.image_files import read_annotated
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import Skeleton
 
+OUTSIDE = "a labelled joint lies outside the picture"
+
 
 def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
-    """One line a fault, empty for a good data set; FileNotFoundError or ValueError where there is none to look at."""
+    """One line a fault, empty for a good data set; FileNotFoundError or UserError where there is none to look at."""
+    images, annotations = paths.expanded(images), paths.expanded(annotations)
     found, num_labelled = [], 0
     sizes: dict[int, tuple[int, int]] = {}
-    for kind, entry, wrong in annotations_.examined(annotations_.read(images, annotations), skeleton):
+    people: list[tuple[list, list, tuple[int, int]]] = []
+    headers: list[tuple[orientation.Header, tuple[int, int]]] = []
+    for kind, entry, wrong in annotations_.examined(annotations_.read(images, annotations, skeleton), skeleton):
         if kind == "image" and not wrong:
             sizes[entry["id"]] = entry["height"], entry["width"]
+            headers.append((orientation.read_header(images / entry["file_name"]), sizes[entry["id"]]))
             wrong = file_faults(entry, images)
         elif kind == "annotation" and not wrong:
             wrong = label_faults(entry, sizes.get(entry["image_id"]))
+            if entry["image_id"] in sizes and not entry.get("iscrowd"):
+                people.append((entry.get("keypoints") or [], entry["bbox"], sizes[entry["image_id"]]))
             num_labelled += not entry.get("iscrowd") and any(v > 0 for v in entry.get("keypoints", ())[2::3])
         found += [f"{annotations_.name_of(kind, entry)}: {fault}" for fault in wrong]
+    labels = coordinates.stacked(people, skeleton.num_keypoints)
+    about_all = coordinates.findings(labels)
+    if any(finding.explains_outside for finding in about_all):
+        found = [fault for fault in found if not fault.endswith(OUTSIDE)]
+    found = [finding.line for finding in about_all] + found
     if not found and not num_labelled:
         found.append("nobody has a labelled joint")
+    posture = "" if about_all else coordinates.remark(labels, skeleton)
+    for remark in filter(None, (orientation.remark(headers, len(headers)), posture)):
+        warnings.warn(f"{annotations}: {remark}", stacklevel=2)
     return found
 
 
 def file_faults(entry: dict[str, Any], images: Path) -> list[str]:
     """What is wrong with the file of a well-formed entry of `images`."""
+    said = entry["height"], entry["width"]
     try:
-        size = read_image(images / entry["file_name"], follow_exif=False).shape[:2]
+        size = read_annotated(images / entry["file_name"], said).shape[:2]
     except (OSError, UserError) as error:
         return [str(error)]
-    said = entry["height"], entry["width"]
     return [] if size == said else [f"the file has {size}, the JSON {said} (height, width)"]
 
 
@@ -47,7 +66,7 @@ def label_faults(person: dict[str, Any], size: tuple[int, int] | None) -> list[s
     labelled = joints[joints[:, 2] > 0, :2]
     # half a pixel of room: some files give centres of pixels, some corners
     if size is not None and ((labelled < -0.5) | (labelled > [size[1], size[0]])).any():
-        found.append("a labelled joint lies outside the picture")
+        found.append(OUTSIDE)
     if person.get("num_keypoints", len(labelled)) != len(labelled):
         found.append(f"num_keypoints is {person['num_keypoints']}, {len(labelled)} are labelled")
     return found

@@ -1,6 +1,8 @@
 """A COCO folder: pictures and one JSON file -> samples, and back: drawn people -> a COCO folder."""
 
+import hashlib
 import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from inspose_jax import paths
 from inspose_jax.data import annotations as annotations_
-from inspose_jax.data.image_files import read_image
+from inspose_jax.data import orientation
+from inspose_jax.data.image_files import read_annotated
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Sample, is_target
+
+LOOKED_AT = 1000  # images whose orientation is read at the start: of all of them it may take minutes from a slow disk
 
 
 class CocoFolder:
@@ -23,8 +29,10 @@ class CocoFolder:
     """
 
     def __init__(self, images: Path, annotations: Path, skeleton: Skeleton, joint_pixel_offset: float):
-        self.images, self.skeleton, self.joint_pixel_offset = images, skeleton, joint_pixel_offset
-        self.ground_truth = annotations_.read(images, annotations)
+        images, annotations = paths.expanded(images), paths.expanded(annotations)
+        self.images = images.absolute()  # images are read later, when a program may stand in another folder
+        self.skeleton, self.joint_pixel_offset = skeleton, joint_pixel_offset
+        self.ground_truth = annotations_.read(images, annotations, skeleton)
         listed, everybody = self.ground_truth["images"], self.ground_truth["annotations"]
         if not everybody:
             raise UserError(f"{annotations}: nobody in it (`annotations` is empty); there is nothing to use")
@@ -50,12 +58,33 @@ class CocoFolder:
             person["num_keypoints"] = sum(v > 0 for v in person["keypoints"][2::3])
             person.setdefault("iscrowd", 0)
             person["id"] = number
+            person["category_id"] = 1
             people[person["image_id"]].append(person)
         self.ground_truth["categories"] = [{"id": 1, "name": "person"}]
         self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
         self.is_labelled = np.array([bool(is_target(joints, crowd).any()) for joints, _, _, crowd in self.people], bool)
         if not self.is_labelled.any():
             raise UserError(f"{annotations}: nobody has a labelled joint (visibility above 0); there is nothing to use")
+        some = range(0, len(self), -(-len(self) // LOOKED_AT))
+        headers = ((orientation.read_header(self.path(i)), self.size(i)) for i in some)
+        if remark := orientation.remark(headers, len(self)):
+            warnings.warn(f"{annotations}: {remark}", stacklevel=2)
+
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        return self.images / self.entries[index]["file_name"]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) of an image, as its labels mean it."""
+        return self.entries[index]["height"], self.entries[index]["width"]
+
+    def labels_hash(self) -> str:
+        """A hash of everybody's joints, boxes, areas and whether they are crowds."""
+        known = hashlib.sha256()
+        for fields in self.people:
+            for array in fields:
+                known.update(array.tobytes())
+        return known.hexdigest()[:12]
 
     def parse(self, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of one picture."""
@@ -72,15 +101,14 @@ class CocoFolder:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Sample:
-        entry = self.entries[index]
-        path = self.images / entry["file_name"]
-        image = read_image(path, follow_exif=False)
-        if image.shape[:2] != (entry["height"], entry["width"]):
+        path, (height, width) = self.path(index), self.size(index)
+        image = read_annotated(path, (height, width))
+        if image.shape[:2] != (height, width):
             raise UserError(
-                f"{path}: {image.shape[0]} x {image.shape[1]} pixels, but its annotation says {entry['height']} x "
-                f"{entry['width']} (height x width); labels would not fit. Is it the file that was annotated?"
+                f"{path}: {image.shape[0]} x {image.shape[1]} pixels, but its annotation says {height} x {width} "
+                f"(height x width); labels would not fit. Is it the file that was annotated?"
             )
-        return Sample(image, *self.people[index], image_id=entry["id"])
+        return Sample(image, *self.people[index], image_id=self.entries[index]["id"])
 
 
 def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A scene is people, things behind and things before them, painted from far to nea
 joint's pixel decides whether the joint is seen, and the labels' count is the person's area.
 """
 
+import hashlib
 from typing import Literal
 
 import cv2
@@ -41,6 +42,11 @@ class DrawnPeople:
     def __getitem__(self, index: int) -> Sample:
         """Draw picture `index`."""
         return draw(self.scene, split_seed(self.split, self.seed, int(index)))
+
+    def labels_hash(self) -> str:
+        """A hash of all that the labels follow from."""
+        known = repr((self.scene, self.split, self.seed, self.count))
+        return hashlib.sha256(known.encode()).hexdigest()[:12]
 
 
 def split_seed(split: Split, seed: int, index: int) -> tuple[int, int, int]:

@@ -31,13 +31,35 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Sample: ...
+    def __getitem__(self, index: int) -> Sample:
+        """UserError or OSError where it cannot be read; every other error counts as a bug."""
+        ...
 
 
 def fingerprint(source: Source) -> str:
     """How many pictures a source has, and a hash of what the plan knows of them: ids, sizes, who is labelled."""
     known = (source.image_ids, source.sizes, source.is_labelled)
     return f"{len(source)}, {hashlib.sha256(b''.join(array.tobytes() for array in known)).hexdigest()[:12]}"
+
+
+def labels_fingerprint(source: Source) -> str:
+    """A hash of the labels of a source, empty for one that has no `labels_hash()` of its own."""
+    inner = source.source if isinstance(source, InMemory) else source
+    return inner.labels_hash() if isinstance(inner, Hashed) else ""
+
+
+def full_fingerprint(source: Source) -> str:
+    """Images and labels: what scores depend on."""
+    return ", ".join(filter(None, (fingerprint(source), labels_fingerprint(source))))
+
+
+@runtime_checkable
+class Hashed(Protocol):
+    """A source that can tell a hash of its labels without reading an image."""
+
+    def labels_hash(self) -> str:
+        """Other labels of the same images have another one."""
+        ...
 
 
 class InMemory:

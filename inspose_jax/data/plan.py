@@ -45,6 +45,9 @@ class Plan:
     ):
         if not eligible.any():
             raise UserError("no picture to take: the data set is empty, or none has a labelled person")
+        if train:  # now, and not in the epoch in which the largest happens to be drawn
+            largest = [resized_size(h, w, data.short_side[1], data.long_side) for h, w in sizes[eligible].tolist()]
+            buckets.choose_shapes(np.array(largest, np.int32), data.shapes)
         # Threads ask at the same time, around the end of an epoch for two of them in turn.
         self.lock = threading.Lock()
         self.steps_of = lru_cache(maxsize=2)(

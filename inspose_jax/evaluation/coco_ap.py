@@ -38,8 +38,13 @@ def keypoint_ap(
 ) -> dict[str, float]:
     """Statistics of COCO results against the content of a COCO file, over all its pictures or those named.
 
-    -1 stands for a size class without people, as in COCO.  Crowds and people without labelled joints are ignored.
+    -1 stands for a size class without people, as in COCO, and for everything where no image is named.  Crowds and
+    people without labelled joints are ignored.
     """
+    if image_ids is None:
+        image_ids = [image["id"] for image in ground_truth["images"]]
+    if not image_ids:  # which the libraries take for all of them
+        return dict.fromkeys(NAMES, -1.0)
     _, coco, coco_eval = library()
     by_image = defaultdict(list)
     for result in results:
@@ -57,7 +62,7 @@ def keypoint_ap(
         detected = truth.loadRes(best) if best else coco()
         evaluation = coco_eval(truth, detected, "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(skeleton.oks_sigmas)
-        evaluation.params.imgIds = sorted(image_ids or [image["id"] for image in ground_truth["images"]])
+        evaluation.params.imgIds = sorted(image_ids)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -20,7 +20,7 @@ def find_all(
 ) -> list[dict[str, Any]]:
     """COCO results of everybody in every picture of a source, in its order; pictures are taken as they are stored.
 
-    Of several processes each looks at its share, on one device of its own, and all end with the same list.  Only the
+    Of several processes each looks at its share, on devices of its own, and all end with the same list.  Only the
     results are kept.  What is wrong with a picture is a ValueError or OSError in all of them.
     """
 
@@ -51,11 +51,14 @@ def gather(share: Callable[[], Found]) -> Found:
         mine = share()
     except Exception as error:  # also one of our own bugs: the others would wait for it
         fault = error
-    content = np.frombuffer(json.dumps([fault and str(fault), list(mine.items())]).encode(), np.uint8)
+    is_users = isinstance(fault, UserError | OSError)
+    told = fault and [str(fault) or type(fault).__name__, is_users]
+    content = np.frombuffer(json.dumps([told, list(mine.items())]).encode(), np.uint8)
     lengths = multihost_utils.process_allgather(np.array([len(content)]))[:, 0]
     contents = multihost_utils.process_allgather(np.pad(content, (0, lengths.max() - len(content))))
     shares = [json.loads(row[:length].tobytes()) for row, length in zip(contents, lengths, strict=True)]
-    faults = [text for text, _ in shares if text]
-    if fault or faults:
-        raise fault or UserError(faults[0])
+    if fault is not None:
+        raise fault
+    for text, is_users in (told for told, _ in shares if told):
+        raise UserError(text) if is_users else RuntimeError(f"another process has failed with {text}")
     return {i: results for _, found in shares for i, results in found}

@@ -1,5 +1,7 @@
 """Figure 3, the boxes put together: a batch of pictures -> `Outputs`."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -49,7 +51,7 @@ class InsPose(nn.Module):
         backbone = ResNet(
             model.backbone, model.backbone_widths, train_norm, model.frozen_stages, self.data_axis, name="backbone"
         )
-        features = backbone(picture)
+        features = backbone(picture, jnp.asarray(size))
         pyramid = FPN(pyramid_levels, model.fpn_channels, name="fpn")(features)
         logits, theta = InstanceHeads(
             model.head_channels,
@@ -76,6 +78,5 @@ def normalise(image: UInt8[Array, "B H W 3"], size: Int32[Array, "B 2"]) -> Floa
     """Bytes -> ImageNet's mean 0 and deviation 1; the padding becomes 0 (after normalising, as torchvision pads)."""
     x = image.astype(jnp.result_type(float))  # float32, or float64 where a test has turned that on
     x = (x - jnp.asarray(MEAN, x.dtype)) / jnp.asarray(STD, x.dtype)
-    pixel_centres = jnp.asarray(geometry.cell_centres((image.shape[1], image.shape[2]), 1))
-    is_real = jax.vmap(geometry.inside, in_axes=(None, 0))(pixel_centres, size)
+    is_real = jax.vmap(partial(geometry.real_cells, (image.shape[1], image.shape[2]), 1))(size)
     return jnp.where(is_real[..., None], x, 0)

@@ -9,7 +9,9 @@ from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
+
+from inspose_jax.network.batch_norm import BatchNorm, RealImages, real_images
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 BOTTLENECK = {"resnet18": False, "resnet50": True, "resnet101": True}
@@ -28,19 +30,21 @@ class Block(nn.Module):
     norm: Layer
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
+    def __call__(self, x: Float[Array, "B h w C"], real: RealImages) -> Float[Array, "B h2 w2 D"]:
         pad = ((1, 1), (1, 1))
         strides = (self.stride, self.stride)
         channels = self.width * (EXPANSION if self.bottleneck else 1)
         if self.bottleneck:
-            y = nn.relu(self.norm(name="norm1")(self.conv(self.width, (1, 1), name="conv1")(x)))
-            y = nn.relu(self.norm(name="norm2")(self.conv(self.width, (3, 3), strides, padding=pad, name="conv2")(y)))
-            y = self.norm(name="norm3")(self.conv(channels, (1, 1), name="conv3")(y))
+            y = nn.relu(self.norm(name="norm1")(self.conv(self.width, (1, 1), name="conv1")(x), real))
+            y = self.conv(self.width, (3, 3), strides, padding=pad, name="conv2")(y)
+            y = nn.relu(self.norm(name="norm2")(y, real))
+            y = self.norm(name="norm3")(self.conv(channels, (1, 1), name="conv3")(y), real)
         else:
-            y = nn.relu(self.norm(name="norm1")(self.conv(self.width, (3, 3), strides, padding=pad, name="conv1")(x)))
-            y = self.norm(name="norm2")(self.conv(channels, (3, 3), padding=pad, name="conv2")(y))
+            y = self.conv(self.width, (3, 3), strides, padding=pad, name="conv1")(x)
+            y = nn.relu(self.norm(name="norm1")(y, real))
+            y = self.norm(name="norm2")(self.conv(channels, (3, 3), padding=pad, name="conv2")(y), real)
         if x.shape != y.shape:
-            x = self.norm(name="shortcut_norm")(self.conv(channels, (1, 1), strides, name="shortcut_conv")(x))
+            x = self.norm(name="shortcut_norm")(self.conv(channels, (1, 1), strides, name="shortcut_conv")(x), real)
         return nn.relu(x + y)
 
 
@@ -55,10 +59,10 @@ class Stage(nn.Module):
     norm: Layer
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
+    def __call__(self, x: Float[Array, "B h w C"], real: RealImages) -> Float[Array, "B h2 w2 D"]:
         for i in range(self.num_blocks):
             stride = self.stride if i == 0 else 1
-            x = Block(self.width, stride, self.bottleneck, self.conv, self.norm, name=f"block{i}")(x)
+            x = Block(self.width, stride, self.bottleneck, self.conv, self.norm, name=f"block{i}")(x, real)
         return x
 
 
@@ -70,9 +74,9 @@ class Stem(nn.Module):
     norm: Layer
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
+    def __call__(self, x: Float[Array, "B H W 3"], real: RealImages) -> Float[Array, "B h w C"]:
         x = self.conv(self.width, (7, 7), (2, 2), padding=((3, 3), (3, 3)), name="conv")(x)
-        x = nn.relu(self.norm(name="norm")(x))
+        x = nn.relu(self.norm(name="norm")(x, real))
         return max_pool(x)
 
 
@@ -92,9 +96,12 @@ def max_pool(x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 C"]:
 class ResNet(nn.Module):
     """f[B,H,W,3] normalised picture -> {level: f[B, H / 2^level, W / 2^level, C]} for levels 2 to 5.
 
+    `size` i32[B,2] is the (height, width) of the real part of each; blank images, which have none, are no part of batch
+    statistics.
+
     Frozen stages (`frozen_stages` counts the stem and the first stage as 1) keep their batch statistics even where
-    `train_norm` lets the others use those of the batch, which is divided over the mesh axis `data_axis`.  That their
-    weights stay is the optimizer's business.
+    `train_norm` lets the others use those of the batch, which is divided over the mesh axis `data_axis`.  Their
+    weights would still get a gradient: the optimizer leaves it out.
     """
 
     name_of: str
@@ -104,14 +111,14 @@ class ResNet(nn.Module):
     data_axis: str | None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W 3"]) -> dict[int, Float[Array, "B _ _ _"]]:
+    def __call__(self, x: Float[Array, "B H W 3"], size: Int32[Array, "B 2"]) -> dict[int, Float[Array, "B _ _ _"]]:
         he = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
         conv = partial(nn.Conv, use_bias=False, kernel_init=he, dtype=x.dtype)
-        norm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, dtype=x.dtype)
-        frozen = partial(norm, use_running_average=True)
-        trained = partial(norm, use_running_average=not self.train_norm, axis_name=self.data_axis)
+        frozen = partial(BatchNorm, use_running_average=True)
+        trained = partial(BatchNorm, use_running_average=not self.train_norm, axis=self.data_axis)
+        real = real_images(size, self.data_axis)
         outputs = {}
-        x = Stem(self.widths[0], conv, frozen if self.frozen_stages >= 1 else trained, name="stem")(x)
+        x = Stem(self.widths[0], conv, frozen if self.frozen_stages >= 1 else trained, name="stem")(x, real)
         for i, num_blocks in enumerate(BLOCKS[self.name_of]):
             x = Stage(
                 self.widths[i],
@@ -121,6 +128,6 @@ class ResNet(nn.Module):
                 conv=conv,
                 norm=frozen if self.frozen_stages > i else trained,
                 name=f"stage{i + 1}",
-            )(x)
+            )(x, real)
             outputs[i + 2] = x
         return outputs

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from inspose_jax import checkpoints
+from inspose_jax import checkpoints, paths
 from inspose_jax.errors import NotFound, UserError
-from inspose_jax.metrics import METRICS, VALIDATION, measured
+from inspose_jax.metrics import METRICS, VALIDATION, is_same_set, measured
 
 
 class Series(NamedTuple):
@@ -49,6 +49,7 @@ class Run(NamedTuple):
 
 def read_run(workdir: Path) -> Run:
     """Everything that is there; FileNotFoundError or ValueError for a folder that is no run."""
+    workdir = paths.expanded(workdir)
     if not workdir.is_dir():
         what = "is no" if workdir.exists() else "no such"
         raise NotFound(f"{workdir}: {what} folder; give the --workdir of a run")
@@ -96,9 +97,11 @@ def read_metrics(workdir: Path) -> dict[str, Series]:
     if not path.is_file():
         return {}
     for step, row, _ in measured(path):
-        if row.get(VALIDATION, validation) != validation:
-            validation = row[VALIDATION]
-            columns = {name: column for name, column in columns.items() if not name.startswith("eval/")}
+        told = row.get(VALIDATION, validation)
+        if told != validation:
+            if validation is None or not is_same_set(str(told), str(validation)):
+                columns = {name: column for name, column in columns.items() if not name.startswith("eval/")}
+            validation = told
         for name, value in row.items():
             if isinstance(value, float) and math.isfinite(value):
                 steps, values = columns.setdefault(name, (array("q"), array("d")))

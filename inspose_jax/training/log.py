@@ -21,6 +21,7 @@ from inspose_jax.errors import NotFinite
 from inspose_jax.metrics import METRICS, VALIDATION
 
 FETCH_EVERY = 10
+MOST_SKIPPED = 20  # steps in a row that are not finite; a run that came to so many would go on for nothing
 
 
 class Log:
@@ -44,6 +45,7 @@ class Log:
         self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1) if writes else None
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.begin, self.waited = time.perf_counter(), 0.0
+        self.num_skipped = 0  # steps in a row, up to now
 
     def __enter__(self) -> "Log":
         return self
@@ -57,6 +59,14 @@ class Log:
         """Remember a step's scalars without reading them."""
         self.pending.append((step, measurements))
 
+    def wait_for_device(self) -> None:
+        """Wait until the device has no more to do than the last step it was given.
+
+        Every step that waits there has its batch in the device's memory; two of them keep it busy.
+        """
+        if len(self.pending) > 1:
+            jax.block_until_ready(self.pending[-2][1])
+
     def is_device_idle(self) -> bool:
         """Whether the device has done all that it was given."""
         last: Any = self.pending[-1][1]["loss/total"] if self.pending else None
@@ -65,8 +75,8 @@ class Log:
     def write(self, unreadable: int) -> str:
         """Fetch everything at once, write a line a step; a summary for the progress bar.
 
-        `unreadable` pictures were left blank so far.  FloatingPointError at the first step that is not finite, unless
-        such steps are skipped.
+        `unreadable` pictures were left blank so far.  `NotFinite` at the first step that is not finite or, where such
+        steps are skipped, after `MOST_SKIPPED` of them in a row.
         """
         fetched = jax.device_get(self.pending)
         seconds = time.perf_counter() - self.begin
@@ -77,6 +87,7 @@ class Log:
         }
         for step, measurements in fetched:
             broken = first_broken(measurements)
+            self.num_skipped = self.num_skipped + 1 if broken else 0
             if broken:
                 where = f"step {step}: {broken} is {measurements[broken]} (pictures {self.pictures_of(step)})"
                 if self.on_nan == "stop":
@@ -86,6 +97,12 @@ class Log:
                     )
                 tqdm.write(f"inspose: warning: {where}; skipped, the state stays as it was", file=sys.stderr)
             self.line(step, {name: value.item() for name, value in measurements.items()}, speed)
+            if self.num_skipped == MOST_SKIPPED:
+                raise NotFinite(
+                    f"{MOST_SKIPPED} steps in a row, from step {step - MOST_SKIPPED + 1} on, were not finite (at the "
+                    f"last, {broken} is {measurements[broken]}); what was saved stays. Look at their pictures, or "
+                    f"start anew with a lower --config.schedule.learning-rate"
+                )
         self.pending, self.begin, self.waited = [], time.perf_counter(), 0.0
         loss = fetched[-1][1]["loss/total"]
         return f"loss {loss:.3f}, {speed['images_per_s']:.1f} images/s"

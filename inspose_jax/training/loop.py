@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from inspose_jax import checkpoints, config, devices
+from inspose_jax import checkpoints, config, devices, paths
 from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
@@ -26,7 +26,8 @@ from inspose_jax.training.interruption import Interruption
 from inspose_jax.training.log import FETCH_EVERY, Log
 from inspose_jax.training.step import State
 
-# The step of an early checkpoint: a disk that cannot hold one is found before hours were spent.
+# The step of an early checkpoint: a disk that cannot hold one is found before hours were spent. So is a device that an
+# evaluation does not fit on: one is tried out then or, where a run goes on after that, at its first step.
 FIRST_SAVE = 50
 
 
@@ -52,6 +53,7 @@ class Extras(NamedTuple):
     on_nan: Literal["stop", "skip"] = "stop"  # what a step does whose loss or gradient is not finite
     profile: range = range(0)  # steps that are traced into the workdir
     validation: str = ""  # the fingerprint of what `evaluate` looks at
+    try_out: Callable[[Any], None] | None = None  # variables on the host -> fails where `evaluate` lacks memory
 
 
 def train(
@@ -73,6 +75,7 @@ def train(
     """
     config.check(config_)
     devices.check()
+    workdir = paths.absolute(workdir)  # a program may change its folder meanwhile
     schedule = config_.schedule
     mesh = sharding.make_mesh(schedule)
     pictures = pipeline.Tolerant(source)
@@ -111,16 +114,20 @@ def train(
         contextlib.ExitStack() as trace,
         tqdm(initial=start, total=stop, desc=note, unit="step", dynamic_ncols=True, disable=not is_first) as bar,
     ):
-        best_so_far = sharding.of_first(checkpoints.best_value(best.folder))
+        best_so_far = sharding.of_first(checkpoints.best_value(best.folder) if is_first else -math.inf)
+        trial_at = max(FIRST_SAVE, start + 1)
 
         def evaluates(step: int) -> bool:
             at_intervals = extras.eval_every and step % extras.eval_every == 0
             return bool(extras.evaluate and step and (step == num_steps or at_intervals))
 
+        def variables() -> Any:
+            return jax.device_get(checkpoints.evaluated(state._asdict(), config_))
+
         def evaluate(step: int, is_told: bool) -> None:
             nonlocal best_so_far
             assert extras.evaluate is not None
-            found = extras.evaluate(jax.device_get(checkpoints.evaluated(state._asdict(), config_)))
+            found = extras.evaluate(variables())
             if not is_told:
                 log.evaluation(step, *found, extras.validation)
             value = next(iter(found.statistics.values()))
@@ -135,6 +142,7 @@ def train(
         for step in range(start + 1, stop + 1):
             if traced and step == traced[0]:
                 trace.enter_context(jax.profiler.trace(workdir / "profile"))
+            log.wait_for_device()
             asked = time.perf_counter()
             batch = sharding.put_batch(next(batches), mesh)
             if log.is_device_idle():  # what the device computes meanwhile is no waiting
@@ -157,6 +165,9 @@ def train(
                 latest.save(step, state, config_)
             if evaluates(step):
                 evaluate(step, is_told=False)
+            if extras.try_out and step == trial_at and not any(map(evaluates, range(start + 1, step + 1))):
+                extras.try_out(variables())
+                log.begin = time.perf_counter()  # no training time either
             if traced and step == traced[-1]:
                 jax.block_until_ready(state)
                 trace.close()

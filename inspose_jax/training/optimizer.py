@@ -42,7 +42,7 @@ def learning_rate(schedule: config.Schedule, num_steps: int) -> Rate:
 def trainable(params: Any, model: config.Model) -> Any:
     """A tree like `params`: True where the parameter trains."""
 
-    def trains(path: tuple, _: Array) -> bool:
+    def trains(path: tuple, _: Any) -> bool:
         names = [entry.key for entry in path]
         if names[0] != "backbone":
             return True
@@ -82,7 +82,7 @@ def make_optimizer(
         )
 
     def label(params: Any) -> Any:
-        def of(path: tuple, leaf: Array, trains: bool) -> str:
+        def of(path: tuple, leaf: Any, trains: bool) -> str:
             if not trains:
                 return "frozen"
             inner = leaf.ndim == 4 and not ADAM_LAYERS & {entry.key for entry in path}

@@ -1,5 +1,7 @@
 """A run's folder: whether a run may start or go on there, what it was started with, no line of a step done twice."""
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -9,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import inspose_jax
-from inspose_jax import checkpoints, files
+from inspose_jax import checkpoints, files, provenance
 from inspose_jax import config as config_
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
-from inspose_jax.metrics import METRICS, VALIDATION, measured
+from inspose_jax.metrics import METRICS, VALIDATION, is_same_set, measured
 from inspose_jax.versions import version
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # as they are imported
-CHECKPOINTS, BEST = "checkpoints", "best"
+PARTS = [field.name for field in dataclasses.fields(Config)]
+CHECKPOINTS, BEST, VERSIONS = "checkpoints", "best", "versions.json"
+PICTURES, LABELS = "pictures", "labels"  # fingerprints of the data in config.json
 
 
 def description(config: Config, num_steps: int, source: pipeline.Source, weights: Path | None) -> dict[str, Any]:
@@ -26,7 +30,11 @@ def description(config: Config, num_steps: int, source: pipeline.Source, weights
 
     `weights` is the file that a new run's backbone starts from.
     """
-    about = {"num_steps": num_steps, "pictures": pipeline.fingerprint(source)}
+    about = {
+        "num_steps": num_steps,
+        PICTURES: pipeline.fingerprint(source),
+        LABELS: pipeline.labels_fingerprint(source),
+    }
     if weights is not None:
         with weights.open("rb") as file:
             about["weights"] = hashlib.file_digest(file, "sha256").hexdigest()[:12]
@@ -48,37 +56,52 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: boo
         before = None
     if not isinstance(before, dict) or not before.keys() >= {"num_steps", "model"}:
         raise UserError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
+    if other := config_.other_fields(Config, {part: before.get(part) for part in PARTS}, "config"):
+        raise UserError(f"{workdir}: {provenance.of_another('; '.join(other), written_by(workdir))}")
     # In a checkpoint are the first weights too: they need not be given again, but others would do nothing.
     known = {"weights": before["weights"]} if has_saved and "weights" in before else {}
+    # An early version did not store the labels; where the images are others, so are the labels.
+    if not (before.get(LABELS) and about.get(LABELS) and before.get(PICTURES) == about[PICTURES]):
+        before, about = ({name: one[name] for name in one if name != LABELS} for one in (before, about))
     differing = differences(before, known | about)
     if differing:
-        raise UserError(
-            f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or another folder"
-        )
+        is_data = any(line.startswith((f"{PICTURES} ", f"{LABELS} ")) for line in differing)
+        remedy = "begin a new run with these: another --workdir, and the same --init" if is_data else "another folder"
+        raise UserError(f"{workdir}: was started with other values: {'; '.join(differing)}. Take those, or {remedy}")
     return True
+
+
+def written_by(workdir: Path) -> dict[str, str]:
+    """What `versions.json` says of the code that a run was made with; empty where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        versions = json.loads((workdir / VERSIONS).read_text())
+        return {"version": versions.get("inspose-jax"), "commit": versions.get("commit")}
+    return {}
 
 
 def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: str) -> None:
     """Make `workdir` ready for step `start` + 1: resolved config, versions in use, no metrics of steps beyond.
 
-    A best checkpoint that other pictures than `validation` (a fingerprint) chose is set aside: the scores of two sets
-    do not compare.  One of an early version does not say who chose it, and stays.
+    A best checkpoint that other data than `validation` (a fingerprint) chose is set aside: the scores of two sets do
+    not compare.  One of an early version does not say who chose it, and stays.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    judged_by = checkpoints.told_of_best(workdir / BEST, "validation")
-    if validation and judged_by and judged_by != validation:
+    judged_by = checkpoints.about_best(workdir / BEST).get("validation")
+    if validation and judged_by and not is_same_set(judged_by, validation):
         aside = checkpoints.set_aside(workdir / BEST)
         warnings.warn(
-            f"{workdir / BEST}: was chosen by other pictures than now; it is {aside.name} from here on", stacklevel=2
+            f"{workdir / BEST}: was chosen by other pictures or labels than now; it is {aside.name} from here on",
+            stacklevel=2,
         )
     versions = {name: version(name) for name in PACKAGES} | {
         "inspose-jax": inspose_jax.__version__,
+        "commit": provenance.commit(),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
     if not (workdir / "config.json").exists():
         files.write(workdir / "config.json", json.dumps(about, indent=2))
-    files.write(workdir / "versions.json", json.dumps(versions, indent=2))
+    files.write(workdir / VERSIONS, json.dumps(versions, indent=2))
     metrics = workdir / METRICS
     if metrics.exists():
         files.write(metrics, "".join(line for step, _, line in measured(metrics) if step <= start))
@@ -90,7 +113,8 @@ def evaluation(workdir: Path, step: int, validation: str) -> float:
     """
     metrics = workdir / METRICS
     rows = measured(metrics) if metrics.exists() else ()
-    found = [row for at, row, _ in rows if at == step and row.get(VALIDATION) == validation]
+    evaluations = (row for at, row, _ in rows if at == step and VALIDATION in row)
+    found = [row for row in evaluations if is_same_set(row[VALIDATION], validation)]
     return next(iter(found[-1].values())) if found else math.nan
 
 

@@ -52,7 +52,6 @@ def test_a_blank_picture_has_no_size_and_nobody():
     assert not batch.is_real[0]
     assert batch.size[0].tolist() == [0, 0]
     assert not batch.is_person.any()
-    assert batch.image_id[0] == -1
 
 
 def test_the_smallest_shape_that_holds_a_picture_is_taken():

@@ -16,7 +16,8 @@ def good(tmp_path):
     joints = [7, 5, 2, *[0] * 48]
     person = {"id": 1, "image_id": 2, "bbox": [1, 2, 3, 4], "area": 5, "keypoints": joints, "category_id": 1}
     picture = {"id": 2, "file_name": "a.png", "height": 6, "width": 8}
-    return {"images": [picture], "annotations": [person]}
+    category = {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names)}
+    return {"images": [picture], "annotations": [person], "categories": [category]}
 
 
 def faults(tmp_path, content):
@@ -44,8 +45,8 @@ def test_a_good_folder_has_no_fault(tmp_path, good):
         ({"area": "5"}, 'annotation 1: area is "5", not a number of pixels'),
         ({"bbox": None}, "annotation 1: bbox is null, not x, y, width, height"),
         ({"image_id": [2]}, "annotation 1: image_id is [2], not an image's id"),
-        ({"category_id": 2}, "annotation 1: category_id is 2, not 1, which is COCO's person"),
-        ({"category_id": True}, "annotation 1: category_id is true, not 1, which is COCO's person"),
+        ({"category_id": 2}, "annotation 1: category_id is 2, not 1, the person category"),
+        ({"category_id": True}, "annotation 1: category_id is true, not a category's id"),
         ({"keypoints": None}, "annotation 1: keypoints are null, not a list of numbers"),
         (
             {"keypoints": ["x"] * 51},

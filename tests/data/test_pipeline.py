@@ -1,12 +1,13 @@
 """The plan executed: the same batches with any number of threads, from any start, on any number of hosts."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny
 
-from inspose_jax.data import pipeline
+from inspose_jax.data import coco, pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.skeletons import COCO
 from inspose_jax.training.sharding import host_rows
@@ -56,7 +57,7 @@ def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_picture_
     for batch, *parts in zip(whole, *hosts, strict=True):
         assert all(len(part.image) == 24 // num_hosts for part in parts)
         assert equal([np.concatenate(fields) for fields in zip(*parts, strict=True)], batch)
-    seen = np.concatenate([part.image_id[part.is_real] for host in hosts for part in host])
+    seen = np.concatenate([part.image[part.is_real, 0, 0, 0] for host in hosts for part in host])
     assert sorted(seen.tolist()) == list(range(55))
 
 
@@ -84,3 +85,27 @@ def test_scale_is_the_resized_size_over_the_original_one():
     (batch,) = pipeline.batches(SOURCE, plan, config, 0, 1)
     assert batch.size.max() <= 48
     np.testing.assert_allclose(batch.scale, batch.size[:, ::-1] / 64)
+
+
+def test_the_hash_of_the_labels_sees_a_joint_that_was_moved(tmp_path):
+    source = DrawnPeople(tiny.CONFIG.data.scene, "test", 0, 3)
+    coco.write_folder(tmp_path / "a", (source[i] for i in range(3)), COCO, 0.5)
+    path = tmp_path / "a/annotations.json"
+
+    def fingerprints():
+        read = coco.CocoFolder(tmp_path / "a/images", path, COCO, 0.5)
+        return pipeline.fingerprint(read), pipeline.labels_fingerprint(read)
+
+    before = fingerprints()
+    assert before == fingerprints()
+    truth = json.loads(path.read_text())
+    person = next(person for person in truth["annotations"] if person["num_keypoints"])
+    at = 3 * next(k for k in range(17) if person["keypoints"][3 * k + 2])
+    person["keypoints"][at] += 1
+    path.write_text(json.dumps(truth))
+    after = fingerprints()
+    assert after[0] == before[0]  # early runs stored this one
+    assert after[1] != before[1]
+    drawn = [pipeline.labels_fingerprint(DrawnPeople(tiny.CONFIG.data.scene, "train", seed, 3)) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert pipeline.labels_fingerprint(pipeline.InMemory(source)) == pipeline.labels_fingerprint(source) != ""

@@ -33,6 +33,19 @@ def test_every_eligible_picture_comes_exactly_once_an_epoch(number, batch, train
             assert (step.resized[step.index < 0] == 0).all()
 
 
+def test_a_shape_that_is_missing_is_named_before_the_first_step():
+    # At 32 pixels the 40 x 60 image is 32 x 48, at 48 it is 43 x 64: only some epochs would draw what does not fit.
+    data = replace(DATA, shapes=((32, 64), (64, 64)))
+    Plan(np.array([[40, 60]], np.int32), np.ones(1, bool), data, 1, 0, True)
+    one, upright = replace(data, shapes=((32, 64),)), np.array([[40, 60], [90, 50], [20, 90]], np.int32)
+    with pytest.raises(ValueError, match=r"43 x 64 pixels .* fits none of data.shapes \(\(32, 64\),\); add 64 x 64 to"):
+        Plan(upright[:1], np.ones(1, bool), one, 1, 0, True)
+    with pytest.raises(ValueError, match=r"add 64 x 64 and 64 x 64 to them, or lower data.short_side or"):
+        Plan(upright, np.ones(3, bool), one, 1, 0, True)
+    Plan(upright, np.array([False, False, True]), one, 1, 0, True)
+    Plan(upright, np.ones(3, bool), one, 1, 0, False)  # at test time an image is made to fit
+
+
 def test_epochs_and_seeds_differ_and_repeat():
     def order(epoch, seed):
         steps = make_epoch(epoch, sizes(30), np.ones(30, bool), DATA, 4, seed, True)

@@ -169,3 +169,8 @@ def test_hotcoco_and_pycocotools_agree_on_real_labels(by_pycocotools, coco_real)
     fast = coco_ap.keypoint_ap(truth, results, COCO)
     assert fast == by_pycocotools(truth, results, COCO)
     assert 0.1 < fast["AP"] < 0.9
+
+
+def test_over_no_images_there_is_nothing_to_score():
+    truth, results = truth_and_results()
+    assert coco_ap.keypoint_ap(truth, results, COCO, image_ids=[]) == dict.fromkeys(coco_ap.NAMES, -1)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -49,6 +50,36 @@ def test_evaluation_makes_at_most_two_programs_a_shape(predictor, pictures):
     evaluator.find_all(fresh, pipeline.Pictures([*pictures, pictures[0]], COCO))
     fresh(pictures[0])
     assert set(shapes) == {(BATCH, 64, 64, 3), (BATCH, 64, 96, 3), (1, 64, 64, 3)}
+
+
+@pytest.mark.parametrize("num_devices", [3, 8])
+def test_devices_that_divide_the_batches_find_the_same(predictor, pictures, num_devices):
+    divided = Predictor(CONFIG, predictor.variables, jax.local_devices()[:num_devices])
+    rows = set()
+
+    def poses(variables, image, size):
+        found = divided_poses(variables, image, size)
+        rows.update((len(image), shard.data.shape[0]) for shard in found.scores.addressable_shards)
+        assert len(found.scores.addressable_shards) == num_devices
+        return found
+
+    divided_poses, divided.poses = divided.poses, poses
+    source = pipeline.Pictures([image for i, image in enumerate(pictures) if i not in WIDE - {3}], COCO)  # one alone
+    single, several = (evaluator.find_all(model, source) for model in (predictor, divided))
+    assert rows == {(9, 3) if num_devices == 3 else (8, 1), (1, 1)}  # images in all, and on each device
+    assert [found["image_id"] for found in several] == [found["image_id"] for found in single]
+    for name in ("keypoints", "score", "bbox"):
+        np.testing.assert_allclose(
+            [found[name] for found in several], [found[name] for found in single], rtol=1e-5, atol=1e-3
+        )
+
+
+def test_the_largest_batch_is_tried_alone(predictor, pictures):
+    fresh = Predictor(CONFIG, predictor.variables)
+    shapes = []
+    fresh.poses = lambda variables, image, size: shapes.append(image.shape) or predictor.poses(variables, image, size)
+    fresh.try_largest(pipeline.Pictures([*pictures, pictures[0]], COCO))
+    assert shapes == [(BATCH, 64, 96, 3)]
 
 
 @pytest.mark.parametrize("num_processes", [2, 3, 8])

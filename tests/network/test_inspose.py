@@ -87,6 +87,24 @@ def test_normalising_gives_mean_and_deviation_of_imagenet_and_zero_padding():
     assert (normalised[0, 20:] == 0).all()
 
 
+@pytest.mark.parametrize("size", [(32, 48), (31, 1), (0, 0), (7, 47)])
+def test_what_is_outside_of_the_image_is_zero_and_nothing_inside(size):
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
+    found = jax.jit(normalise)(jnp.asarray(image), jnp.array([size], jnp.int32))
+    whole = jax.jit(normalise)(jnp.asarray(image), jnp.array([[32, 48]], jnp.int32))
+    expected = np.zeros_like(whole)
+    expected[:, : size[0], : size[1]] = whole[:, : size[0], : size[1]]
+    np.testing.assert_array_equal(found, expected)
+    assert (np.asarray(whole) != 0).all()  # no byte is ImageNet's mean
+
+
+def test_a_program_holds_no_constant_of_the_images_size():
+    # A map of pixel centres would be 8.6 MB, and twice as many hexadecimal digits of the program's text.
+    image, size = jax.ShapeDtypeStruct((1, 800, 1344, 3), jnp.uint8), jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    program = jax.jit(InsPose(tiny.MODEL).apply).lower(tiny.variables(), image, size).as_text()
+    assert len(program) < 800 * 1344
+
+
 def test_frozen_batch_norm_changes_no_statistics_and_trained_does():
     image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     size = np.full((2, 2), 32, np.int32)

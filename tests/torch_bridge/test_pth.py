@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-from test_weights import Tensor, write_legacy, write_zip
+from torch_files import Tensor, write_legacy, write_zip
 
 from inspose_jax.torch_bridge import pth
 

@@ -1,25 +1,34 @@
 """The run: what it writes, when it stops, when it refuses to start."""
 
+import contextlib
+import errno
 import functools
 import json
+import os
 import re
 import shutil
 import struct
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import tiny
 from tensorboardX.proto.event_pb2 import Event
 
-from inspose_jax import checkpoints
+import inspose_jax
+from inspose_jax import checkpoints, provenance, seals
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.errors import NotFinite, UserError
 from inspose_jax.report.run import read_run
 from inspose_jax.training import loop, sharding
 from inspose_jax.training import workdir as workdir_
+from inspose_jax.training.log import Log
 
 # The eight pretend devices share a batch of eight.
 CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, batch_size=8, ema=0.9, save_every=5))
@@ -145,6 +154,159 @@ def test_a_damaged_checkpoint_is_skipped_and_the_one_before_goes_on_to_the_same_
     jax.tree.map(np.testing.assert_array_equal, *same)
 
 
+def failing_reads(monkeypatch, fails):
+    """Reading a checkpoint's arrays raises what `fails(folder)` gives, where it gives something; without waiting."""
+    real = ocp.Checkpointer.restore
+
+    def restore(self, directory, *arguments, **named):
+        if error := fails(directory):
+            raise error
+        return real(self, directory, *arguments, **named)
+
+    monkeypatch.setattr(ocp.Checkpointer, "restore", restore)
+    monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
+
+
+def test_a_read_error_that_passes_loses_nothing(workdir, tmp_path, monkeypatch):
+    run, failed = shutil.copytree(workdir, tmp_path / "run"), []
+
+    def once(directory):
+        if failed:
+            return None
+        failed.append(directory)
+        return OSError(errno.ESTALE, "Stale file handle", str(directory))
+
+    failing_reads(monkeypatch, once)
+    loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
+    assert "/checkpoints/12/" in str(failed[0])
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["10", "12"]
+    assert (run / "metrics.jsonl").read_text() == (workdir / "metrics.jsonl").read_text(), "no step is made again"
+
+
+def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_never_deleted(workdir, tmp_path, monkeypatch):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (run / "checkpoints/12").rglob("*") if path.is_file()}
+    failing_reads(monkeypatch, lambda place: OSError(errno.EIO, "Input/output error") if "12" in str(place) else None)
+    with pytest.warns(UserWarning, match=r"checkpoints/12: cannot be read at the moment \(Input/output error\); it is"):
+        loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["10", "12", "12.aside"]
+    aside = (run / "checkpoints/12.aside").rglob("*")
+    assert {path.name: path.read_bytes() for path in aside if path.is_file()} == before
+    assert lines(run, timing=False) == lines(workdir, timing=False)
+
+
+@pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no memory"), TypeError("a bug")])
+def test_what_is_no_damage_is_not_called_so_and_changes_nothing(workdir, tmp_path, monkeypatch, error):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    failing_reads(monkeypatch, lambda _: error)
+    before = sorted(run.rglob("*"))
+    for call in (
+        lambda: loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True),
+        lambda: checkpoints.load(run),
+    ):
+        with pytest.raises(type(error)) as raised:
+            call()
+        assert raised.value is error
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_file_that_cannot_be_read_at_the_moment_is_no_damage(workdir, tmp_path, monkeypatch):
+    """Also while the seal is looked at."""
+    monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
+
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(seals, "checksum", refused)
+    with pytest.raises(UserError, match=r"checkpoints/12: cannot be read at the moment \(Permission denied\)"):
+        checkpoints.load(workdir / "checkpoints/12")
+
+
+@pytest.mark.parametrize(("fails", "step"), [("once", 4), ("always", 4), ("always", 6)])
+def test_a_best_checkpoint_that_cannot_be_read_is_never_lost(tmp_path, monkeypatch, fails, step):
+    """Also where the run goes on at the step that was evaluated last, which is evaluated again."""
+    run, scores = tmp_path / "run", iter([0.6, 0.5, 0.5, 0.4])
+
+    def evaluate(variables):
+        return loop.Evaluation({"AP": next(scores)}, np.zeros((8, 8, 3), np.uint8))
+
+    loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=step, extras=loop.Extras(evaluate, eval_every=4))
+    real, failed = seals.changed_files, []
+
+    def hiccup(folder):
+        if folder.parent.name == "best" and (fails == "always" or not failed):
+            failed.append(folder)
+            raise OSError(errno.ESTALE, "Stale file handle", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(seals, "changed_files", hiccup)
+    monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
+    expected = contextlib.nullcontext()
+    if fails == "always":
+        expected = pytest.warns(
+            UserWarning, match=r"best/4: cannot be read at the moment \(Stale.*; it is 4.aside from"
+        )
+    with expected:
+        loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=8, resume=True, extras=loop.Extras(evaluate, 4))
+    monkeypatch.undo()
+    assert {path.name for path in (run / "best").iterdir()} >= ({"4"} if fails == "once" else {"4.aside"})
+    assert checkpoints.load(run / "best" / ("4" if fails == "once" else "4.aside")).step == 4
+
+
+def test_checkpoints_that_cannot_be_read_at_the_moment_are_no_reason_to_start_anew(workdir, monkeypatch):
+    failing_reads(monkeypatch, lambda _: OSError(errno.EIO, "Input/output error"))
+    with (
+        pytest.warns(UserWarning, match="is skipped"),
+        pytest.raises(UserError, match=r"no checkpoint can be read; .*\(Input/output error\)\. Try again when it can$"),
+    ):
+        checkpoints.load(workdir)
+
+
+def test_a_relative_workdir_goes_on_wherever_the_program_stands(workdir, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def evaluate(variables):
+        os.chdir(tmp_path / "elsewhere")
+        return loop.Evaluation({"AP": 0.5}, np.zeros((8, 8, 3), np.uint8))
+
+    extras = loop.Extras(evaluate, eval_every=5, profile=range(6, 7))
+    assert loop.train(CONFIG, SOURCE, Path("runs/a/"), num_steps=12, stop_at=7, extras=extras) == 7
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    os.chdir(tmp_path)
+    assert loop.train(CONFIG, SOURCE, Path("runs/a"), num_steps=12, resume=True) == 12
+    assert checkpoints.load("runs/a").step == checkpoints.load("runs/a/checkpoints/12/").step == 12
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert checkpoints.load("~/runs/a").step == 12
+    assert lines(Path("runs/a"), timing=False)[-1] == lines(workdir, timing=False)[-1]
+
+
+def test_a_checkpoint_of_another_version_names_the_fields_and_the_way_out(workdir, tmp_path):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    (run / "checkpoints/12/checksums.json").unlink()
+    about = run / "checkpoints/12/about/metadata"
+    content = json.loads(about.read_text())
+    assert content["written_by"] == provenance.about()
+    content["written_by"] = {"version": "0.1.9", "commit": "abc1"}
+    del content["config"]["model"]["centre_radius"], content["config"]["data"]["flip"]
+    content["config"]["schedule"]["gone"] = 1
+    about.write_text(json.dumps(content))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, **content["config"]}))
+    versions = json.loads((run / "versions.json").read_text())
+    assert versions["inspose-jax"] == inspose_jax.__version__
+    (run / "versions.json").write_text(json.dumps({**versions, "inspose-jax": "0.1.9", "commit": "abc1"}))
+    line = (
+        r"run: config.data: missing fields \['flip'\]; config.model: missing fields \['centre_radius'\]; "
+        r"config.schedule: unknown fields \['gone'\]; it was written by inspose-jax 0.1.9 \(commit abc1\), this is "
+        rf"inspose-jax {inspose_jax.__version__}.*: take a checkout of the commit that wrote it"
+    )
+    with pytest.raises(UserError, match=line):
+        checkpoints.load(run)
+    with pytest.raises(UserError, match=line):
+        loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
+
+
 def test_a_checkpoint_whose_config_cannot_be_is_named(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
     (run / "checkpoints/12/checksums.json").unlink()  # somebody edited it by hand
@@ -219,6 +381,50 @@ def test_the_first_weights_need_not_be_given_again_but_others_are_refused(tmp_pa
         workdir_.has_begun(run, without, resume=True, has_saved=False)
 
 
+class Corrected:
+    """A source whose labels were corrected since: the same images, another hash."""
+
+    def __init__(self):
+        self.sizes, self.is_labelled, self.image_ids = SOURCE.sizes, SOURCE.is_labelled, SOURCE.image_ids
+
+    def __len__(self):
+        return len(SOURCE)
+
+    def __getitem__(self, index):
+        return SOURCE[index]
+
+    def labels_hash(self):
+        return "corrected"
+
+
+def test_a_run_does_not_go_on_with_other_labels_of_the_same_images(tmp_path):
+    begun, other = (workdir_.description(CONFIG, 12, source, None) for source in (SOURCE, Corrected()))
+    workdir_.open_workdir(tmp_path, begun, 0, "")
+    assert workdir_.has_begun(tmp_path, begun, resume=True, has_saved=True)
+    message = (
+        r"other values: labels \w+ -> corrected. Take those, or begin a new run .*another --workdir, .*same --init"
+    )
+    with pytest.raises(ValueError, match=message):
+        workdir_.has_begun(tmp_path, other, resume=True, has_saved=True)
+    # An early version did not store them: its runs go on.
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["labels"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert workdir_.has_begun(tmp_path, other, resume=True, has_saved=True)
+
+
+def test_a_best_checkpoint_of_an_early_version_stays_but_not_one_of_other_labels(tmp_path, monkeypatch):
+    now = pipeline.full_fingerprint(SOURCE)
+    about = workdir_.description(CONFIG, 12, SOURCE, None)
+    (tmp_path / "best/3").mkdir(parents=True)
+    for judged_by in (now, pipeline.fingerprint(SOURCE)):
+        monkeypatch.setattr(checkpoints, "about_best", lambda _, judged_by=judged_by: {"validation": judged_by})
+        workdir_.open_workdir(tmp_path, about, 3, now)
+        assert (tmp_path / "best").is_dir()
+    with pytest.warns(UserWarning, match="was chosen by other pictures or labels than now"):
+        workdir_.open_workdir(tmp_path, about, 3, "16, other, labels")
+
+
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_path):
     odd = replace(CONFIG, schedule=replace(CONFIG.schedule, batch_size=6))
     with pytest.raises(ValueError, match="batch_size 6 does not divide over 8 devices"):
@@ -244,7 +450,7 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(tmp_path):
 
 def test_steps_that_are_not_finite_can_be_skipped(tmp_path, capsys):
     wild = replace(CONFIG, schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30))
-    assert loop.train(wild, SOURCE, tmp_path / "d", num_steps=6, extras=loop.Extras(on_nan="skip")) == 6
+    assert loop.train(wild, SOURCE, tmp_path / "d", num_steps=60, stop_at=6, extras=loop.Extras(on_nan="skip")) == 6
     rows = lines(tmp_path / "d")
     skipped = [row["step"] for row in rows if row["skipped"]]
     assert skipped
@@ -253,6 +459,23 @@ def test_steps_that_are_not_finite_can_be_skipped(tmp_path, capsys):
     warnings = [line for line in capsys.readouterr().err.splitlines() if "skipped, the state stays" in line]
     assert len(warnings) == len(skipped)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoints.load(tmp_path / "d").variables))
+
+
+def test_skipping_ends_when_no_step_is_finite_any_more(tmp_path):
+    wild = replace(CONFIG, schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30))
+    with pytest.raises(NotFinite, match=r"20 steps in a row, from step (\d+) on, were not finite") as error:
+        loop.train(wild, SOURCE, tmp_path / "d", num_steps=60, extras=loop.Extras(on_nan="skip"))
+    first = int(re.search(r"step (\d+)", str(error.value))[1])
+    rows = lines(tmp_path / "d")
+    assert [row["step"] for row in rows if row["skipped"]] == list(range(first, first + 20))
+    assert rows[-1]["step"] == first + 19
+
+
+def test_steps_that_are_finite_again_begin_the_count_anew(tmp_path):
+    with Log(tmp_path, 0, 1, lambda step: [], "skip", writes=False) as log:
+        for step in range(1, 100):
+            log.add(step, {"loss/total": jnp.array(1.0 if step % 20 == 0 else jnp.nan)})
+            log.write(0)
 
 
 class Broken:
@@ -269,8 +492,31 @@ class Broken:
 
     def __getitem__(self, index):
         if index in self.broken:
-            raise ValueError(f"{index}.jpg: not a picture that can be read.")
+            raise UserError(f"{index}.jpg: not a picture that can be read.")
         return SOURCE[index % 16]._replace(image_id=index + 100)
+
+
+def test_two_steps_at_most_wait_on_the_device(tmp_path, monkeypatch):
+    losses, at_work, numbers = iter(jnp.arange(4.0)), [], []
+
+    def step_function(state, batch):
+        at_work.append(next(losses))
+        numbers.append(len(at_work))
+        return state, {"loss/total": at_work[-1]}
+
+    def noticing(wait):
+        def wait_and_notice(arrays):
+            ready = {id(leaf) for leaf in jax.tree.leaves(arrays)}
+            at_work[:] = [loss for loss in at_work if id(loss) not in ready]
+            return wait(arrays)
+
+        return wait_and_notice
+
+    for name in ("block_until_ready", "device_get"):
+        monkeypatch.setattr(jax, name, noticing(getattr(jax, name)))
+    monkeypatch.setattr(sharding, "jit_train_step", lambda *_: step_function)
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=4)
+    assert numbers == [1, 2, 2, 2]
 
 
 def test_a_few_unreadable_pictures_are_named_counted_and_left_blank(tmp_path, capsys):
@@ -289,7 +535,7 @@ def test_more_than_one_unreadable_picture_in_a_thousand_stops(capsys):
     plan = pipeline.make_plan(source, CONFIG, train=False)
     batch = pipeline.load_batch(source, plan[0]._replace(index=np.int32([2, 3, -1, 4])), CONFIG, slice(4))
     assert batch.is_real.tolist() == [True, False, False, False]
-    assert batch.image_id.tolist() == [102, -1, -1, -1]
+    np.testing.assert_array_equal(batch.image[0], SOURCE[2].image)
     assert not batch.image[1:].any()
     with pytest.raises(ValueError, match=r"3 of 2000 pictures cannot be read, which is more than one in a thousand"):
         source[5]
@@ -322,6 +568,33 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
     assert (sheet.height, sheet.width) == (8, 8)
 
 
+@pytest.mark.parametrize(("eval_every", "expected"), [(3, [2]), (2, []), (0, [2])])
+def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path, monkeypatch, eval_every, expected):
+    monkeypatch.setattr(loop, "FIRST_SAVE", 2)
+    losses, done, tried = list(jnp.ones(5)), [], []
+
+    def step_function(state, batch):
+        done.append(batch)
+        return state, {"loss/total": losses.pop()}
+
+    monkeypatch.setattr(sharding, "jit_train_step", lambda *_: step_function)
+
+    def try_out(variables):
+        tried.append(len(done))
+        assert variables.keys() == {"params", "batch_stats"}
+
+    def evaluate(variables):
+        return loop.Evaluation({"AP": 0.5}, np.zeros((8, 8, 3), np.uint8))
+
+    extras = loop.Extras(evaluate, eval_every, try_out=try_out)
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=6, stop_at=4, extras=extras)
+    assert tried == expected
+    # Where the run goes on it may be another device, or another set to evaluate on.
+    again = extras._replace(eval_every=9)
+    loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=6, stop_at=5, resume=True, extras=again)
+    assert tried == [*expected, 5]
+
+
 def test_a_best_checkpoint_that_was_lost_is_made_again(tmp_path):
     scores = iter([0.5, 0.5, 0.2])
 
@@ -347,7 +620,9 @@ def test_scores_on_other_pictures_do_not_compare(tmp_path):
         return loop.Extras(evaluate, eval_every=2, validation=validation)
 
     loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=2, extras=extras("one set"))
-    with pytest.warns(UserWarning, match=r"best: was chosen by other pictures than now; it is best.aside from here on"):
+    with pytest.warns(
+        UserWarning, match=r"best: was chosen by other pictures or labels than now; it is best.aside from here on"
+    ):
         loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=4, resume=True, extras=extras("another"))
     assert checkpoints.steps(run / "best.aside") == [2]
     assert checkpoints.steps(run / "best") == [4]

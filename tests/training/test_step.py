@@ -13,14 +13,14 @@ from inspose_jax.training import sharding, step
 
 CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, ema=0.9))
 BATCH = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]])
-BAD_LOSS, BAD_GRADIENT = 666, 667  # image ids
+BAD_LOSS, BAD_GRADIENT = 666, 667  # numbers of people dropped, by which a batch is told from others
 
 
 def poisoned_losses(outputs, targets, counts, batch, *others):
-    """The real terms, but for two image ids: one makes a term overflow, one only its gradient."""
+    """The real terms, but for two numbers of people dropped: one makes a term overflow, one only its gradient."""
     terms = losses.losses(outputs, targets, counts, batch, *others)
-    root_of = jnp.where((batch.image_id == BAD_GRADIENT).any(), 0 * terms["cls"], 1)  # at 0 its slope is infinite
-    factor = jnp.where((batch.image_id == BAD_LOSS).any(), jnp.inf, 1)
+    root_of = jnp.where((batch.people_dropped == BAD_GRADIENT).any(), 0 * terms["cls"], 1)  # at 0 its slope is infinite
+    factor = jnp.where((batch.people_dropped == BAD_LOSS).any(), jnp.inf, 1)
     return {**terms, "keypoint": factor * terms["keypoint"], "cls": terms["cls"] + jnp.sqrt(root_of) * 0}
 
 
@@ -38,12 +38,12 @@ def skipping():
         yield train_step, state
 
 
-@pytest.mark.parametrize("image_id", [BAD_LOSS, BAD_GRADIENT])
-def test_a_step_that_is_not_finite_is_skipped_as_if_its_batch_had_not_been(skipping, image_id):
+@pytest.mark.parametrize("mark", [BAD_LOSS, BAD_GRADIENT])
+def test_a_step_that_is_not_finite_is_skipped_as_if_its_batch_had_not_been(skipping, mark):
     train_step, state = skipping
-    after, measurements = train_step(state, BATCH._replace(image_id=np.array([1, image_id], np.int32)))
+    after, measurements = train_step(state, BATCH._replace(people_dropped=np.array([0, mark], np.int32)))
     assert measurements["skipped"] == 1
-    assert np.isfinite(measurements["loss/total"]) == (image_id == BAD_GRADIENT)
+    assert np.isfinite(measurements["loss/total"]) == (mark == BAD_GRADIENT)
     assert not np.isfinite(measurements["grad_norm"])
     assert after.step == state.step + 1 == 2
     jax.tree.map(np.testing.assert_array_equal, after._replace(step=0), state._replace(step=0))

@@ -1,0 +1,141 @@
+"""Whether the numbers of an annotated set are pixels, x before y, and boxes x, y, width, height: its statistics tell.
+
+A file in which they are something else is well formed, entry by entry; it is seen only over all of them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from inspose_jax.skeletons import Skeleton
+
+FEWEST = 3  # people on whom a finding must rest that any one of them might give by chance
+FEWEST_LYING = 5  # three who lie the same way are no wonder
+HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+FEET = ("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")
+FRACTIONS = (-0.5, 1.5)  # some joints are put a little outside of the image
+
+
+class Labels(NamedTuple):
+    """Everybody in a file who is no crowd: N people, K joints."""
+
+    keypoints: Float[np.ndarray, "N K 3"]  # x, y, visibility as they stand in the file
+    boxes: Float[np.ndarray, "N 4"]  # as they stand in the file
+    sizes: Int[np.ndarray, "N 2"]  # height, width of each one's image
+
+
+class Finding(NamedTuple):
+    """What is wrong with the numbers of a file."""
+
+    line: str  # with its remedy
+    explains_outside: bool  # whether joints outside of their images follow from it
+
+
+def findings(labels: Labels) -> list[Finding]:
+    """What is found, nothing where the numbers are what they should be.
+
+    How people stand or lie is no fault, see `remark`: in some sets all lie the same way.
+    """
+    found = []
+    large = bool((labels.sizes > 4).all())  # else one may well have all joints in the first pixels
+    is_labelled = labels.keypoints[..., 2] > 0
+    points = labels.keypoints[is_labelled][:, :2]
+    pixels = "multiply x by the image's width and y by its height"
+    if large and len(points) >= 3 and points.any() and are_fractions(points):
+        line = f"all labelled joints lie within 0..1, as fractions of the image do; {pixels}"
+        found.append(Finding(line, explains_outside=True))
+    if large and len(labels.boxes) and labels.boxes.any() and are_fractions(labels.boxes):
+        line = f"all boxes lie within 0..1, as fractions of the image do; {pixels}"
+        found.append(Finding(line, explains_outside=False))
+    if found:  # nothing else can be said of such numbers
+        return found
+    exchanged = "x and y seem to be exchanged, of the joints or of the boxes; write x before y, width before height"
+    if are_outside_unless_exchanged(labels, is_labelled):
+        found.append(Finding(exchanged, explains_outside=True))
+    elif are_beyond_boxes_unless_exchanged(labels, is_labelled):
+        found.append(Finding(exchanged, explains_outside=False))  # it may be the boxes
+    if are_corners(labels):
+        line = "boxes seem to be corners, x0, y0, x1, y1; write x, y, width, height"
+        found.append(Finding(line, explains_outside=False))
+    return found
+
+
+def remark(labels: Labels, skeleton: Skeleton) -> str:
+    """A line where nearly everybody has the feet to the right of the head, empty where not.
+
+    So lies who stands in a file with x and y exchanged, and where joints and boxes are both exchanged in square images
+    nothing else tells of it.  People who are photographed from above may lie so too: it is no fault by itself.
+    """
+    is_labelled, names = labels.keypoints[..., 2] > 0, np.array(skeleton.keypoint_names)
+    head, feet = (is_labelled & np.isin(names, part) for part in (HEAD, FEET))
+    has_both = head.any(1) & feet.any(1)
+    down = (mean(labels.keypoints[..., :2], feet) - mean(labels.keypoints[..., :2], head))[has_both]
+    lies_right = int((down[:, 0] > np.abs(down[:, 1])).sum())
+    if lies_right < max(FEWEST_LYING, 0.75 * len(down) + 1):
+        return ""
+    return (
+        f"{lies_right} of {len(down)} people have their feet to the right of their head; do they lie, or are x and y "
+        f"exchanged? Look at some with `inspose data show`"
+    )
+
+
+def mean(points: Float[np.ndarray, "N K 2"], which: Bool[np.ndarray, "N K"]) -> Float[np.ndarray, "N 2"]:
+    """The middle of some joints of each person; (0, 0) of none."""
+    return (points * which[..., None]).sum(1) / np.maximum(which.sum(1), 1)[:, None]
+
+
+def are_fractions(numbers: Float[np.ndarray, "..."]) -> bool:
+    """Whether all are such as fractions of an image's sides."""
+    return bool(((numbers >= FRACTIONS[0]) & (numbers <= FRACTIONS[1])).all())
+
+
+def are_outside_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
+    """Whether joints read as x, y lie clearly outside of their images, which read as y, x they do not."""
+    xy, width_height = labels.keypoints[..., :2], labels.sizes[:, None, ::-1]
+    return is_only_so(xy, -2 - 0.05 * width_height, 2 + 1.05 * width_height, is_labelled)
+
+
+def are_beyond_boxes_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
+    """Whether joints read as x, y lie clearly outside of their people's boxes, which read as y, x they do not."""
+    low, high = labels.boxes[:, None, :2], labels.boxes[:, None, :2] + labels.boxes[:, None, 2:]
+    room = 2 + 0.1 * (high - low)
+    return is_only_so(labels.keypoints[..., :2], low - room, high + room, is_labelled)
+
+
+def is_only_so(
+    xy: Float[np.ndarray, "N K 2"],
+    low: Float[np.ndarray, "N 1 2"],
+    high: Float[np.ndarray, "N 1 2"],
+    is_labelled: Bool[np.ndarray, "N K"],
+) -> bool:
+    """Whether many people have joints out of these bounds, and hardly any where x and y are exchanged.
+
+    Some people with joints a little out of them are no wonder, whichever side they are on.
+    """
+    out, out_if_exchanged = (people_with((p < low) | (p > high), is_labelled).sum() for p in (xy, xy[..., ::-1]))
+    return bool(out >= max(FEWEST, 0.2 * is_labelled.any(1).sum(), 10 * out_if_exchanged + 1))
+
+
+def are_corners(labels: Labels) -> bool:
+    """Whether boxes read as x, y, width, height reach out of their images, which read as corners they do not."""
+    low, last = labels.boxes[:, :2], labels.boxes[:, 2:]
+    has_box = (last > 0).all(1)
+    width_height = labels.sizes[:, ::-1]
+    out = ((low + last > 1.05 * width_height + 2).any(1) & has_box).sum()
+    out_as_corners = (((last < low) | (last > width_height + 2)).any(1) & has_box).sum()
+    return bool(out >= max(FEWEST, 0.2 * has_box.sum(), 10 * out_as_corners + 1))
+
+
+def people_with(is_joint: Bool[np.ndarray, "N K 2"], is_labelled: Bool[np.ndarray, "N K"]) -> Bool[np.ndarray, " N"]:
+    """Who has a labelled joint of which that holds in x or y."""
+    return np.any(is_joint.any(-1) & is_labelled, axis=-1, keepdims=False)
+
+
+def stacked(people: Sequence[tuple[list, list, tuple[int, int]]], num_keypoints: int) -> Labels:
+    """Keypoints, box and image size of each person -> `Labels`; who has no keypoints has none that is labelled."""
+    nobody = [0.0] * (3 * num_keypoints)
+    keypoints = np.array([joints or nobody for joints, _, _ in people], float).reshape(-1, num_keypoints, 3)
+    boxes = np.array([box for _, box, _ in people], float).reshape(-1, 4)
+    return Labels(keypoints, boxes, np.array([size for _, _, size in people], np.int64).reshape(-1, 2))

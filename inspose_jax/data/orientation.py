@@ -1,0 +1,95 @@
+"""The orientation in an image file's header, as EXIF counts it: how the stored pixels are turned to be looked at."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ExifTags, Image
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+FORMATS = (JpegImageFile, PngImageFile, WebPImageFile, TiffImageFile, AvifImageFile)
+INVERSE = {6: 8, 8: 6}  # every other orientation undoes itself
+
+
+class Header(NamedTuple):
+    """What the beginning of an image file tells before any pixel is decoded."""
+
+    size: tuple[int, int]  # height and width of the stored pixels; (0, 0) where they cannot be told
+    orientation: int  # 1 to 8; 1 is to be shown as stored, 5 to 8 exchange height and width
+
+
+def read_header(path: Path) -> Header:
+    """Stored size and orientation of a file; those of nothing to turn where no header of a known format is there.
+
+    For AVIF, whose container says how to turn the image, Pillow gives that as EXIF would.
+    """
+    for format_ in FORMATS:  # not Image.open: it refuses images with many pixels, and none is decoded here
+        try:
+            with path.open("rb") as file, format_(file) as image:
+                orientation = tag(image)
+                width, height = image.size
+                if isinstance(image, TiffImageFile):  # there `size` is turned, in some versions of Pillow
+                    width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
+                return Header((height, width), orientation if orientation in range(1, 9) else 1)
+        except Exception:  # Pillow's readers raise many kinds; another format, or damaged, which decoding tells
+            continue
+    return Header((0, 0), 1)
+
+
+def tag(image: ImageFile) -> Any:
+    """The orientation as it stands in an opened file, 1 where it says none.
+
+    Not what Pillow's `getexif` gives, which also looks for it in XMP: by that OpenCV turns nothing.
+    """
+    if isinstance(image, TiffImageFile):
+        return image.tag_v2.get(ExifTags.Base.Orientation, 1)
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    return exif.get(ExifTags.Base.Orientation, 1)
+
+
+def turned(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndarray, "_ _ 3"]:
+    """Stored pixels -> the image as it is to be shown."""
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    return np.ascontiguousarray(image[rows, columns])
+
+
+def turned_back(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndarray, "_ _ 3"]:
+    """The image as it is shown -> its stored pixels."""
+    return turned(image, INVERSE.get(orientation, orientation))
+
+
+def remark(headers: Iterable[tuple[Header, tuple[int, int]]], total: int) -> str:
+    """One line about annotated images that have an orientation other than 1, empty where there is none.
+
+    With every header comes the (height, width) of the annotation, which tells whether the labels belong to the image
+    as stored or as shown.  `total` is the number of images in the set, of which the headers may be a sample.
+    """
+    count = num_oriented = num_turned = 0
+    for header, annotated in headers:
+        count += 1
+        if header.orientation != 1:
+            num_oriented += 1
+            num_turned += annotated != header.size and annotated == header.size[::-1] and header.orientation >= 5
+    if not num_oriented:
+        return ""
+    sample = f"looked at, of {total} in all, " if count < total else ""
+    line = f"{num_oriented} of {count} images {sample}have an EXIF orientation other than 1"
+    if num_turned:
+        line += f"; {num_turned} are turned as it says, since the JSON's height and width are those of the turned image"
+    if num_oriented > num_turned:
+        line += (
+            f"; {num_oriented - num_turned} stay as stored, and labels must be those of the stored pixels: look at "
+            f"some with `inspose data show`"
+        )
+    return line

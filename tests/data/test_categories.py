@@ -1,0 +1,221 @@
+"""The joints' names in `categories`: sorted by them, refused by them, and what the other categories are for."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inspose_jax.config import Scene
+from inspose_jax.data import check, coco
+from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.evaluation import coco_ap
+from inspose_jax.skeletons import COCO
+
+POSETRACK = ["nose", "head_bottom", "head_top", *COCO.keypoint_names[3:]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("drawn") / "set"
+    source = DrawnPeople(Scene(size=64, num_people=(1, 3)), "test", 0, 4)
+    coco.write_folder(out, (source[i] for i in range(4)), COCO, 0.5)
+    return out
+
+
+@pytest.fixture
+def changed(folder, tmp_path):
+    """A function: a change to the content of the file -> the changed file."""
+
+    def write(change):
+        truth = json.loads((folder / "annotations.json").read_text())
+        change(truth)
+        (tmp_path / "changed.json").write_text(json.dumps(truth))
+        return tmp_path / "changed.json"
+
+    return write
+
+
+def read(folder, annotations):
+    return coco.CocoFolder(folder / "images", annotations, COCO, 0.5)
+
+
+def sort_by_name(truth, spelt=lambda name: name):
+    """Joints in alphabetic order, names and numbers alike, as an annotation tool may write them."""
+    names = truth["categories"][0]["keypoints"]
+    order = sorted(range(17), key=names.__getitem__)
+    truth["categories"][0]["keypoints"] = [spelt(names[k]) for k in order]
+    for person in truth["annotations"]:
+        person["keypoints"] = np.array(person["keypoints"]).reshape(17, 3)[order].ravel().tolist()
+
+
+@pytest.mark.parametrize("spelt", [str, str.upper, lambda name: name.replace("_", " "), lambda n: n.replace("_", "-")])
+def test_joints_in_another_order_are_sorted_by_their_names(folder, changed, spelt):
+    original = read(folder, folder / "annotations.json")
+    annotations = changed(lambda truth: sort_by_name(truth, spelt))
+    with pytest.warns(UserWarning, match=r"changed.json: its joints stand in another order than coco's; they are sor"):
+        source = read(folder, annotations)
+    for ours, other in zip(original, source, strict=False):
+        np.testing.assert_array_equal(ours.keypoints, other.keypoints)
+    with pytest.warns(UserWarning, match="another order") as warned:
+        assert check.faults(folder / "images", annotations, COCO) == []
+    assert len(warned) == 1
+    # What is found comes in our order: results that are right in the original file are right in this one.
+    results = [{**person, "score": 1.0} for person in original.ground_truth["annotations"] if person["num_keypoints"]]
+    assert coco_ap.keypoint_ap(source.ground_truth, results, COCO)["AP"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (POSETRACK, 'joint 2 is "head_bottom", "left_eye" is missing; give a file with coco\'s 17 joints'),
+        (["nose", *COCO.keypoint_names[:16]], 'joint 2 is "nose" again, "right_ankle" is missing'),
+        (list(COCO.keypoint_names[1:]), '"nose" is missing'),
+        ([*COCO.keypoint_names, "neck"], 'joint 18 is "neck"; give'),
+    ],
+)
+def test_other_joints_are_refused_with_the_first_that_differs(folder, changed, names, line):
+    annotations = changed(lambda truth: truth["categories"][0].update(keypoints=names))
+    for use in (read, lambda folder, path: check.faults(folder / "images", path, COCO)):
+        with pytest.raises(ValueError, match=r'category "person" .id 1. has other joints than coco: ') as error:
+            use(folder, annotations)
+        assert line in str(error.value)
+
+
+@pytest.mark.parametrize("given", ["absent", None, [], [{"id": 1, "name": "person"}]])
+def test_without_names_the_joints_are_taken_in_our_order_and_that_is_said(folder, changed, given):
+    def change(truth):
+        truth["categories"] = given
+        if given == "absent":
+            del truth["categories"]
+
+    annotations = changed(change)
+    with pytest.warns(
+        UserWarning, match="no names of joints in `categories`; they are taken to stand in coco"
+    ) as warned:
+        source = read(folder, annotations)
+    assert len(warned) == 1
+    np.testing.assert_array_equal(source[0].keypoints, read(folder, folder / "annotations.json")[0].keypoints)
+
+
+def test_a_category_of_any_name_and_id_whose_joints_are_ours_is_the_people(folder, changed):
+    def change(truth):
+        truth["categories"][0].update(id=7, name="worker")
+        for person in truth["annotations"]:
+            person["category_id"] = 7
+
+    annotations = changed(change)
+    with pytest.warns(UserWarning, match=r'changed.json: category "worker" .id 7. is taken for the people'):
+        source = read(folder, annotations)
+    results = [{**person, "score": 1.0} for person in source.ground_truth["annotations"] if person["num_keypoints"]]
+    assert {result["category_id"] for result in results} == {1}  # COCO's, as in all results
+    assert coco_ap.keypoint_ap(source.ground_truth, results, COCO)["AP"] == pytest.approx(1)
+
+
+def car(truth, **fields):
+    """Two annotations of another listed category."""
+    truth["categories"].insert(0, {"id": 3, "name": "car"})
+    template = {"image_id": 0, "category_id": 3, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}
+    truth["annotations"] += [{**template, "id": 900 + i, **fields} for i in range(2)]
+
+
+def test_things_of_other_categories_are_left_out_and_counted(folder, changed):
+    annotations = changed(car)
+    line = r'changed.json: 2 annotations of other categories are left out .*"car" .id 3.: 2'
+    with pytest.warns(UserWarning, match=line):
+        source = read(folder, annotations)
+    assert len(source[0].boxes_xyxy) == len(read(folder, folder / "annotations.json")[0].boxes_xyxy)
+    with pytest.warns(UserWarning, match=line):
+        assert check.faults(folder / "images", annotations, COCO) == []
+
+
+def test_what_is_of_another_category_but_has_joints_is_a_fault(folder, changed):
+    annotations = changed(lambda truth: car(truth, keypoints=[3, 3, 2] * 17))
+    assert check.faults(folder / "images", annotations, COCO) == [
+        f"annotation {i}: category_id is 3, not 1, the person category" for i in (900, 901)
+    ]
+
+
+def test_of_several_categories_with_joints_the_one_with_ours_is_the_people(folder, changed):
+    def change(truth):
+        car(truth, keypoints=[3, 3, 2] * 5)
+        truth["categories"][0].update(name="dog", keypoints=["nose", "tail", "left_paw", "right_paw", "back"])
+        sort_by_name({"categories": truth["categories"][1:], "annotations": truth["annotations"][:-2]})
+
+    annotations = changed(change)
+    with pytest.warns(UserWarning, match=r"changed\.json") as warned:
+        source = read(folder, annotations)
+    sort, left_out = [str(warning.message) for warning in warned]
+    assert "another order" in sort
+    assert '2 annotations of other categories are left out ("dog" (id 3): 2)' in left_out
+    for ours, other in zip(read(folder, folder / "annotations.json"), source, strict=False):
+        np.testing.assert_array_equal(ours.keypoints, other.keypoints)
+    with pytest.warns(UserWarning, match=r"changed\.json") as warned:
+        assert check.faults(folder / "images", annotations, COCO) == []
+    assert len(warned) == 2
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        (
+            [
+                {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names)},
+                {"id": 2, "name": "player", "keypoints": list(COCO.keypoint_names[::-1])},
+            ],
+            r'2 categories have coco\'s keypoints: "person" .id 1., "player" .id 2.; leave one',
+        ),
+        (
+            [{"id": 1, "name": "cat", "keypoints": ["ear"]}, {"id": 2, "name": "dog", "keypoints": ["tail"]}],
+            r'category "cat" .id 1. has other joints than coco: joint 1 is "ear"',
+        ),
+        ({"1": "person"}, "`categories` is no list"),
+        (["person"], "an entry of `categories` has no whole number as its id"),
+        ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "two categories have the id 1"),
+        ([{"id": 1, "name": "person", "keypoints": {"nose": 1}}], "its keypoints are no list of names"),
+    ],
+)
+def test_categories_that_cannot_be_understood_are_refused(folder, changed, categories, message):
+    annotations = changed(lambda truth: truth.update(categories=categories))
+    with pytest.raises(ValueError, match=message):
+        read(folder, annotations)
+
+
+def test_image_ids_of_eleven_digits_are_read_and_scored(folder, changed):
+    def change(truth):
+        for entry in truth["images"]:
+            entry["id"] += 10_034_180_000
+        for person in truth["annotations"]:
+            person["image_id"] += 10_034_180_000
+
+    source = read(folder, changed(change))
+    assert source[0].image_id == source.image_ids[0] == 10_034_180_000
+    results = [{**person, "score": 1.0} for person in source.ground_truth["annotations"] if person["num_keypoints"]]
+    assert coco_ap.keypoint_ap(source.ground_truth, results, COCO)["AP"] == pytest.approx(1)
+
+
+def test_labels_belong_to_the_turned_image_where_the_size_says_so(folder, tmp_path):
+    """Three images stored 8 wide and 6 high, to be shown 6 wide and 8 high; the JSON of two has the size as shown."""
+    (tmp_path / "images").mkdir()
+    turn = Image.Exif()
+    turn[0x0112] = 6  # the first row of the file is at the right
+    stored = np.zeros((6, 8, 3), np.uint8)
+    stored[0] = 255
+    sizes = {1: (8, 6), 2: (8, 6), 3: (6, 8)}
+    for number in sizes:
+        Image.fromarray(stored).save(tmp_path / f"images/{number}.png", exif=turn)
+    images = [{"id": i, "file_name": f"{i}.png", "height": h, "width": w} for i, (h, w) in sizes.items()]
+    joints = [3, 4, 2, *[0] * 48]
+    person = {"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "area": 5, "keypoints": joints, "category_id": 1}
+    category = {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names)}
+    content = {"images": images, "annotations": [person], "categories": [category]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    line = "3 of 3 images have an EXIF orientation other than 1; 2 are turned as it says, .*; 1 stay as stored"
+    with pytest.warns(UserWarning, match=line):
+        source = read(tmp_path, tmp_path / "a.json")
+    assert source.sizes.tolist() == [list(sizes[i]) for i in (1, 2, 3)]
+    assert [source[i].image.shape[:2] for i in range(3)] == list(sizes.values())
+    assert source[0].image[:, -1].min() == 255
+    np.testing.assert_array_equal(source[2].image, stored)
+    with pytest.warns(UserWarning, match=line):
+        assert check.faults(tmp_path / "images", tmp_path / "a.json", COCO) == []

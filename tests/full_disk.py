@@ -27,7 +27,7 @@ def call(command: str) -> tuple[int, str]:
         try:
             cli.main(shlex.split(command))
         except SystemExit as exit_:
-            return int(exit_.code or 0), error.getvalue().splitlines()[-1]
+            return int(exit_.code or 0), error.getvalue().splitlines()[-1].replace(f"{Path.cwd()}/", "")
     return 0, ""
 
 

@@ -1,5 +1,7 @@
 """PIL images of every mode come as the RGB bytes that their file would give, or are refused in one line."""
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,8 +74,12 @@ def test_a_file_and_its_pil_image_are_the_same(tmp_path, name, mode):
     image = SEE_THROUGH if mode == "RGBA" else of_mode(mode)[0]
     path = tmp_path / name
     try:
-        image.save(path, **({"lossless": True} if name == "a.webp" else {}))
-    except OSError:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Saving I mode images as PNG")  # Pillow before 13
+            image.save(path, **({"lossless": True} if name == "a.webp" else {}))
+        with Image.open(path) as opened:
+            opened.load()
+    except OSError:  # nor does Pillow 11 read the YCbCr that it wrote to TIFF
         pytest.skip(f"Pillow writes no {mode} to {name}")
     with Image.open(path) as opened:
         np.testing.assert_allclose(read_image(path, False).astype(int), rgb_of(opened), atol=1)

@@ -463,9 +463,9 @@ CASES: dict[str, list[Case]] = {
         Case("joints that are not ours", TRAIN,
              f'{JSON}: category "person" (id 1) has other joints than coco: joint 2 is "head_bottom", "left_eye" is '
              f"missing; give a file with coco's 17 joints", renamed_joint("left_eye", "head_bottom")),
-        Case("two categories with joints", TRAIN,
-             f'{JSON}: 2 categories have keypoints: "person" (id 1), "dog" (id 2); leave one, the people, in the file',
-             labels(lambda content: content["categories"].append({"id": 2, "name": "dog", "keypoints": ["tail"]}))),
+        Case("two categories of people", TRAIN,
+             f'{JSON}: 2 categories have coco\'s keypoints: "person" (id 1), "actor" (id 2); leave one, the people, …',
+             labels(lambda it: it["categories"].append(it["categories"][0] | {"id": 2, "name": "actor"}))),
         Case("a crowd that is neither yes nor no", TRAIN, says('annotation 1: iscrowd is "no", not 0 or 1'),
              first_person(iscrowd="no")),
         Case("an annotation id given twice", TRAIN, says("annotation 2: its id is another annotation's too"),

@@ -19,8 +19,9 @@ from inspose_jax.training import sharding, step
 
 # Five steps of one global batch: people, empty pictures, a blank one that fills the batch; GroupNorm and, trained or
 # frozen, batch norm.  A process of its own: float64 is a setting of the whole process.
-# In float32 the rate is low: where rounding moves an activation over the kink of a ReLU, its whole gradient comes or
-# goes, on one machine and not on the next, and at a hundred times this rate that parts two runs by more than the bound.
+# In float32 the rate is low, and what counts is the median difference from three starts: where rounding moves an
+# activation over the kink of a ReLU, its whole gradient comes or goes, from one start and not from another.  A fault of
+# the arithmetic shows from all of them.
 SCRIPT = """
 import sys
 import jax
@@ -35,7 +36,10 @@ from inspose_jax.training import sharding, step
 dtype, bound, batch_norm, *ways = sys.argv[1:]
 rate = 1e-3 if dtype == "float64" else 1e-5
 schedule = replace(tiny.CONFIG.schedule, batch_size=8, optimizer="sgd", learning_rate=rate, warmup_steps=0, ema=0.9)
-variables = jax.tree.map(lambda x: np.asarray(x, dtype), tiny.variables())
+starts = [
+    jax.tree.map(lambda x: np.asarray(x, dtype), tiny.variables(seed=seed))
+    for seed in range(1 if dtype == "float64" else 3)
+]
 people = [[tiny.person(6, 6, 18, 18)], [], [tiny.person(4, 4, 60, 60), tiny.person(30, 30, 50, 50)]]
 batch = tiny.blank(tiny.batch([people[i % 3] for i in range(8)]), 7)
 # The targets are computed in the joints' precision: the last bit of a float32 exp depends on how many share a vector.
@@ -50,21 +54,25 @@ for way in ways:
     )
     mesh = sharding.make_mesh(config.schedule, jax.devices()[:devices])
     train_step = sharding.jit_train_step(config, 5, mesh)
-    start = step.state_of(variables["params"], variables["batch_stats"], config, 5)
-    state = jax.device_put(start, sharding.replicated(mesh))
-    for _ in range(5):
-        state, measurements = train_step(state, sharding.put_batch(batch, mesh))
-    answers.append(jax.device_get((state, measurements)))
+    answers.append([])
+    for variables in starts:
+        start = step.state_of(variables["params"], variables["batch_stats"], config, 5)
+        state = jax.device_put(start, sharding.replicated(mesh))
+        for _ in range(5):
+            state, measurements = train_step(state, sharding.put_batch(batch, mesh))
+        answers[-1].append(jax.device_get((state, measurements)))
 
 def differing(a, b):
     a, b = jax.tree.leaves(a), jax.tree.leaves(b)
     return max(np.abs(x - y).max() / max(np.abs(x).max(), 1e-3) for x, y in zip(a, b))
 
-assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(answers[0][0].params))
-assert differing(answers[0][0].params, variables["params"]) > 1e-2
+for variables, (state, _) in zip(starts, answers[0]):
+    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(state.params))
+    assert differing(state.params, variables["params"]) > 1e-2
 for way, other in zip(ways[1:], answers[1:]):
-    print(way, "differs from", ways[0], "by", differing(answers[0], other))
-    assert differing(answers[0], other) < float(bound)
+    found = sorted(map(differing, answers[0], other))
+    print(way, "differs from", ways[0], "by", *found)
+    assert found[len(found) // 2] < float(bound)
 """
 
 

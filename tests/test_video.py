@@ -6,12 +6,12 @@ import tracemalloc
 from dataclasses import replace
 
 import faults
+import jax
 import numpy as np
 import pytest
 import tiny
 
-import inspose_jax
-from inspose_jax import cli
+from inspose_jax import cli, predictor
 from inspose_jax.data import video_files
 from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.errors import UserError
@@ -36,7 +36,7 @@ def video(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(place):
-    return inspose_jax.load(place / "run")
+    return predictor.load(place / "run", jax.local_devices())  # as the command does
 
 
 def test_every_frame_gives_the_people_of_its_picture_in_order(video, model):

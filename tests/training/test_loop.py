@@ -186,7 +186,8 @@ def test_a_read_error_that_passes_loses_nothing(workdir, tmp_path, monkeypatch):
 def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_never_deleted(workdir, tmp_path, monkeypatch):
     run = shutil.copytree(workdir, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (run / "checkpoints/12").rglob("*") if path.is_file()}
-    failing_reads(monkeypatch, lambda place: OSError(errno.EIO, "Input/output error") if "12" in str(place) else None)
+    error = OSError(errno.EIO, "Input/output error")
+    failing_reads(monkeypatch, lambda place: error if "/checkpoints/12/" in str(place) else None)
     with pytest.warns(UserWarning, match=r"checkpoints/12: cannot be read at the moment \(Input/output error\); it is"):
         loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["10", "12", "12.aside"]

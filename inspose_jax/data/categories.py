@@ -103,11 +103,11 @@ def order_of(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[
 
 
 def settle(content: dict[str, Any], person: Person, num_keypoints: int, path: Path) -> tuple[str, ...]:
-    """Sort the joints of all people in place, take out annotations of other listed categories; a line counts those.
+    """Sort the joints of all people and take out annotations of other listed categories, in place.
 
-    One with a labelled joint stays, to be named as a fault, unless its category lists joints of its own.
-
-    Entries that are not what they should be stay as they are: whoever examines the content names them.
+    Gives back a line that counts what was taken out, nothing where that is none.  An annotation of another category
+    that has a labelled joint stays, to be named as a fault by whoever examines the content, unless its category lists
+    joints of its own; so do entries that are not what they should be.
     """
     if person.order != tuple(range(num_keypoints)):
         for entry in content["annotations"]:

@@ -6,21 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inspose_jax.config import Scene
 from inspose_jax.data import check, coco
-from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
 
 POSETRACK = ["nose", "head_bottom", "head_top", *COCO.keypoint_names[3:]]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    out = tmp_path_factory.mktemp("drawn") / "set"
-    source = DrawnPeople(Scene(size=64, num_people=(1, 3)), "test", 0, 4)
-    coco.write_folder(out, (source[i] for i in range(4)), COCO, 0.5)
-    return out
 
 
 @pytest.fixture

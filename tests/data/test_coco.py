@@ -13,14 +13,6 @@ from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    out = tmp_path_factory.mktemp("drawn") / "set"
-    source = DrawnPeople(Scene(size=64, num_people=(1, 3)), "test", 0, 4)
-    coco.write_folder(out, (source[i] for i in range(4)), COCO, 0.5)
-    return out
-
-
 def read(folder, annotations=None):
     return coco.CocoFolder(folder / "images", annotations or folder / "annotations.json", COCO, 0.5)
 

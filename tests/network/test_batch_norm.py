@@ -29,8 +29,8 @@ def _standard_promotion():  # flax and optax, see training/conftest.py
         yield
 
 
-def close(a, b, bound=1e-6):
-    """Whether all arrays of two trees differ by at most `bound` of the largest number of each."""
+def assert_close(a, b, bound=1e-6):
+    """That all arrays of two trees differ by at most `bound` of the largest number of each."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=bound * max(np.abs(b).max(), 1)), a, b)
 
@@ -63,7 +63,7 @@ def test_blank_images_change_nothing_wherever_they_lie(num_devices, rows):
     is_real = np.isin(np.arange(8), rows)
     y, stats, of_params, of_maps = trained(MAPS * is_real[:, None, None, None], is_real, WEIGHTS, num_devices)
     expected = trained(MAPS[rows], is_real[rows], WEIGHTS[rows], 1)
-    close((y[rows], stats, of_params, of_maps[rows]), expected)
+    assert_close((y[rows], stats, of_params, of_maps[rows]), expected)
     assert not y[~is_real].any()
     assert not of_maps[~is_real].any()
 
@@ -80,7 +80,7 @@ def test_without_blank_images_it_is_flaxs_batch_norm():
     fresh = BatchNorm(False).init(jax.random.key(0), jnp.asarray(MAPS), real)
     jax.tree.map(np.testing.assert_array_equal, fresh, flax.init(jax.random.key(0), MAPS))
     y, changed = flax.apply({"params": PARAMS, "batch_stats": STATS}, MAPS, mutable=["batch_stats"])
-    close(trained(MAPS, np.ones(8, bool), WEIGHTS, 2)[:2], (y, changed["batch_stats"]))
+    assert_close(trained(MAPS, np.ones(8, bool), WEIGHTS, 2)[:2], (y, changed["batch_stats"]))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -129,4 +129,4 @@ def test_a_step_with_three_blank_images_is_that_of_its_one_image_alone(gradient_
     batch = tiny.batch([PEOPLE, [], [], []])
     for index in (1, 2, 3):
         batch = tiny.blank(batch, index)
-    close(gradient_of(batch, num_devices, accumulate), alone)
+    assert_close(gradient_of(batch, num_devices, accumulate), alone)

@@ -477,6 +477,7 @@ def test_steps_that_are_finite_again_begin_the_count_anew(tmp_path):
         for step in range(1, 100):
             log.add(step, {"loss/total": jnp.array(1.0 if step % 20 == 0 else jnp.nan)})
             log.write(0)
+        assert log.num_skipped == 19  # steps 81 to 99: one more in a row would have ended the run
 
 
 class Broken:

@@ -1,0 +1,38 @@
+"""Runs that earlier versions wrote (`formats/`) load for ever, and find the same people."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import inspose_jax
+
+FORMATS = Path(__file__).parent / "formats"
+
+
+@pytest.fixture(scope="module", params=sorted(path.name for path in FORMATS.iterdir() if path.is_dir()))
+def written(request, tmp_path_factory) -> Path:
+    """A folder with a run `run` of a format, images, and in `people.json` the people found in them."""
+    folder = FORMATS / request.param
+    place = tmp_path_factory.mktemp(f"format{request.param}")
+    with tarfile.open(folder / "run.tar.xz") as archive:
+        archive.extractall(place, filter="data")
+    for path in folder.iterdir():
+        (place / path.name).symlink_to(path)
+    return place
+
+
+def test_a_run_of_every_format_finds_the_same_people(written):
+    expected = json.loads((written / "people.json").read_text())
+    model = inspose_jax.load(written / "run")
+    for name, people in expected.items():
+        found = model(written / name)
+        assert len(found) == len(people) > 0
+        np.testing.assert_allclose(found.keypoints, [person["keypoints"] for person in people], atol=0.01)
+        np.testing.assert_allclose(found.scores, [person["score"] for person in people], atol=1e-5)
+        np.testing.assert_allclose(found.class_scores, [person["class_score"] for person in people], atol=1e-5)
+        np.testing.assert_allclose(
+            found.keypoint_scores, [person["keypoint_scores"] for person in people], atol=1e-4, rtol=1e-4
+        )

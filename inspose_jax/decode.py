@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from inspose_jax import config, geometry, nms
+from inspose_jax.network import inspose, kp_net
 from inspose_jax.network.kp_net import KPNetFunctions
-from inspose_jax.structures import Outputs, Poses
+from inspose_jax.structures import KeypointMaps, Outputs, Poses
 
 CHUNK = 50  # candidates whose maps exist at once: 500 maps of 100 x 168 x 17 floats would be 0.57 GB
 
@@ -20,12 +21,12 @@ def decode(
     size: Int32[Array, "B 2"],
     image_size: tuple[int, int],
     model: config.Model,
-    kp_net: KPNetFunctions,
+    functions: KPNetFunctions,
 ) -> Poses:
     """People of every picture, best first, in pixels of the padded picture; `size` is the real (height, width)."""
 
     def one_picture(outputs: Outputs, size: Array) -> Poses:
-        return picture_poses(outputs, size, image_size, model, kp_net)
+        return picture_poses(outputs, size, image_size, model, functions)
 
     return jax.vmap(one_picture)(outputs._replace(heatmaps=None), size)
 
@@ -35,7 +36,7 @@ def picture_poses(
     size: Int32[Array, " 2"],
     image_size: tuple[int, int],
     model: config.Model,
-    kp_net: KPNetFunctions,
+    functions: KPNetFunctions,
 ) -> Poses:
     """`decode` of one picture: the fields of `outputs` without their batch axis."""
     points = jnp.asarray(geometry.locations(image_size, model.levels).points)
@@ -45,7 +46,7 @@ def picture_poses(
 
     centres, scales = geometry.generating_locations(location, image_size, model.levels, model.kp_net.relative_scale)
     peaks = jax.lax.map(
-        lambda one: kp_net.peak(one[0], outputs.features, one[1], one[2], size),
+        lambda one: functions.peak(one[0], outputs.features, one[1], one[2], size),
         (outputs.theta[location], centres, scales),
         batch_size=CHUNK,
     )
@@ -72,6 +73,25 @@ def read_joints(cells: Int32[Array, "C K"], outputs: Outputs, stride: int) -> Fl
         return (corner + 0.5) * stride
     offsets = outputs.disk_offsets.reshape(-1, num_keypoints, 2)
     return (corner + offsets[cells, jnp.arange(num_keypoints)]) * stride
+
+
+def keypoint_maps(
+    outputs: Outputs,
+    size: Int32[Array, " 2"],
+    image_size: tuple[int, int],
+    location: Int32[Array, " N"],
+    model: config.Model,
+) -> KeypointMaps:
+    """The maps of the people that some locations of an image generate; `outputs` without their batch axis."""
+    centres, scales = geometry.generating_locations(location, image_size, model.levels, model.kp_net.relative_scale)
+    sizes = kp_net.layer_sizes(model.kp_net, inspose.num_keypoints(model))
+
+    def one(theta: Array, centre: Array, scale: Array) -> Array:
+        logits = kp_net.keypoint_map(theta, outputs.features, centre, scale, size, sizes, 2**model.map_level)
+        return jax.nn.softmax(logits, axis=1).reshape(-1, *outputs.features.shape[:2])
+
+    theta = outputs.theta[location]
+    return KeypointMaps(jax.vmap(one)(theta, centres, scales), theta, outputs.features, centres)
 
 
 def rectangles(keypoints: Float[Array, "C K 2"]) -> Float[Array, "C 4"]:

@@ -49,17 +49,6 @@ def losses(
     return terms
 
 
-def total(terms: dict[str, Float[Array, ""]], schedule: config.Schedule) -> Float[Array, ""]:
-    """Eq. 5 with the schedule's weights, all 1 in the paper."""
-    weights = {
-        "cls": schedule.weight_cls,
-        "keypoint": schedule.weight_keypoint,
-        "offset": schedule.weight_offset,
-        "heatmap": schedule.weight_heatmap,
-    }
-    return jnp.sum(jnp.stack([weights[name] * term for name, term in terms.items()]))
-
-
 def classification_loss(
     logits: Float[Array, "B L"],
     is_positive: Bool[Array, "B L"],

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,12 +24,11 @@ from inspose_jax.data import pipeline, video_files
 from inspose_jax.data.image_files import read_image
 from inspose_jax.data.pil_images import rgb_of
 from inspose_jax.data.plan import Plan
-from inspose_jax.decode import decode
 from inspose_jax.errors import UserError
-from inspose_jax.network import kp_net
-from inspose_jax.network.inspose import InsPose
+from inspose_jax.method import Method
+from inspose_jax.method import of as method_of
 from inspose_jax.skeletons import SKELETONS, Skeleton
-from inspose_jax.structures import Batch, Outputs, Poses
+from inspose_jax.structures import Batch, Poses
 
 BATCH = 8  # pictures of a list that go through the network at once
 ROWS = "rows"  # the mesh axis that a batch is divided over
@@ -100,44 +99,59 @@ class People:
         )
 
 
+@dataclass(frozen=True)
+class PeopleMaps:
+    """The people found in one image, N of them, and what made their poses; numpy float32."""
+
+    people: People  # best first, in pixels of the original image
+    maps: Float32[np.ndarray, "N K h w"]  # softmax of each joint's map; h w cells of the padded image
+    theta: Float32[np.ndarray, "N P"]  # parameters of each person's network
+    features: Float32[np.ndarray, "h w C"]  # F_kp
+    points: Float32[np.ndarray, "N 2"]  # the locations that generated them, (x, y) in pixels of `image`
+    image: UInt8[np.ndarray, "H W 3"]  # RGB as the network saw it: resized, without its padding
+    stride: int  # pixels of `image` in a map cell
+
+
 class Predictor:
     """A trained model that finds people; made by `load`, or from a config and its variables.
 
-    `devices` of this process divide each batch among them; by default the first one works alone.
+    `devices` of this process divide each batch among them; by default the first one works alone.  `method` is what the
+    variables belong to, by default the one that the config is for.
     """
 
-    def __init__(self, config: Config, variables: Any, devices: Sequence[Any] = ()):
-        self.config, model = config, config.model
+    def __init__(self, config: Config, variables: Any, devices: Sequence[Any] = (), method: Method | None = None):
+        self.config, self.given_method = config, method
         self.mesh = Mesh(np.asarray(devices), (ROWS,)) if len(devices) > 1 else None
         alone = SingleDeviceSharding(devices[0]) if len(devices) == 1 else None
         self.place = NamedSharding(self.mesh, PartitionSpec()) if self.mesh else alone  # of the variables
         self.take(variables)
-        self.skeleton = SKELETONS[model.skeleton]
-        self.network = InsPose(model)
-        self.kp_net = kp_net.plain(model.kp_net, self.skeleton.num_keypoints, 2**model.map_level)
+        self.skeleton = SKELETONS[config.model.skeleton]
+        self.method = method or method_of(config)
         self.poses = jax.jit(self.poses_of)
+        self.look = jax.jit(self.look_at)
+        self.explain = jax.jit(self.method.maps, static_argnums=2)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as what it is made from, for process pools and the like; what was compiled is compiled again."""
-        return type(self), (self.config, jax.device_get(self.variables))
+        return type(self), (self.config, jax.device_get(self.variables), (), self.given_method)
 
     def take(self, variables: Any) -> None:
         """Work with these variables from now on: they are put on every device, and those before let go of."""
         self.variables = jax.device_put(variables, self.place)
 
-    def outputs_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Outputs:
-        """u8[B,H,W,3] padded pictures and their sizes -> what the network says about them."""
-        return cast(Outputs, self.network.apply(variables, image, size))
+    def look_at(self, variables: Any, image: jax.Array, size: jax.Array) -> tuple[Any, Poses]:
+        """u8[B,H,W,3] padded images and their sizes -> the method's outputs and poses, in padded pixels (Sec. 3.4)."""
+        outputs, _ = self.method.apply(variables, image, size, train=False)
+        return outputs, self.method.decode(outputs, size, (image.shape[1], image.shape[2]))
 
     def poses_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Poses:
-        """u8[B,H,W,3] padded pictures and their sizes -> `Poses` in pixels of the padded pictures.
+        """The poses of `look_at`, by all devices.
 
         Each device works on rows of its own; what does not divide, such as a single image, all of them work on alike.
         """
 
         def rows_of(variables: Any, image: jax.Array, size: jax.Array) -> Poses:
-            outputs = self.outputs_of(variables, image, size)
-            return decode(outputs, size, (image.shape[1], image.shape[2]), self.config.model, self.kp_net)
+            return self.look_at(variables, image, size)[1]
 
         if self.mesh is None or image.shape[0] % self.mesh.size:
             return rows_of(variables, image, size)
@@ -158,11 +172,39 @@ class Predictor:
         pictures = [as_array(image) for image in images]
         people: dict[int, People] = {}
         for i, poses in self.find(pipeline.Pictures(pictures, self.skeleton)) if pictures else ():
-            numbers = poses.keypoints, poses.keypoint_scores, poses.scores, poses.class_scores
-            offset = self.config.data.joint_pixel_offset
-            found = People(*numbers, pictures[i], self.skeleton, offset, path_of(images[i]))
-            people[i] = found.above(threshold)
+            people[i] = self.people_of(poses, pictures[i], path_of(images[i])).above(threshold)
         return [people[i] for i in range(len(pictures))]
+
+    def people_of(self, poses: Poses, image: UInt8[np.ndarray, "H W 3"], path: Path | None) -> People:
+        """Poses in pixels of an image, with that image."""
+        numbers = poses.keypoints, poses.keypoint_scores, poses.scores, poses.class_scores
+        return People(*numbers, image, self.skeleton, self.config.data.joint_pixel_offset, path)
+
+    def maps(self, image: Any, threshold: float = 0.3, most: int | None = None) -> "PeopleMaps":
+        """The people in one image, at most `most` of them, and what made their poses: maps, theta, F_kp (Figure 1).
+
+        An image is what `__call__` takes; errors are the same.
+        """
+        pixels = as_array(image)
+        source = pipeline.Pictures([pixels], self.skeleton)
+        batch = pipeline.load_batch(source, self.plan(source)[0], self.config)
+        outputs, poses = self.look(self.variables, batch.image, batch.size)
+        (found,) = in_originals(jax.device_get(poses), batch)
+        kept = np.flatnonzero(found.scores >= threshold)[:most]
+        found = jax.tree.map(lambda x: x[kept], found)
+        first = jax.tree.map(lambda x: x[0], outputs)
+        padded = batch.image.shape[1:3]
+        made_by = jax.device_get(self.explain(first, batch.size[0], padded, found.location))
+        height, width = batch.size[0]
+        return PeopleMaps(
+            self.people_of(found, pixels, path_of(image)),
+            made_by.maps,
+            made_by.theta,
+            made_by.features,
+            made_by.points,
+            batch.image[0, :height, :width],
+            padded[0] // made_by.maps.shape[2],
+        )
 
     def video(self, path: str | Path, threshold: float = 0.3) -> Iterator[People]:
         """`People` of every frame of a video file, in order, while it is read: only a batch of frames is held.
@@ -239,11 +281,9 @@ def coco_results(found: Poses | People, image_id: int, joint_pixel_offset: float
     ]
 
 
-def check_fit(config: Config, variables: Any) -> None:
-    """ValueError where variables are not those of the config's network, every difference listed."""
-    image, size = np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 2), np.int32)
-    network = InsPose(config.model)
-    wanted = jax.eval_shape(lambda: network.init(jax.random.key(0), image, size, train=True))
+def check_fit(method: Method, variables: Any) -> None:
+    """UserError where variables are not those of a method's network, every difference listed."""
+    wanted = jax.eval_shape(method.init, jax.random.key(0))
     if differing := checkpoints.differences(wanted, variables):
         raise UserError(
             f"the checkpoint does not fit the config, {'; '.join(differing)}; leave out the --config fields that "

@@ -80,3 +80,12 @@ class Poses(NamedTuple):
     class_scores: Array  # f32[D] sigmoid of the class logit
     is_person: Array  # bool[D] False for padding
     location: Array  # i32[D] index into L of the location that made the pose's KP-Net
+
+
+class KeypointMaps(NamedTuple):
+    """What made the poses of N people of one image (Figure 1): one set of features, and a small network each."""
+
+    maps: Array  # f32[N,K,h,w] softmax of each joint's map
+    theta: Array  # f32[N,P] parameters of each person's network
+    features: Array  # f32[h,w,C] F_kp, which all of them read
+    points: Array  # f32[N,2] the locations that generated them: x, y in pixels of the padded image

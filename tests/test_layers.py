@@ -12,13 +12,15 @@ LAYERS = [
     {"geometry", "draw"},
     {"network", "data", "targets", "nms", "filled_slots"},
     {"losses", "decode", "checkpoints"},
+    {"method"},
     {"predictor"},
     {"training", "evaluation", "torch_bridge", "report"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-NUMERIC = {"network", "targets", "filled_slots", "losses", "decode", "nms", "geometry"}
+NUMERIC = {"network", "targets", "filled_slots", "losses", "decode", "nms", "geometry", "method"}
+PAPERS = {"network", "targets", "filled_slots", "losses", "decode", "nms"}  # what only a method knows
 BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine
 STANDARD = {"typing", "functools", "itertools", "collections", "dataclasses", "math"}
 
@@ -69,3 +71,10 @@ def test_heavy_packages_stay_in_their_rooms(path: Path):
     assert "pycocotools" not in packages or room(path) == "evaluation"
     if room(path) in NUMERIC or where == "training/step.py":
         assert packages - {"inspose_jax"} <= BARE | STANDARD
+
+
+@pytest.mark.parametrize("where", ["training", "predictor.py", "report", "evaluation", "cli"])
+def test_who_trains_and_who_infers_know_a_method_and_not_its_parts(where: str):
+    place = PACKAGE / where
+    for path in place.rglob("*.py") if place.is_dir() else [place]:
+        assert not {name.split(".")[1] for name in imports(path) if name.startswith("inspose_jax.")} & PAPERS, path

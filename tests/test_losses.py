@@ -1,15 +1,18 @@
 """Every term of Eq. 5 against hand values, and the laws: padding adds nothing, empty pictures stay finite."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import config, losses
+from inspose_jax import config, losses, method
 from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
 from inspose_jax.targets import make_targets
+from inspose_jax.training import step
 
 MODEL = tiny.MODEL
 KP_NET = kp_net.plain(MODEL.kp_net, 17, 8)
@@ -28,7 +31,7 @@ def terms_and_gradient(variables, batch):
         outputs = frozen.apply(everything, batch.image, batch.size, train=True)
         targets = make_targets(batch, MODEL)
         terms = losses.losses(outputs, targets, losses.count(targets), batch, MODEL, KP_NET)
-        return losses.total(terms, config.Schedule()), terms
+        return step.total(terms, tiny.METHOD.weights), terms
 
     return jax.grad(total, has_aux=True)(variables["params"])
 
@@ -142,5 +145,6 @@ def test_weights_multiply_their_own_term():
         "heatmap": jnp.float32(1e3),
     }
     schedule = config.Schedule(weight_cls=2.0, weight_keypoint=3.0, weight_offset=4.0, weight_heatmap=5.0)
-    assert float(losses.total(terms, schedule)) == 5432
-    assert float(losses.total({"cls": terms["cls"]}, schedule)) == 2
+    weights = method.of(replace(tiny.CONFIG, schedule=schedule)).weights
+    assert float(step.total(terms, weights)) == 5432
+    assert float(step.total({"cls": terms["cls"]}, weights)) == 2

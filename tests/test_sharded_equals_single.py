@@ -14,7 +14,7 @@ import jax
 import pytest
 import tiny
 
-from inspose_jax import config
+from inspose_jax import config, method
 from inspose_jax.training import sharding, step
 
 # Five steps of one global batch: people, empty pictures, a blank one that fills the batch; GroupNorm and, trained or
@@ -30,7 +30,7 @@ jax.config.update("jax_enable_x64", sys.argv[1] == "float64")
 from dataclasses import replace
 import numpy as np
 import tiny
-from inspose_jax import filled_slots
+from inspose_jax import filled_slots, method
 from inspose_jax.training import sharding, step
 
 dtype, bound, batch_norm, *ways = sys.argv[1:]
@@ -53,10 +53,11 @@ for way in ways:
         tiny.CONFIG, model=tiny.model(batch_norm=batch_norm), schedule=replace(schedule, accumulate=accumulate)
     )
     mesh = sharding.make_mesh(config.schedule, jax.devices()[:devices])
-    train_step = sharding.jit_train_step(config, 5, mesh)
+    model = method.of(config)
+    train_step = sharding.jit_train_step(model, config.schedule, 5, mesh)
     answers.append([])
     for variables in starts:
-        start = step.state_of(variables["params"], variables["batch_stats"], config, 5)
+        start = step.state_of(variables, model, config.schedule, 5)
         state = jax.device_put(start, sharding.replicated(mesh))
         for _ in range(5):
             state, measurements = train_step(state, sharding.put_batch(batch, mesh))
@@ -119,8 +120,11 @@ def compile_for_eight(model: config.Model, batch_size: int, accumulate: int) -> 
     changed = replace(tiny.CONFIG, model=model, schedule=schedule)
     mesh = sharding.make_mesh(schedule)
     with jax.numpy_dtype_promotion("standard"):  # optax, see training/conftest.py
-        state = sharding.abstract_state(changed, 10, mesh)
-        lowered = sharding.jit_train_step(changed, 10, mesh).lower(state, tiny.batch([[]] * batch_size))
+        method_ = method.of(changed)
+        state = sharding.abstract_state(method_, changed.schedule, 10, mesh)
+        lowered = sharding.jit_train_step(method_, changed.schedule, 10, mesh).lower(
+            state, tiny.batch([[]] * batch_size)
+        )
     return lowered.compile().as_text(), state
 
 

@@ -76,9 +76,9 @@ def main() -> None:
 
     from inspose_jax import checkpoints, cli
     from inspose_jax.data import pipeline
-    from inspose_jax.training import sharding, step
+    from inspose_jax.training import step
 
-    made, saved, created = pipeline.batches, checkpoints.Checkpoints.save, sharding.create_state
+    made, saved, created = pipeline.batches, checkpoints.Checkpoints.save, step.new_state
 
     def recorded(source, plan, config, start, stop, rows=slice(None), **evaluation):
         if evaluation:
@@ -94,10 +94,10 @@ def main() -> None:
         for batch in made(*arguments, **evaluation):
             yield batch._replace(keypoints=batch.keypoints.astype(np.float64))
 
-    def created_doubled(key, config, num_steps):
-        state = created(key, config, num_steps)
-        params, batch_stats = jax.tree.map(lambda x: x.astype(np.float64), (state.params, state.batch_stats))
-        return step.state_of(params, batch_stats, config, num_steps)
+    def created_doubled(key, *arguments):
+        state = created(key, *arguments)
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return step.state_of(jax.tree.map(lambda x: x.astype(np.float64), variables), *arguments)
 
     def limited(self, step, *arguments, **more):
         saved(self, step, *arguments, **more)
@@ -107,7 +107,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     if jax.config.jax_enable_x64:
-        pipeline.batches, sharding.create_state = doubled, created_doubled
+        pipeline.batches, step.new_state = doubled, created_doubled
     pipeline_batches = pipeline.batches
     if "STEPS_FILE" in os.environ:
         pipeline.batches = recorded

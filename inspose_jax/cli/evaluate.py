@@ -38,7 +38,7 @@ def run(argv: list[str]) -> None:
 
     import jax
 
-    from inspose_jax import checkpoints, devices, files
+    from inspose_jax import checkpoints, devices, files, method
     from inspose_jax.cli import sources
     from inspose_jax.evaluation import coco_ap, evaluator
     from inspose_jax.predictor import Predictor, check_fit
@@ -46,7 +46,7 @@ def run(argv: list[str]) -> None:
     devices.check()
     loaded = checkpoints.load(launch.checkpoint)
     config = recipes.override(loaded.config, rest)
-    check_fit(config, loaded.variables)
+    check_fit(method.of(config), loaded.variables)
     source = sources.coco(config, launch.images, launch.annotations)
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):

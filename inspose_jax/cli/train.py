@@ -71,14 +71,7 @@ def run(argv: list[str]) -> None:
         if value is not None and value >= 2**31:  # a step is counted in 32 bits
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be below {2**31}")
     profile = steps_of(launch.profile)
-    model = config.model
     workdir = launch.workdir or Path("runs") / Path(launch.config).stem
-    has_frozen = model.frozen_stages > 0 or model.batch_norm == "frozen"
-    if has_frozen and launch.init is None and not (launch.resume and has_checkpoint(workdir)):
-        raise UserError(
-            "what is frozen would stay random: give pretrained weights (--init resnet50.pth), or train all of it "
-            "(--config.model.batch-norm trained --config.model.frozen-stages 0)"
-        )
     if launch.init is not None and not launch.init.is_file():
         raise NotFound(f"{launch.init}: no such file of weights; check --init")
 
@@ -96,13 +89,12 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax.data import pipeline
     from inspose_jax.torch_bridge import weights
-    from inspose_jax.training import loop, step
+    from inspose_jax.training import loop
 
     num_steps = launch.steps or loop.run_length(config, source)
 
-    def initialise(path: Path, state: step.State) -> step.State:
-        params, batch_stats = weights.load_backbone(path, model, state.params, state.batch_stats)
-        return step.state_of(params, batch_stats, config, num_steps)
+    def initialise(path: Path, variables: Any) -> Any:
+        return weights.load_backbone(path, config.model, variables)
 
     evaluate, try_out = (None, None) if validation is None else evaluator_of(config, validation)
     extras = loop.Extras(

@@ -1,6 +1,7 @@
 """Figure 3, the boxes put together: a batch of pictures -> `Outputs`."""
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -21,6 +22,7 @@ from inspose_jax.structures import Outputs
 
 MEAN = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255; what torchvision's weights expect
 STD = (58.395, 57.12, 57.375)
+OUTER = {"stem", "logits", "theta", "features", "offsets"}  # layers that read the image, and last ones that are read
 
 
 class InsPose(nn.Module):
@@ -41,7 +43,7 @@ class InsPose(nn.Module):
     ) -> Outputs:
         """Pictures u8 RGB, padded; `size` i32[B,2] is the (height, width) of the real part of each."""
         model = self.model
-        num_keypoints = SKELETONS[model.skeleton].num_keypoints
+        joints = num_keypoints(model)
         train_norm = train and model.batch_norm == "trained"
         pyramid_levels = tuple(range(min(model.map_level, *model.levels), max(model.levels) + 1))
 
@@ -56,7 +58,7 @@ class InsPose(nn.Module):
         logits, theta = InstanceHeads(
             model.head_channels,
             model.head_depth,
-            kp_net.num_parameters(model.kp_net, num_keypoints),
+            kp_net.num_parameters(model.kp_net, joints),
             model.controller_kernel,
             name="instance_heads",
         )([pyramid[level] for level in model.levels])
@@ -68,10 +70,49 @@ class InsPose(nn.Module):
         dense, depth = (trunk, 0) if model.shared_trunk else (base, 2)
         offsets = heatmaps = None
         if model.disk_offset:
-            offsets = DiskOffset(num_keypoints, model.dense_channels, depth, name="disk_offset")(dense)
+            offsets = DiskOffset(joints, model.dense_channels, depth, name="disk_offset")(dense)
         if model.heatmap and train:
-            heatmaps = Heatmap(num_keypoints, model.dense_channels, depth, name="heatmap")(dense)
+            heatmaps = Heatmap(joints, model.dense_channels, depth, name="heatmap")(dense)
         return Outputs(logits, theta, shared_features, offsets, heatmaps)
+
+
+def num_keypoints(model: config.Model) -> int:
+    """K."""
+    return SKELETONS[model.skeleton].num_keypoints
+
+
+def trains(params: Any, model: config.Model) -> Any:
+    """A tree of bool like `params`: False for what is frozen, some first stages of the backbone and its norms."""
+
+    def parameter_trains(path: tuple, _: Any) -> bool:
+        names = [entry.key for entry in path]
+        if names[0] != "backbone":
+            return True
+        stage = 0 if names[1] == "stem" else int(names[1].removeprefix("stage"))
+        in_frozen_stage = model.frozen_stages > 0 and stage <= model.frozen_stages
+        is_frozen_norm = model.batch_norm == "frozen" and "norm" in names[-2]
+        return not (in_frozen_stage or is_frozen_norm)
+
+    return jax.tree_util.tree_map_with_path(parameter_trains, params)
+
+
+def needs_weights(model: config.Model) -> str:
+    """Why the network cannot be trained from random weights, and the remedy; empty where it can."""
+    if model.frozen_stages == 0 and model.batch_norm == "trained":
+        return ""
+    return (
+        "what is frozen would stay random: give pretrained weights (--init resnet50.pth), or train all of it "
+        "(--config.model.batch-norm trained --config.model.frozen-stages 0)"
+    )
+
+
+def is_hidden(params: Any) -> Any:
+    """A tree of bool like `params`: True for the kernels that neither read the image nor are read themselves."""
+
+    def kernel_is_hidden(path: tuple, leaf: Any) -> bool:
+        return leaf.ndim == 4 and not OUTER & {entry.key for entry in path}
+
+    return jax.tree_util.tree_map_with_path(kernel_is_hidden, params)
 
 
 def normalise(image: UInt8[Array, "B H W 3"], size: Int32[Array, "B 2"]) -> Float[Array, "B H W 3"]:

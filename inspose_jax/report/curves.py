@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,7 @@ import numpy as np
 
 from inspose_jax.report.run import Series
 
-TERMS = {
-    "cls": ("person or not", "#0072b2"),
-    "keypoint": ("keypoint maps", "#d55e00"),
-    "offset": ("disk offsets", "#009e73"),
-    "heatmap": ("heatmaps", "#aa3377"),
-}
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa3377", "#66a61e", "#e6ab02", "#7570b3", "#8c510a")  # of loss terms
 STATISTICS = {"AP": "#0072b2", "AP50": "#7fb8d8", "AP75": "#004d78", "AR": "#d55e00"}
 INK, FAINT = "#1c2733", "#56657a"
 MEANS = 150  # points of a curve; each is the mean of as many steps as that takes
@@ -37,17 +33,17 @@ Panel = Callable[[Any, Metrics], None]  # draws on matplotlib axes
 
 
 def total_loss(axis: Any, metrics: Metrics) -> None:
-    """The sum of Eq. 5."""
+    """The weighted sum of all terms."""
     curve(axis, metrics["loss/total"], "total", INK)
     axis.set_ylabel("loss")
     spread_out(axis)
 
 
 def loss_terms(axis: Any, metrics: Metrics) -> None:
-    """Every term of Eq. 5."""
-    for name, (label, colour) in TERMS.items():
-        if f"loss/{name}" in metrics:
-            curve(axis, metrics[f"loss/{name}"], label, colour)
+    """Every term of the loss, by the name that the method gives it."""
+    names = [name for name in metrics if name.startswith("loss/") and name != "loss/total"]
+    for name, colour in zip(names, cycle(COLOURS)):
+        curve(axis, metrics[name], name.removeprefix("loss/"), colour)
     axis.set_ylabel("loss, by term")
     spread_out(axis)
     legend(axis)

@@ -14,8 +14,8 @@ RECENT = 50  # steps whose mean is the loss at the end
 
 # A measurement, the plot that needs it, and what is said below the plot.
 LOSS = (
-    ("loss/total", curves.total_loss, "The sum of Eq. 5 that is minimised."),
-    ("loss/cls", curves.loss_terms, "Its four terms."),
+    ("loss/total", curves.total_loss, "The weighted sum of all terms, which is minimised (Eq. 5)."),
+    ("loss/total", curves.loss_terms, "Its terms."),
 )
 EVALUATIONS = (("eval/AP", curves.evaluations, "COCO keypoint statistics on the validation pictures."),)
 OPTIMISATION = (

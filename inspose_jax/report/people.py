@@ -3,20 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from inspose_jax import checkpoints, draw, geometry
-from inspose_jax.data import pipeline
+from inspose_jax import checkpoints, draw
 from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.data.image_files import read_image
 from inspose_jax.errors import UserError
-from inspose_jax.network import kp_net
-from inspose_jax.predictor import BATCH, People, Predictor
-from inspose_jax.structures import Batch, Sample
+from inspose_jax.predictor import People, Predictor
+from inspose_jax.structures import Sample
 
 NUM_SHOWN = 12  # pictures
 THRESHOLD = 0.2  # of the people drawn
@@ -117,55 +114,26 @@ def beside_labels(sample: Sample, people: People) -> Picture:
 
 
 def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
-    """Figure 1 for one picture: what the KP-Nets of its best two people draw from the same features.
+    """Figure 1 for one image: what the KP-Nets of its best two people draw from the same features.
 
     Fewer where fewer are left by the suppression; without a threshold: a model that is sure of nobody shows its maps.
     """
-    batch = batch_of(predictor, image)
-    size = batch.size[0].tolist()
-    poses = jax.device_get(predictor.poses(predictor.variables, batch.image, batch.size))
-    people = np.flatnonzero(poses.is_person[0])[:2]
-    draws = jax.jit(lambda v, b, l: person_maps(predictor, v, b, l))
-    maps = np.asarray(draws(predictor.variables, batch, poses.location[0, people]))
-    shown, stride = batch.image[0, : size[0], : size[1]], 2**predictor.config.model.map_level
-    skeleton, canvas = predictor.skeleton, draw.scaled(shown, MAP_SIDE)
+    two = predictor.maps(image, threshold=0.0, most=2)
+    skeleton, canvas = predictor.skeleton, draw.scaled(two.image, MAP_SIDE)
+    height, width = two.image.shape[:2]
+    to_canvas = canvas[0].shape[0] / two.people.image_size[0]
     found = []
-    for person, heat in zip(people.tolist(), maps, strict=True):
-        keypoints = poses.keypoints[0, person][None] * canvas[1]
-        pixels = heat.repeat(stride, 1).repeat(stride, 2)[:, : size[0], : size[1]]
+    for keypoints, heat in zip(two.people.keypoints, two.maps, strict=True):
+        pixels = heat.repeat(two.stride, 1).repeat(two.stride, 2)[:, :height, :width]
         joints = {
-            name: draw.scaled(glowing(pixels[skeleton.keypoint_names.index(name)], shown), MAP_SIDE)[0]
+            name: draw.scaled(glowing(pixels[skeleton.keypoint_names.index(name)], two.image), MAP_SIDE)[0]
             for name in SHOWN_JOINTS
             if name in skeleton.keypoint_names
         }
-        drawn = draw.draw_people(canvas[0], keypoints, np.ones(keypoints.shape[:2], bool), skeleton)
-        number = kp_net.num_parameters(predictor.config.model.kp_net, skeleton.num_keypoints)
-        found.append(PersonMaps(drawn, joints, number))
+        everything = np.ones((1, len(keypoints)), bool)
+        drawn = draw.draw_people(canvas[0], keypoints[None] * to_canvas, everything, skeleton)
+        found.append(PersonMaps(drawn, joints, two.theta.shape[1]))
     return found
-
-
-def batch_of(predictor: Predictor, image: Picture) -> Batch:
-    """A picture as the first of a batch, as large as those that `predictor` has compiled."""
-    source = pipeline.Pictures([image], predictor.skeleton)
-    plan = pipeline.make_plan(source, predictor.config, train=False, batch_size=BATCH)
-    return pipeline.load_batch(source, plan[0], predictor.config)
-
-
-def person_maps(predictor: Predictor, variables: Any, batch: Batch, location: jax.Array) -> Float[jax.Array, "N K h w"]:
-    """Softmax of the keypoint maps that the given locations of the first picture of a batch generate."""
-    model = predictor.config.model
-    outputs = predictor.outputs_of(variables, batch.image, batch.size)
-    sizes = kp_net.layer_sizes(model.kp_net, predictor.skeleton.num_keypoints)
-    centres, scales = geometry.generating_locations(
-        location, batch.image.shape[1:3], model.levels, model.kp_net.relative_scale
-    )
-
-    def one(theta: jax.Array, centre: jax.Array, scale: jax.Array) -> jax.Array:
-        features = outputs.features[0]
-        logits = kp_net.keypoint_map(theta, features, centre, scale, batch.size[0], sizes, 2**model.map_level)
-        return jax.nn.softmax(logits, axis=1).reshape(-1, *features.shape[:2])
-
-    return jax.vmap(one)(outputs.theta[0, location], centres, scales)
 
 
 def glowing(heat: Float[np.ndarray, "H W"], image: Picture) -> Picture:

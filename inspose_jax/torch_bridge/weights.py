@@ -14,8 +14,8 @@ from inspose_jax.torch_bridge import names
 from inspose_jax.torch_bridge.pth import read_pth
 
 
-def load_backbone(path: Path, model: config.Model, params: Any, batch_stats: Any) -> tuple[Any, Any]:
-    """Copies of `params` and `batch_stats` with the backbone from a torchvision file (.pth or .safetensors).
+def load_backbone(path: Path, model: config.Model, variables: Any) -> Any:
+    """`variables` ({"params": .., "batch_stats": ..}) with the backbone from a torchvision file, .pth or .safetensors.
 
     ValueError lists what is missing, unknown or of another shape; then nothing was loaded.
     """
@@ -35,12 +35,15 @@ def load_backbone(path: Path, model: config.Model, params: Any, batch_stats: Any
             return leaf
         return array.astype(leaf.dtype)
 
-    loaded = [jax.tree_util.tree_map_with_path(take, tree["backbone"]) for tree in (params, batch_stats)]
+    loaded = {
+        kind: {**variables[kind], "backbone": jax.tree_util.tree_map_with_path(take, variables[kind]["backbone"])}
+        for kind in ("params", "batch_stats")
+    }
     faults += [f"{name} is not in the model" for name in tensors.keys() - used if not is_unused(name)]
     if faults:
         shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
         raise UserError(f"{path}: not the weights of a {model.backbone}: {shown}. Give that model's torchvision file")
-    return {**params, "backbone": loaded[0]}, {**batch_stats, "backbone": loaded[1]}
+    return loaded
 
 
 def is_unused(name: str) -> bool:

@@ -20,11 +20,13 @@ from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
+from inspose_jax.method import Method
+from inspose_jax.method import of as method_of
 from inspose_jax.training import sharding
 from inspose_jax.training import workdir as workdir_
 from inspose_jax.training.interruption import Interruption
 from inspose_jax.training.log import FETCH_EVERY, Log
-from inspose_jax.training.step import State
+from inspose_jax.training.step import State, state_of
 
 # The step of an early checkpoint: a disk that cannot hold one is found before hours were spent. So is a device that an
 # evaluation does not fit on: one is tried out then or, where a run goes on after that, at its first step.
@@ -42,7 +44,7 @@ class Pretrained(NamedTuple):
     """Weights that a new run starts from."""
 
     path: Path  # the file they come from: a run goes on with no other
-    into: Callable[[State], State]  # puts them into a new state
+    into: Callable[[Any], Any]  # puts them into new variables
 
 
 class Extras(NamedTuple):
@@ -66,22 +68,24 @@ def train(
     pretrained: Pretrained | None = None,
     extras: Extras = Extras(),  # noqa: B008 (immutable)
     note: str = "training",
+    method: Method | None = None,
 ) -> int:
     """Run `num_steps` steps (the schedule fits them) or up to `stop_at`, from the start or, with `resume`, from the
     newest checkpoint in `workdir`; gives back the step it came to, an earlier one after SIGTERM or Ctrl-C.
 
+    `method` is what is trained, by default the one that the config is for.
     Raises ValueError for a workdir in use or a run that differs from the stored one, FloatingPointError when a loss is
     not finite, OSError when a checkpoint cannot be written; what was saved before stays.
     """
     config.check(config_)
     devices.check()
     workdir = paths.absolute(workdir)  # a program may change its folder meanwhile
-    schedule = config_.schedule
+    schedule, method = config_.schedule, method or method_of(config_)
     mesh = sharding.make_mesh(schedule)
     pictures = pipeline.Tolerant(source)
     plan = pipeline.make_plan(pictures, config_, train=True)
     about = workdir_.description(config_, num_steps, source, pretrained and pretrained.path)
-    start, state = start_of(workdir, about, config_, resume, pretrained, num_steps, mesh)
+    start, state = start_of(workdir, about, method, schedule, resume, pretrained, num_steps, mesh)
     if not sharding.is_same(start):
         raise UserError(
             f"{workdir}: step {start} is what this process can read, another one reads another step; see "
@@ -98,7 +102,7 @@ def train(
         workdir_.open_workdir(workdir, about, start, extras.validation)
     checkpoints.wait_for_all("workdir")
 
-    step_function = sharding.jit_train_step(config_, num_steps, mesh, extras.on_nan)
+    step_function = sharding.jit_train_step(method, schedule, num_steps, mesh, extras.on_nan)
     rows = sharding.host_rows(schedule.batch_size, jax.process_index(), jax.process_count())
     batches = pipeline.batches(pictures, plan, config_, start, stop, rows)
 
@@ -179,7 +183,8 @@ def train(
 def start_of(
     workdir: Path,
     about: dict[str, Any],
-    config_: Config,
+    method: Method,
+    schedule: config.Schedule,
     resume: bool,
     pretrained: Pretrained | None,
     num_steps: int,
@@ -189,12 +194,16 @@ def start_of(
     folder = workdir / workdir_.CHECKPOINTS
     saved = checkpoints.steps(folder)
     if workdir_.has_begun(workdir, about, resume, has_saved=bool(saved)) and saved:
-        like = sharding.abstract_state(config_, num_steps, mesh)
+        like = sharding.abstract_state(method, schedule, num_steps, mesh)
         found, fields = checkpoints.newest(folder, like)
         return found["step"], State(**fields)
-    state = sharding.new_state(config_, num_steps, mesh)
+    if method.needs_weights and pretrained is None:
+        raise UserError(method.needs_weights)
+    state = sharding.new_state(method, schedule, num_steps, mesh)
     if pretrained is not None:
-        state = jax.device_put(pretrained.into(state), sharding.replicated(mesh))
+        variables = pretrained.into({"params": state.params, "batch_stats": state.batch_stats})
+        state = state_of(variables, method, schedule, num_steps)
+        state = jax.device_put(state, sharding.replicated(mesh))
     return 0, state
 
 

@@ -1,6 +1,6 @@
 """How gradients move parameters: SGD with momentum (Sec. 4), or AdamW or Muon for small runs from random weights.
 
-What is frozen is decided here and only here: frozen parameters get no gradient, no decay and no update.
+What a method freezes gets no gradient, no decay and no update.
 """
 
 from collections.abc import Hashable
@@ -12,13 +12,13 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from inspose_jax import config
+from inspose_jax.method import Method
 
 Rate = Any  # Callable[[i32[]], f32[]]: step -> learning rate
 
 # Muon is for the matrices inside the network; Adam, at this fraction of its rate, for what reads and what is read:
 # stem, last layers, norms and biases.  At Muon's full rate theta never settles.
 ADAM_FRACTION = 0.3
-ADAM_LAYERS = {"stem", "logits", "theta", "features", "offsets"}
 
 
 def learning_rate(schedule: config.Schedule, num_steps: int) -> Rate:
@@ -39,29 +39,12 @@ def learning_rate(schedule: config.Schedule, num_steps: int) -> Rate:
     return rate
 
 
-def trainable(params: Any, model: config.Model) -> Any:
-    """A tree like `params`: True where the parameter trains."""
-
-    def trains(path: tuple, _: Any) -> bool:
-        names = [entry.key for entry in path]
-        if names[0] != "backbone":
-            return True
-        stage = 0 if names[1] == "stem" else int(names[1].removeprefix("stage"))
-        in_frozen_stage = model.frozen_stages > 0 and stage <= model.frozen_stages
-        is_frozen_norm = model.batch_norm == "frozen" and "norm" in names[-2]
-        return not (in_frozen_stage or is_frozen_norm)
-
-    return jax.tree_util.tree_map_with_path(trains, params)
-
-
-def freeze(gradient: Any, model: config.Model) -> Any:
+def freeze(gradient: Any, trains: Any) -> Any:
     """The gradient with zeros where nothing trains; the backward pass there is never computed."""
-    return jax.tree.map(lambda g, train: g if train else jnp.zeros_like(g), gradient, trainable(gradient, model))
+    return jax.tree.map(lambda g, train: g if train else jnp.zeros_like(g), gradient, trains)
 
 
-def make_optimizer(
-    schedule: config.Schedule, model: config.Model, num_steps: int
-) -> optax.GradientTransformationExtraArgs:
+def make_optimizer(schedule: config.Schedule, method: Method, num_steps: int) -> optax.GradientTransformationExtraArgs:
     """Clip by global norm, then the schedule's rule on everything that trains; expects `freeze`-d gradients."""
     rate = learning_rate(schedule, num_steps)
     rules: dict[Hashable, optax.GradientTransformation] = {"frozen": optax.set_to_zero()}
@@ -81,16 +64,15 @@ def make_optimizer(
             optax.scale_by_learning_rate(rate),
         )
 
-    def label(params: Any) -> Any:
-        def of(path: tuple, leaf: Any, trains: bool) -> str:
-            if not trains:
-                return "frozen"
-            inner = leaf.ndim == 4 and not ADAM_LAYERS & {entry.key for entry in path}
-            return "matrix" if schedule.optimizer == "muon" and inner else "rest"
+    def label(trains: bool, is_hidden: bool) -> str:
+        if not trains:
+            return "frozen"
+        return "matrix" if schedule.optimizer == "muon" and is_hidden else "rest"
 
-        return jax.tree_util.tree_map_with_path(of, params, trainable(params, model))
+    def labels(params: Any) -> Any:
+        return jax.tree.map(label, method.trains(params), method.is_hidden(params))
 
-    return optax.chain(optax.clip_by_global_norm(schedule.clip_norm), optax.partition(rules, label))
+    return optax.chain(optax.clip_by_global_norm(schedule.clip_norm), optax.partition(rules, labels))
 
 
 def updates_done(optimizer_state: Any) -> Int[Array, ""]:

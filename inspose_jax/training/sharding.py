@@ -14,8 +14,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from inspose_jax import config
 from inspose_jax.errors import UserError
+from inspose_jax.method import Method
 from inspose_jax.structures import Batch
-from inspose_jax.training.step import DATA_AXIS, State, create_state, make_train_step
+from inspose_jax.training import step
+from inspose_jax.training.step import DATA_AXIS, State
 
 
 def make_mesh(schedule: config.Schedule, devices: Sequence[Any] = ()) -> Mesh:
@@ -78,22 +80,24 @@ def union_size(members: Collection[int], number: int) -> int:
     return int(multihost_utils.process_allgather(is_member).any(0).sum())
 
 
-def new_state(config: config.Config, num_steps: int, mesh: Mesh) -> State:
+def new_state(method: Method, schedule: config.Schedule, num_steps: int, mesh: Mesh) -> State:
     """A random state, made where it lives."""
-    create = jax.jit(create_state, static_argnums=(1, 2), out_shardings=replicated(mesh))
-    return create(jax.random.key(config.schedule.seed), config, num_steps)
+    create = jax.jit(lambda key: step.new_state(key, method, schedule, num_steps), out_shardings=replicated(mesh))
+    return create(jax.random.key(schedule.seed))
 
 
-def abstract_state(config: config.Config, num_steps: int, mesh: Mesh) -> Any:
+def abstract_state(method: Method, schedule: config.Schedule, num_steps: int, mesh: Mesh) -> Any:
     """Shapes, types and places of a state, without making one: what a checkpoint is restored into."""
-    shapes = jax.eval_shape(lambda key: create_state(key, config, num_steps), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: step.new_state(key, method, schedule, num_steps), jax.random.key(0))
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), shapes)
 
 
-def jit_train_step(config: config.Config, num_steps: int, mesh: Mesh, on_nan: Literal["stop", "skip"] = "stop") -> Any:
+def jit_train_step(
+    method: Method, schedule: config.Schedule, num_steps: int, mesh: Mesh, on_nan: Literal["stop", "skip"] = "stop"
+) -> Any:
     """The compiled step: state in, state out in the same memory, batch split, measurements on every device."""
     return jax.jit(
-        make_train_step(config, num_steps, mesh, on_nan),
+        step.make_train_step(method, schedule, num_steps, mesh, on_nan),
         in_shardings=(replicated(mesh), split(mesh)),
         out_shardings=(replicated(mesh), replicated(mesh)),
         donate_argnums=0,

@@ -9,12 +9,8 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from inspose_jax import config
-from inspose_jax.losses import Counts, count, losses, total
-from inspose_jax.network import kp_net
-from inspose_jax.network.inspose import InsPose
-from inspose_jax.skeletons import SKELETONS
-from inspose_jax.structures import Batch, Targets
-from inspose_jax.targets import make_targets
+from inspose_jax.method import Method
+from inspose_jax.structures import Batch
 from inspose_jax.training import optimizer
 
 DATA_AXIS = "data"  # the mesh axis that a batch is divided over
@@ -30,60 +26,60 @@ class State(NamedTuple):
     average: Any  # running average of {params, batch_stats}; () without
 
 
-def create_state(key: jax.Array, config: config.Config, num_steps: int) -> State:
+def new_state(key: jax.Array, method: Method, schedule: config.Schedule, num_steps: int) -> State:
     """A new state from a random key; jit it with shardings, so that it is born where it lives."""
-    # Parameters do not depend on the size of the picture; the smallest that has every level is enough.
-    image, size = jnp.zeros((1, 64, 64, 3), jnp.uint8), jnp.full((1, 2), 64, jnp.int32)
-    variables = InsPose(config.model).init(key, image, size, train=True)
-    return state_of(variables["params"], variables["batch_stats"], config, num_steps)
+    return state_of(method.init(key), method, schedule, num_steps)
 
 
-def state_of(params: Any, batch_stats: Any, config: config.Config, num_steps: int) -> State:
-    """The state of step 0 around given parameters and statistics."""
-    rule = optimizer.make_optimizer(config.schedule, config.model, num_steps)
-    average = {"params": params, "batch_stats": batch_stats} if config.schedule.ema > 0 else ()
+def state_of(variables: Any, method: Method, schedule: config.Schedule, num_steps: int) -> State:
+    """The state of step 0 around given variables, {"params": .., "batch_stats": ..}."""
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    rule = optimizer.make_optimizer(schedule, method, num_steps)
+    average = {"params": params, "batch_stats": batch_stats} if schedule.ema > 0 else ()
     # A copy: a donated state must not hold one buffer twice.
     average = jax.tree.map(jnp.copy, average)
     return State(jnp.zeros((), jnp.int32), params, batch_stats, rule.init(params), average)
 
 
 def piece_loss(
-    params: Any, batch_stats: Any, batch: Batch, targets: Targets, counts: Counts, config: config.Config
+    params: Any, batch_stats: Any, batch: Batch, targets: Any, counts: Any, method: Method
 ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-    """What some pictures add to Eq. 5 of a global batch with `counts`; new batch statistics, and the terms."""
-    model = config.model
-    functions = kp_net.plain(model.kp_net, SKELETONS[model.skeleton].num_keypoints, 2**model.map_level)
-    outputs, changed = InsPose(model, DATA_AXIS).apply(
-        {"params": params, "batch_stats": batch_stats}, batch.image, batch.size, train=True, mutable=["batch_stats"]
-    )
+    """What some images add to the total loss of a global batch with `counts`; new batch statistics, and the terms."""
+    variables = {"params": params, "batch_stats": batch_stats}
+    outputs, batch_stats = method.apply(variables, batch.image, batch.size, train=True, data_axis=DATA_AXIS)
     with jax.named_scope("losses"):
-        terms = losses(outputs, targets, counts, batch, model, functions)
-    return total(terms, config.schedule), (changed["batch_stats"], terms)
+        terms = method.losses(outputs, targets, counts, batch)
+    return total(terms, method.weights), (batch_stats, terms)
 
 
-def make_gradient(config: config.Config, mesh: Mesh) -> Callable[..., tuple[Any, Any, dict[str, jax.Array]]]:
-    """(params, batch_stats, batch, targets, counts) -> gradient of Eq. 5, new batch statistics, terms of Eq. 5.
+def total(terms: dict[str, jax.Array], weights: dict[str, float]) -> jax.Array:
+    """The weighted sum of the terms: Eq. 5, where the paper's weights are all 1."""
+    return jnp.sum(jnp.stack([weights[name] * term for name, term in terms.items()]))
 
-    Every device works on its own rows, `schedule.accumulate` parts of them one after another.  Devices talk where batch
+
+def make_gradient(method: Method, num_parts: int, mesh: Mesh) -> Callable[..., tuple[Any, Any, dict[str, jax.Array]]]:
+    """(params, batch_stats, batch, targets, counts) -> gradient of the total loss, new batch statistics, its terms.
+
+    Every device works on its own rows, `num_parts` parts of them one after another.  Devices talk where batch
     statistics are averaged, and once at the end.
     """
 
-    def on_device(params: Any, batch_stats: Any, batch: Batch, targets: Targets, counts: Counts):
+    def on_device(params: Any, batch_stats: Any, batch: Batch, targets: Any, counts: Any):
         # A copy of its own on every device: else the gradients are summed over the devices at each use of a parameter,
-        # and the heads have one a pyramid level.
+        # and some layers are used once a pyramid level.
         params = jax.lax.pcast(params, DATA_AXIS, to="varying")
         value = jax.value_and_grad(piece_loss, has_aux=True)
 
-        def part(batch_stats: Any, batch: Batch, targets: Targets) -> tuple[Any, Any, dict[str, jax.Array]]:
-            (_, (batch_stats, terms)), gradient = value(params, batch_stats, batch, targets, counts, config)
-            return optimizer.freeze(gradient, config.model), batch_stats, terms
+        def part(batch_stats: Any, batch: Batch, targets: Any) -> tuple[Any, Any, dict[str, jax.Array]]:
+            (_, (batch_stats, terms)), gradient = value(params, batch_stats, batch, targets, counts, method)
+            return optimizer.freeze(gradient, method.trains(gradient)), batch_stats, terms
 
-        def add_part(so_far: tuple[Any, Any], rows: tuple[Batch, Targets]) -> tuple[tuple[Any, Any], Any]:
+        def add_part(so_far: tuple[Any, Any], rows: tuple[Batch, Any]) -> tuple[tuple[Any, Any], Any]:
             gradient, batch_stats, terms = part(so_far[1], *rows)
             return (jax.tree.map(jnp.add, so_far[0], gradient), batch_stats), terms
 
         # On a CPU no loop, not even one of a single turn: convolutions inside of one are fifteen times slower there.
-        num_parts, is_cpu = config.schedule.accumulate, mesh.devices.flat[0].platform == "cpu"
+        is_cpu = mesh.devices.flat[0].platform == "cpu"
         if num_parts == 1:
             gradient, batch_stats, terms = part(batch_stats, batch, targets)
         else:
@@ -99,23 +95,24 @@ def make_gradient(config: config.Config, mesh: Mesh) -> Callable[..., tuple[Any,
 
 
 def make_train_step(
-    config: config.Config, num_steps: int, mesh: Mesh, on_nan: Literal["stop", "skip"] = "stop"
+    method: Method, schedule: config.Schedule, num_steps: int, mesh: Mesh, on_nan: Literal["stop", "skip"] = "stop"
 ) -> Callable[[State, Batch], tuple[State, dict[str, jax.Array]]]:
     """The step of a run of `num_steps` on the devices of `mesh`; measurements are scalars that stay on the device.
 
     With "skip", a step whose loss or gradient is not finite leaves everything as it was but `State.step`, and says so
     in the measurement `skipped`.  With "stop" the caller looks at the measurements.
     """
-    rule = optimizer.make_optimizer(config.schedule, config.model, num_steps)
-    rate = optimizer.learning_rate(config.schedule, num_steps)
-    gradient_of = make_gradient(config, mesh)
+    rule = optimizer.make_optimizer(schedule, method, num_steps)
+    rate = optimizer.learning_rate(schedule, num_steps)
+    gradient_of = make_gradient(method, schedule.accumulate, mesh)
 
     def train_step(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         # The scopes are what a trace calls the parts of a step.
         with jax.named_scope("targets"):
-            targets = make_targets(batch, config.model)
-        gradient, batch_stats, terms = gradient_of(state.params, state.batch_stats, batch, targets, count(targets))
-        loss = total(terms, config.schedule)
+            targets = method.targets(batch)
+        counts = method.count(targets)
+        gradient, batch_stats, terms = gradient_of(state.params, state.batch_stats, batch, targets, counts)
+        loss = total(terms, method.weights)
         with jax.named_scope("optimizer"):
             updates, optimizer_state = rule.update(gradient, state.optimizer, state.params)
             params = optax.apply_updates(state.params, updates)
@@ -124,14 +121,13 @@ def make_train_step(
         measurements = {
             "loss/total": loss,
             **{f"loss/{name}": term for name, term in terms.items()},
-            "num_positives": targets.is_slot.sum(),
-            "slots_dropped": targets.slots_dropped.sum(),
+            **method.measure(targets),
             "people_dropped": batch.people_dropped.sum(),
             "grad_norm": grad_norm,
             "lr": rate(updates_done),
         }
         with jax.named_scope("average"):
-            average = move_average(state.average, params, batch_stats, updates_done, config.schedule.ema)
+            average = move_average(state.average, params, batch_stats, updates_done, schedule.ema)
         after = State(state.step + 1, params, batch_stats, optimizer_state, average)
         if on_nan == "skip":
             is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)

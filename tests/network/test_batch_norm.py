@@ -10,6 +10,7 @@ import pytest
 import tiny
 from jax.sharding import PartitionSpec
 
+from inspose_jax import method
 from inspose_jax.losses import count
 from inspose_jax.network.batch_norm import BatchNorm, real_images
 from inspose_jax.targets import make_targets
@@ -107,7 +108,8 @@ def gradient_of():
 
         def run(params, stats, batch):
             targets = make_targets(batch, config.model)
-            return step.make_gradient(config, mesh)(params, stats, batch, targets, count(targets))
+            gradient_of = step.make_gradient(method.of(config), accumulate, mesh)
+            return gradient_of(params, stats, batch, targets, count(targets))
 
         with jax.enable_x64(True):
             return jax.device_get(jax.jit(run)(variables["params"], variables["batch_stats"], batch))

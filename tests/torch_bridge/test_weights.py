@@ -79,8 +79,8 @@ def tensors():
 
 
 def load(path):
-    variables = tiny.variables()
-    return weights.load_backbone(path, tiny.MODEL, variables["params"], variables["batch_stats"])
+    loaded = weights.load_backbone(path, tiny.MODEL, tiny.variables())
+    return loaded["params"], loaded["batch_stats"]
 
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import config
+from inspose_jax import config, method
 from inspose_jax.training import optimizer
 
 PAPER = config.Schedule()
@@ -37,10 +37,12 @@ def test_cosine_ends_at_zero():
 def moved(schedule, gradients, model=tiny.MODEL, num_steps=10):
     """Parameters after updates with the given multiples of an all-ones gradient, starting from ones."""
     params = jax.tree.map(jnp.ones_like, tiny.variables(model)["params"])
-    rule = optimizer.make_optimizer(schedule, model, num_steps)
+    method_ = method.of(dataclasses.replace(tiny.CONFIG, model=model))
+    rule = optimizer.make_optimizer(schedule, method_, num_steps)
     state = rule.init(params)
     for value in gradients:
-        gradient = optimizer.freeze(jax.tree.map(lambda p, v=value: jnp.full_like(p, v), params), model)
+        gradient = jax.tree.map(lambda p, v=value: jnp.full_like(p, v), params)
+        gradient = optimizer.freeze(gradient, method_.trains(params))
         updates, state = rule.update(gradient, state, params)
         params = jax.tree.map(lambda p, u: p + u, params, updates)
     return params
@@ -75,7 +77,7 @@ def test_muon_moves_matrices_along_orthogonal_directions():
         PAPER, optimizer="muon", warmup_steps=0, weight_decay=0.0, learning_rate=1.0, clip_norm=1e9
     )
     params = tiny.variables()["params"]
-    rule = optimizer.make_optimizer(schedule, tiny.MODEL, 10)
+    rule = optimizer.make_optimizer(schedule, tiny.METHOD, 10)
     rng = np.random.default_rng(0)
     gradient = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), p.dtype), params)
     updates, _ = rule.update(gradient, rule.init(params), params)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import losses
 from inspose_jax.training import sharding, step
 
 CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, ema=0.9))
@@ -16,9 +15,9 @@ BATCH = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]])
 BAD_LOSS, BAD_GRADIENT = 666, 667  # numbers of people dropped, by which a batch is told from others
 
 
-def poisoned_losses(outputs, targets, counts, batch, *others):
+def poisoned_losses(outputs, targets, counts, batch):
     """The real terms, but for two numbers of people dropped: one makes a term overflow, one only its gradient."""
-    terms = losses.losses(outputs, targets, counts, batch, *others)
+    terms = tiny.METHOD.losses(outputs, targets, counts, batch)
     root_of = jnp.where((batch.people_dropped == BAD_GRADIENT).any(), 0 * terms["cls"], 1)  # at 0 its slope is infinite
     factor = jnp.where((batch.people_dropped == BAD_LOSS).any(), jnp.inf, 1)
     return {**terms, "keypoint": factor * terms["keypoint"], "cls": terms["cls"] + jnp.sqrt(root_of) * 0}
@@ -27,15 +26,13 @@ def poisoned_losses(outputs, targets, counts, batch, *others):
 @pytest.fixture(scope="module")
 def skipping():
     """A step that skips, and the state after one good batch."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step, "losses", poisoned_losses)
-        mesh = sharding.make_mesh(CONFIG.schedule, jax.devices()[:1])
-        train_step = jax.jit(step.make_train_step(CONFIG, 10, mesh, on_nan="skip"))
-        variables = tiny.variables()
-        state = step.state_of(variables["params"], variables["batch_stats"], CONFIG, 10)
-        state, measurements = train_step(jax.device_put(state, sharding.replicated(mesh)), BATCH)
-        assert measurements["skipped"] == 0
-        yield train_step, state
+    method = replace(tiny.METHOD, losses=poisoned_losses)
+    mesh = sharding.make_mesh(CONFIG.schedule, jax.devices()[:1])
+    train_step = jax.jit(step.make_train_step(method, CONFIG.schedule, 10, mesh, on_nan="skip"))
+    state = step.state_of(tiny.variables(), method, CONFIG.schedule, 10)
+    state, measurements = train_step(jax.device_put(state, sharding.replicated(mesh)), BATCH)
+    assert measurements["skipped"] == 0
+    return train_step, state
 
 
 @pytest.mark.parametrize("mark", [BAD_LOSS, BAD_GRADIENT])
@@ -79,9 +76,8 @@ def test_once_every_shape_was_seen_nothing_is_compiled_and_the_host_is_not_asked
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     mesh = sharding.make_mesh(CONFIG.schedule, jax.devices()[:2])
-    train_step = sharding.jit_train_step(CONFIG, 10, mesh)
-    variables = tiny.variables()
-    state = step.state_of(variables["params"], variables["batch_stats"], CONFIG, 10)
+    train_step = sharding.jit_train_step(tiny.METHOD, CONFIG.schedule, 10, mesh)
+    state = step.state_of(tiny.variables(), tiny.METHOD, CONFIG.schedule, 10)
     state = jax.device_put(state, sharding.replicated(mesh))
     batches = [tiny.batch([[tiny.person(6, 6, 18, 18)], []], size=size) for size in (64, 32)]
     for batch in batches:

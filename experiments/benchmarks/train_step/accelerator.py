@@ -15,6 +15,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
+from inspose_jax import method
 from inspose_jax.cli import recipes
 from inspose_jax.config import Config
 from inspose_jax.data import buckets
@@ -60,7 +61,10 @@ def run(config: Config, device: jax.Device) -> list[float]:
     print(f"{config.schedule.batch_size} pictures need {needed / 1e9:.1f} of {limit(device) / 1e9:.1f} GB")
     print(f"compiled in {time.perf_counter() - begin:.0f} s", flush=True)
     mesh = sharding.make_mesh(config.schedule, [device])
-    state, batch = sharding.new_state(config, 1000, mesh), sharding.put_batch(made_up(config), mesh)
+    state, batch = (
+        sharding.new_state(method.of(config), config.schedule, 1000, mesh),
+        sharding.put_batch(made_up(config), mesh),
+    )
     times = []
     for _ in range(WARM_UP + STEPS):
         begin = time.perf_counter()
@@ -73,8 +77,8 @@ def run(config: Config, device: jax.Device) -> list[float]:
 def lower(config: Config, device: jax.Device) -> jax.stages.Lowered:
     """The step for one device, not compiled yet."""
     mesh = sharding.make_mesh(config.schedule, [device])
-    state = sharding.abstract_state(config, 1000, mesh)
-    return sharding.jit_train_step(config, 1000, mesh).lower(state, made_up(config))
+    state = sharding.abstract_state(method.of(config), config.schedule, 1000, mesh)
+    return sharding.jit_train_step(method.of(config), config.schedule, 1000, mesh).lower(state, made_up(config))
 
 
 def operations(config: Config) -> float:

@@ -14,7 +14,7 @@ import pytest
 from inspose_jax import config
 from inspose_jax.cli import recipes
 from inspose_jax.data import coco, pipeline
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.decode import decode
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.network.kp_net import KPNetFunctions, Peak

@@ -35,7 +35,7 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax import checkpoints, draw, files
     from inspose_jax.cli import recipes, sources
-    from inspose_jax.data.drawn_people import DrawnPeople
+    from inspose_jax.data.drawn.people import DrawnPeople
     from inspose_jax.predictor import Predictor
     from inspose_jax.report import curves, page, people
     from inspose_jax.report.run import read_run, throughput

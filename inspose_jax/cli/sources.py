@@ -5,7 +5,7 @@ from pathlib import Path
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.data.coco import CocoFolder
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import SKELETONS
 

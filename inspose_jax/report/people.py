@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 
 from inspose_jax import checkpoints, draw, geometry
 from inspose_jax.data import pipeline
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.data.image_files import read_image
 from inspose_jax.errors import UserError
 from inspose_jax.network import kp_net

@@ -8,7 +8,7 @@ from PIL import Image
 
 from inspose_jax.config import Scene
 from inspose_jax.data import check, coco
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
 

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from inspose_jax.data import coco, pipeline
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.skeletons import COCO
 from inspose_jax.training.sharding import host_rows
 

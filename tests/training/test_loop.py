@@ -23,7 +23,7 @@ from tensorboardX.proto.event_pb2 import Event
 import inspose_jax
 from inspose_jax import checkpoints, provenance, seals
 from inspose_jax.data import pipeline
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import NotFinite, UserError
 from inspose_jax.report.run import read_run
 from inspose_jax.training import loop, sharding

@@ -21,7 +21,7 @@ import tiny
 from tensorboardX.proto.event_pb2 import Event
 
 import inspose_jax
-from inspose_jax import checkpoints, provenance, seals
+from inspose_jax import checkpoints, processes, provenance, seals
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import NotFinite, UserError
@@ -660,12 +660,12 @@ def test_a_picture_that_two_processes_cannot_read_counts_once(monkeypatch):
     theirs = np.array([False, True, True, False])
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(
-        sharding.multihost_utils,
+        processes.multihost_utils,
         "process_allgather",
         lambda mine: np.stack([mine, theirs if mine.shape else theirs.sum()]),
     )
-    assert sharding.union_size({0, 1}, 4) == 3
-    assert sharding.union_size(set(), 4) == 2
+    assert processes.union_size({0, 1}, 4) == 3
+    assert processes.union_size(set(), 4) == 2
 
 
 def test_steps_that_are_not_made_cannot_be_traced(workdir, tmp_path):

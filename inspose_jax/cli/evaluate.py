@@ -54,8 +54,7 @@ def run(argv: list[str]) -> None:
     out = launch.out if processes.is_first() else None  # the others' results are the same
     with files.results_folder(out):
         predictor = Predictor(config, loaded.variables, jax.local_devices())
-        results = evaluator.find_all(predictor, source)
-        statistics = coco_ap.keypoint_ap(source.ground_truth, results, predictor.skeleton)
+        statistics, results = evaluator.evaluate(predictor, source)
         if processes.is_first():
             print(coco_ap.table(statistics))
             print(f"over {len(source)} pictures, computed by {coco_ap.library()[0]}")

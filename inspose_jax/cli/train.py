@@ -156,21 +156,16 @@ def evaluator_of(config: Config, validation: Any) -> tuple[Any, Any]:
     import jax
 
     from inspose_jax import draw
-    from inspose_jax.data.coco import ground_truth_of
-    from inspose_jax.evaluation import coco_ap, evaluator
+    from inspose_jax.evaluation import evaluator
     from inspose_jax.predictor import Predictor
     from inspose_jax.training import loop
 
     # Its variables come with every call: what is compiled stays.
     predictor = Predictor(config, {}, jax.local_devices())
-    samples = (validation[i] for i in range(len(validation)))
-    offset = config.data.joint_pixel_offset
-    truth = getattr(validation, "ground_truth", None) or ground_truth_of(samples, predictor.skeleton, offset)
 
     def evaluate(variables: Any) -> loop.Evaluation:
         predictor.take(variables)  # let go of in the end: training needs the memory
-        results = evaluator.find_all(predictor, validation)
-        statistics = coco_ap.keypoint_ap(truth, results, predictor.skeleton)
+        statistics, _ = evaluator.evaluate(predictor, validation)
         shown = [predictor(validation[i].image).plot() for i in range(min(NUM_SHOWN, len(validation)))]
         predictor.take({})
         return loop.Evaluation(statistics, draw.contact_sheet(shown, columns=4))

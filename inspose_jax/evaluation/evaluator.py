@@ -1,15 +1,34 @@
-"""A data set through the predictor: every picture once, at the test size, no threshold -> COCO results."""
+"""A data set through the predictor: every picture once, at the test size, no threshold -> COCO results, and how good
+they are.
+"""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from tqdm import tqdm
 
 from inspose_jax import processes
 from inspose_jax.data import pipeline
+from inspose_jax.evaluation import coco_ap
 from inspose_jax.predictor import Predictor, coco_results
 
 Found = dict[int, list[dict[str, Any]]]  # a picture's index in the source -> its COCO results
+
+
+class Evaluated(NamedTuple):
+    """What an evaluation gives."""
+
+    statistics: dict[str, float]  # the ten of COCO
+    results: list[dict[str, Any]]  # COCO results, which they were computed from
+
+
+def evaluate(predictor: Predictor, source: pipeline.LabelledSource) -> Evaluated:
+    """How good a predictor is on a data set: the same in every process of a run, all of which must ask.
+
+    Errors as `find_all`.
+    """
+    results = find_all(predictor, source)
+    return Evaluated(coco_ap.keypoint_ap(source.ground_truth(), results, predictor.skeleton), results)
 
 
 def find_all(predictor: Predictor, source: pipeline.Source) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ class Extras(NamedTuple):
 
 def train(
     config_: Config,
-    source: pipeline.Source,
+    source: pipeline.LabelledSource,
     workdir: Path,
     num_steps: int,
     stop_at: int | None = None,

@@ -86,7 +86,7 @@ def test_an_annotation_of_id_0_counts_as_any_other(folder, tmp_path):
         for number, person in enumerate(truth["annotations"]):
             person["id"] = number
 
-    truth = read(folder, spoil(folder, tmp_path, from_zero)).ground_truth
+    truth = read(folder, spoil(folder, tmp_path, from_zero)).ground_truth()
     results = [{**person, "score": 1.0} for person in truth["annotations"] if person["num_keypoints"]]
     assert coco_ap.keypoint_ap(truth, results, COCO)["AP"] == pytest.approx(1)
 

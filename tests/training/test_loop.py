@@ -397,6 +397,9 @@ class Corrected:
     def labels_hash(self):
         return "corrected"
 
+    def ground_truth(self):
+        return {}
+
 
 def test_a_run_does_not_go_on_with_other_labels_of_the_same_images(tmp_path):
     begun, other = (workdir_.description(CONFIG, 12, source, None) for source in (SOURCE, Corrected()))
@@ -496,6 +499,12 @@ class Broken:
         if index in self.broken:
             raise UserError(f"{index}.jpg: not a picture that can be read.")
         return SOURCE[index % 16]._replace(image_id=index + 100)
+
+    def labels_hash(self):
+        return ""
+
+    def ground_truth(self):
+        return {}
 
 
 def test_two_steps_at_most_wait_on_the_device(tmp_path, monkeypatch):

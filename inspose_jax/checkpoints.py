@@ -21,9 +21,8 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
-from inspose_jax import config, devices, paths, provenance, seals
+from inspose_jax import config, devices, paths, processes, provenance, seals
 from inspose_jax.errors import NotFound, NotWritten, UserError
 from inspose_jax.skeletons import SKELETONS
 
@@ -176,13 +175,13 @@ def steps(folder: Path) -> list[int]:
 
 def tidy(folder: Path, start: int) -> None:
     """Remove what killed saves left behind; set aside what is no finished step, and every step later than `start`."""
-    if jax.process_index() == 0 and folder.is_dir():
+    if processes.is_first() and folder.is_dir():
         remove_unfinished(folder)
         finished = {str(step): step for step in steps(folder)}
         for path in list(folder.iterdir()):
             if path.name.isdigit() and finished.get(path.name, start + 1) > start:
                 set_aside(path)
-    wait_for_all("tidy")
+    processes.wait_for_all("tidy")
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -195,12 +194,6 @@ def set_aside(path: Path) -> Path:
     """Rename a folder, so that it is nobody's step any more and nothing in it is lost; gives back where it is."""
     names = (path.with_name(f"{path.name}.aside{number or ''}") for number in count())
     return path.rename(next(name for name in names if not name.exists()))
-
-
-def wait_for_all(what: str) -> None:
-    """Go on when every process has come so far."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"inspose checkpoints: {what}")
 
 
 # --- reading --------------------------------------------------------------------------------------------------------

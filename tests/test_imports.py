@@ -24,7 +24,7 @@ def state():
 before = state()
 import importlib, pkgutil
 import inspose_jax, inspose_jax.predictor, inspose_jax.training.loop, inspose_jax.cli, inspose_jax.data
-for module in pkgutil.iter_modules(inspose_jax.data.__path__, "inspose_jax.data."):
+for module in pkgutil.walk_packages(inspose_jax.data.__path__, "inspose_jax.data."):
     importlib.import_module(module.name)
 after = state()
 print([name for name in before if before[name] != after[name]])

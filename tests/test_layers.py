@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "inspose_jax"
 LAYERS = [
     {"errors", "provenance"},
-    {"structures", "config", "skeletons", "metrics", "files", "devices", "paths", "seals", "versions"},
+    {"structures", "config", "skeletons", "metrics", "files", "devices", "paths", "processes", "seals", "versions"},
     {"geometry", "draw"},
     {"network", "data", "targets", "nms", "filled_slots"},
     {"losses", "decode", "checkpoints"},

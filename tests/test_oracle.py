@@ -14,7 +14,7 @@ import pytest
 from inspose_jax import config
 from inspose_jax.cli import recipes
 from inspose_jax.data import coco, pipeline
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.decode import decode
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.network.kp_net import KPNetFunctions, Peak
@@ -66,16 +66,15 @@ def test_perfect_outputs_on_real_pictures_give_almost_everything(coco_real, spli
     paper = config.Config()
     annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
     source = coco.CocoFolder(coco_real / split, annotations, COCO, paper.data.joint_pixel_offset)
-    assert oracle_ap(paper, source, source.ground_truth) >= 0.995
+    assert oracle_ap(paper, source, source.ground_truth()) >= 0.995
 
 
 @pytest.mark.parametrize(("map_level", "number"), [(3, 200), (2, 200)])
 def test_perfect_outputs_on_drawn_people_give_almost_everything(map_level, number):
     demo = recipes.load("drawn_people")
     demo = dataclasses.replace(demo, model=dataclasses.replace(demo.model, map_level=map_level, num_slots=48))
-    source = pipeline.InMemory(DrawnPeople(demo.data.scene, "test", 0, number))
-    truth = coco.ground_truth_of((source[i] for i in range(number)), COCO, demo.data.joint_pixel_offset)
-    assert oracle_ap(demo, source, truth) >= 0.98
+    source = DrawnPeople(demo.data.scene, "test", 0, number, demo.data.joint_pixel_offset)
+    assert oracle_ap(demo, source, source.ground_truth()) >= 0.98
 
 
 def test_a_guess_without_looking_scores_nothing():

@@ -11,7 +11,7 @@ import train_process
 from together import run_together, told
 
 from inspose_jax import checkpoints, cli
-from inspose_jax.cli import processes
+from inspose_jax.cli import distributed
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +68,10 @@ def test_a_process_that_nobody_tells_of_others_says_so(place, drawn, tmp_path):
     ],
 )
 def test_a_process_that_is_not_told_enough_says_so(monkeypatch, told, message):
-    for name, value in zip(processes.VARIABLES, told, strict=True):
+    for name, value in zip(distributed.VARIABLES, told, strict=True):
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=message):
-        processes.join()
+        distributed.join()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_process_that_is_not_told_enough_says_so(monkeypatch, told, message):
 )
 def test_what_the_runtime_raises_is_told_from_other_errors(monkeypatch, error, words):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    told = processes.runtime_fault(ValueError(error), "predict")
+    told = distributed.runtime_fault(ValueError(error), "predict")
     assert words in told
     assert bool(told) == bool(words)
     assert "Allocations" not in told
@@ -97,8 +97,8 @@ def test_what_the_runtime_raises_is_told_from_other_errors(monkeypatch, error, w
 
 def test_all_processes_go_by_what_the_first_one_sees(tmp_path):
     program = (
-        "import jax\nfrom inspose_jax.cli import processes\nfrom inspose_jax.training import sharding\n"
-        "processes.join()\nprint('seen', sharding.of_first(0.25 + jax.process_index()))"
+        "import jax\nfrom inspose_jax import processes\nfrom inspose_jax.cli import distributed\n"
+        "distributed.join()\nprint('seen', processes.of_first(0.25 + jax.process_index()))"
     )
     for process in run_together(["-c", program], 2):
         assert process.stdout.splitlines()[-1] == "seen 0.25", process.stderr

@@ -13,7 +13,7 @@ import tiny
 
 from inspose_jax import cli, predictor
 from inspose_jax.data import video_files
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import UserError
 from inspose_jax.predictor import BATCH, People
 

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 
-from inspose_jax.cli.processes import VARIABLES
+from inspose_jax.cli.distributed import VARIABLES
 
 
 def free_port() -> int:

@@ -17,7 +17,7 @@ import warnings
 from typing import Any
 
 import inspose_jax
-from inspose_jax.cli import compilation_cache, processes
+from inspose_jax.cli import compilation_cache, distributed
 from inspose_jax.errors import UserError
 
 COMMANDS = {
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except Exception as error:
         line = one_line(error, arguments[0])
-        if not line and not processes.is_joined():
+        if not line and not distributed.is_joined():
             raise
         if not line or os.environ.get("INSPOSE_TRACEBACK") == "1":
             traceback.print_exc()
@@ -75,8 +75,8 @@ def main(arguments: list[str] | None = None) -> None:
         fault, code = "stopped", 130
     if fault:  # printed only now that the error's frames are gone, and what they held is closed
         print(f"inspose: {fault}", file=sys.stderr, flush=True)
-        if processes.is_joined():
-            processes.leave(code)
+        if distributed.is_joined():
+            distributed.leave(code)
         sys.exit(code)
 
 
@@ -122,7 +122,7 @@ def one_line(error: Exception, command: str) -> str:
         return f"{place}{error.strerror}; check the path, its permissions and the space there"
     if isinstance(error, MemoryError):
         return "out of memory; take smaller pictures, or fewer at a time"
-    return processes.runtime_fault(error, command)
+    return distributed.runtime_fault(error, command)
 
 
 def usage() -> str:

@@ -93,7 +93,7 @@ def draw(argv: list[str]) -> None:
     from inspose_jax import files
     from inspose_jax.config import Data, Scene
     from inspose_jax.data import coco
-    from inspose_jax.data.drawn_people import DrawnPeople
+    from inspose_jax.data.drawn.people import DrawnPeople
     from inspose_jax.skeletons import COCO
 
     source = DrawnPeople(Scene(size=launch.size), "test", launch.seed, launch.count)

@@ -35,7 +35,6 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax import checkpoints, draw, files
     from inspose_jax.cli import recipes, sources
-    from inspose_jax.data.drawn_people import DrawnPeople
     from inspose_jax.predictor import Predictor
     from inspose_jax.report import curves, page, people
     from inspose_jax.report.run import read_run, throughput
@@ -52,7 +51,7 @@ def run(argv: list[str]) -> None:
         return
 
     number = QUICK_TEST_PICTURES if launch.quick else TEST_PICTURES
-    held_out = DrawnPeople(config.data.scene, "validation", config.schedule.seed, number)
+    held_out = sources.drawn(config, "validation", number)
     run_ = read_run(workdir)
     loaded = checkpoints.load(workdir)
     model = Predictor(loaded.config, loaded.variables)
@@ -85,20 +84,16 @@ def run(argv: list[str]) -> None:
 
 def measure(model: Any, held_out: Any) -> dict[str, Any]:
     """The ten statistics of a drawn source, AP by class score alone, and AP per number of people."""
-    from inspose_jax.data.coco import ground_truth_of
-    from inspose_jax.data.pipeline import InMemory
     from inspose_jax.evaluation import coco_ap, evaluator
     from inspose_jax.predictor import Predictor
 
-    held_out = InMemory(held_out)
-    offset = model.config.data.joint_pixel_offset
-    truth = ground_truth_of((held_out[i] for i in range(len(held_out))), model.skeleton, offset)
-    results = evaluator.find_all(model, held_out)
-    metrics: dict[str, Any] = coco_ap.keypoint_ap(truth, results, model.skeleton)
+    statistics, results = evaluator.evaluate(model, held_out)
+    truth = held_out.ground_truth()
+    metrics: dict[str, Any] = dict(statistics)
     metrics["AP_per_number_of_people"] = coco_ap.ap_by_number_of_people(truth, results, model.skeleton)
     by_class = dataclasses.replace(model.config, model=dataclasses.replace(model.config.model, pose_score="class"))
-    ranked = evaluator.find_all(Predictor(by_class, model.variables), held_out)
-    metrics["AP_by_class_score_alone"] = coco_ap.keypoint_ap(truth, ranked, model.skeleton)["AP"]
+    ranked = evaluator.evaluate(Predictor(by_class, model.variables), held_out)
+    metrics["AP_by_class_score_alone"] = ranked.statistics["AP"]
     metrics["pictures"] = len(held_out)
     return metrics
 

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspose_jax.cli import arguments, processes, recipes
+from inspose_jax.cli import arguments, distributed, recipes
 from inspose_jax.errors import UserError
 
 
@@ -34,11 +34,11 @@ def run(argv: list[str]) -> None:
     launch, rest = arguments.parse(Evaluate, argv, "eval", with_config=True)
 
     if launch.distributed:
-        processes.join()
+        distributed.join()
 
     import jax
 
-    from inspose_jax import checkpoints, devices, files, method
+    from inspose_jax import checkpoints, devices, files, method, processes
     from inspose_jax.cli import sources
     from inspose_jax.evaluation import coco_ap, evaluator
     from inspose_jax.predictor import Predictor, check_fit
@@ -51,13 +51,11 @@ def run(argv: list[str]) -> None:
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):
             raise UserError(f"{launch.annotations}: would be written over; choose another --out, so that it stays")
-    process, num_processes = jax.process_index(), jax.process_count()
-    out = launch.out if process == 0 else None  # the others' results are the same
+    out = launch.out if processes.is_first() else None  # the others' results are the same
     with files.results_folder(out):
         predictor = Predictor(config, loaded.variables, jax.local_devices())
-        results = evaluator.find_all(predictor, source, process, num_processes)
-        statistics = coco_ap.keypoint_ap(source.ground_truth, results, predictor.skeleton)
-        if process == 0:
+        statistics, results = evaluator.evaluate(predictor, source)
+        if processes.is_first():
             print(coco_ap.table(statistics))
             print(f"over {len(source)} pictures, computed by {coco_ap.library()[0]}")
         if out is not None:

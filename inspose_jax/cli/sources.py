@@ -5,7 +5,7 @@ from pathlib import Path
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.data.coco import CocoFolder
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople, Split
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import SKELETONS
 
@@ -18,25 +18,26 @@ def coco(config: Config, images: Path, annotations: Path) -> CocoFolder:
     return CocoFolder(images, annotations, SKELETONS[config.model.skeleton], config.data.joint_pixel_offset)
 
 
-def training_source(config: Config, images: Path | None, annotations: Path | None) -> pipeline.Source:
+def training_source(config: Config, images: Path | None, annotations: Path | None) -> pipeline.LabelledSource:
     """What a recipe trains on; ValueError where it needs a folder that was not given, or has no use for one."""
     if config.data.source == "drawn":
         if images or annotations:
             raise UserError("this recipe draws its own pictures; leave out --images and --annotations")
-        return kept(DrawnPeople(config.data.scene, "train", config.schedule.seed, config.data.num_drawn))
+        return drawn(config, "train", config.data.num_drawn)
     if images is None or annotations is None:
         raise UserError("this recipe trains on a COCO folder: give --images FOLDER and --annotations JSON")
     return coco(config, images, annotations)
 
 
-def kept(source: DrawnPeople) -> pipeline.Source:
-    """The source with its pictures kept in memory, where that holds them."""
+def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
+    """As many drawn images of a split, drawn as the config says; they are kept in memory, where that holds them."""
+    source = DrawnPeople(config.data.scene, split, config.schedule.seed, count, config.data.joint_pixel_offset)
     return pipeline.InMemory(source) if 3 * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES else source
 
 
 def validation_source(
     config: Config, images: Path | None, annotations: Path | None, eval_every: int | None
-) -> pipeline.Source | None:
+) -> pipeline.LabelledSource | None:
     """What a training is evaluated on: the folder given, for drawn people others of their kind, or nothing."""
     if images and annotations:
         return coco(config, images, annotations)
@@ -45,5 +46,5 @@ def validation_source(
     if eval_every is None:
         return None
     if config.data.source == "drawn":
-        return kept(DrawnPeople(config.data.scene, "validation", config.schedule.seed, NUM_DRAWN))
+        return drawn(config, "validation", NUM_DRAWN)
     raise UserError("--eval-every needs something to evaluate on: give --val-images FOLDER and --val-annotations JSON")

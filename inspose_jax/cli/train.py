@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from inspose_jax.cli import arguments, processes, recipes
+from inspose_jax.cli import arguments, distributed, recipes
 from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, UserError
 
@@ -76,16 +76,14 @@ def run(argv: list[str]) -> None:
         raise NotFound(f"{launch.init}: no such file of weights; check --init")
 
     if launch.distributed:
-        processes.join()
+        distributed.join()
 
-    from inspose_jax import checkpoints, devices, files
+    from inspose_jax import devices, files, processes
     from inspose_jax.cli import sources
 
     devices.check()
     source = sources.training_source(config, launch.images, launch.annotations)
     validation = sources.validation_source(config, launch.val_images, launch.val_annotations, launch.eval_every)
-
-    import jax
 
     from inspose_jax.data import pipeline
     from inspose_jax.torch_bridge import weights
@@ -105,11 +103,11 @@ def run(argv: list[str]) -> None:
         pipeline.full_fingerprint(validation) if validation is not None else "",
         try_out,
     )
-    is_first = jax.process_index() == 0
+    is_first = processes.is_first()
     if launch.resume and is_first and not has_checkpoint(workdir):
         print(f"inspose: {workdir}: no checkpoint to go on from; the run begins at its first step")
     with files.results_folder(workdir if is_first else None):
-        checkpoints.wait_for_all("folder")  # nobody looks into it while it is tried out
+        processes.wait_for_all("folder")  # nobody looks into it while it is tried out
         done = loop.train(
             config,
             source,
@@ -150,21 +148,16 @@ def evaluator_of(config: Config, validation: Any) -> tuple[Any, Any]:
     import jax
 
     from inspose_jax import draw
-    from inspose_jax.data.coco import ground_truth_of
-    from inspose_jax.evaluation import coco_ap, evaluator
+    from inspose_jax.evaluation import evaluator
     from inspose_jax.predictor import Predictor
     from inspose_jax.training import loop
 
     # Its variables come with every call: what is compiled stays.
     predictor = Predictor(config, {}, jax.local_devices())
-    samples = (validation[i] for i in range(len(validation)))
-    offset = config.data.joint_pixel_offset
-    truth = getattr(validation, "ground_truth", None) or ground_truth_of(samples, predictor.skeleton, offset)
 
     def evaluate(variables: Any) -> loop.Evaluation:
         predictor.take(variables)  # let go of in the end: training needs the memory
-        results = evaluator.find_all(predictor, validation, jax.process_index(), jax.process_count())
-        statistics = coco_ap.keypoint_ap(truth, results, predictor.skeleton)
+        statistics, _ = evaluator.evaluate(predictor, validation)
         shown = [predictor(validation[i].image).plot() for i in range(min(NUM_SHOWN, len(validation)))]
         predictor.take({})
         return loop.Evaluation(statistics, draw.contact_sheet(shown, columns=4))

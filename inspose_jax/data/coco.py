@@ -32,15 +32,15 @@ class CocoFolder:
         images, annotations = paths.expanded(images), paths.expanded(annotations)
         self.images = images.absolute()  # images are read later, when a program may stand in another folder
         self.skeleton, self.joint_pixel_offset = skeleton, joint_pixel_offset
-        self.ground_truth = annotations_.read(images, annotations, skeleton)
-        listed, everybody = self.ground_truth["images"], self.ground_truth["annotations"]
+        self.content = annotations_.read(images, annotations, skeleton)
+        listed, everybody = self.content["images"], self.content["annotations"]
         if not everybody:
             raise UserError(f"{annotations}: nobody in it (`annotations` is empty); there is nothing to use")
         if not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
             raise UserError(
                 f"{annotations}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
             )
-        for kind, entry, faults in annotations_.examined(self.ground_truth, skeleton):
+        for kind, entry, faults in annotations_.examined(self.content, skeleton):
             if faults:
                 name = annotations_.name_of(kind, entry)
                 raise UserError(f"{annotations}: {name}: {faults[0]}; `inspose data check` lists all")
@@ -60,7 +60,7 @@ class CocoFolder:
             person["id"] = number
             person["category_id"] = 1
             people[person["image_id"]].append(person)
-        self.ground_truth["categories"] = [{"id": 1, "name": "person"}]
+        self.content["categories"] = [{"id": 1, "name": "person"}]
         self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
         self.is_labelled = np.array([bool(is_target(joints, crowd).any()) for joints, _, _, crowd in self.people], bool)
         if not self.is_labelled.any():
@@ -77,6 +77,10 @@ class CocoFolder:
     def size(self, index: int) -> tuple[int, int]:
         """(height, width) of an image, as its labels mean it."""
         return self.entries[index]["height"], self.entries[index]["width"]
+
+    def ground_truth(self) -> dict[str, Any]:
+        """What stands in the file, as far as it is about people; what may be left out is filled in."""
+        return self.content
 
     def labels_hash(self) -> str:
         """A hash of everybody's joints, boxes, areas and whether they are crowds."""

@@ -6,7 +6,7 @@ Position is the global step, so that going on after a stop is starting at that s
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
@@ -23,7 +23,7 @@ from inspose_jax.structures import Batch, Sample
 
 @runtime_checkable
 class Source(Protocol):
-    """What a data set is here: random access to samples, and what the plan must know of them beforehand."""
+    """What people are found in: random access to samples, and what the plan must know of them beforehand."""
 
     sizes: np.ndarray  # i32[n,2] height and width of every picture
     is_labelled: np.ndarray  # bool[n] has somebody to learn from
@@ -36,36 +36,34 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class LabelledSource(Source, Protocol):
+    """What a data set is here: a source whose people are known, so that a model can learn from it and be measured."""
+
+    def labels_hash(self) -> str:
+        """Other labels of the same images have another one; no image is read for it."""
+        ...
+
+    def ground_truth(self) -> dict[str, Any]:
+        """The labels as the content of a COCO file, which results are scored against."""
+        ...
+
+
 def fingerprint(source: Source) -> str:
     """How many pictures a source has, and a hash of what the plan knows of them: ids, sizes, who is labelled."""
     known = (source.image_ids, source.sizes, source.is_labelled)
     return f"{len(source)}, {hashlib.sha256(b''.join(array.tobytes() for array in known)).hexdigest()[:12]}"
 
 
-def labels_fingerprint(source: Source) -> str:
-    """A hash of the labels of a source, empty for one that has no `labels_hash()` of its own."""
-    inner = source.source if isinstance(source, InMemory) else source
-    return inner.labels_hash() if isinstance(inner, Hashed) else ""
-
-
-def full_fingerprint(source: Source) -> str:
+def full_fingerprint(source: LabelledSource) -> str:
     """Images and labels: what scores depend on."""
-    return ", ".join(filter(None, (fingerprint(source), labels_fingerprint(source))))
-
-
-@runtime_checkable
-class Hashed(Protocol):
-    """A source that can tell a hash of its labels without reading an image."""
-
-    def labels_hash(self) -> str:
-        """Other labels of the same images have another one."""
-        ...
+    return f"{fingerprint(source)}, {source.labels_hash()}"
 
 
 class InMemory:
     """A source that keeps every sample after its first use: for small pictures that cost more to make than to hold."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: LabelledSource):
         self.source = source
         self.sizes, self.is_labelled, self.image_ids = source.sizes, source.is_labelled, source.image_ids
         self.samples: list[Sample | None] = [None] * len(source)
@@ -78,6 +76,14 @@ class InMemory:
         if sample is None:  # two threads may both make it; they make the same
             sample = self.samples[index] = self.source[index]
         return sample
+
+    def labels_hash(self) -> str:
+        """That of the source which is kept."""
+        return self.source.labels_hash()
+
+    def ground_truth(self) -> dict[str, Any]:
+        """That of the source which is kept."""
+        return self.source.ground_truth()
 
 
 class Pictures:

@@ -1,1 +1,1 @@
-"""How good a model is: `evaluator` sends a data set through the predictor, `coco_ap` scores what comes back."""
+"""How good a model is: `evaluator.evaluate` sends a data set through a predictor, `coco_ap` scores what comes back."""

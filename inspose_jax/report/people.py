@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from inspose_jax import checkpoints, draw
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.data.image_files import read_image
 from inspose_jax.errors import UserError
 from inspose_jax.predictor import People, Predictor

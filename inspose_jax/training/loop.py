@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from inspose_jax import checkpoints, config, devices, paths
+from inspose_jax import checkpoints, config, devices, paths, processes
 from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
@@ -60,7 +60,7 @@ class Extras(NamedTuple):
 
 def train(
     config_: Config,
-    source: pipeline.Source,
+    source: pipeline.LabelledSource,
     workdir: Path,
     num_steps: int,
     stop_at: int | None = None,
@@ -86,7 +86,7 @@ def train(
     plan = pipeline.make_plan(pictures, config_, train=True)
     about = workdir_.description(config_, num_steps, source, pretrained and pretrained.path)
     start, state = start_of(workdir, about, method, schedule, resume, pretrained, num_steps, mesh)
-    if not sharding.is_same(start):
+    if not processes.is_same(start):
         raise UserError(
             f"{workdir}: step {start} is what this process can read, another one reads another step; see "
             f"that all of them have the same folder, and that it can be read"
@@ -96,11 +96,11 @@ def train(
     if extras.profile and not traced:
         makes = f"makes the steps {start + 1} to {stop}" if start < stop else f"is done, at step {stop}"
         raise UserError(f"no step of {extras.profile[0]} to {extras.profile[-1]} can be traced: this run {makes}")
-    checkpoints.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
-    is_first = jax.process_index() == 0
+    processes.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
+    is_first = processes.is_first()
     if is_first:  # last of all that can fail: a run that cannot start leaves nothing behind
         workdir_.open_workdir(workdir, about, start, extras.validation)
-    checkpoints.wait_for_all("workdir")
+    processes.wait_for_all("workdir")
 
     step_function = sharding.jit_train_step(method, schedule, num_steps, mesh, extras.on_nan)
     rows = sharding.host_rows(schedule.batch_size, jax.process_index(), jax.process_count())
@@ -118,7 +118,7 @@ def train(
         contextlib.ExitStack() as trace,
         tqdm(initial=start, total=stop, desc=note, unit="step", dynamic_ncols=True, disable=not is_first) as bar,
     ):
-        best_so_far = sharding.of_first(checkpoints.best_value(best.folder) if is_first else -math.inf)
+        best_so_far = processes.of_first(checkpoints.best_value(best.folder) if is_first else -math.inf)
         trial_at = max(FIRST_SAVE, start + 1)
 
         def evaluates(step: int) -> bool:
@@ -140,7 +140,7 @@ def train(
                 best.save(step, state, config_, statistics=found.statistics, validation=extras.validation)
 
         if evaluates(start):  # it may have been cut off, or the best checkpoint after it
-            told = sharding.of_first(workdir_.evaluation(workdir, start, extras.validation))
+            told = processes.of_first(workdir_.evaluation(workdir, start, extras.validation))
             if math.isnan(told) or told > best_so_far:
                 evaluate(start, is_told=not math.isnan(told))
         for step in range(start + 1, stop + 1):
@@ -158,10 +158,10 @@ def train(
             fetches = step % FETCH_EVERY == 0 or step == stop
             leaves = interruption.came
             if jax.process_count() > 1:  # all of them at the same step
-                leaves = fetches and sharding.total(interruption.came) > 0
+                leaves = fetches and processes.total(interruption.came) > 0
             saves = step % schedule.save_every == 0 or step in (FIRST_SAVE, stop) or leaves
             if fetches or saves or evaluates(step):
-                unreadable = sharding.union_size(pictures.unreadable, len(pictures))
+                unreadable = processes.union_size(pictures.unreadable, len(pictures))
                 pictures.check(unreadable)
                 bar.set_postfix_str(log.write(unreadable))
             bar.update()

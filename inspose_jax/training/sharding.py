@@ -4,12 +4,11 @@ The state is replicated whole: 36 million parameters with their momentum are .3 
 then a step needs no communication but the sum of gradients, statistics and counts.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from inspose_jax import config
@@ -54,30 +53,6 @@ def host_rows(batch_size: int, host: int, num_hosts: int) -> slice:
 def put_batch(batch: Batch, mesh: Mesh) -> Batch:
     """This host's rows -> one global array a field, split over `data`."""
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(split(mesh), x), batch)
-
-
-def is_same(value: int) -> bool:
-    """Whether all processes have this value; all must ask."""
-    return bool((multihost_utils.process_allgather(np.array(value)) == value).all())
-
-
-def total(value: int) -> int:
-    """The sum of all processes' values; all must ask at the same step, since it costs a round over the network."""
-    return value if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.array(value)).sum())
-
-
-def of_first(value: float) -> float:
-    """The first process's value, in all of them; all must ask."""
-    return value if jax.process_count() == 1 else float(multihost_utils.broadcast_one_to_all(np.array(value)))
-
-
-def union_size(members: Collection[int], number: int) -> int:
-    """How many of `number` things are in the set of one process at least; all must ask at the same step."""
-    if jax.process_count() == 1 or total(len(members)) == 0:
-        return len(members)
-    is_member = np.zeros(number, bool)
-    is_member[list(members)] = True
-    return int(multihost_utils.process_allgather(is_member).any(0).sum())
 
 
 def new_state(method: Method, schedule: config.Schedule, num_steps: int, mesh: Mesh) -> State:

@@ -25,7 +25,9 @@ CHECKPOINTS, BEST, VERSIONS = "checkpoints", "best", "versions.json"
 PICTURES, LABELS = "pictures", "labels"  # fingerprints of the data in config.json
 
 
-def description(config: Config, num_steps: int, source: pipeline.Source, weights: Path | None) -> dict[str, Any]:
+def description(
+    config: Config, num_steps: int, source: pipeline.LabelledSource, weights: Path | None
+) -> dict[str, Any]:
     """All that decides what a run computes; a run that goes on must be the same in it.
 
     `weights` is the file that a new run's backbone starts from.
@@ -33,7 +35,7 @@ def description(config: Config, num_steps: int, source: pipeline.Source, weights
     about = {
         "num_steps": num_steps,
         PICTURES: pipeline.fingerprint(source),
-        LABELS: pipeline.labels_fingerprint(source),
+        LABELS: source.labels_hash(),
     }
     if weights is not None:
         with weights.open("rb") as file:

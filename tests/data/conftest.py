@@ -11,7 +11,7 @@ def folder(tmp_path_factory) -> Path:
     # Not above: jaxtyping's hook is in place only after this file is read.
     from inspose_jax.config import Scene
     from inspose_jax.data import coco
-    from inspose_jax.data.drawn_people import DrawnPeople
+    from inspose_jax.data.drawn.people import DrawnPeople
     from inspose_jax.skeletons import COCO
 
     out = tmp_path_factory.mktemp("drawn") / "set"

@@ -51,8 +51,8 @@ def test_joints_in_another_order_are_sorted_by_their_names(folder, changed, spel
         assert check.faults(folder / "images", annotations, COCO) == []
     assert len(warned) == 1
     # What is found comes in our order: results that are right in the original file are right in this one.
-    results = [{**person, "score": 1.0} for person in original.ground_truth["annotations"] if person["num_keypoints"]]
-    assert coco_ap.keypoint_ap(source.ground_truth, results, COCO)["AP"] == pytest.approx(1)
+    results = [{**person, "score": 1.0} for person in original.ground_truth()["annotations"] if person["num_keypoints"]]
+    assert coco_ap.keypoint_ap(source.ground_truth(), results, COCO)["AP"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_a_category_of_any_name_and_id_whose_joints_are_ours_is_the_people(folde
     annotations = changed(change)
     with pytest.warns(UserWarning, match=r'changed.json: category "worker" .id 7. is taken for the people'):
         source = read(folder, annotations)
-    results = [{**person, "score": 1.0} for person in source.ground_truth["annotations"] if person["num_keypoints"]]
+    results = [{**person, "score": 1.0} for person in source.ground_truth()["annotations"] if person["num_keypoints"]]
     assert {result["category_id"] for result in results} == {1}  # COCO's, as in all results
-    assert coco_ap.keypoint_ap(source.ground_truth, results, COCO)["AP"] == pytest.approx(1)
+    assert coco_ap.keypoint_ap(source.ground_truth(), results, COCO)["AP"] == pytest.approx(1)
 
 
 def car(truth, **fields):
@@ -180,8 +180,8 @@ def test_image_ids_of_eleven_digits_are_read_and_scored(folder, changed):
 
     source = read(folder, changed(change))
     assert source[0].image_id == source.image_ids[0] == 10_034_180_000
-    results = [{**person, "score": 1.0} for person in source.ground_truth["annotations"] if person["num_keypoints"]]
-    assert coco_ap.keypoint_ap(source.ground_truth, results, COCO)["AP"] == pytest.approx(1)
+    results = [{**person, "score": 1.0} for person in source.ground_truth()["annotations"] if person["num_keypoints"]]
+    assert coco_ap.keypoint_ap(source.ground_truth(), results, COCO)["AP"] == pytest.approx(1)
 
 
 def test_labels_belong_to_the_turned_image_where_the_size_says_so(folder, tmp_path):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from inspose_jax.config import Scene
 from inspose_jax.data import check, coco
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
 
@@ -86,7 +86,7 @@ def test_an_annotation_of_id_0_counts_as_any_other(folder, tmp_path):
         for number, person in enumerate(truth["annotations"]):
             person["id"] = number
 
-    truth = read(folder, spoil(folder, tmp_path, from_zero)).ground_truth
+    truth = read(folder, spoil(folder, tmp_path, from_zero)).ground_truth()
     results = [{**person, "score": 1.0} for person in truth["annotations"] if person["num_keypoints"]]
     assert coco_ap.keypoint_ap(truth, results, COCO)["AP"] == pytest.approx(1)
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from inspose_jax.config import Scene
 from inspose_jax.data import check, coco, coordinates
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.skeletons import COCO
 
 

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from inspose_jax.data import coco, pipeline
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.skeletons import COCO
 from inspose_jax.training.sharding import host_rows
 
@@ -94,7 +94,7 @@ def test_the_hash_of_the_labels_sees_a_joint_that_was_moved(tmp_path):
 
     def fingerprints():
         read = coco.CocoFolder(tmp_path / "a/images", path, COCO, 0.5)
-        return pipeline.fingerprint(read), pipeline.labels_fingerprint(read)
+        return pipeline.fingerprint(read), read.labels_hash()
 
     before = fingerprints()
     assert before == fingerprints()
@@ -106,6 +106,6 @@ def test_the_hash_of_the_labels_sees_a_joint_that_was_moved(tmp_path):
     after = fingerprints()
     assert after[0] == before[0]  # early runs stored this one
     assert after[1] != before[1]
-    drawn = [pipeline.labels_fingerprint(DrawnPeople(tiny.CONFIG.data.scene, "train", seed, 3)) for seed in (0, 0, 1)]
+    drawn = [DrawnPeople(tiny.CONFIG.data.scene, "train", seed, 3).labels_hash() for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
-    assert pipeline.labels_fingerprint(pipeline.InMemory(source)) == pipeline.labels_fingerprint(source) != ""
+    assert pipeline.InMemory(source).labels_hash() == source.labels_hash() != ""

@@ -155,7 +155,7 @@ def test_hotcoco_and_pycocotools_agree_to_the_last_bit(by_pycocotools):
 
 def test_hotcoco_and_pycocotools_agree_on_real_labels(by_pycocotools, coco_real):
     annotations = coco_real / "annotations/person_keypoints_train.json"
-    truth = coco.CocoFolder(coco_real / "train", annotations, COCO, 0.5).ground_truth
+    truth = coco.CocoFolder(coco_real / "train", annotations, COCO, 0.5).ground_truth()
     rng = np.random.default_rng(0)
     results = [
         {

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax.data import pipeline
-from inspose_jax.evaluation import evaluator
+from inspose_jax.data import coco, pipeline
+from inspose_jax.data.drawn.people import DrawnPeople
+from inspose_jax.evaluation import coco_ap, evaluator
 from inspose_jax.predictor import BATCH, Predictor
 from inspose_jax.skeletons import COCO
 
@@ -41,6 +42,16 @@ def test_evaluation_finds_what_the_predictor_finds_in_the_order_of_the_source(pr
         assert len(people) > 0
         expected += people.to_coco(image_id)
     assert evaluator.find_all(predictor, source) == expected
+
+
+def test_an_evaluation_scores_what_was_found_by_the_labels_of_the_source(predictor):
+    drawn = DrawnPeople(CONFIG.data.scene, "test", 0, 4, CONFIG.data.joint_pixel_offset)
+    truth = coco.ground_truth_of((drawn[i] for i in range(4)), COCO, CONFIG.data.joint_pixel_offset)
+    for source in (drawn, pipeline.InMemory(drawn)):
+        assert source.ground_truth() == truth
+        statistics, results = evaluator.evaluate(predictor, source)
+        assert results == evaluator.find_all(predictor, drawn) != []
+        assert statistics == coco_ap.keypoint_ap(truth, results, COCO)
 
 
 def test_evaluation_makes_at_most_two_programs_a_shape(predictor, pictures):

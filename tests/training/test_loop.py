@@ -21,9 +21,9 @@ import tiny
 from tensorboardX.proto.event_pb2 import Event
 
 import inspose_jax
-from inspose_jax import checkpoints, provenance, seals
+from inspose_jax import checkpoints, processes, provenance, seals
 from inspose_jax.data import pipeline
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import NotFinite, UserError
 from inspose_jax.report.run import read_run
 from inspose_jax.training import loop, sharding
@@ -397,6 +397,9 @@ class Corrected:
     def labels_hash(self):
         return "corrected"
 
+    def ground_truth(self):
+        return {}
+
 
 def test_a_run_does_not_go_on_with_other_labels_of_the_same_images(tmp_path):
     begun, other = (workdir_.description(CONFIG, 12, source, None) for source in (SOURCE, Corrected()))
@@ -496,6 +499,12 @@ class Broken:
         if index in self.broken:
             raise UserError(f"{index}.jpg: not a picture that can be read.")
         return SOURCE[index % 16]._replace(image_id=index + 100)
+
+    def labels_hash(self):
+        return ""
+
+    def ground_truth(self):
+        return {}
 
 
 def test_two_steps_at_most_wait_on_the_device(tmp_path, monkeypatch):
@@ -660,12 +669,12 @@ def test_a_picture_that_two_processes_cannot_read_counts_once(monkeypatch):
     theirs = np.array([False, True, True, False])
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(
-        sharding.multihost_utils,
+        processes.multihost_utils,
         "process_allgather",
         lambda mine: np.stack([mine, theirs if mine.shape else theirs.sum()]),
     )
-    assert sharding.union_size({0, 1}, 4) == 3
-    assert sharding.union_size(set(), 4) == 2
+    assert processes.union_size({0, 1}, 4) == 3
+    assert processes.union_size(set(), 4) == 2
 
 
 def test_steps_that_are_not_made_cannot_be_traced(workdir, tmp_path):

@@ -18,7 +18,7 @@ from inspose_jax import method
 from inspose_jax.cli import recipes
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
-from inspose_jax.data.drawn_people import DrawnPeople
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.training import sharding
 
 STEPS = 40  # traced, after as many that are timed without a trace

@@ -9,10 +9,11 @@ import pytest
 from pycocotools.coco import COCO as CocoApi
 
 from inspose_jax.config import Scene
-from inspose_jax.data.body import JOINT
 from inspose_jax.data.check import faults
 from inspose_jax.data.coco import write_folder
-from inspose_jax.data.drawn_people import draw, draw_with_masks, place_bodies, split_seed
+from inspose_jax.data.drawn.body import JOINT
+from inspose_jax.data.drawn.people import split_seed
+from inspose_jax.data.drawn.scene import draw, draw_with_masks, place_bodies
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Sample
 

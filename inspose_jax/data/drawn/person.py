@@ -1,21 +1,14 @@
 """How a body looks: skin, hair, face and clothes, painted part by part from far to near.
 
-Everything is painted twice: into the picture, and as numbers into a map of labels that remembers who covers what.
-Nothing but facing, face and clothes tells a left side from a right one.  Positions are pixels of the picture; colours
-are RGB.
+Nothing but facing, face and clothes tells a left side from a right one.
 """
 
 import cv2
 import numpy as np
 
-from inspose_jax.data.body import FIRST_BALL, JOINT, PARTS, POINT, Body
+from inspose_jax.data.drawn.body import FIRST_BALL, JOINT, PARTS, POINT, Body
+from inspose_jax.data.drawn.canvas import CIRCLE, FINER, NOBODY, Canvas, cloth_colour
 
-FINER = 2  # the picture is painted this many times larger and then shrunk, which smooths its edges
-SHIFT = 4  # binary digits after the point in OpenCV's polygons
-NOBODY = -1
-
-TURN = np.arange(14) * np.pi / 7
-CIRCLE = np.stack([np.cos(TURN), np.sin(TURN)], 1)
 SKIN = np.array([(246, 214, 186), (234, 192, 156), (214, 164, 124), (176, 124, 86), (132, 88, 60), (98, 64, 46)], float)
 HAIR = np.array([(30, 24, 22), (70, 44, 26), (116, 74, 38), (196, 158, 88), (128, 52, 28), (160, 158, 156)], float)
 EYE_WHITE, PUPIL = np.full(3, 245.0), np.array([25.0, 20.0, 20.0])
@@ -33,7 +26,7 @@ KIND = [part.removeprefix("left_").removeprefix("right_") for part in PARTS]
 PULL = np.array([NEARER[kind] for kind in KIND])
 
 
-def paint_person(canvas: "Canvas", body: Body, person: int, rng: np.random.Generator) -> None:
+def paint_person(canvas: Canvas, body: Body, person: int, rng: np.random.Generator) -> None:
     """Shadow, seat and all parts of a body; its labels are person * len(PARTS) + part."""
     skin = SKIN[rng.integers(len(SKIN))] * rng.uniform(0.92, 1.06)
     hair = HAIR[rng.integers(len(HAIR))] * rng.uniform(0.85, 1.15)
@@ -71,7 +64,7 @@ def paint_person(canvas: "Canvas", body: Body, person: int, rng: np.random.Gener
             _paint_shirt(canvas, body, shirt, print_colour, bool(is_striped))
 
 
-def _paint_shirt(canvas: "Canvas", body: Body, shirt: np.ndarray, contrast: np.ndarray, is_striped: bool) -> None:
+def _paint_shirt(canvas: Canvas, body: Body, shirt: np.ndarray, contrast: np.ndarray, is_striped: bool) -> None:
     """What tells a chest from a back: an opening, a collar and a print, or a seam; stripes go all around."""
     left, up, forward = body.chest_axes * body.scale
     chest, front = body.points[POINT["chest"], :2], body.points[POINT["front"], :2]
@@ -92,7 +85,7 @@ def _paint_shirt(canvas: "Canvas", body: Body, shirt: np.ndarray, contrast: np.n
         canvas.stroke(2 * chest - front + seam @ plane, shirt * 0.6, 0.008 * body.scale)
 
 
-def _paint_head(canvas: "Canvas", body: Body, skin: np.ndarray, hair: np.ndarray, label: int) -> None:
+def _paint_head(canvas: Canvas, body: Body, skin: np.ndarray, hair: np.ndarray, label: int) -> None:
     """Hair all around, skin where the face is, and eyes, nose, ears and mouth where they can be seen."""
     radius = body.head_radius
     joints, seen = body.joints, body.faces_viewer
@@ -123,7 +116,7 @@ def _paint_head(canvas: "Canvas", body: Body, skin: np.ndarray, hair: np.ndarray
         canvas.fill(joints[JOINT["nose"]] + CIRCLE * (0.16 * radius), skin * (0.88, 0.72, 0.68), label)
 
 
-def _paint_shadow(canvas: "Canvas", body: Body) -> None:
+def _paint_shadow(canvas: Canvas, body: Body) -> None:
     """A dark ellipse on the ground under the feet."""
     feet = body.joints[[JOINT["left_ankle"], JOINT["right_ankle"]]]
     centre = np.array([feet[:, 0].mean(), feet[:, 1].max() + 0.03 * body.scale]) * FINER
@@ -138,52 +131,12 @@ def _paint_shadow(canvas: "Canvas", body: Body) -> None:
     cv2.copyTo(cv2.convertScaleAbs(region, alpha=0.55), mask, region)
 
 
-def _paint_seat(canvas: "Canvas", body: Body, colour: np.ndarray) -> None:
+def _paint_seat(canvas: Canvas, body: Body, colour: np.ndarray) -> None:
     """A block under a seated person; it hides who is behind it."""
     x, y = body.points[POINT["seat"], :2]
     wide, bottom = 0.15 * body.scale, body.points[[POINT["left_toe"], POINT["right_toe"]], 1].min()
     corners = np.array([(x - wide, y), (x + wide, y), (x + wide, bottom), (x - wide, bottom)])
     canvas.fill(corners, colour, NOBODY, edge=0.6)
-
-
-class Canvas:
-    """A picture `FINER` times larger than asked for, u8[FINER * S, FINER * S, 3], and its map of labels, i16[S, S]."""
-
-    def __init__(self, picture: np.ndarray):
-        """Paint on `picture`; nobody is there yet."""
-        self.picture = picture
-        self.size = picture.shape[0] // FINER
-        self.labels = np.full((self.size, self.size), NOBODY, np.int16)
-        self.edge_width = max(1, round(self.size / 128))  # pixels of the larger picture
-
-    def fill(self, polygon: np.ndarray, colour: np.ndarray, label: int | None = None, edge: float = 0.0) -> None:
-        """Fill a convex polygon [n, 2]; a label also goes to the map; `edge` is the brightness of its outline."""
-        points = _fixed(polygon, FINER)
-        cv2.fillConvexPoly(self.picture, points, _rgb(colour), cv2.LINE_8, SHIFT)
-        if edge:
-            cv2.polylines(self.picture, [points], True, _rgb(colour * edge), self.edge_width, cv2.LINE_8, SHIFT)
-        if label is not None:
-            cv2.fillConvexPoly(self.labels, _fixed(polygon, 1), (label, 0, 0), cv2.LINE_8, SHIFT)
-
-    def stroke(self, path: np.ndarray, colour: np.ndarray, thickness: float) -> None:
-        """Draw an open path [n, 2]."""
-        width = max(1, round(thickness * FINER))
-        cv2.polylines(self.picture, [_fixed(path, FINER)], False, _rgb(colour), width, cv2.LINE_8, SHIFT)
-
-
-def cloth_colour(rng: np.random.Generator) -> np.ndarray:
-    """A random colour of clothes or things."""
-    return np.clip(rng.uniform(25, 235) + rng.normal(0, 50, 3), 12, 245)
-
-
-def _fixed(points: np.ndarray, scale: int) -> np.ndarray:
-    """Points for OpenCV, whose whole numbers are the middles of pixels where ours are their edges."""
-    return np.rint(points * (scale << SHIFT) - (1 << (SHIFT - 1))).astype(np.int32)
-
-
-def _rgb(colour: np.ndarray) -> tuple[float, float, float]:
-    red, green, blue = colour.tolist()
-    return min(red, 255.0), min(green, 255.0), min(blue, 255.0)
 
 
 def _hull(points: np.ndarray) -> np.ndarray:

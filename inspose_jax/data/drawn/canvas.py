@@ -1,0 +1,54 @@
+"""What is painted on: an image, and beside it a map of labels that remembers who covers what.
+
+Whatever hides people is painted twice, into the image and, as a number, into the map.  Positions are pixels of
+the image; colours are RGB.
+"""
+
+import cv2
+import numpy as np
+
+FINER = 2  # the picture is painted this many times larger and then shrunk, which smooths its edges
+SHIFT = 4  # binary digits after the point in OpenCV's polygons
+NOBODY = -1
+TURN = np.arange(14) * np.pi / 7
+CIRCLE = np.stack([np.cos(TURN), np.sin(TURN)], 1)
+
+
+class Canvas:
+    """A picture `FINER` times larger than asked for, u8[FINER * S, FINER * S, 3], and its map of labels, i16[S, S]."""
+
+    def __init__(self, picture: np.ndarray):
+        """Paint on `picture`; nobody is there yet."""
+        self.picture = picture
+        self.size = picture.shape[0] // FINER
+        self.labels = np.full((self.size, self.size), NOBODY, np.int16)
+        self.edge_width = max(1, round(self.size / 128))  # pixels of the larger picture
+
+    def fill(self, polygon: np.ndarray, colour: np.ndarray, label: int | None = None, edge: float = 0.0) -> None:
+        """Fill a convex polygon [n, 2]; a label also goes to the map; `edge` is the brightness of its outline."""
+        points = _fixed(polygon, FINER)
+        cv2.fillConvexPoly(self.picture, points, _rgb(colour), cv2.LINE_8, SHIFT)
+        if edge:
+            cv2.polylines(self.picture, [points], True, _rgb(colour * edge), self.edge_width, cv2.LINE_8, SHIFT)
+        if label is not None:
+            cv2.fillConvexPoly(self.labels, _fixed(polygon, 1), (label, 0, 0), cv2.LINE_8, SHIFT)
+
+    def stroke(self, path: np.ndarray, colour: np.ndarray, thickness: float) -> None:
+        """Draw an open path [n, 2]."""
+        width = max(1, round(thickness * FINER))
+        cv2.polylines(self.picture, [_fixed(path, FINER)], False, _rgb(colour), width, cv2.LINE_8, SHIFT)
+
+
+def cloth_colour(rng: np.random.Generator) -> np.ndarray:
+    """A random colour of clothes or things."""
+    return np.clip(rng.uniform(25, 235) + rng.normal(0, 50, 3), 12, 245)
+
+
+def _fixed(points: np.ndarray, scale: int) -> np.ndarray:
+    """Points for OpenCV, whose whole numbers are the middles of pixels where ours are their edges."""
+    return np.rint(points * (scale << SHIFT) - (1 << (SHIFT - 1))).astype(np.int32)
+
+
+def _rgb(colour: np.ndarray) -> tuple[float, float, float]:
+    red, green, blue = colour.tolist()
+    return min(red, 255.0), min(green, 255.0), min(blue, 255.0)

@@ -1,0 +1,62 @@
+"""Drawn people as a source: endless images with known joints, made from a seed, to learn from and test with."""
+
+import hashlib
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from inspose_jax.config import Data, Scene
+from inspose_jax.data import coco
+from inspose_jax.data.drawn.scene import draw
+from inspose_jax.skeletons import COCO
+from inspose_jax.structures import Sample
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class DrawnPeople:
+    """A source of drawn pictures: random access, the same picture for the same place in the same split and seed."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        split: Split,
+        seed: int,
+        count: int,
+        joint_pixel_offset: float = Data.joint_pixel_offset,
+    ):
+        """Pictures 0 to `count` - 1 of a split; the offset is what a COCO file's joints lie below ours."""
+        self.scene, self.seed, self.count, self.joint_pixel_offset = scene, seed, count, joint_pixel_offset
+        self.split: Split = split
+        self.sizes = np.full((count, 2), scene.size, np.int32)
+        self.is_labelled = np.ones(count, bool)  # also the empty ones: they teach what is nobody
+        self.image_ids = np.arange(count)
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        """Draw picture `index`."""
+        return draw(self.scene, split_seed(self.split, self.seed, int(index)))
+
+    def labels_hash(self) -> str:
+        """A hash of all that the labels follow from."""
+        known = repr((self.scene, self.split, self.seed, self.count))
+        return hashlib.sha256(known.encode()).hexdigest()[:12]
+
+    def ground_truth(self) -> dict[str, Any]:
+        """The labels as the content of a COCO file; they are what can be seen, so every image is drawn, once."""
+        return self.truth
+
+    @cached_property
+    def truth(self) -> dict[str, Any]:
+        """What `ground_truth` tells, from the first time on."""
+        return coco.ground_truth_of(map(self.__getitem__, range(len(self))), COCO, self.joint_pixel_offset)
+
+
+def split_seed(split: Split, seed: int, index: int) -> tuple[int, int, int]:
+    """The seed of picture `index` of a split; those of different splits never meet."""
+    return SPLITS.index(split), seed, index

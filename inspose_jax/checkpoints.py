@@ -22,7 +22,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from inspose_jax import config, devices, paths, processes, provenance, seals
+from inspose_jax import config, devices, paths, processes, provenance, run_folder, seals
 from inspose_jax.errors import NotFound, NotWritten, UserError
 from inspose_jax.skeletons import SKELETONS
 
@@ -210,7 +210,8 @@ def load(path: Path | str) -> Loaded:
     if (path / FINISHED).exists():
         about, state = read(path)
     else:
-        folder = path / "checkpoints" if steps(path / "checkpoints") else path
+        inner = path / run_folder.CHECKPOINTS
+        folder = inner if steps(inner) else path
         if not steps(folder):
             raise UserError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
         about, state = newest(folder)

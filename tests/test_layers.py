@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "inspose_jax"
 LAYERS = [
     {"errors", "provenance"},
-    {"structures", "config", "skeletons", "metrics", "files", "devices", "paths", "processes", "seals", "versions"},
-    {"geometry", "draw"},
+    {"structures", "config", "skeletons", "files", "devices", "paths", "processes", "seals", "versions"},
+    {"geometry", "draw", "run_folder"},
     {"network", "data", "targets", "nms", "filled_slots"},
     {"losses", "decode", "checkpoints"},
     {"method"},

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from inspose_jax import run_folder
 from inspose_jax.cli import arguments
 from inspose_jax.errors import UserError
 
@@ -28,7 +29,7 @@ class Report:
 def run(argv: list[str]) -> None:
     """Read the run, find people in pictures if there is a checkpoint, write the page."""
     launch, _ = arguments.parse(Report, argv, "report")
-    out = launch.out or launch.workdir / "report.html"
+    out = launch.out or launch.workdir / run_folder.PAGE
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{out}: not named like a page; name it .html")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from inspose_jax import run_folder
 from inspose_jax.cli import arguments, distributed, recipes
 from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, UserError
@@ -174,4 +175,4 @@ def has_checkpoint(workdir: Path) -> bool:
     """Whether a run there has saved a step, and with it what is frozen."""
     from inspose_jax.checkpoints import steps
 
-    return bool(steps(workdir / "checkpoints"))
+    return bool(steps(workdir / run_folder.CHECKPOINTS))

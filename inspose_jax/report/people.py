@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from inspose_jax import checkpoints, draw
+from inspose_jax import checkpoints, draw, run_folder
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.data.image_files import read_image
 from inspose_jax.errors import UserError
@@ -42,7 +42,7 @@ class Shown(NamedTuple):
 
 def show_run(workdir: Path, paths: Sequence[Path]) -> Shown:
     """A run's newest checkpoint on some pictures; nothing to see, and the reason, where none can be read."""
-    if not checkpoints.steps(workdir / "checkpoints"):
+    if not checkpoints.steps(workdir / run_folder.CHECKPOINTS):
         return Shown("No pictures yet: the run has not saved a checkpoint.", [], [])
     try:
         loaded = checkpoints.load(workdir)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from inspose_jax import checkpoints, paths
+from inspose_jax import checkpoints, paths, run_folder
 from inspose_jax.errors import NotFound, UserError
-from inspose_jax.metrics import METRICS, VALIDATION, is_same_set, measured
+from inspose_jax.run_folder import VALIDATION, is_same_set, measured
 
 
 class Series(NamedTuple):
@@ -53,25 +53,25 @@ def read_run(workdir: Path) -> Run:
     if not workdir.is_dir():
         what = "is no" if workdir.exists() else "no such"
         raise NotFound(f"{workdir}: {what} folder; give the --workdir of a run")
-    if not (workdir / "config.json").is_file():
+    if not (workdir / run_folder.CONFIG).is_file():
         inner = workdir / "run"
-        hint = f"did you mean {inner}?" if (inner / "config.json").is_file() else "give the --workdir of a run"
-        raise UserError(f"{workdir}: no run (no config.json); {hint}")
-    about = read_object(workdir / "config.json")
+        hint = f"did you mean {inner}?" if (inner / run_folder.CONFIG).is_file() else "give the --workdir of a run"
+        raise UserError(f"{workdir}: no run (no {run_folder.CONFIG}); {hint}")
+    about = read_object(workdir / run_folder.CONFIG)
     if (
         not all(isinstance(about.get(part), dict) for part in ("model", "data", "schedule"))
         or not isinstance(about.get("num_steps"), int)
         or not isinstance(about["schedule"].get("batch_size"), int)
     ):
-        raise UserError(f"{workdir / 'config.json'}: not a run's configuration; give the --workdir of a run")
-    versions = workdir / "versions.json"
+        raise UserError(f"{workdir / run_folder.CONFIG}: not a run's configuration; give the --workdir of a run")
+    versions = workdir / run_folder.VERSIONS
     return Run(
         workdir,
         about,
         read_object(versions) if versions.is_file() else {},
         read_metrics(workdir),
-        checkpoints.steps(workdir / "checkpoints"),
-        checkpoints.steps(workdir / "best"),
+        checkpoints.steps(workdir / run_folder.CHECKPOINTS),
+        checkpoints.steps(workdir / run_folder.BEST),
     )
 
 
@@ -91,12 +91,9 @@ def read_metrics(workdir: Path) -> dict[str, Series]:
 
     Of evaluations only those on the pictures that the last one looked at: others do not compare.
     """
-    path = workdir / METRICS
     columns: dict[str, tuple[array, array]] = {}
     validation = None
-    if not path.is_file():
-        return {}
-    for step, row, _ in measured(path):
+    for step, row, _ in measured(workdir):
         told = row.get(VALIDATION, validation)
         if told != validation:
             if validation is None or not is_same_set(str(told), str(validation)):

@@ -4,7 +4,6 @@ Measurements stay on the device and are fetched together every ten steps, so tha
 be read.
 """
 
-import json
 import math
 import sys
 import time
@@ -18,7 +17,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from inspose_jax.errors import NotFinite
-from inspose_jax.metrics import METRICS, VALIDATION
+from inspose_jax.run_folder import METRICS, TENSORBOARD, VALIDATION, metrics_line
 
 FETCH_EVERY = 10
 MOST_SKIPPED = 20  # steps in a row that are not finite; a run that came to so many would go on for nothing
@@ -42,7 +41,7 @@ class Log:
     ):
         self.batch_size, self.pictures_of, self.on_nan = batch_size, pictures_of, on_nan
         self.lines = (workdir / METRICS).open("a") if writes else None
-        self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1) if writes else None
+        self.board = SummaryWriter(str(workdir / TENSORBOARD), purge_step=start + 1) if writes else None
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.begin, self.waited = time.perf_counter(), 0.0
         self.num_skipped = 0  # steps in a row, up to now
@@ -117,7 +116,7 @@ class Log:
                 self.board.add_scalar(name, value, step)
         # JSON knows neither NaN nor infinity.
         row = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self.lines.write(json.dumps({"step": step, **row}) + "\n")
+        self.lines.write(metrics_line(step, row))
         self.lines.flush()
 
     def evaluation(self, step: int, statistics: dict[str, float], sheet: np.ndarray, validation: str) -> None:
@@ -128,7 +127,7 @@ class Log:
         if self.lines is None or self.board is None:
             return
         values = {f"eval/{name}": value for name, value in statistics.items()}
-        self.lines.write(json.dumps({"step": step, **values, VALIDATION: validation}) + "\n")
+        self.lines.write(metrics_line(step, {**values, VALIDATION: validation}))
         self.lines.flush()
         for name, value in values.items():
             self.board.add_scalar(name, value, step)

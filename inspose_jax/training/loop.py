@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from inspose_jax import checkpoints, config, devices, paths, processes
+from inspose_jax import checkpoints, config, devices, paths, processes, run_folder
 from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
@@ -112,8 +112,8 @@ def train(
 
     with (
         Interruption() as interruption,  # first: what is saved last is waited for inside of it
-        Checkpoints(workdir / workdir_.CHECKPOINTS, start) as latest,
-        Checkpoints(workdir / workdir_.BEST, start, kept=1) as best,
+        Checkpoints(workdir / run_folder.CHECKPOINTS, start) as latest,
+        Checkpoints(workdir / run_folder.BEST, start, kept=1) as best,
         Log(workdir, start, schedule.batch_size, pictures_of, extras.on_nan, writes=is_first) as log,
         contextlib.ExitStack() as trace,
         tqdm(initial=start, total=stop, desc=note, unit="step", dynamic_ncols=True, disable=not is_first) as bar,
@@ -145,7 +145,7 @@ def train(
                 evaluate(start, is_told=not math.isnan(told))
         for step in range(start + 1, stop + 1):
             if traced and step == traced[0]:
-                trace.enter_context(jax.profiler.trace(workdir / "profile"))
+                trace.enter_context(jax.profiler.trace(workdir / run_folder.PROFILE))
             log.wait_for_device()
             asked = time.perf_counter()
             batch = sharding.put_batch(next(batches), mesh)
@@ -191,7 +191,7 @@ def start_of(
     mesh: jax.sharding.Mesh,
 ) -> tuple[int, State]:
     """How many steps are done, and the state after them: a new one, or that of the newest readable checkpoint."""
-    folder = workdir / workdir_.CHECKPOINTS
+    folder = workdir / run_folder.CHECKPOINTS
     saved = checkpoints.steps(folder)
     if workdir_.has_begun(workdir, about, resume, has_saved=bool(saved)) and saved:
         like = sharding.abstract_state(method, schedule, num_steps, mesh)

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import inspose_jax
-from inspose_jax import checkpoints, files, provenance
-from inspose_jax import config as config_
-from inspose_jax.config import Config
+from inspose_jax import checkpoints, files, provenance, run_folder
+from inspose_jax.config import Config, other_fields, to_json
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
-from inspose_jax.metrics import METRICS, VALIDATION, is_same_set, measured
+from inspose_jax.run_folder import VALIDATION, is_same_set, measured
 from inspose_jax.versions import version
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # as they are imported
 PARTS = [field.name for field in dataclasses.fields(Config)]
-CHECKPOINTS, BEST, VERSIONS = "checkpoints", "best", "versions.json"
 PICTURES, LABELS = "pictures", "labels"  # fingerprints of the data in config.json
 
 
@@ -40,7 +38,7 @@ def description(
     if weights is not None:
         with weights.open("rb") as file:
             about["weights"] = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    return {**about, **json.loads(config_.to_json(config))}
+    return {**about, **json.loads(to_json(config))}
 
 
 def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: bool) -> bool:
@@ -49,16 +47,16 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: boo
         return False
     if not resume:
         raise UserError(f"{workdir}: holds a run already; take another folder, or --resume to go on with it")
-    stored = workdir / "config.json"
+    stored = workdir / run_folder.CONFIG
     if not stored.exists():
-        raise UserError(f"{workdir}: holds files but no run (no config.json); take another folder")
+        raise UserError(f"{workdir}: holds files but no run (no {run_folder.CONFIG}); take another folder")
     try:
         before = json.loads(stored.read_text())
     except ValueError:
         before = None
     if not isinstance(before, dict) or not before.keys() >= {"num_steps", "model"}:
         raise UserError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
-    if other := config_.other_fields(Config, {part: before.get(part) for part in PARTS}, "config"):
+    if other := other_fields(Config, {part: before.get(part) for part in PARTS}, "config"):
         raise UserError(f"{workdir}: {provenance.of_another('; '.join(other), written_by(workdir))}")
     # In a checkpoint are the first weights too: they need not be given again, but others would do nothing.
     known = {"weights": before["weights"]} if has_saved and "weights" in before else {}
@@ -76,7 +74,7 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: boo
 def written_by(workdir: Path) -> dict[str, str]:
     """What `versions.json` says of the code that a run was made with; empty where it cannot be read."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        versions = json.loads((workdir / VERSIONS).read_text())
+        versions = json.loads((workdir / run_folder.VERSIONS).read_text())
         return {"version": versions.get("inspose-jax"), "commit": versions.get("commit")}
     return {}
 
@@ -88,11 +86,12 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: s
     not compare.  One of an early version does not say who chose it, and stays.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    judged_by = checkpoints.about_best(workdir / BEST).get("validation")
+    best = workdir / run_folder.BEST
+    judged_by = checkpoints.about_best(best).get("validation")
     if validation and judged_by and not is_same_set(judged_by, validation):
-        aside = checkpoints.set_aside(workdir / BEST)
+        aside = checkpoints.set_aside(best)
         warnings.warn(
-            f"{workdir / BEST}: was chosen by other pictures or labels than now; it is {aside.name} from here on",
+            f"{best}: was chosen by other pictures or labels than now; it is {aside.name} from here on",
             stacklevel=2,
         )
     versions = {name: version(name) for name in PACKAGES} | {
@@ -101,21 +100,17 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: s
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-    if not (workdir / "config.json").exists():
-        files.write(workdir / "config.json", json.dumps(about, indent=2))
-    files.write(workdir / VERSIONS, json.dumps(versions, indent=2))
-    metrics = workdir / METRICS
-    if metrics.exists():
-        files.write(metrics, "".join(line for step, _, line in measured(metrics) if step <= start))
+    if not (workdir / run_folder.CONFIG).exists():
+        files.write(workdir / run_folder.CONFIG, json.dumps(about, indent=2))
+    files.write(workdir / run_folder.VERSIONS, json.dumps(versions, indent=2))
+    run_folder.drop_lines_after(workdir, start)
 
 
 def evaluation(workdir: Path, step: int, validation: str) -> float:
-    """The first statistic of the evaluation at a step on the pictures of a fingerprint, as far as `metrics.jsonl`
-    tells; NaN where it tells of none.
+    """The first statistic of the evaluation at a step on the pictures of a fingerprint, as far as the metrics tell;
+    NaN where they tell of none.
     """
-    metrics = workdir / METRICS
-    rows = measured(metrics) if metrics.exists() else ()
-    evaluations = (row for at, row, _ in rows if at == step and VALIDATION in row)
+    evaluations = (row for at, row, _ in measured(workdir) if at == step and VALIDATION in row)
     found = [row for row in evaluations if is_same_set(row[VALIDATION], validation)]
     return next(iter(found[-1].values())) if found else math.nan
 

@@ -114,7 +114,7 @@ class Predictor:
         self.take(variables)
         self.skeleton = SKELETONS[model.skeleton]
         self.network = InsPose(model)
-        self.kp_net = kp_net.plain(model.kp_net, self.skeleton.num_keypoints, 2**model.map_level)
+        self.kp_net = kp_net.make(model.kp_net, self.skeleton.num_keypoints)
         self.poses = jax.jit(self.poses_of)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ LAYERS = [
     {"errors", "provenance"},
     {"structures", "config", "skeletons", "metrics", "files", "devices", "paths", "seals", "versions"},
     {"geometry", "draw"},
-    {"network", "data", "targets", "nms", "filled_slots"},
+    {"network", "data", "targets", "nms"},
     {"losses", "decode", "checkpoints"},
     {"predictor"},
     {"training", "evaluation", "torch_bridge", "report"},
@@ -18,7 +18,7 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-NUMERIC = {"network", "targets", "filled_slots", "losses", "decode", "nms", "geometry"}
+NUMERIC = {"network", "targets", "losses", "decode", "nms", "geometry"}
 BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine
 STANDARD = {"typing", "functools", "itertools", "collections", "dataclasses", "math"}
 

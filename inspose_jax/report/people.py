@@ -14,7 +14,6 @@ from inspose_jax.data import pipeline
 from inspose_jax.data.drawn_people import DrawnPeople
 from inspose_jax.data.image_files import read_image
 from inspose_jax.errors import UserError
-from inspose_jax.network import kp_net
 from inspose_jax.predictor import BATCH, People, Predictor
 from inspose_jax.structures import Batch, Sample
 
@@ -139,8 +138,7 @@ def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
             if name in skeleton.keypoint_names
         }
         drawn = draw.draw_people(canvas[0], keypoints, np.ones(keypoints.shape[:2], bool), skeleton)
-        number = kp_net.num_parameters(predictor.config.model.kp_net, skeleton.num_keypoints)
-        found.append(PersonMaps(drawn, joints, number))
+        found.append(PersonMaps(drawn, joints, predictor.kp_net.num_parameters))
     return found
 
 
@@ -155,17 +153,13 @@ def person_maps(predictor: Predictor, variables: Any, batch: Batch, location: ja
     """Softmax of the keypoint maps that the given locations of the first picture of a batch generate."""
     model = predictor.config.model
     outputs = predictor.outputs_of(variables, batch.image, batch.size)
-    sizes = kp_net.layer_sizes(model.kp_net, predictor.skeleton.num_keypoints)
     centres, scales = geometry.generating_locations(
         location, batch.image.shape[1:3], model.levels, model.kp_net.relative_scale
     )
-
-    def one(theta: jax.Array, centre: jax.Array, scale: jax.Array) -> jax.Array:
-        features = outputs.features[0]
-        logits = kp_net.keypoint_map(theta, features, centre, scale, batch.size[0], sizes, 2**model.map_level)
-        return jax.nn.softmax(logits, axis=1).reshape(-1, *features.shape[:2])
-
-    return jax.vmap(one)(outputs.theta[0, location], centres, scales)
+    logits = predictor.kp_net.maps(
+        outputs.theta[0, location], outputs.features[0], centres, scales, batch.size[0], 2**model.map_level
+    )
+    return jax.nn.softmax(logits, axis=(2, 3))
 
 
 def glowing(heat: Float[np.ndarray, "H W"], image: Picture) -> Picture:

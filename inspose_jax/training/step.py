@@ -52,12 +52,12 @@ def piece_loss(
 ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
     """What some pictures add to Eq. 5 of a global batch with `counts`; new batch statistics, and the terms."""
     model = config.model
-    functions = kp_net.plain(model.kp_net, SKELETONS[model.skeleton].num_keypoints, 2**model.map_level)
+    per_person = kp_net.make(model.kp_net, SKELETONS[model.skeleton].num_keypoints)
     outputs, changed = InsPose(model, DATA_AXIS).apply(
         {"params": params, "batch_stats": batch_stats}, batch.image, batch.size, train=True, mutable=["batch_stats"]
     )
     with jax.named_scope("losses"):
-        terms = losses(outputs, targets, counts, batch, model, functions)
+        terms = losses(outputs, targets, counts, batch, model, per_person)
     return total(terms, config.schedule), (changed["batch_stats"], terms)
 
 

@@ -1,7 +1,7 @@
 """From outputs to poses (Sec. 3.4): scores, best locations, Eq. 2, Eq. 3, non-maximum suppression.
 
-Static shapes throughout, so that one compiled program serves every picture of a shape; padding never yields a person.
-Axes: B pictures, L locations, C candidates, D poses kept, K keypoints, P parameters, h w map cells.
+Static shapes throughout, so that one compiled program serves every image of a shape; padding never yields a person.
+Axes: B images, L locations, C candidates, D poses kept, K keypoints, P parameters, h w map cells.
 """
 
 import jax
@@ -9,11 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from inspose_jax import config, geometry, nms
-from inspose_jax.network import inspose, kp_net
-from inspose_jax.network.kp_net import KPNetFunctions
+from inspose_jax.network.per_person import Peak, PerPerson
 from inspose_jax.structures import KeypointMaps, Outputs, Poses
-
-CHUNK = 50  # candidates whose maps exist at once: 500 maps of 100 x 168 x 17 floats would be 0.57 GB
 
 
 def decode(
@@ -21,41 +18,70 @@ def decode(
     size: Int32[Array, "B 2"],
     image_size: tuple[int, int],
     model: config.Model,
-    functions: KPNetFunctions,
+    per_person: PerPerson,
 ) -> Poses:
-    """People of every picture, best first, in pixels of the padded picture; `size` is the real (height, width)."""
+    """People of every image, best first, in pixels of the padded image; `size` is the real (height, width)."""
+    stride = 2**model.map_level
 
-    def one_picture(outputs: Outputs, size: Array) -> Poses:
-        return picture_poses(outputs, size, image_size, model, functions)
+    def locations_of(logits: Array, size: Array) -> tuple[Array, Array]:
+        return best_locations(logits, size, image_size, model)
 
-    return jax.vmap(one_picture)(outputs._replace(heatmaps=None), size)
-
-
-def picture_poses(
-    outputs: Outputs,
-    size: Int32[Array, " 2"],
-    image_size: tuple[int, int],
-    model: config.Model,
-    functions: KPNetFunctions,
-) -> Poses:
-    """`decode` of one picture: the fields of `outputs` without their batch axis."""
-    points = jnp.asarray(geometry.locations(image_size, model.levels).points)
-    scores = jnp.where(geometry.inside(points, size), jax.nn.sigmoid(outputs.logits), 0)
-    class_scores, location = jax.lax.top_k(scores, min(model.num_candidates, len(points)))
-    is_candidate = class_scores > model.score_threshold
-
+    class_scores, location = jax.vmap(locations_of)(outputs.logits, size)
     centres, scales = geometry.generating_locations(location, image_size, model.levels, model.kp_net.relative_scale)
+    # Image by image: they have different numbers of candidates, and the maps of one are as much as may be held.
     peaks = jax.lax.map(
-        lambda one: functions.peak(one[0], outputs.features, one[1], one[2], size),
-        (outputs.theta[location], centres, scales),
-        batch_size=CHUNK,
+        lambda image: per_person.peaks(*image, stride),
+        (
+            (class_scores > model.score_threshold).sum(-1, dtype=jnp.int32),
+            jnp.take_along_axis(outputs.theta, location[..., None], axis=1),
+            outputs.features,
+            centres,
+            scales,
+            size,
+        ),
     )
-    keypoints = read_joints(peaks.cell, outputs, 2**model.map_level)
-    keypoint_scores = jnp.exp(peaks.logit - peaks.log_sum_exp)
+
+    def poses_of(peaks: Peak, offsets: Array | None, class_scores: Array, location: Array) -> Poses:
+        keypoints = read_joints(peaks.cell, offsets, outputs.features.shape[2], stride)
+        return best_poses(keypoints, jnp.exp(peaks.logit - peaks.log_sum_exp), class_scores, location, model)
+
+    return jax.vmap(poses_of)(peaks, outputs.disk_offsets, class_scores, location)
+
+
+def best_locations(
+    logits: Float[Array, " L"], size: Int32[Array, " 2"], image_size: tuple[int, int], model: config.Model
+) -> tuple[Float[Array, " C"], Int32[Array, " C"]]:
+    """Class scores and indices of an image's best locations, best first; those in the padding have score 0."""
+    points = jnp.asarray(geometry.locations(image_size, model.levels).points)
+    scores = jnp.where(geometry.inside(points, size), jax.nn.sigmoid(logits), 0)
+    class_scores, location = jax.lax.top_k(scores, min(model.num_candidates, len(points)))
+    return class_scores, location
+
+
+def read_joints(
+    cells: Int32[Array, "C K"], disk_offsets: Float[Array, "h w K2"] | None, map_width: int, stride: int
+) -> Float[Array, "C K 2"]:
+    """Eq. 3: the cell shifted by the disk offset read there, times the stride; without offsets the cell's centre."""
+    num_keypoints = cells.shape[1]
+    corner = jnp.stack([cells % map_width, cells // map_width], -1).astype(jnp.float32)
+    if disk_offsets is None:
+        return (corner + 0.5) * stride
+    offsets = disk_offsets.reshape(-1, num_keypoints, 2)
+    return (corner + offsets[cells, jnp.arange(num_keypoints)]) * stride
+
+
+def best_poses(
+    keypoints: Float[Array, "C K 2"],
+    keypoint_scores: Float[Array, "C K"],
+    class_scores: Float[Array, " C"],
+    location: Int32[Array, " C"],
+    model: config.Model,
+) -> Poses:
+    """An image's candidates above the threshold, ranked; what overlaps a better one is left out."""
+    is_candidate = class_scores > model.score_threshold
     pose_scores = class_scores
     if model.pose_score == "class_times_peak":
         pose_scores = class_scores * keypoint_scores.mean(-1)
-
     order = jnp.argsort(jnp.where(is_candidate, pose_scores, -1), descending=True)
     is_kept = nms.keep(rectangles(keypoints[order]), is_candidate[order], model.nms_threshold)
     best = order[jnp.argsort(~is_kept, stable=True)[: model.num_poses]]
@@ -65,33 +91,19 @@ def picture_poses(
     )
 
 
-def read_joints(cells: Int32[Array, "C K"], outputs: Outputs, stride: int) -> Float[Array, "C K 2"]:
-    """Eq. 3: the cell shifted by the disk offset read there, times the stride; without offsets the cell's centre."""
-    width, num_keypoints = outputs.features.shape[1], cells.shape[1]
-    corner = jnp.stack([cells % width, cells // width], -1).astype(jnp.float32)
-    if outputs.disk_offsets is None:
-        return (corner + 0.5) * stride
-    offsets = outputs.disk_offsets.reshape(-1, num_keypoints, 2)
-    return (corner + offsets[cells, jnp.arange(num_keypoints)]) * stride
-
-
 def keypoint_maps(
     outputs: Outputs,
     size: Int32[Array, " 2"],
     image_size: tuple[int, int],
     location: Int32[Array, " N"],
     model: config.Model,
+    per_person: PerPerson,
 ) -> KeypointMaps:
     """The maps of the people that some locations of an image generate; `outputs` without their batch axis."""
     centres, scales = geometry.generating_locations(location, image_size, model.levels, model.kp_net.relative_scale)
-    sizes = kp_net.layer_sizes(model.kp_net, inspose.num_keypoints(model))
-
-    def one(theta: Array, centre: Array, scale: Array) -> Array:
-        logits = kp_net.keypoint_map(theta, outputs.features, centre, scale, size, sizes, 2**model.map_level)
-        return jax.nn.softmax(logits, axis=1).reshape(-1, *outputs.features.shape[:2])
-
     theta = outputs.theta[location]
-    return KeypointMaps(jax.vmap(one)(theta, centres, scales), theta, outputs.features, centres)
+    logits = per_person.maps(theta, outputs.features, centres, scales, size, 2**model.map_level)
+    return KeypointMaps(jax.nn.softmax(logits, axis=(2, 3)), theta, outputs.features, centres)
 
 
 def rectangles(keypoints: Float[Array, "C K 2"]) -> Float[Array, "C 4"]:

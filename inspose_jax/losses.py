@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
-from inspose_jax import config, filled_slots, geometry
-from inspose_jax.network.kp_net import KPNetFunctions
+from inspose_jax import config, geometry
+from inspose_jax.network.per_person import PerPerson, at_least_float32
 from inspose_jax.structures import Batch, Outputs, Targets
 
 
@@ -34,13 +34,13 @@ def count(targets: Targets) -> Counts:
 
 
 def losses(
-    outputs: Outputs, targets: Targets, counts: Counts, batch: Batch, model: config.Model, kp_net: KPNetFunctions
+    outputs: Outputs, targets: Targets, counts: Counts, batch: Batch, model: config.Model, per_person: PerPerson
 ) -> dict[str, Float[Array, ""]]:
     """The terms of Eq. 5, unweighted: cls, keypoint, and offset and heatmap where the outputs have them."""
     image_size = (batch.image.shape[1], batch.image.shape[2])
     terms = {
         "cls": classification_loss(outputs.logits, targets.is_positive, targets.is_ignored, counts.positives),
-        "keypoint": keypoint_loss(outputs, targets, batch.size, counts.positives, image_size, model, kp_net),
+        "keypoint": keypoint_loss(outputs, targets, batch.size, counts.positives, image_size, model, per_person),
     }
     if outputs.disk_offsets is not None:
         terms["offset"] = offset_loss(outputs.disk_offsets, targets.disk_offsets, targets.in_disk, counts.offsets)
@@ -67,19 +67,19 @@ def keypoint_loss(
     num_positives: Int32[Array, ""],
     image_size: tuple[int, int],
     model: config.Model,
-    kp_net: KPNetFunctions,
+    per_person: PerPerson,
 ) -> Float[Array, ""]:
     """Eq. 4: cross-entropy of each joint's map, mean over a person's labelled joints, mean over positive locations."""
     centres, scales = geometry.generating_locations(
         targets.slot_location, image_size, model.levels, model.kp_net.relative_scale
     )
-    # Picture by picture: they fill different numbers of slots.
+    # Image by image: they fill different numbers of slots.  A vmap would compute every slot of every image.
     per_joint = jax.lax.map(
-        lambda picture: filled_slots.log_likelihoods(kp_net.log_likelihood, *picture),
+        lambda image: per_person.log_likelihoods(*image, stride=2**model.map_level),
         (
             targets.is_slot.sum(-1, dtype=jnp.int32),
-            at_least_float32(jnp.take_along_axis(outputs.theta, targets.slot_location[..., None], axis=1)),
-            at_least_float32(outputs.features),
+            jnp.take_along_axis(outputs.theta, targets.slot_location[..., None], axis=1),
+            outputs.features,
             centres,
             scales,
             size,
@@ -128,8 +128,3 @@ def focal(logits: Float[Array, "*shape"], is_true: Bool[Array, "*shape"]) -> Flo
 def over_count(values: Float[Array, "*shape"], count: Int32[Array, ""]) -> Float[Array, ""]:
     """Sum divided by max(count, 1): a batch without people has a finite loss."""
     return values.sum() / jnp.maximum(count, 1).astype(values.dtype)
-
-
-def at_least_float32(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Losses are never computed in half precision, and stay float64 where a test asks for it."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -66,7 +66,7 @@ def of(config: Config) -> Method:
 def paper(config: Config) -> Method:
     """InsPose as the paper has it: Sec. 3.1 to 3.4, one file each."""
     model, schedule = config.model, config.schedule
-    kp_nets = kp_net.plain(model.kp_net, inspose.num_keypoints(model), 2**model.map_level)
+    kp_nets = kp_net.make(model.kp_net, inspose.num_keypoints(model))
 
     def init(key: jax.Array) -> Any:
         # Parameters do not depend on the size of the image; the smallest that has every level is enough.
@@ -89,7 +89,7 @@ def paper(config: Config) -> Method:
         return {"num_positives": targets.is_slot.sum(), "slots_dropped": targets.slots_dropped.sum()}
 
     def maps(outputs: Outputs, size: jax.Array, image_size: tuple[int, int], location: jax.Array) -> KeypointMaps:
-        return decode.keypoint_maps(outputs, size, image_size, location, model)
+        return decode.keypoint_maps(outputs, size, image_size, location, model, kp_nets)
 
     return Method(
         init=init,

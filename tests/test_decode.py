@@ -6,18 +6,18 @@ import numpy as np
 import tiny
 
 from inspose_jax import decode
-from inspose_jax.network import kp_net
+from inspose_jax.network.per_person import Peak, PerPerson
 from inspose_jax.structures import Outputs
 
 NUM_LOCATIONS = 8 * 8 + 4 * 4
 
 
-def told(theta, features, centre, scale, size):
-    """A KP-Net that was told its answer: theta holds each joint's cell, and then the softmax peak."""
-    return kp_net.Peak(theta[:17].astype(jnp.int32), jnp.log(theta[17:]), jnp.zeros(17))
+def told(num_candidates, theta, *_):
+    """A network that was told its answer: theta holds each joint's cell, and then the softmax peak."""
+    return Peak(theta[:, :17].astype(jnp.int32), jnp.log(theta[:, 17:]), jnp.zeros((len(theta), 17)))
 
 
-TOLD = kp_net.KPNetFunctions(log_likelihood=lambda *_: None, peak=told)
+TOLD = PerPerson(34, log_likelihoods=lambda *_: None, peaks=told, maps=lambda *_: None)
 
 
 def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:

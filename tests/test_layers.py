@@ -10,7 +10,7 @@ LAYERS = [
     {"errors", "provenance"},
     {"structures", "config", "skeletons", "files", "devices", "paths", "processes", "seals", "versions"},
     {"geometry", "draw", "run_folder"},
-    {"network", "data", "targets", "nms", "filled_slots"},
+    {"network", "data", "targets", "nms"},
     {"losses", "decode", "checkpoints"},
     {"method"},
     {"predictor"},
@@ -19,8 +19,8 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-NUMERIC = {"network", "targets", "filled_slots", "losses", "decode", "nms", "geometry", "method"}
-PAPERS = {"network", "targets", "filled_slots", "losses", "decode", "nms"}  # what only a method knows
+NUMERIC = {"network", "targets", "losses", "decode", "nms", "geometry", "method"}
+PAPERS = {"network", "targets", "losses", "decode", "nms"}  # what only a method knows
 BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine
 STANDARD = {"typing", "functools", "itertools", "collections", "dataclasses", "math"}
 

@@ -15,7 +15,7 @@ from inspose_jax.targets import make_targets
 from inspose_jax.training import step
 
 MODEL = tiny.MODEL
-KP_NET = kp_net.plain(MODEL.kp_net, 17, 8)
+KP_NET = kp_net.make(MODEL.kp_net, 17)
 
 
 @pytest.fixture(scope="module")

@@ -17,16 +17,19 @@ from inspose_jax.data import coco, pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.decode import decode
 from inspose_jax.evaluation import coco_ap
-from inspose_jax.network.kp_net import KPNetFunctions, Peak
+from inspose_jax.network.per_person import Peak, PerPerson
 from inspose_jax.predictor import coco_results, in_originals
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Batch, Outputs, Poses, Targets
 from inspose_jax.targets import make_targets
 
 
-def told(theta, features, centre, scale, size):
-    """A KP-Net that was told the cell of every joint."""
-    return Peak(theta.astype(jnp.int32), jnp.zeros(17), jnp.zeros(17))
+def told(num_candidates, theta, *_):
+    """A network that was told the cell of every joint."""
+    return Peak(theta.astype(jnp.int32), jnp.zeros(theta.shape), jnp.zeros(theta.shape))
+
+
+TOLD = PerPerson(17, log_likelihoods=lambda *_: None, peaks=told, maps=lambda *_: None)
 
 
 def perfect_outputs(targets: Targets) -> Outputs:
@@ -48,8 +51,7 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
     @jax.jit
     def perfect_poses(batch: Batch) -> Poses:
         outputs = perfect_outputs(make_targets(batch, config.model))
-        functions = KPNetFunctions(lambda *_: None, told)
-        return decode(outputs, batch.size, (batch.image.shape[1], batch.image.shape[2]), config.model, functions)
+        return decode(outputs, batch.size, (batch.image.shape[1], batch.image.shape[2]), config.model, TOLD)
 
     plan = pipeline.make_plan(source, config, train=False, batch_size=4)
     results = []

@@ -30,7 +30,8 @@ jax.config.update("jax_enable_x64", sys.argv[1] == "float64")
 from dataclasses import replace
 import numpy as np
 import tiny
-from inspose_jax import filled_slots, method
+from inspose_jax import method
+from inspose_jax.network import per_person
 from inspose_jax.training import sharding, step
 
 dtype, bound, batch_norm, *ways = sys.argv[1:]
@@ -48,7 +49,7 @@ batch = batch._replace(keypoints=batch.keypoints.astype(dtype))
 answers = []
 for way in ways:
     devices, accumulate = map(int, way.split("x"))
-    filled_slots.SLOTS_AT_ONCE = 64 if way == ways[0] else 5  # all 16 at once, or in chunks that reach beyond the last
+    per_person.SLOTS_AT_ONCE = 64 if way == ways[0] else 5  # all 16 at once, or in chunks that reach beyond the last
     config = replace(
         tiny.CONFIG, model=tiny.model(batch_norm=batch_norm), schedule=replace(schedule, accumulate=accumulate)
     )

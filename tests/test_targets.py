@@ -50,7 +50,7 @@ def test_a_person_with_one_joint_still_has_locations():
     one[0] = 33, 33, 2
     found = of([one])
     assert int(found.is_slot.sum()) == 9  # |x - 33| < 12: 28, 36, 44 in both directions
-    assert found.is_slot[:9].all()  # the first ones: no other is computed (filled_slots.py)
+    assert found.is_slot[:9].all()  # the first ones: no other is computed (per_person.py)
     assert found.is_joint.sum() == 1
 
 

@@ -1,4 +1,4 @@
-"""The KP-Net: 313 numbers, their order, and the two questions."""
+"""The KP-Net: 313 numbers, their order, and what is asked of an image with one person."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from inspose_jax import config
 from inspose_jax.network import kp_net
 
 PAPER = config.KPNet()
+KP_NET = kp_net.make(PAPER, 17)
 
 
 def test_the_papers_kp_net_has_313_parameters():
@@ -52,42 +53,42 @@ def by_loops(theta, features, centre, scale, stride):
 @pytest.fixture
 def person():
     rng = np.random.default_rng(0)
-    theta, features = rng.normal(size=313).astype(np.float32), rng.normal(size=(3, 5, 8)).astype(np.float32)
-    return theta, features, np.array([20.0, 12.0], np.float32), np.float32(64)
+    theta, features = rng.normal(size=(1, 313)).astype(np.float32), rng.normal(size=(3, 5, 8)).astype(np.float32)
+    return tuple(map(jnp.asarray, (theta, features, np.array([[20.0, 12.0]], np.float32), np.full(1, 64, np.float32))))
 
 
-def test_both_questions_agree_with_a_map_made_by_loops(person):
-    theta, features, centre, scale = person
-    expected = by_loops(theta, features, centre, scale, stride=8)
-    functions = kp_net.plain(PAPER, 17, stride=8)
+def test_all_questions_agree_with_a_map_made_by_loops(person):
+    theta, features, centres, scales = map(np.asarray, person)
+    expected = by_loops(theta[0], features, centres[0], scales[0], stride=8)
     size = jnp.array([24, 40], jnp.int32)
     cells = jnp.arange(17, dtype=jnp.int32) % 15
+    np.testing.assert_allclose(KP_NET.maps(*person, size, 8)[0], expected.reshape(17, 3, 5), atol=1e-4)
     log_softmax = expected - np.log(np.exp(expected).sum(1, keepdims=True))
-    answer = functions.log_likelihood(*map(jnp.asarray, person), size, cells)
-    np.testing.assert_allclose(answer, log_softmax[np.arange(17), cells], atol=1e-4)
-    peak = functions.peak(*map(jnp.asarray, person), size)
-    np.testing.assert_array_equal(peak.cell, expected.argmax(1))
-    np.testing.assert_allclose(peak.logit, expected.max(1), atol=1e-4)
-    np.testing.assert_allclose(jnp.exp(peak.logit - peak.log_sum_exp), np.exp(log_softmax.max(1)), atol=1e-5)
+    answer = KP_NET.log_likelihoods(jnp.int32(1), *person, size, cells[None], 8)
+    np.testing.assert_allclose(answer[0], log_softmax[np.arange(17), cells], atol=1e-4)
+    cell, logit, log_sum_exp = KP_NET.peaks(jnp.int32(1), *person, size, 8)
+    np.testing.assert_array_equal(cell[0], expected.argmax(1))
+    np.testing.assert_allclose(logit[0], expected.max(1), atol=1e-4)
+    np.testing.assert_allclose(jnp.exp(logit - log_sum_exp)[0], np.exp(log_softmax.max(1)), atol=1e-5)
 
 
 def test_cells_in_the_padding_take_no_part(person):
-    functions = kp_net.plain(PAPER, 17, stride=8)
-    theta, features, centre, scale = map(jnp.asarray, person)
+    theta, features, *place = person
     size = jnp.array([24, 24], jnp.int32)  # column 3 begins at 24: nothing of it is real
     changed = features.at[:, 3:].add(100.0)
-    cells = jnp.zeros(17, jnp.int32)
+    cells = jnp.zeros((1, 17), jnp.int32)
     np.testing.assert_array_equal(
-        functions.log_likelihood(theta, features, centre, scale, size, cells),
-        functions.log_likelihood(theta, changed, centre, scale, size, cells),
+        KP_NET.log_likelihoods(jnp.int32(1), theta, features, *place, size, cells, 8),
+        KP_NET.log_likelihoods(jnp.int32(1), theta, changed, *place, size, cells, 8),
     )
-    assert (functions.peak(theta, changed, centre, scale, size).cell % 5 < 3).all()
+    assert (KP_NET.peaks(jnp.int32(1), theta, changed, *place, size, 8).cell % 5 < 3).all()
 
 
-def test_a_picture_without_cells_has_a_finite_gradient(person):
-    functions = kp_net.plain(PAPER, 17, stride=8)
-    theta, features, centre, scale = map(jnp.asarray, person)
-    cells = jnp.zeros(17, jnp.int32)
-    size = jnp.zeros(2, jnp.int32)
-    gradient = jax.grad(lambda t: functions.log_likelihood(t, features, centre, scale, size, cells).sum())(theta)
-    assert jnp.isfinite(gradient).all()
+def test_an_image_without_cells_has_a_finite_gradient(person):
+    theta, *rest = person
+    size, cells = jnp.zeros(2, jnp.int32), jnp.zeros((1, 17), jnp.int32)
+
+    def summed(theta):
+        return KP_NET.log_likelihoods(jnp.int32(1), theta, *rest, size, cells, 8).sum()
+
+    assert jnp.isfinite(jax.grad(summed)(theta)).all()

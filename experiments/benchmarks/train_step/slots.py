@@ -1,7 +1,7 @@
 """How many slots at once: python experiments/benchmarks/train_step/slots.py PICTURES
 
 The KP-Nets' loss and its gradient in the size of the paper's R50 at 800 x 1344, made-up pictures and outputs of a
-network: milliseconds, and memory for intermediate values, for several values of `filled_slots.SLOTS_AT_ONCE`.  With 256
+network: milliseconds, and memory for intermediate values, for several values of `per_person.SLOTS_AT_ONCE`.  With 256
 no slot is left out.
 """
 
@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from accelerator import HEIGHT, WIDTH, made_up
 
-from inspose_jax import filled_slots, losses
+from inspose_jax import losses
 from inspose_jax.cli import recipes
-from inspose_jax.network import kp_net
+from inspose_jax.network import kp_net, per_person
 from inspose_jax.structures import Outputs
 from inspose_jax.targets import make_targets
 
@@ -30,17 +30,17 @@ def main(num_pictures: int) -> None:
     targets = jax.jit(lambda batch: make_targets(batch, model))(batch)
     filled, rng = targets.is_slot.sum(1), np.random.default_rng(0)
     print(f"{jax.devices()[0].device_kind}: {num_pictures} pictures, {filled.min()} to {filled.max()} slots filled")
-    functions, stride = kp_net.plain(model.kp_net, 17, 2**model.map_level), 2**model.map_level
-    thetas = (*targets.is_positive.shape, kp_net.num_parameters(model.kp_net, 17))
+    network, stride = kp_net.make(model.kp_net, 17), 2**model.map_level
+    thetas = (*targets.is_positive.shape, network.num_parameters)
     maps = (num_pictures, HEIGHT // stride, WIDTH // stride, model.kp_net.feature_channels)
     theta, features = (jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32) for shape in (thetas, maps))
 
     def loss(theta, features):
         outputs = Outputs(logits=None, theta=theta, features=features, disk_offsets=None, heatmaps=None)
-        return losses.keypoint_loss(outputs, targets, batch.size, filled.sum(), (HEIGHT, WIDTH), model, functions)
+        return losses.keypoint_loss(outputs, targets, batch.size, filled.sum(), (HEIGHT, WIDTH), model, network)
 
     for at_once in (8, 16, 32, 64, model.num_slots):
-        filled_slots.SLOTS_AT_ONCE = at_once
+        per_person.SLOTS_AT_ONCE = at_once
         jax.clear_caches()
         compiled = jax.jit(jax.value_and_grad(loss, argnums=(0, 1))).lower(theta, features).compile()
         times = []

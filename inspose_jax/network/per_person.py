@@ -1,0 +1,191 @@
+"""The dynamic network, asked one image at a time: what training and decoding want to know of an image's people.
+
+A dynamic network is a function of one person: theta, made for that person, and what all people of the image share ->
+the person's keypoint map (Sec. 3.2).  `lift` makes of such a function what the rest of the program asks, for all people
+of an image.  The maps are the largest arrays of a step, and most images have far fewer people than there is room for:
+so they are made for a few people at a time, and not at all where there is nobody.
+
+Axes: M slots, C candidates, N people, S of them at a time, P parameters, F channels of F_kp, h w map cells, K joints.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Int32
+
+from inspose_jax import geometry
+
+# More at a time: more empty slots are computed and held.  Fewer: a GPU, which waits for the CPU at every turn of the
+# loop, has too little to do in one (experiments/benchmarks/train_step).
+SLOTS_AT_ONCE = 64
+CANDIDATES_AT_ONCE = 16
+
+KeypointMap = Callable[[Array, Array, Array], Array]  # theta f[P], F_kp f[F,h,w], relative f[2,h,w] -> logits f[K,h,w]
+
+
+class Peak(NamedTuple):
+    """Answer to "where is each joint" (Eq. 2), a leading axis C for the candidates of an image."""
+
+    cell: Any  # i32[K] row-major map cell of the largest activation, the first of equals
+    logit: Any  # f32[K] its activation
+    log_sum_exp: Any  # f32[K] of the joint's whole map: exp(logit - log_sum_exp) is the softmax peak
+
+
+class PerPerson(NamedTuple):
+    """The three questions, each for one image; `lift` spells out their arguments."""
+
+    num_parameters: int  # P, how many numbers the controller makes for a person
+    log_likelihoods: Callable[..., Array]  # in training: Eq. 4 of the filled slots
+    peaks: Callable[..., Peak]  # in decoding: Eq. 2 of the candidates
+    maps: Callable[..., Array]  # for drawings and tests: the maps themselves
+
+
+def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
+    """The three questions, answered by computing the maps of a function of one person.
+
+    `keypoint_map(theta f[P], features f[F,h,w], relative f[2,h,w]) -> logits f[K,h,w]`; all are at least float32.
+    `relative` are a person's coordinates (x, y) of every cell.  The two kinds of input are apart, so that vmap over
+    people need not copy F_kp.
+
+    The questions take `centres`, the people's generating locations (x, y) in pixels, and `scales`, which their relative
+    coordinates are divided by, in pixels; `size`, the real image's (height, width) in pixels; and the maps' `stride` in
+    pixels.
+    """
+
+    def log_likelihoods(
+        num_filled: Int32[Array, ""],
+        theta: Float[Array, "M P"],
+        features: Float[Array, "h w F"],
+        centres: Float[Array, "M 2"],
+        scales: Float[Array, " M"],
+        size: Int32[Array, " 2"],
+        cells: Int[Array, "M K"],
+        stride: int,
+    ) -> Float[Array, "M K"]:
+        """Log of the softmax over all cells at each joint's own of `cells`, row-major: minus Eq. 4's cross-entropy.
+
+        Of the first `num_filled` slots; the other rows are 0 or what an empty slot gives.
+        """
+        map_of = map_of_one(keypoint_map, features, size, stride)
+
+        def of_slot(theta: Array, centre: Array, scale: Array, cells: Array) -> Float[Array, " K"]:
+            logits = map_of(theta, centre, scale)
+            at_cell = jnp.take_along_axis(logits, cells[:, None], axis=1)[:, 0]
+            return at_cell - jax.nn.logsumexp(logits, axis=1)
+
+        return of_filled(of_slot, num_filled, (at_least_float32(theta), centres, scales, cells))
+
+    def peaks(
+        num_candidates: Int32[Array, ""],
+        theta: Float[Array, "C P"],
+        features: Float[Array, "h w F"],
+        centres: Float[Array, "C 2"],
+        scales: Float[Array, " C"],
+        size: Int32[Array, " 2"],
+        stride: int,
+    ) -> Peak:
+        """Eq. 2 of the first `num_candidates`; the other rows are 0 or what their theta gives."""
+        map_of = map_of_one(keypoint_map, features, size, stride)
+
+        def of_candidate(theta: Array, centre: Array, scale: Array) -> Peak:
+            logits = map_of(theta, centre, scale)
+            cell = jnp.argmax(logits, axis=1).astype(jnp.int32)
+            return Peak(cell, logits.max(axis=1), jax.nn.logsumexp(logits, axis=1))
+
+        return of_first(of_candidate, num_candidates, (at_least_float32(theta), centres, scales))
+
+    def maps(
+        theta: Float[Array, "N P"],
+        features: Float[Array, "h w F"],
+        centres: Float[Array, "N 2"],
+        scales: Float[Array, " N"],
+        size: Int32[Array, " 2"],
+        stride: int,
+    ) -> Float[Array, "N K h w"]:
+        """Logits of every joint in every map cell; cells that hold nothing of the real image have about -1e38."""
+        map_of = map_of_one(keypoint_map, features, size, stride)
+        logits = jax.vmap(map_of)(at_least_float32(theta), centres, scales)
+        return logits.reshape(*logits.shape[:2], *features.shape[:2])
+
+    return PerPerson(num_parameters, log_likelihoods, peaks, maps)
+
+
+def map_of_one(
+    keypoint_map: KeypointMap, features: Float[Array, "h w F"], size: Int32[Array, " 2"], stride: int
+) -> Callable[[Array, Array, Array], Array]:
+    """(theta f[P], centre f[2], scale f[]) -> logits f[K,h w] of one person of an image.
+
+    Cells are the last axis, because a TPU pads the last axis to 128.
+    """
+    map_size = (features.shape[0], features.shape[1])
+    # Never in bfloat16, whatever the network computes in: with 8 bits neighbouring cells far from the centre have the
+    # same relative coordinates, and two logits near the peak are the same number.
+    features = at_least_float32(features)
+    places = jnp.asarray(geometry.cell_centres(map_size, stride), features.dtype).transpose(2, 0, 1)
+    is_cell = geometry.real_cells(map_size, stride, size)
+
+    def of_one(theta: Float[Array, " P"], centre: Float[Array, " 2"], scale: Float[Array, ""]) -> Float[Array, "K hw"]:
+        relative = (places - centre.astype(places.dtype)[:, None, None]) / scale.astype(places.dtype)
+        # Here and as one matrix, not before and with three axes: so the product takes it as it lies.
+        shared = features.reshape(-1, features.shape[2]).T.reshape(-1, *map_size)
+        logits = keypoint_map(theta, shared, relative)
+        # Not -inf: a blank image has no cell at all, and its empty slots must still have a finite gradient.
+        return jnp.where(is_cell, logits, jnp.finfo(logits.dtype).min / 4).reshape(len(logits), -1)
+
+    return of_one
+
+
+def of_filled(
+    of_slot: Callable[..., Array], num_filled: Int32[Array, ""], slots: tuple[Array, ...]
+) -> Float[Array, "M K"]:
+    """`of_slot` of every row of `slots`, in chunks, and 0 in the chunks that hold no filled slot.
+
+    For the gradient a chunk is computed again: only its `slots` are kept, never a map.
+    """
+    chunks = in_chunks(slots, SLOTS_AT_ONCE)
+    first = jnp.arange(len(chunks[0]), dtype=jnp.int32) * chunks[0].shape[1]
+    # A loop's two directions share nothing that a compiler could merge.
+    of_chunk = jax.checkpoint(jax.vmap(of_slot), prevent_cse=False)
+    result = jax.eval_shape(of_chunk, *(chunk[0] for chunk in chunks))
+
+    def nothing(*slots: Array) -> Float[Array, "S K"]:
+        return jnp.zeros_like(slots[0], shape=result.shape)
+
+    def visit(_: None, rows: tuple[Array, ...]) -> tuple[None, Float[Array, "S K"]]:
+        first, *slots = rows
+        return None, jax.lax.cond(first < num_filled, of_chunk, nothing, *slots)
+
+    _, found = jax.lax.scan(jax.checkpoint(visit, prevent_cse=False), None, (first, *chunks))
+    return found.reshape(-1, *found.shape[2:])[: len(slots[0])]
+
+
+def of_first(of_candidate: Callable[..., Any], number: Int32[Array, ""], candidates: tuple[Array, ...]) -> Any:
+    """`of_candidate` of the first `number` rows of `candidates`, in chunks; no other chunk is computed, and gives 0."""
+    chunks = in_chunks(candidates, CANDIDATES_AT_ONCE)
+    num_chunks, width = chunks[0].shape[:2]
+    of_chunk = jax.vmap(of_candidate)
+    result = jax.eval_shape(of_chunk, *(chunk[0] for chunk in chunks))
+
+    def visit(i: Array, found: Any) -> Any:
+        answer = of_chunk(*(chunk[i] for chunk in chunks))
+        return jax.tree.map(lambda all, one: all.at[i].set(one), found, answer)
+
+    nothing = jax.tree.map(lambda x: jnp.zeros((num_chunks, *x.shape), x.dtype), result)
+    found = jax.lax.fori_loop(0, (number + width - 1) // width, visit, nothing)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: len(candidates[0])], found)
+
+
+def in_chunks(arrays: tuple[Array, ...], width: int) -> list[Array]:
+    """Each array's rows in chunks of `width`, or of all if they are fewer; the last row fills up the last chunk."""
+    number = len(arrays[0])
+    width = min(width, number)
+    rows = -(-number // width) * width
+    padded = [jnp.pad(x, [(0, rows - number), *[(0, 0)] * (x.ndim - 1)], mode="edge") for x in arrays]
+    return [x.reshape(-1, width, *x.shape[1:]) for x in padded]
+
+
+def at_least_float32(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """No half precision here; what is float64 in a test stays it."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

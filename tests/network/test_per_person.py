@@ -1,0 +1,142 @@
+"""The people of an image: what a vmap over all slots gives, for the filled ones alone; and candidates likewise."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from inspose_jax.network import kp_net, per_person
+
+NUM_SLOTS, HEIGHT, WIDTH, STRIDE = 10, 6, 7, 8
+SIZES = kp_net.layer_sizes(tiny.MODEL.kp_net, 17)
+KP_NET = kp_net.make(tiny.MODEL.kp_net, 17)
+
+
+@pytest.fixture(autouse=True)
+def _four_at_once(monkeypatch):
+    monkeypatch.setattr(per_person, "SLOTS_AT_ONCE", 4)
+    monkeypatch.setattr(per_person, "CANDIDATES_AT_ONCE", 4)
+
+
+def image(num_slots=NUM_SLOTS):
+    """Theta, F_kp, and what else a per-person network wants to know, of every slot."""
+    rng = np.random.default_rng(0)
+    return (
+        jnp.asarray(rng.normal(size=(num_slots, KP_NET.num_parameters)), jnp.float32),
+        jnp.asarray(rng.normal(size=(HEIGHT, WIDTH, tiny.MODEL.kp_net.feature_channels)), jnp.float32),
+        jnp.asarray(rng.uniform(0, 48, (num_slots, 2)), jnp.float32),
+        jnp.full(num_slots, 64.0),
+        jnp.array([45, 50], jnp.int32),
+        jnp.asarray(rng.integers(0, HEIGHT * WIDTH, (num_slots, 17)), jnp.int32),
+    )
+
+
+def of_filled(num_filled, *arguments):
+    return KP_NET.log_likelihoods(num_filled, *arguments, STRIDE)
+
+
+def of_all(net, theta, features, centres, scales, size, cells):
+    """From the maps of everybody."""
+    logits = net.maps(theta, features, centres, scales, size, STRIDE).reshape(*cells.shape, -1)
+    return jnp.take_along_axis(logits, cells[..., None], axis=2)[..., 0] - jax.nn.logsumexp(logits, axis=2)
+
+
+@pytest.mark.parametrize("num_filled", [0, 1, 4, 5, 9, 10])
+def test_values_and_gradients_are_those_of_a_vmap(num_filled):
+    theta, features, *rest = image()
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=(NUM_SLOTS, 17)), jnp.float32)
+    weights = weights.at[num_filled:].set(0)  # empty slots add no loss
+
+    def answer(function):
+        def weighted(theta, features):
+            found = function(theta, features, *rest)
+            return (weights * found).sum(), found[:num_filled]
+
+        return jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True)(theta, features)
+
+    ours, others = answer(partial(of_filled, jnp.int32(num_filled))), answer(partial(of_all, KP_NET))
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(others), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_the_gradient_reaches_centres_and_scales_and_what_a_network_closes_over():
+    theta, features, centres, scales, size, cells = image()
+
+    def answer(function):
+        def summed(factor, centres, scales):
+            def keypoint_map(*arguments):  # another per-person network, with a parameter that all people share
+                return factor * kp_net.keypoint_map(*arguments, SIZES)
+
+            net = per_person.lift(keypoint_map, KP_NET.num_parameters)
+            images = jax.tree.map(lambda x: x[None], (theta, features, centres, scales, size, cells))
+            return jax.lax.map(lambda image: function(net, *image), images)[0, :7].sum()
+
+        return jax.jit(jax.grad(summed, argnums=(0, 1, 2)))(jnp.float32(2), centres, scales)
+
+    def ours(net, *arguments):
+        return net.log_likelihoods(jnp.int32(7), *arguments, STRIDE)
+
+    for one, other in zip(answer(ours), answer(of_all), strict=True):
+        assert np.abs(other).max() > 0.1
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_what_lies_beyond_the_filled_slots_is_not_computed():
+    theta, features, *rest = image()
+    theta = theta.at[4:].set(jnp.nan)
+    value, gradients = jax.value_and_grad(
+        lambda theta, features: of_filled(jnp.int32(3), theta, features, *rest)[:3].sum(), argnums=(0, 1)
+    )(theta, features)
+    assert np.isfinite(value)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    np.testing.assert_array_equal(of_filled(jnp.int32(3), theta, features, *rest)[4:], 0)
+
+
+def held(function, *arguments):
+    """Bytes of intermediate values of a compiled function."""
+    return jax.jit(function).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+
+
+ONE_MAP = 4 * 17 * HEIGHT * WIDTH  # bytes
+
+
+def test_more_slots_hold_no_more_maps():
+    def held_for(num_slots):
+        theta, features, *rest = image(num_slots)
+
+        def summed(num_filled, theta, features):
+            return of_filled(num_filled, theta, features, *rest).sum()
+
+        return held(jax.grad(summed, argnums=(1, 2)), jnp.int32(num_slots), theta, features)
+
+    assert held_for(8) > 4 * ONE_MAP
+    assert held_for(80) - held_for(8) < 72 * ONE_MAP / 2
+
+
+@pytest.mark.parametrize("num_candidates", [0, 1, 4, 5, 10])
+def test_peaks_are_those_of_the_maps(num_candidates):
+    *people, cells = image()
+    logits = KP_NET.maps(*people, STRIDE).reshape(*cells.shape, -1)
+    found = KP_NET.peaks(jnp.int32(num_candidates), *people, STRIDE)
+    expected = logits.argmax(2), logits.max(2), jax.nn.logsumexp(logits, axis=2)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one[:num_candidates], other[:num_candidates], rtol=1e-5)
+
+
+def test_only_the_chunks_of_candidates_are_computed():
+    computed = []
+
+    def keypoint_map(theta, features, relative):
+        jax.debug.callback(lambda: computed.append(1))  # once a person
+        return kp_net.keypoint_map(theta, features, relative, SIZES)
+
+    *people, _ = image(num_slots=50)
+    peaks = jax.jit(per_person.lift(keypoint_map, KP_NET.num_parameters).peaks, static_argnums=6)
+    for num_candidates, num_computed in ((0, 0), (3, 4), (5, 8), (50, 52)):
+        computed.clear()
+        jax.block_until_ready(peaks(jnp.int32(num_candidates), *people, STRIDE))
+        jax.effects_barrier()
+        assert len(computed) in (num_computed, num_computed // 4), num_candidates

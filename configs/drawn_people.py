@@ -6,31 +6,30 @@ Smaller than the paper's and laid out for small pictures: maps at stride 4 (what
 cells), two levels, one trunk for all dense branches, poses ranked by class score times mean softmax peak.
 """
 
-from inspose_jax.config import Config, Data, Model, Schedule
+from inspose_jax.config import Assignment, Config, Data, Decoding, Machine, Model, Network, Schedule
 
 
 def recipe() -> Config:
     """The demo's experiment."""
     model = Model(
-        backbone="resnet18",
-        backbone_widths=(32, 48, 64, 96),
-        batch_norm="trained",
-        frozen_stages=0,
-        levels=(3, 4),
-        level_limits=(64.0,),
-        map_level=2,
-        fpn_channels=48,
-        head_channels=48,
-        head_depth=1,
-        controller_kernel=1,
-        keypoint_channels=48,
-        keypoint_depth=2,
-        shared_trunk=True,
         num_people=4,
-        num_slots=16,
-        num_candidates=64,
-        num_poses=20,
-        pose_score="class_times_peak",
+        network=Network(
+            backbone="resnet18",
+            backbone_widths=(32, 48, 64, 96),
+            batch_norm="trained",
+            frozen_stages=0,
+            levels=(3, 4),
+            map_level=2,
+            fpn_channels=48,
+            head_channels=48,
+            head_depth=1,
+            controller_kernel=1,
+            keypoint_channels=48,
+            keypoint_depth=2,
+            shared_trunk=True,
+        ),
+        assignment=Assignment(level_limits=(64.0,), num_slots=16),
+        decoding=Decoding(num_candidates=64, num_poses=20, pose_score="class_times_peak"),
     )
     data = Data(
         source="drawn",
@@ -50,6 +49,5 @@ def recipe() -> Config:
         warmup_steps=100,
         momentum=0.9,
         ema=0.999,
-        save_every=200,
     )
-    return Config(model, data, schedule)
+    return Config(model, data, schedule, Machine(save_every=200))

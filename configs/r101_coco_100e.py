@@ -6,12 +6,12 @@
 The paper's AP: 66.3 on test-dev (Table 5). Not run here.
 """
 
-from inspose_jax.config import Config, Model, Schedule
+from inspose_jax.config import Config, Model, Network, Schedule
 
 
 def recipe() -> Config:
     """Sec. 4, with the drops of the learning rate as fractions of the run."""
     return Config(
-        model=Model(backbone="resnet101"),
+        model=Model(network=Network(backbone="resnet101")),
         schedule=Schedule(batch_size=16, epochs=100, learning_rate=0.01, drop_at=(75 / 100, 90 / 100)),
     )

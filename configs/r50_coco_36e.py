@@ -6,12 +6,12 @@
 The paper's AP: 63.1 on minival (Table 1, last row). Not run here.
 """
 
-from inspose_jax.config import Config, Model, Schedule
+from inspose_jax.config import Config, Model, Network, Schedule
 
 
 def recipe() -> Config:
     """Sec. 4, with the drops of the learning rate as fractions of the run."""
     return Config(
-        model=Model(backbone="resnet50"),
+        model=Model(network=Network(backbone="resnet50")),
         schedule=Schedule(batch_size=16, epochs=36, learning_rate=0.01, drop_at=(27 / 36, 33 / 36)),
     )

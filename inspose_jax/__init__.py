@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 
-def load(path: str | Path) -> "Predictor":
-    """A model that finds people: `load("runs/a")("photo.jpg")`; see `predictor.load`."""
+def load(path: str | Path, recipe: str | Path | None = None) -> "Predictor":
+    """A model that finds people: `load("runs/a")("photo.jpg")`; see `predictor.load`.
+
+    `recipe` is the file of the recipe, where the run was trained with a method of its own.
+    """
     from inspose_jax import predictor  # jax and the rest only when somebody needs them
 
-    return predictor.load(path)
+    return predictor.load(path, recipe=recipe)

@@ -22,9 +22,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from inspose_jax import config, devices, paths, processes, provenance, run_folder, seals
+from inspose_jax import config_json, devices, paths, processes, provenance, run_folder, seals
+from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, NotWritten, UserError
-from inspose_jax.skeletons import SKELETONS
+from inspose_jax.method import Method, of_recipe
+from inspose_jax.method import of as method_of
+from inspose_jax.recipes import Recipe
 
 KEPT = 2  # the newest, and the one before in case the newest is lost
 FINISHED = "commit_success.txt"
@@ -44,7 +47,8 @@ class Damaged(Unreadable):
 class Loaded(NamedTuple):
     """What prediction needs of a checkpoint."""
 
-    config: config.Config
+    config: Config
+    method: Method
     variables: Any  # {"params": .., "batch_stats": ..}, the running average if the run kept one; numpy
     step: int
 
@@ -79,17 +83,16 @@ class Checkpoints:
             return
         self.manager.close()
 
-    def save(self, step: int, state: Any, config_: config.Config, **more: Any) -> None:
+    def save(self, step: int, state: Any, config: Config, recipe: dict[str, str] | None = None, **more: Any) -> None:
         """Write `state`, a pytree of arrays, in the background; the arrays may be donated as soon as this returns.
 
-        `more` is kept beside the config, as JSON.
+        `recipe` is that of `Method`; `more` is kept beside the config too, as JSON.
         """
         self.finish()
         self.make_sure_of_space(step, state)
-        skeleton = SKELETONS[config_.model.skeleton]
         about = {
-            "config": json.loads(config.to_json(config_)),
-            "skeleton": {"name": skeleton.name, "keypoint_names": list(skeleton.keypoint_names)},
+            "config": config_json.to_dict(config),
+            "recipe": recipe,
             "step": step,
             "written_by": provenance.about(),
             **more,
@@ -199,10 +202,12 @@ def set_aside(path: Path) -> Path:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def load(path: Path | str) -> Loaded:
+def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
     """A run's workdir (its newest readable checkpoint), or one checkpoint's folder -> what prediction needs.
 
-    Raises FileNotFoundError where there is nothing, UserError for a folder that is no checkpoint.
+    `recipe` is the one that the run was trained with, where that has a method of its own: a checkpoint executes none.
+    Raises FileNotFoundError where there is nothing, UserError for a folder that is no checkpoint, or one of another
+    recipe.
     """
     path = paths.absolute(path)
     if not path.exists():
@@ -215,18 +220,38 @@ def load(path: Path | str) -> Loaded:
         if not steps(folder):
             raise UserError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
         about, state = newest(folder)
+    check_recipe(path, about.get("recipe"), recipe)
     try:
-        resolved = config.from_json(json.dumps(about["config"]))
-    except config.OtherFields as error:
+        config = config_json.from_dict(about["config"], type(recipe.config.model) if recipe else None)
+    except config_json.OtherFields as error:
         raise UserError(f"{path}: {provenance.of_another(str(error), about.get('written_by', {}))}") from None
     except UserError as error:
         raise UserError(f"{path}: a checkpoint whose config does not hold, {error}") from None
-    return Loaded(resolved, jax.tree.map(np.asarray, evaluated(state, resolved)), int(about["step"]))
+    method = of_recipe(recipe, config.model) if recipe else method_of(config.model)
+    return Loaded(config, method, jax.tree.map(np.asarray, evaluated(state, config)), int(about["step"]))
 
 
-def evaluated(state: dict[str, Any], config_: config.Config) -> Any:
+def check_recipe(path: Path, stored: dict[str, str] | None, given: Recipe | None) -> None:
+    """UserError where a checkpoint needs another recipe than the one given, or than none."""
+    if stored is None:
+        if given is not None and given.make_method is not None:
+            raise UserError(f"{path}: was not trained with a method of a recipe's own; leave out {given.path}")
+        return
+    if given is None:
+        raise UserError(
+            f"{path}: was trained with a method of its own, that of the recipe {stored['name']}, and a checkpoint "
+            f"executes no code; give the file again with --recipe (in Python, load(path, recipe=FILE))"
+        )
+    if given.sha256 != stored["sha256"]:
+        raise UserError(
+            f"{path}: was trained with the recipe {stored['name']} as it was then, and {given.path} has another text; "
+            f"give that one, which the checkpoint keeps in about/metadata under recipe, text"
+        )
+
+
+def evaluated(state: dict[str, Any], config: Config) -> Any:
     """What is evaluated of a state (as a dict): the running average, or the parameters and statistics themselves."""
-    if config_.schedule.ema > 0:
+    if config.schedule.ema > 0:
         return state["average"]
     return {"params": state["params"], "batch_stats": state["batch_stats"]}
 
@@ -277,14 +302,8 @@ def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         differing = [] if like is None else differences(as_dict(like), stored)
         wanted = stored if like is None else as_dict(like)
         state = None if differing else reader.restore(folder / "state", args=ocp.args.StandardRestore(wanted))
-    if not about.keys() >= {"config", "skeleton", "step"}:
+    if not about.keys() >= {"config", "step"}:
         raise Damaged(f"{folder}: damaged or not written by inspose")
-    known = SKELETONS.get(about["skeleton"]["name"])
-    if known is None or list(known.keypoint_names) != about["skeleton"]["keypoint_names"]:
-        raise UserError(
-            f"{folder}: made for the skeleton {about['skeleton']['name']}, which this version does not know (joints "
-            f"{', '.join(about['skeleton']['keypoint_names'])}); take the version that wrote it"
-        )
     if state is None:
         raise UserError(
             f"{folder}: a checkpoint of another model, {'; '.join(differing)}; take a workdir of this config's own"

@@ -1,293 +1,362 @@
-"""Everything that an experiment may vary, as frozen dataclasses: Config ⊃ Model ⊃ KPNet, Data ⊃ Scene, Schedule.
+"""Everything that an experiment may vary, as frozen dataclasses, one for each part that needs one.
+
+    Config > Model      > Network, KPNet, Assignment, Weights, Decoding     what is computed
+           > Data       > Scene                                            where images come from
+           > Schedule                                                      how the network is trained
+           > Machine                                                       what changes no number
 
 A recipe (`configs/*.py`) is a function that returns a `Config`; the command line overrides single fields with
 `--config.model.backbone resnet18`.  The defaults are the paper's model and its 36-epoch recipe; each value that the
-paper leaves open says so and gives its reason.
+paper leaves open says so and gives its reason.  A field is a line: type, default, range, meaning.
 """
 
 import dataclasses
-import json
-import operator
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
+from inspose_jax import skeletons
 from inspose_jax.errors import UserError
+from inspose_jax.skeletons import Skeleton
+
+Value = TypeVar("Value")
+Kind = TypeVar("Kind")
 
 
-class OtherFields(UserError):
-    """A stored config that has other fields than this version's: it was written by another one."""
+class Range(NamedTuple):
+    """The values that a field may have."""
+
+    holds: Callable[[Any], bool]
+    words: str  # "it must .."
+
+
+ANY = Range(lambda value: True, "be anything")  # of its type
+ABOVE_0 = Range(lambda value: value > 0, "be above 0")
+NOT_BELOW_0 = Range(lambda value: value >= 0, "not be below 0")
+WHOLE = Range(
+    lambda skeleton: not skeletons.fault(skeleton), "have joints of different names, a sigma each, and pairs of them"
+)
+FRACTION = Range(lambda value: 0 <= value <= 1, "lie between 0 and 1")
+# What decides the size of an array on the host: beyond these, numpy refuses even to ask for the memory.
+PEOPLE = Range(lambda value: 0 < value <= 10_000, "be 1 to 10,000")
+BATCH = Range(lambda value: 0 < value <= 1_000_000, "be 1 to 1,000,000")
+RISING = Range(lambda values: list(values) == sorted(values) and min(values, default=0) >= 0, "rise, from 0 or above")
+STAGES = Range(lambda values: len(values) == 4 and min(values) >= 1, "have 4 numbers of 1 or more, one a stage")
+ENDS_ABOVE_0 = Range(lambda ends: 0 < ends[0] <= ends[1], "be its low and its high end, above 0")
+ENDS = Range(lambda ends: 0 <= ends[0] <= ends[1], "be its low and its high end, not below 0")
+SHAPES = Range(
+    lambda shapes: bool(shapes) and all(side % 32 == 0 and 32 <= side <= 32_768 for shape in shapes for side in shape),
+    "hold shapes whose sides are multiples of 32, from 32 to 32768",
+)
+
+
+def setting(default: Value, allowed: Range, meaning: str, *, test_time: bool = False) -> Value:
+    """A field of a config; `test_time` says that it changes what a model finds, and nothing of its training."""
+    return field(default=default, metadata={"allowed": allowed, "meaning": meaning, "test_time": test_time})
+
+
+def part(kind: type[Value], *, is_flat: bool = False, test_time: bool = False) -> Value:
+    """A field that is a part of its own; the fields of a flat one are typed as if they were its owner's."""
+    return field(default_factory=kind, metadata={"is_flat": is_flat, "test_time": test_time})
+
+
+@dataclass(frozen=True)
+class Network:
+    """Figure 3: the backbone, the pyramid, and what reads it."""
+
+    backbone: Literal["resnet18", "resnet50", "resnet101"] = setting(
+        "resnet50", ANY, "The residual network that sees the image."
+    )
+    backbone_widths: tuple[int, ...] = setting(
+        (64, 128, 256, 512),
+        STAGES,
+        "Channels of the four stages (times 4 at the end of a bottleneck); the stem has the first number.",
+    )
+    batch_norm: Literal["frozen", "trained"] = setting(
+        "frozen", ANY, "Frozen needs pretrained weights (`--init`); trained uses the statistics of the global batch."
+    )
+    frozen_stages: int = setting(
+        1,
+        Range(lambda value: 0 <= value <= 4, "count from 0 (all trains) to 4"),
+        "0: all trains; 1: the stem and the first stage stay as they are, as in FCOS; up to 4.",
+    )
+    compute_dtype: Literal["float32", "bfloat16"] = setting(
+        "float32",
+        ANY,
+        "Of convolutions and the maps between them.  Parameters, statistics of norms, KP-Nets, softmax and losses stay "
+        "float32.",
+    )
+    levels: tuple[int, ...] = setting(
+        (3, 4, 5, 6, 7),
+        Range(
+            lambda levels: levels and list(levels) == [*range(levels[0], levels[0] + len(levels))] and levels[-1] < 13,
+            "count up by one, and end at 12 (stride 4096) or below",
+        ),
+        "Pyramid levels whose locations answer for people; level l has stride 2^l.  Small images need fewer.",
+    )
+    map_level: int = setting(
+        3,
+        Range(lambda value: value in (2, 3), "be 3 (stride 8) or 2 (stride 4)"),
+        "The level of keypoint maps, disk offsets and heatmaps: 3 is the paper's stride 8, 2 is stride 4 (from C2).",
+    )
+    fpn_channels: int = setting(256, ABOVE_0, "Channels of every pyramid level.")
+    head_channels: int = setting(256, ABOVE_0, "Channels of the classification and controller towers.")
+    head_depth: int = setting(4, NOT_BELOW_0, "3x3 convolutions in each tower (FCOS).")
+    controller_kernel: int = setting(
+        3, ABOVE_0, "Size of the last convolution of the controller; 1 saves a fifth of a small network's work."
+    )
+    keypoint_channels: int = setting(128, ABOVE_0, "Channels of the keypoint feature branch.")
+    keypoint_depth: int = setting(
+        4, NOT_BELOW_0, "3x3 convolutions of the keypoint feature branch before its last layer."
+    )
+    dense_channels: int = setting(256, ABOVE_0, "Hidden channels of the disk offset and the heatmap branch.")
+    shared_trunk: bool = setting(
+        False,
+        ANY,
+        "Disk offsets and heatmaps read the keypoint branch's features instead of towers of their own (small models).",
+    )
+    disk_offset: bool = setting(True, ANY, "With the disk offset branch (Table 1).")
+    heatmap: bool = setting(True, ANY, "With the auxiliary heatmap branch in training (Table 1).")
 
 
 @dataclass(frozen=True)
 class KPNet:
     """The tiny network of every person (Sec. 3.2, Table 2)."""
 
-    feature_channels: int = 8
-    """Channels of F_kp, the features shared by all people."""
-    width: int = 8
-    """Channels of the hidden layers."""
-    depth: int = 3
-    """Number of 1x1 convolutions."""
-    relative_scale: float = 64.0
-    """Relative coordinates of a location on level l are divided by this times 2^(l - 3); the released model's 64."""
+    feature_channels: int = setting(8, ABOVE_0, "Channels of F_kp, the features shared by all people.")
+    width: int = setting(8, ABOVE_0, "Channels of the hidden layers.")
+    depth: int = setting(3, ABOVE_0, "Number of 1x1 convolutions.")
+    relative_scale: float = setting(
+        64.0,
+        ABOVE_0,
+        "Relative coordinates of a location on level l are divided by this times 2^(l - 3); the released model's 64.",
+    )
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which location answers for whom, and what the dense branches learn (Sec. 3.1, 3.3, 3.4)."""
+
+    level_limits: tuple[float, ...] = setting(
+        (64.0, 128.0, 256.0, 512.0),
+        RISING,
+        "Pixels: a person whose farthest box side is beyond limit i belongs to a level above levels[i] (FCOS).",
+    )
+    centre_radius: float = setting(
+        1.5,
+        Range(lambda value: 0 < value <= 100, "be above 0 and at most 100 strides"),
+        "Half side of the centre region, in strides (Sec. 3.1).",
+    )
+    disk_radius: float = setting(2.0, ABOVE_0, "R of Sec. 3.3 in map cells; the paper gives no number.")
+    heatmap_overlap: float = setting(0.7, FRACTION, "CornerNet's overlap that sets the radius of the Gaussians.")
+    num_slots: int = setting(
+        256, ABOVE_0, "Positive locations of an image that are trained; every person keeps its nearest ones."
+    )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the terms of Eq. 5; the paper's plain sum gives all four of them 1."""
+
+    cls: float = setting(1.0, NOT_BELOW_0, "Of the person-or-not term.")
+    keypoint: float = setting(1.0, NOT_BELOW_0, "Of the keypoint maps' term (Eq. 4).")
+    offset: float = setting(1.0, NOT_BELOW_0, "Of the disk offsets' term.")
+    heatmap: float = setting(1.0, NOT_BELOW_0, "Of the heatmaps' term.")
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How outputs become poses (Sec. 3.4)."""
+
+    score_threshold: float = setting(0.1, FRACTION, "Locations of lower class score are dropped.")
+    num_candidates: int = setting(500, ABOVE_0, "Locations whose pose is computed.")
+    nms_threshold: float = setting(
+        0.6,
+        FRACTION,
+        "Poses whose rectangles overlap a better one by more (IoU) are dropped; the paper gives no number.",
+    )
+    num_poses: int = setting(100, ABOVE_0, "Poses kept of an image.")
+    pose_score: Literal["class", "class_times_peak"] = setting(
+        "class", ANY, "Poses are ranked by their class score, or by that times the mean softmax peak of their maps."
+    )
 
 
 @dataclass(frozen=True)
 class Model:
-    """The network, whom its locations answer for, and how its outputs become poses."""
+    """InsPose as the paper has it.  Every method's config has a skeleton, `num_people` and `ignore_unlabelled`."""
 
-    skeleton: Literal["coco"] = "coco"
-    """The joints (`skeletons.py`)."""
-    backbone: Literal["resnet18", "resnet50", "resnet101"] = "resnet50"
-    """The residual network that sees the picture."""
-    backbone_widths: tuple[int, ...] = (64, 128, 256, 512)
-    """Channels of the four stages (times 4 at the end of a bottleneck); the stem has the first number."""
-    batch_norm: Literal["frozen", "trained"] = "frozen"
-    """Frozen needs pretrained weights (`--init`); trained uses the statistics of the global batch."""
-    frozen_stages: int = 1
-    """0: all trains; 1: the stem and the first stage stay as they are, as in FCOS; up to 4."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of convolutions and the maps between them.  Parameters, statistics of norms, KP-Nets, softmax and losses stay
-    float32."""
-    levels: tuple[int, ...] = (3, 4, 5, 6, 7)
-    """Pyramid levels whose locations answer for people; level l has stride 2^l.  Small pictures need fewer."""
-    level_limits: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)
-    """Pixels: a person whose farthest box side is beyond limit i belongs to a level above levels[i] (FCOS)."""
-    map_level: int = 3
-    """The level of keypoint maps, disk offsets and heatmaps: 3 is the paper's stride 8, 2 is stride 4 (from C2)."""
-    fpn_channels: int = 256
-    """Channels of every pyramid level."""
-    head_channels: int = 256
-    """Channels of the classification and controller towers."""
-    head_depth: int = 4
-    """3x3 convolutions in each tower (FCOS)."""
-    controller_kernel: int = 3
-    """Size of the last convolution of the controller; 1 saves a fifth of a small network's work."""
-    keypoint_channels: int = 128
-    """Channels of the keypoint feature branch."""
-    keypoint_depth: int = 4
-    """3x3 convolutions of the keypoint feature branch before its last layer."""
-    dense_channels: int = 256
-    """Hidden channels of the disk offset and the heatmap branch."""
-    shared_trunk: bool = False
-    """Disk offsets and heatmaps read the keypoint branch's features instead of towers of their own (small models)."""
-    disk_offset: bool = True
-    """With the disk offset branch (Table 1)."""
-    heatmap: bool = True
-    """With the auxiliary heatmap branch in training (Table 1)."""
-    kp_net: KPNet = field(default_factory=KPNet)
-    centre_radius: float = 1.5
-    """Half side of the centre region, in strides (Sec. 3.1)."""
-    disk_radius: float = 2.0
-    """R of Sec. 3.3 in map cells; the paper gives no number."""
-    heatmap_overlap: float = 0.7
-    """CornerNet's overlap that sets the radius of the Gaussians."""
-    ignore_unlabelled: bool = True
-    """Locations inside the box of a crowd or of a person without joints are no negatives."""
-    num_people: int = 32
-    """People of a picture that can be targets; the smallest beyond it become ignore regions."""
-    num_slots: int = 256
-    """Positive locations of a picture that are trained; every person keeps its nearest ones."""
-    score_threshold: float = 0.1
-    """Locations of lower class score are dropped (Sec. 3.4)."""
-    num_candidates: int = 500
-    """Locations whose pose is computed (Sec. 3.4)."""
-    nms_threshold: float = 0.6
-    """Poses whose rectangles overlap a better one by more (IoU) are dropped; the paper gives no number."""
-    num_poses: int = 100
-    """Poses kept of a picture (Sec. 3.4)."""
-    pose_score: Literal["class", "class_times_peak"] = "class"
-    """Poses are ranked by their class score, or by that times the mean softmax peak of their maps."""
+    skeleton: Skeleton = setting(skeletons.COCO, WHOLE, "The joints: the name of a preset, or a JSON file.")
+    num_people: int = setting(
+        32, PEOPLE, "People of an image that can be targets; the smallest beyond it become ignore regions."
+    )
+    ignore_unlabelled: bool = setting(
+        True, ANY, "Locations inside the box of a crowd or of a person without joints are no negatives."
+    )
+    network: Network = part(Network, is_flat=True)
+    kp_net: KPNet = part(KPNet)
+    assignment: Assignment = part(Assignment, is_flat=True)
+    weights: Weights = part(Weights)
+    decoding: Decoding = part(Decoding, is_flat=True, test_time=True)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """How difficult drawn pictures are."""
+    """How difficult drawn images are."""
 
-    size: int = 128
-    """Pixels of the square picture."""
-    num_people: tuple[int, int] = (0, 4)
-    """Fewest and most people, uniform."""
-    height: tuple[float, float] = (0.4, 1.0)
-    """Extent of the posed body as a fraction of the picture before the frame cuts it, log-uniform."""
-    clutter: float = 1.0
-    """Amount of things in the background and in front."""
+    size: int = setting(
+        128, Range(lambda value: 32 <= value <= 4096, "be 32 to 4096 pixels"), "Pixels of the square image."
+    )
+    num_people: tuple[int, int] = setting((0, 4), ENDS, "Fewest and most people, uniform.")
+    height: tuple[float, float] = setting(
+        (0.4, 1.0),
+        ENDS_ABOVE_0,
+        "Extent of the posed body as a fraction of the image before the frame cuts it, log-uniform.",
+    )
+    clutter: float = setting(1.0, NOT_BELOW_0, "Amount of things in the background and in front.")
 
 
 @dataclass(frozen=True)
 class Data:
-    """Where pictures come from and how they become batches."""
+    """Where images come from and how they become batches."""
 
-    source: Literal["coco", "drawn"] = "coco"
-    """A COCO folder with its JSON, or people drawn on the fly."""
-    scene: Scene = field(default_factory=Scene)
-    num_drawn: int = 10_000
-    """Drawn pictures in an epoch."""
-    short_side: tuple[int, int] = (640, 800)
-    """Shorter side in training, drawn uniformly, in pixels (Sec. 4)."""
-    long_side: int = 1333
-    """The longer side never exceeds it, in pixels."""
-    test_short_side: int = 800
-    """Shorter side in evaluation and prediction, in pixels."""
-    shapes: tuple[tuple[int, int], ...] = ((800, 1344), (1344, 800))
-    """The fixed (height, width) that pictures are padded to, multiples of 32; the smallest that holds it is taken."""
-    flip: float = 0.5
-    """Probability of a mirrored picture in training."""
-    only_labelled: bool = True
-    """Train on pictures with at least one labelled joint (the paper's 57 k)."""
-    joint_pixel_offset: float = 0.5
-    """Added to COCO's joints, which are indices of pixels; the released model adds 0."""
-    num_ignore: int = 32
-    """Ignore regions of a picture that a batch can hold; the largest stay."""
-    num_threads: int = 2
-    """Threads that read and resize."""
+    source: Literal["coco", "drawn"] = setting("coco", ANY, "A COCO folder with its JSON, or people drawn on the fly.")
+    scene: Scene = part(Scene)
+    num_drawn: int = setting(10_000, ABOVE_0, "Drawn images in an epoch.")
+    short_side: tuple[int, int] = setting(
+        (640, 800), ENDS_ABOVE_0, "Shorter side in training, drawn uniformly, in pixels (Sec. 4)."
+    )
+    long_side: int = setting(1333, ABOVE_0, "The longer side never exceeds it, in pixels.")
+    test_short_side: int = setting(
+        800, ABOVE_0, "Shorter side in evaluation and prediction, in pixels.", test_time=True
+    )
+    shapes: tuple[tuple[int, int], ...] = setting(
+        ((800, 1344), (1344, 800)),
+        SHAPES,
+        "The fixed (height, width) that images are padded to, multiples of 32; the smallest that holds it is taken.",
+    )
+    flip: float = setting(0.5, FRACTION, "Probability of a mirrored image in training.")
+    only_labelled: bool = setting(True, ANY, "Train on images with at least one labelled joint (the paper's 57 k).")
+    joint_pixel_offset: float = setting(
+        0.5, FRACTION, "Added to COCO's joints, which are indices of pixels; the released model adds 0."
+    )
+    num_ignore: int = setting(32, PEOPLE, "Ignore regions of an image that a batch can hold; the largest stay.")
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How the network is trained (Sec. 4)."""
 
-    batch_size: int = 16
-    """Pictures of a step, over all devices."""
-    accumulate: int = 1
-    """Work a batch off in so many parts, one after another: for batches that do not fit.  The same step to rounding,
-    but for trained batch norm: its statistics are those of a part, and its running average moves once a part."""
-    epochs: int = 36
-    """Length of the run; `--steps` replaces it."""
-    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
-    """The paper's SGD with momentum; AdamW or Muon for small runs from random weights."""
-    learning_rate: float = 0.01
-    """Peak rate, for `batch_size` pictures."""
-    momentum: float = 0.9
-    """Of SGD; Adam's decay of the first moment, also beside Muon, whose own momentum is 0.95."""
-    weight_decay: float = 1e-4
-    """On everything that trains."""
-    decay: Literal["step", "cosine"] = "step"
-    """Divide by 10 at `drop_at`, or follow half a cosine to 0."""
-    drop_at: tuple[float, ...] = (27 / 36, 33 / 36)
-    """Fractions of the run, so that a short run has its drops too."""
-    warmup_steps: int = 1000
-    """Linear from a third of the rate; at most a tenth of the run."""
-    clip_norm: float = 35.0
-    """Global norm of the gradient."""
-    weight_cls: float = 1.0
-    """Of the person-or-not term of Eq. 5; the paper's plain sum gives all four terms 1."""
-    weight_keypoint: float = 1.0
-    """Of the keypoint maps' term (Eq. 4)."""
-    weight_offset: float = 1.0
-    """Of the disk offsets' term."""
-    weight_heatmap: float = 1.0
-    """Of the heatmaps' term."""
-    ema: float = 0.0
-    """Decay of the running average of the parameters that is evaluated and saved beside them; 0 is without."""
-    save_every: int = 1000
-    """Steps between checkpoints; one more is saved after step 50, and one at the end."""
-    seed: int = 0
-    """Of initialisation and data order."""
+    batch_size: int = setting(16, BATCH, "Images of a step, over all devices.")
+    accumulate: int = setting(
+        1,
+        ABOVE_0,
+        "Work a batch off in so many parts, one after another: for batches that do not fit.  The same step to "
+        "rounding, but for trained batch norm: its statistics are those of a part, and its running average moves once "
+        "a part.",
+    )
+    epochs: int = setting(36, ABOVE_0, "Length of the run; `--steps` replaces it.")
+    optimizer: Literal["sgd", "adamw", "muon"] = setting(
+        "sgd", ANY, "The paper's SGD with momentum; AdamW or Muon for small runs from random weights."
+    )
+    learning_rate: float = setting(0.01, ABOVE_0, "Peak rate, for `batch_size` images.")
+    momentum: float = setting(
+        0.9, FRACTION, "Of SGD; Adam's decay of the first moment, also beside Muon, whose own momentum is 0.95."
+    )
+    weight_decay: float = setting(1e-4, NOT_BELOW_0, "On everything that trains.")
+    decay: Literal["step", "cosine"] = setting("step", ANY, "Divide by 10 at `drop_at`, or follow half a cosine to 0.")
+    drop_at: tuple[float, ...] = setting(
+        (27 / 36, 33 / 36), RISING, "Fractions of the run, so that a short run has its drops too."
+    )
+    warmup_steps: int = setting(1000, NOT_BELOW_0, "Linear from a third of the rate; at most a tenth of the run.")
+    clip_norm: float = setting(35.0, ABOVE_0, "Global norm of the gradient.")
+    ema: float = setting(
+        0.0,
+        FRACTION,
+        "Decay of the running average of the parameters that is evaluated and saved beside them; 0 is without.",
+    )
+    seed: int = setting(0, NOT_BELOW_0, "Of initialisation and data order.")
 
 
 @dataclass(frozen=True)
-class Config:
-    """A whole experiment."""
+class Machine:
+    """What a machine needs; a run may go on with other values, for they change none of its numbers."""
 
-    model: Model = field(default_factory=Model)
-    data: Data = field(default_factory=Data)
-    schedule: Schedule = field(default_factory=Schedule)
+    num_threads: int = setting(2, ABOVE_0, "Threads that read and resize.")
+    save_every: int = setting(
+        1000, ABOVE_0, "Steps between checkpoints; one more is saved after step 50, and one at the end."
+    )
+
+
+@dataclass(frozen=True)
+class Config(Generic[Kind]):
+    """A whole experiment; `model` is the config of its method, by default the paper's."""
+
+    model: Kind = field(default_factory=Model)  # pyright: ignore[reportAssignmentType]
+    data: Data = part(Data)
+    schedule: Schedule = part(Schedule)
+    machine: Machine = part(Machine)
+
+
+def replace(part: Value, **fields: Any) -> Value:
+    """`dataclasses.replace` that also reaches into flat parts: `replace(model, levels=(3, 4), num_slots=16)`."""
+    own: Any = part
+    given = dict(fields)
+    for one in dataclasses.fields(own):
+        if one.metadata.get("is_flat"):
+            inner = getattr(own, one.name)
+            names = {field.name for field in dataclasses.fields(inner)} & given.keys()
+            if names:
+                given[one.name] = replace(inner, **{name: given.pop(name) for name in names})
+    return dataclasses.replace(own, **given)
+
+
+class Place(NamedTuple):
+    """A single field in a config."""
+
+    path: tuple[str, ...]  # of attributes: ("model", "network", "backbone")
+    typed: tuple[str, ...]  # how it is typed: ("model", "backbone")
+    field: dataclasses.Field
+    value: Any
+    test_time: bool  # it, or a part that it is in
+
+
+def places(
+    config: Any, path: tuple[str, ...] = (), typed: tuple[str, ...] = (), test_time: bool = False
+) -> Iterator[Place]:
+    """Every field of a config, part by part, in their order; a skeleton is one."""
+    for one in dataclasses.fields(config):
+        value, is_of_test = getattr(config, one.name), test_time or one.metadata.get("test_time", False)
+        here = (*path, one.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, Skeleton):
+            yield from places(value, here, typed if one.metadata.get("is_flat") else (*typed, one.name), is_of_test)
+        else:
+            yield Place(here, (*typed, one.name), one, value, is_of_test)
 
 
 def check(config: Config) -> None:
-    """Raise ValueError with one line for values of a wrong type, and for combinations that cannot work."""
-    _build(Config, dataclasses.asdict(config), "config", tuple)
-    model, data = config.model, config.data
-    if len(model.level_limits) != len(model.levels) - 1:
+    """Raise UserError with one line for values of a wrong type, out of range, or that cannot work together."""
+    built(type(config.model), dataclasses.asdict(config.model), "config.model", tuple)
+    for one in ("data", "schedule", "machine"):
+        value = getattr(config, one)
+        built(type(value), dataclasses.asdict(value), f"config.{one}", tuple)
+    for place in places(config):
+        allowed = place.field.metadata.get("allowed", ANY)
+        if not allowed.holds(place.value):
+            raise UserError(f"{'.'.join(place.typed)} is {place.value}; it must {allowed.words}")
+    if isinstance(config.model, Model):
+        check_levels(config.model)
+
+
+def check_levels(model: Model) -> None:
+    """Raise UserError where the levels of a model do not fit its limits or its maps."""
+    levels, limits = model.network.levels, model.assignment.level_limits
+    if len(limits) != len(levels) - 1:
         raise UserError(
-            f"model.level_limits has {len(model.level_limits)} numbers for {len(model.levels)} levels; "
-            f"give one fewer than levels"
+            f"model.level_limits has {len(limits)} numbers for {len(levels)} levels; give one fewer than levels"
         )
-    if (
-        not model.levels
-        or list(model.levels) != list(range(model.levels[0], model.levels[0] + len(model.levels)))
-        or model.levels[0] < model.map_level
-        or model.levels[-1] > 12
-    ):
-        raise UserError(
-            f"model.levels {model.levels} must count up by one, start at map_level {model.map_level} or above, and end "
-            f"at 12 (stride 4096) or below"
-        )
-    if len(model.backbone_widths) != 4 or min(model.backbone_widths) < 1:
-        raise UserError(f"model.backbone_widths is {model.backbone_widths}; a ResNet has 4 stages of 1 or more")
-    for name, values in (("model.level_limits", model.level_limits), ("schedule.drop_at", config.schedule.drop_at)):
-        if list(values) != sorted(values) or min(values, default=0) < 0:
-            raise UserError(f"{name} is {values}; it must rise, from 0 or above")
-    bad = [shape for shape in data.shapes if shape[0] % 32 or shape[1] % 32 or min(shape) < 32 or max(shape) > 32_768]
-    if bad or not data.shapes:
-        raise UserError(f"data.shapes {bad or data.shapes}: each side must be a multiple of 32, from 32 to 32768")
-    for name, (low, high), least in (
-        ("data.short_side", data.short_side, "above"),
-        ("data.scene.height", data.scene.height, "above"),
-        ("data.scene.num_people", data.scene.num_people, "not below"),
-    ):
-        if not 0 <= low <= high or (low == 0 and least == "above"):
-            raise UserError(f"{name} is {low}, {high}; it must be its low and its high end, {least} 0")
-    for names, holds, what in RANGES:
-        for name in names.split():
-            value = operator.attrgetter(name)(config)
-            if not holds(value):
-                raise UserError(f"{name} is {value}; it must {what}")
-
-
-# Every single number of a config stands in one of these.
-RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
-    (
-        """model.fpn_channels model.head_channels model.keypoint_channels model.dense_channels model.controller_kernel
-        model.kp_net.feature_channels model.kp_net.width model.kp_net.depth model.kp_net.relative_scale
-        model.disk_radius model.num_slots model.num_candidates model.num_poses
-        data.num_drawn data.num_threads data.long_side data.test_short_side
-        schedule.accumulate schedule.epochs schedule.learning_rate schedule.clip_norm
-        schedule.save_every""",
-        lambda value: value > 0,
-        "be above 0",
-    ),
-    (
-        """model.head_depth model.keypoint_depth data.scene.clutter schedule.weight_decay schedule.warmup_steps
-        schedule.weight_cls schedule.weight_keypoint schedule.weight_offset schedule.weight_heatmap schedule.seed""",
-        lambda value: value >= 0,
-        "not be below 0",
-    ),
-    (
-        """model.score_threshold model.nms_threshold model.heatmap_overlap data.flip data.joint_pixel_offset
-        schedule.momentum schedule.ema""",
-        lambda value: 0 <= value <= 1,
-        "lie between 0 and 1",
-    ),
-    # What decides the size of an array on the host: beyond these, numpy refuses even to ask for the memory.
-    ("model.num_people data.num_ignore", lambda value: 0 < value <= 10_000, "be 1 to 10,000"),
-    ("schedule.batch_size", lambda value: 0 < value <= 1_000_000, "be 1 to 1,000,000"),
-    ("model.centre_radius", lambda value: 0 < value <= 100, "be above 0 and at most 100 strides"),
-    ("model.frozen_stages", lambda value: 0 <= value <= 4, "count from 0 (all trains) to 4"),
-    ("model.map_level", lambda value: value in (2, 3), "be 3 (stride 8) or 2 (stride 4)"),
-    ("data.scene.size", lambda value: 32 <= value <= 4096, "be 32 to 4096 pixels"),
-)
-
-
-def to_json(config: Config) -> str:
-    """The config as JSON text, every field written out."""
-    return json.dumps(dataclasses.asdict(config), indent=2)
-
-
-def from_json(text: str) -> Config:
-    """The config of a JSON text.
-
-    Raises `OtherFields` with all that are missing or unknown, UserError with a value that cannot be.
-    """
-    stored = json.loads(text)
-    if other := other_fields(Config, stored, "config"):
-        raise OtherFields("; ".join(other))
-    config = _build(Config, stored, "config", list)
-    check(config)
-    return config
+    if levels[0] < model.network.map_level:
+        raise UserError(f"model.levels {levels} must start at map_level {model.network.map_level} or above")
 
 
 def other_fields(kind: Any, value: Any, where: str) -> list[str]:
@@ -302,20 +371,20 @@ def other_fields(kind: Any, value: Any, where: str) -> list[str]:
     return sorted(found)
 
 
-def _build(kind: Any, value: Any, where: str, sequence: type) -> Any:
+def built(kind: Any, value: Any, where: str, sequence: type) -> Any:
     """`value` as `kind`, with dicts for dataclasses and, in JSON, a list as the `sequence` for tuples.
 
-    ValueError for whatever is not of its type.
+    UserError for whatever is not of its type.
     """
     inner = typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
-        parts = {name: _build(hints[name], value[name], f"{where}.{name}", sequence) for name in hints}
+        parts = {name: built(hints[name], value[name], f"{where}.{name}", sequence) for name in hints}
         return typing.cast(Any, kind)(**parts)
     if typing.get_origin(kind) is tuple and isinstance(value, sequence):
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         if len(value) == len(kinds):
-            return tuple(_build(kind, item, where, sequence) for kind, item in zip(kinds, value, strict=True))
+            return tuple(built(kind, item, where, sequence) for kind, item in zip(kinds, value, strict=True))
     if typing.get_origin(kind) is Literal and value in inner:
         return value
     if kind is float and type(value) in (int, float) and abs(value) < 1e38:  # which an f32 holds

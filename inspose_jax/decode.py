@@ -16,45 +16,43 @@ from inspose_jax.structures import KeypointMaps, Outputs, Poses
 def decode(
     outputs: Outputs,
     size: Int32[Array, "B 2"],
-    image_size: tuple[int, int],
-    model: config.Model,
+    grid: geometry.Grid,
+    decoding: config.Decoding,
     per_person: PerPerson,
 ) -> Poses:
     """People of every image, best first, in pixels of the padded image; `size` is the real (height, width)."""
-    stride = 2**model.map_level
 
     def locations_of(logits: Array, size: Array) -> tuple[Array, Array]:
-        return best_locations(logits, size, image_size, model)
+        return best_locations(logits, size, grid, decoding.num_candidates)
 
     class_scores, location = jax.vmap(locations_of)(outputs.logits, size)
-    centres, scales = geometry.generating_locations(location, image_size, model.levels, model.kp_net.relative_scale)
     # Image by image: they have different numbers of candidates, and the maps of one are as much as may be held.
     peaks = jax.lax.map(
-        lambda image: per_person.peaks(*image, stride),
+        lambda image: per_person.peaks(*image, grid.map_stride),
         (
-            (class_scores > model.score_threshold).sum(-1, dtype=jnp.int32),
+            (class_scores > decoding.score_threshold).sum(-1, dtype=jnp.int32),
             jnp.take_along_axis(outputs.theta, location[..., None], axis=1),
             outputs.features,
-            centres,
-            scales,
+            jnp.asarray(grid.points)[location],
+            jnp.asarray(grid.scales)[location],
             size,
         ),
     )
 
     def poses_of(peaks: Peak, offsets: Array | None, class_scores: Array, location: Array) -> Poses:
-        keypoints = read_joints(peaks.cell, offsets, outputs.features.shape[2], stride)
-        return best_poses(keypoints, jnp.exp(peaks.logit - peaks.log_sum_exp), class_scores, location, model)
+        keypoints = read_joints(peaks.cell, offsets, grid.map_size[1], grid.map_stride)
+        return best_poses(keypoints, jnp.exp(peaks.logit - peaks.log_sum_exp), class_scores, location, decoding)
 
     return jax.vmap(poses_of)(peaks, outputs.disk_offsets, class_scores, location)
 
 
 def best_locations(
-    logits: Float[Array, " L"], size: Int32[Array, " 2"], image_size: tuple[int, int], model: config.Model
+    logits: Float[Array, " L"], size: Int32[Array, " 2"], grid: geometry.Grid, num_candidates: int
 ) -> tuple[Float[Array, " C"], Int32[Array, " C"]]:
     """Class scores and indices of an image's best locations, best first; those in the padding have score 0."""
-    points = jnp.asarray(geometry.locations(image_size, model.levels).points)
+    points = jnp.asarray(grid.points)
     scores = jnp.where(geometry.inside(points, size), jax.nn.sigmoid(logits), 0)
-    class_scores, location = jax.lax.top_k(scores, min(model.num_candidates, len(points)))
+    class_scores, location = jax.lax.top_k(scores, min(num_candidates, len(points)))
     return class_scores, location
 
 
@@ -75,17 +73,17 @@ def best_poses(
     keypoint_scores: Float[Array, "C K"],
     class_scores: Float[Array, " C"],
     location: Int32[Array, " C"],
-    model: config.Model,
+    decoding: config.Decoding,
 ) -> Poses:
     """An image's candidates above the threshold, ranked; what overlaps a better one is left out."""
-    is_candidate = class_scores > model.score_threshold
+    is_candidate = class_scores > decoding.score_threshold
     pose_scores = class_scores
-    if model.pose_score == "class_times_peak":
+    if decoding.pose_score == "class_times_peak":
         pose_scores = class_scores * keypoint_scores.mean(-1)
     order = jnp.argsort(jnp.where(is_candidate, pose_scores, -1), descending=True)
-    is_kept = nms.keep(rectangles(keypoints[order]), is_candidate[order], model.nms_threshold)
-    best = order[jnp.argsort(~is_kept, stable=True)[: model.num_poses]]
-    is_person = jnp.sort(is_kept, descending=True)[: model.num_poses]
+    is_kept = nms.keep(rectangles(keypoints[order]), is_candidate[order], decoding.nms_threshold)
+    best = order[jnp.argsort(~is_kept, stable=True)[: decoding.num_poses]]
+    is_person = jnp.sort(is_kept, descending=True)[: decoding.num_poses]
     return Poses(
         keypoints[best], keypoint_scores[best], pose_scores[best], class_scores[best], is_person, location[best]
     )
@@ -94,15 +92,14 @@ def best_poses(
 def keypoint_maps(
     outputs: Outputs,
     size: Int32[Array, " 2"],
-    image_size: tuple[int, int],
+    grid: geometry.Grid,
     location: Int32[Array, " N"],
-    model: config.Model,
     per_person: PerPerson,
 ) -> KeypointMaps:
     """The maps of the people that some locations of an image generate; `outputs` without their batch axis."""
-    centres, scales = geometry.generating_locations(location, image_size, model.levels, model.kp_net.relative_scale)
+    centres, scales = jnp.asarray(grid.points)[location], jnp.asarray(grid.scales)[location]
     theta = outputs.theta[location]
-    logits = per_person.maps(theta, outputs.features, centres, scales, size, 2**model.map_level)
+    logits = per_person.maps(theta, outputs.features, centres, scales, size, grid.map_stride)
     return KeypointMaps(jax.nn.softmax(logits, axis=(2, 3)), theta, outputs.features, centres)
 
 

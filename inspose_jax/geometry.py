@@ -4,6 +4,7 @@ Axes: L locations of all levels, N people, K keypoints, h w map cells.  Points a
 picture, boxes x0 y0 x1 y1, sizes (height, width).  Pixels are continuous: pixel i spans [i, i + 1).
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -11,12 +12,20 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int32
 
 
-class Locations(NamedTuple):
-    """All locations of all levels in one list, row by row, finest level first (host constants)."""
+class Grid(NamedTuple):
+    """Where everything lies on images of one padded shape (host constants).
+
+    The locations of all levels are one list, row by row, finest level first.
+    """
 
     points: Float32[np.ndarray, "L 2"]  # x, y in pixels
     strides: Float32[np.ndarray, " L"]
-    level: Int32[np.ndarray, " L"]  # index into the model's `levels`
+    scales: Float32[np.ndarray, " L"]  # pixels: what the relative coordinates of a location's KP-Net are divided by
+    level: Int32[np.ndarray, " L"]  # index into the two lists below
+    level_strides: tuple[int, ...]  # finest first
+    level_sizes: tuple[tuple[int, int], ...]  # cells (height, width)
+    map_size: tuple[int, int]  # of keypoint maps, disk offsets and heatmaps, in cells (height, width)
+    map_stride: int  # pixels
 
 
 def level_size(size: tuple[int, int], level: int) -> tuple[int, int]:
@@ -24,33 +33,32 @@ def level_size(size: tuple[int, int], level: int) -> tuple[int, int]:
     return -(-size[0] // 2**level), -(-size[1] // 2**level)
 
 
-def locations(size: tuple[int, int], levels: tuple[int, ...]) -> Locations:
-    """Every location of a picture of `size` pixels: (x s + floor(s / 2), y s + floor(s / 2)), Sec. 3.1."""
+@cache
+def make_grid(size: tuple[int, int], levels: tuple[int, ...], map_level: int, relative_scale: float) -> Grid:
+    """The grid of images of `size` (height, width) in pixels.
+
+    Locations are (x s + floor(s / 2), y s + floor(s / 2)), Sec. 3.1.  The scale of relative coordinates is
+    `relative_scale` pixels on level 3 and doubles with every level (spelt out in `kp_net.py`).
+    """
     points, strides, index = [], [], []
-    for i, level in enumerate(levels):
+    sizes = tuple(level_size(size, level) for level in levels)
+    for i, (level, (height, width)) in enumerate(zip(levels, sizes, strict=True)):
         stride = 2**level
-        height, width = level_size(size, level)
         y, x = np.mgrid[:height, :width]
         points.append(np.stack([x.ravel(), y.ravel()], -1) * stride + stride // 2)
         strides.append(np.full(height * width, stride))
         index.append(np.full(height * width, i))
-    return Locations(
-        np.concatenate(points).astype(np.float32),
-        np.concatenate(strides).astype(np.float32),
-        np.concatenate(index).astype(np.int32),
+    all_strides = np.concatenate(strides).astype(np.float32)
+    return Grid(
+        points=np.concatenate(points).astype(np.float32),
+        strides=all_strides,
+        scales=(relative_scale * all_strides / 8).astype(np.float32),
+        level=np.concatenate(index).astype(np.int32),
+        level_strides=tuple(2**level for level in levels),
+        level_sizes=sizes,
+        map_size=level_size(size, map_level),
+        map_stride=2**map_level,
     )
-
-
-def generating_locations(
-    index: Int32[Array, "*shape"], image_size: tuple[int, int], levels: tuple[int, ...], relative_scale: float
-) -> tuple[Float32[Array, "*shape 2"], Float32[Array, "*shape"]]:
-    """Point (x, y) in pixels, and scale of the relative coordinates, of locations by their index in the list L.
-
-    The scale is `relative_scale` pixels on level 3 and doubles with every level (spelt out in `kp_net.py`).
-    """
-    places = locations(image_size, levels)
-    scales = (relative_scale * places.strides / 8).astype(np.float32)
-    return jnp.asarray(places.points)[index], jnp.asarray(scales)[index]
 
 
 def cell_centres(map_size: tuple[int, int], stride: int) -> Float32[np.ndarray, "h w 2"]:

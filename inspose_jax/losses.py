@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
-from inspose_jax import config, geometry
+from inspose_jax import geometry
 from inspose_jax.network.per_person import PerPerson, at_least_float32
-from inspose_jax.structures import Batch, Outputs, Targets
+from inspose_jax.structures import Outputs, Targets
 
 
 class Counts(NamedTuple):
@@ -34,13 +34,20 @@ def count(targets: Targets) -> Counts:
 
 
 def losses(
-    outputs: Outputs, targets: Targets, counts: Counts, batch: Batch, model: config.Model, per_person: PerPerson
+    outputs: Outputs,
+    targets: Targets,
+    counts: Counts,
+    size: Int32[Array, "B 2"],
+    grid: geometry.Grid,
+    per_person: PerPerson,
 ) -> dict[str, Float[Array, ""]]:
-    """The terms of Eq. 5, unweighted: cls, keypoint, and offset and heatmap where the outputs have them."""
-    image_size = (batch.image.shape[1], batch.image.shape[2])
+    """The terms of Eq. 5, unweighted: cls, keypoint, and offset and heatmap where the outputs have them.
+
+    `size` are the (height, width) of the real images in pixels.
+    """
     terms = {
         "cls": classification_loss(outputs.logits, targets.is_positive, targets.is_ignored, counts.positives),
-        "keypoint": keypoint_loss(outputs, targets, batch.size, counts.positives, image_size, model, per_person),
+        "keypoint": keypoint_loss(outputs, targets, size, counts.positives, grid, per_person),
     }
     if outputs.disk_offsets is not None:
         terms["offset"] = offset_loss(outputs.disk_offsets, targets.disk_offsets, targets.in_disk, counts.offsets)
@@ -65,23 +72,19 @@ def keypoint_loss(
     targets: Targets,
     size: Int32[Array, "B 2"],
     num_positives: Int32[Array, ""],
-    image_size: tuple[int, int],
-    model: config.Model,
+    grid: geometry.Grid,
     per_person: PerPerson,
 ) -> Float[Array, ""]:
     """Eq. 4: cross-entropy of each joint's map, mean over a person's labelled joints, mean over positive locations."""
-    centres, scales = geometry.generating_locations(
-        targets.slot_location, image_size, model.levels, model.kp_net.relative_scale
-    )
     # Image by image: they fill different numbers of slots.  A vmap would compute every slot of every image.
     per_joint = jax.lax.map(
-        lambda image: per_person.log_likelihoods(*image, stride=2**model.map_level),
+        lambda image: per_person.log_likelihoods(*image, stride=grid.map_stride),
         (
             targets.is_slot.sum(-1, dtype=jnp.int32),
             jnp.take_along_axis(outputs.theta, targets.slot_location[..., None], axis=1),
             outputs.features,
-            centres,
-            scales,
+            jnp.asarray(grid.points)[targets.slot_location],
+            jnp.asarray(grid.scales)[targets.slot_location],
             size,
             jnp.take_along_axis(targets.cells, targets.slot_person[..., None], axis=1),
         ),

@@ -1,23 +1,26 @@
 """The middle: what training and inference ask of a model, as one noun of pure functions.
 
 `training/step.py` minimises a method's losses and `predictor.py` finds people with it; neither knows more of it than
-stands here.  A second method is a function that makes this noun from a config of its own, and a line in `of`.
+stands here.  A second method is files of its own, which make this noun from a config of their own, and a line in
+`METHODS`.
 
 Axes: B images, H W the padded image in pixels, N people, K keypoints.  What a method calls its outputs and its targets
 are pytrees of its own, whose arrays have a leading axis B; nobody else looks into them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from inspose_jax import decode, losses, targets
-from inspose_jax.config import Config
+from inspose_jax import config, decode, geometry, losses, targets
+from inspose_jax.errors import UserError
 from inspose_jax.network import inspose, kp_net
+from inspose_jax.network.per_person import PerPerson
+from inspose_jax.recipes import Recipe, failed
 from inspose_jax.structures import Batch, KeypointMaps, Outputs, Poses, Targets
 
 
@@ -45,68 +48,121 @@ class Method:
     """Targets -> further scalars that a step reports, summed over the batch."""
     decode: Callable[[Any, jax.Array, tuple[int, int]], Poses]
     """(outputs, i32[B,2] sizes of the real images, padded (H, W)) -> people in pixels of the padded images."""
-    maps: Callable[[Any, jax.Array, tuple[int, int], jax.Array], KeypointMaps]
+    maps: Callable[[Any, jax.Array, tuple[int, int], jax.Array], KeypointMaps] | None
     """(outputs of one image, without the axis B, i32[2] its size, padded (H, W), i32[N] `Poses.location`) -> what made
-    those poses, for pictures and experiments."""
+    those poses, for drawings and experiments; None where a method has no such maps."""
     trains: Callable[[Any], Any]
     """Parameters -> a tree of bool like them: False where a parameter stays as it is."""
     is_hidden: Callable[[Any], Any]
     """Parameters -> a tree of bool like them: True for the kernels inside the network, which Muon may move; neither
     those that read the image nor those that are read."""
-    needs_weights: str
+    needs_weights: str = ""
     """Why a new run cannot start at random, and the remedy, in one line; empty where it can."""
+    sees_batch: bool = False
+    """Whether in training an image's outputs depend on the others of its batch, as with batch statistics."""
+    recipe: dict[str, str] | None = None
+    """The recipe that brought the method: name, sha256 and text; None for the methods of this package."""
 
 
-@cache
-def of(config: Config) -> Method:
-    """The method that a config is for."""
-    return paper(config)
+def paper(model: config.Model, per_person: PerPerson | None = None) -> Method:
+    """InsPose as the paper has it, Sec. 3.1 to 3.4, one file each; or with another network for each person."""
+    per_person = per_person or kp_net.make(model.kp_net, model.skeleton.num_keypoints)
+    network = inspose.InsPose(
+        config=model.network,
+        num_keypoints=model.skeleton.num_keypoints,
+        num_parameters=per_person.num_parameters,
+        feature_channels=model.kp_net.feature_channels,
+    )
 
-
-def paper(config: Config) -> Method:
-    """InsPose as the paper has it: Sec. 3.1 to 3.4, one file each."""
-    model, schedule = config.model, config.schedule
-    kp_nets = kp_net.make(model.kp_net, inspose.num_keypoints(model))
+    def grid_of(image_size: tuple[int, int]) -> geometry.Grid:
+        return geometry.make_grid(
+            image_size, model.network.levels, model.network.map_level, model.kp_net.relative_scale
+        )
 
     def init(key: jax.Array) -> Any:
         # Parameters do not depend on the size of the image; the smallest that has every level is enough.
         image, size = jnp.zeros((1, 64, 64, 3), jnp.uint8), jnp.full((1, 2), 64, jnp.int32)
-        return inspose.InsPose(model).init(key, image, size, train=True)
+        return network.init(key, image, size, train=True)
 
     def apply(
         variables: Any, image: jax.Array, size: jax.Array, train: bool = False, data_axis: str | None = None
-    ) -> tuple[Outputs, Any]:
-        outputs: Any
-        outputs, changed = inspose.InsPose(model, data_axis).apply(
+    ) -> tuple[Any, Any]:
+        outputs, changed = network.clone(data_axis=data_axis).apply(
             variables, image, size, train=train, mutable=["batch_stats"]
         )
         return outputs, changed["batch_stats"]
 
+    def targets_of(batch: Batch) -> Targets:
+        return targets.make_targets(batch, grid_of(batch.image.shape[1:3]), model.assignment)
+
     def losses_of(outputs: Outputs, targets: Targets, counts: losses.Counts, batch: Batch) -> dict[str, jax.Array]:
-        return losses.losses(outputs, targets, counts, batch, model, kp_nets)
+        grid = grid_of(batch.image.shape[1:3])
+        return losses.losses(outputs, targets, counts, batch.size, grid, per_person)
 
     def measure(targets: Targets) -> dict[str, jax.Array]:
         return {"num_positives": targets.is_slot.sum(), "slots_dropped": targets.slots_dropped.sum()}
 
-    def maps(outputs: Outputs, size: jax.Array, image_size: tuple[int, int], location: jax.Array) -> KeypointMaps:
-        return decode.keypoint_maps(outputs, size, image_size, location, model, kp_nets)
+    def poses_of(outputs: Outputs, size: jax.Array, image_size: tuple[int, int]) -> Poses:
+        return decode.decode(outputs, size, grid_of(image_size), model.decoding, per_person)
 
+    def maps_of(outputs: Outputs, size: jax.Array, image_size: tuple[int, int], location: jax.Array) -> KeypointMaps:
+        return decode.keypoint_maps(outputs, size, grid_of(image_size), location, per_person)
+
+    weights = model.weights
     return Method(
         init=init,
         apply=apply,
-        targets=lambda batch: targets.make_targets(batch, model),
+        targets=targets_of,
         count=losses.count,
         losses=losses_of,
         weights={
-            "cls": schedule.weight_cls,
-            "keypoint": schedule.weight_keypoint,
-            "offset": schedule.weight_offset,
-            "heatmap": schedule.weight_heatmap,
+            "cls": weights.cls,
+            "keypoint": weights.keypoint,
+            "offset": weights.offset,
+            "heatmap": weights.heatmap,
         },
         measure=measure,
-        decode=lambda outputs, size, image_size: decode.decode(outputs, size, image_size, model, kp_nets),
-        maps=maps,
-        trains=lambda params: inspose.trains(params, model),
+        decode=poses_of,
+        maps=maps_of,
+        trains=lambda params: inspose.trains(params, model.network),
         is_hidden=inspose.is_hidden,
-        needs_weights=inspose.needs_weights(model),
+        needs_weights=inspose.needs_weights(model.network),
+        sees_batch=model.network.batch_norm == "trained",
     )
+
+
+# By the name in a checkpoint: the class of `Config.model`, and what makes the method of one.
+METHODS: dict[str, tuple[type, Callable[[Any], Method]]] = {"inspose": (config.Model, paper)}
+
+
+@cache
+def of(model: Any) -> Method:
+    """The method that a `Config.model` is for."""
+    if not name_of(model):
+        raise UserError(
+            f"Config.model is a {type(model).__name__}, of no method here; its recipe must bring the method"
+        )
+    return METHODS[name_of(model)][1](model)
+
+
+def of_recipe(recipe: Recipe, model: Any) -> Method:
+    """The method that a recipe is for, its own or one of the package; UserError where its own function fails."""
+    if recipe.make_method is None:
+        return of(model)
+    try:
+        made = recipe.make_method(model)
+    except Exception as error:  # whatever a user's file may raise
+        raise failed(recipe.path, error) from error
+    if not isinstance(made, Method):
+        raise UserError(f"{recipe.path}: `method` returns {type(made).__name__}; it must return a Method")
+    return replace(made, recipe={"name": recipe.path.name, "sha256": recipe.sha256, "text": recipe.text})
+
+
+def kind_of(name: Any) -> type | None:
+    """The class of `Config.model` of a method of this package; None for another name."""
+    return METHODS[name][0] if name in METHODS else None
+
+
+def name_of(model: Any) -> str:
+    """The name of the method that a `Config.model` is for; empty where it is none of this package."""
+    return next((name for name, (kind, _) in METHODS.items() if type(model) is kind), "")

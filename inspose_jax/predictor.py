@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from inspose_jax import checkpoints, draw, paths
+from inspose_jax import checkpoints, draw, paths, recipes
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline, video_files
 from inspose_jax.data.image_files import read_image
@@ -27,7 +27,7 @@ from inspose_jax.data.plan import Plan
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
 from inspose_jax.method import of as method_of
-from inspose_jax.skeletons import SKELETONS, Skeleton
+from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Batch, Poses
 
 BATCH = 8  # pictures of a list that go through the network at once
@@ -125,11 +125,10 @@ class Predictor:
         alone = SingleDeviceSharding(devices[0]) if len(devices) == 1 else None
         self.place = NamedSharding(self.mesh, PartitionSpec()) if self.mesh else alone  # of the variables
         self.take(variables)
-        self.skeleton = SKELETONS[config.model.skeleton]
-        self.method = method or method_of(config)
+        self.skeleton: Skeleton = config.model.skeleton
+        self.method = method or method_of(config.model)
         self.poses = jax.jit(self.poses_of)
         self.look = jax.jit(self.look_at)
-        self.explain = jax.jit(self.method.maps, static_argnums=2)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as what it is made from, for process pools and the like; what was compiled is compiled again."""
@@ -183,8 +182,10 @@ class Predictor:
     def maps(self, image: Any, threshold: float = 0.3, most: int | None = None) -> "PeopleMaps":
         """The people in one image, at most `most` of them, and what made their poses: maps, theta, F_kp (Figure 1).
 
-        An image is what `__call__` takes; errors are the same.
+        An image is what `__call__` takes; errors are the same, and UserError where the method has no such maps.
         """
+        if self.method.maps is None:
+            raise UserError("this model's method has no maps of its people")
         pixels = as_array(image)
         source = pipeline.Pictures([pixels], self.skeleton)
         batch = pipeline.load_batch(source, self.plan(source)[0], self.config)
@@ -194,7 +195,8 @@ class Predictor:
         found = jax.tree.map(lambda x: x[kept], found)
         first = jax.tree.map(lambda x: x[0], outputs)
         padded = batch.image.shape[1:3]
-        made_by = jax.device_get(self.explain(first, batch.size[0], padded, found.location))
+        explain = jax.jit(self.method.maps, static_argnums=2)
+        made_by = jax.device_get(explain(first, batch.size[0], padded, found.location))
         height, width = batch.size[0]
         return PeopleMaps(
             self.people_of(found, pixels, path_of(image)),
@@ -308,7 +310,10 @@ def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     raise UserError(f"a picture is a path, a PIL image or an RGB array u8[height, width, 3]; this is {what}")
 
 
-def load(path: str | Path, devices: Sequence[Any] = ()) -> Predictor:
-    """A predictor from a workdir or a checkpoint's folder; errors as `checkpoints.load`, `devices` as `Predictor`."""
-    loaded = checkpoints.load(path)
-    return Predictor(loaded.config, loaded.variables, devices)
+def load(path: str | Path, devices: Sequence[Any] = (), recipe: str | Path | None = None) -> Predictor:
+    """A predictor from a workdir or a checkpoint's folder; errors as `checkpoints.load`, `devices` as `Predictor`.
+
+    `recipe` is the file of the recipe, where the run was trained with a method of its own.
+    """
+    loaded = checkpoints.load(path, recipes.read(recipe) if recipe is not None else None)
+    return Predictor(loaded.config, loaded.variables, devices, loaded.method)

@@ -10,6 +10,7 @@ from inspose_jax.errors import UserError
 
 CONFIG = "config.json"  # the config and, beside its parts, what else decides the numbers
 VERSIONS = "versions.json"  # the packages and the code that it last went on with
+HISTORY = "history.jsonl"  # a line a start: its step, what differs from the values before, its versions
 METRICS = "metrics.jsonl"  # a line a step, and one for each evaluation
 CHECKPOINTS, BEST = "checkpoints", "best"  # a folder a step: the newest ones, and the one that was evaluated best
 TENSORBOARD, PROFILE = "tensorboard", "profile"

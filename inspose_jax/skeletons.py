@@ -1,11 +1,17 @@
 """A skeleton is data: the names of the joints, the limbs between them, their left-right pairs and OKS sigmas."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inspose_jax import paths
+from inspose_jax.errors import NotFound, UserError
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What a data set says about the body.
+    """What a dataset says about the body.
 
     `oks_sigmas` are the per-joint constants of OKS (COCO's own, unit: a fraction of the root of the person's area).
     `limbs` are pairs of joint indices, for drawing.  `flip_pairs` are the joints that change places in a mirror.
@@ -24,11 +30,69 @@ class Skeleton:
 
     @property
     def flip_order(self) -> tuple[int, ...]:
-        """For each joint the joint that stands in its place in a mirrored picture."""
+        """For each joint the joint that stands in its place in a mirrored image."""
         order = list(range(self.num_keypoints))
         for left, right in self.flip_pairs:
             order[left], order[right] = right, left
         return tuple(order)
+
+
+def fault(skeleton: Skeleton) -> str:
+    """What makes a skeleton useless, in words; empty for a good one."""
+    number = skeleton.num_keypoints
+    if not number or len(set(skeleton.keypoint_names)) < number:
+        return "keypoint_names must name at least one joint, and none of them twice"
+    if len(skeleton.oks_sigmas) != number or min(skeleton.oks_sigmas) <= 0:
+        return f"oks_sigmas must be {number} numbers above 0, one a joint"
+    for what, pairs in (("limbs", skeleton.limbs), ("flip_pairs", skeleton.flip_pairs)):
+        if any(len({*pair}) < 2 or not all(0 <= joint < number for joint in pair) for pair in pairs):
+            return f"{what} must be pairs of two joints, each from 0 to {number - 1}"
+    mirrored = [joint for pair in skeleton.flip_pairs for joint in pair]
+    if len(set(mirrored)) < len(mirrored):
+        return "flip_pairs must hold no joint twice"
+    return ""
+
+
+def read(preset_or_file: str) -> Skeleton:
+    """A preset by its name, or the skeleton in a JSON file, an object with the fields of `Skeleton`.
+
+    UserError where there is neither, or the file holds no skeleton.
+    """
+    if preset_or_file in PRESETS:
+        return PRESETS[preset_or_file]
+    path = paths.expanded(preset_or_file)
+    if not path.is_file():
+        raise NotFound(f"{preset_or_file}: no such skeleton; give {', '.join(PRESETS)}, or a JSON file")
+    try:
+        content = json.loads(path.read_text())
+        skeleton = from_json(content, path)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{path}: no skeleton ({type(error).__name__}: {error}); it must be an object with name, keypoint_names, "
+            f"limbs, flip_pairs (pairs of joints, counted from 0) and oks_sigmas"
+        ) from None
+    return skeleton
+
+
+def from_json(content: Any, path: Path) -> Skeleton:
+    """The skeleton of a file's content; KeyError, TypeError or ValueError where it is not laid out as one."""
+    pairs = {
+        name: tuple((int(first), int(second)) for first, second in content[name]) for name in ("limbs", "flip_pairs")
+    }
+    names = content["keypoint_names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("keypoint_names must be a list of text")
+    skeleton = Skeleton(
+        name=str(content.get("name", path.stem)),
+        keypoint_names=tuple(names),
+        oks_sigmas=tuple(float(sigma) for sigma in content["oks_sigmas"]),
+        **pairs,
+    )
+    if wrong := fault(skeleton):
+        raise UserError(f"{path}: {wrong}")
+    return skeleton
 
 
 # fmt: off
@@ -48,6 +112,19 @@ COCO = Skeleton(
         .026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089,
     ),
 )
+CROWDPOSE = Skeleton(
+    name="crowdpose",
+    keypoint_names=(
+        "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
+        "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "top_head", "neck",
+    ),
+    limbs=(
+        (10, 8), (8, 6), (11, 9), (9, 7), (6, 7), (0, 6), (1, 7), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (12, 13),
+        (1, 13), (0, 13),
+    ),
+    flip_pairs=((0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11)),
+    oks_sigmas=(.079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089, .079, .079),
+)
 # fmt: on
 
-SKELETONS = {COCO.name: COCO}
+PRESETS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE)}

@@ -16,47 +16,44 @@ from inspose_jax import config, geometry
 from inspose_jax.structures import Batch, Targets
 
 
-def make_targets(batch: Batch, model: config.Model) -> Targets:
-    """Targets of every picture of a batch; blank pictures (size 0) get none and are ignored everywhere."""
-    image_size = (batch.image.shape[1], batch.image.shape[2])
+def make_targets(batch: Batch, grid: geometry.Grid, assignment: config.Assignment) -> Targets:
+    """Targets of every image of a batch; blank images (size 0) get none and are ignored everywhere."""
 
-    def one_picture(keypoints: Array, is_person: Array, ignore_boxes: Array, size: Array) -> Targets:
-        return picture_targets(keypoints, is_person, ignore_boxes, size, image_size, model)
+    def one_image(keypoints: Array, is_person: Array, ignore_boxes: Array, size: Array) -> Targets:
+        return image_targets(keypoints, is_person, ignore_boxes, size, grid, assignment)
 
-    return jax.vmap(one_picture)(batch.keypoints, batch.is_person, batch.ignore_boxes, batch.size)
+    return jax.vmap(one_image)(batch.keypoints, batch.is_person, batch.ignore_boxes, batch.size)
 
 
-def picture_targets(
+def image_targets(
     keypoints: Float[Array, "N K 3"],
     is_person: Bool[Array, " N"],
     ignore_boxes: Float[Array, "G 4"],
     size: Int32[Array, " 2"],
-    image_size: tuple[int, int],
-    model: config.Model,
+    grid: geometry.Grid,
+    assignment: config.Assignment,
 ) -> Targets:
-    """Everything the outputs of one picture are compared with; `size` is the real (height, width) in pixels."""
-    places = geometry.locations(image_size, model.levels)
-    stride = 2**model.map_level
-    map_size = geometry.level_size(image_size, model.map_level)
+    """Everything the outputs of one image are compared with; `size` is the real (height, width) in pixels."""
+    stride = grid.map_stride
     is_labelled = (keypoints[..., 2] > 0) & is_person[:, None]
     boxes = geometry.pseudo_boxes(keypoints[..., :2], is_labelled)
-    is_answerable = geometry.inside(jnp.asarray(places.points), size)
+    is_answerable = geometry.inside(jnp.asarray(grid.points), size)
 
-    owner = owners(boxes, is_person, places, model)
+    owner = owners(boxes, is_person, grid, assignment)
     owner = jnp.where(is_answerable, owner, -1)
-    slot_location, slot_person, is_slot, slots_dropped = fill_slots(owner, boxes, image_size, model)
+    slot_location, slot_person, is_slot, slots_dropped = fill_slots(owner, boxes, grid, assignment)
     # Empty slots write to index L, which is dropped: they must not touch location 0.
-    chosen = jnp.where(is_slot, slot_location, len(places.points))
-    is_positive = jnp.zeros(len(places.points), bool).at[chosen].set(True, mode="drop")
-    in_ignore_region = in_boxes(jnp.asarray(places.points), ignore_boxes).any(0)
+    chosen = jnp.where(is_slot, slot_location, len(grid.points))
+    is_positive = jnp.zeros(len(grid.points), bool).at[chosen].set(True, mode="drop")
+    in_ignore_region = in_boxes(jnp.asarray(grid.points), ignore_boxes).any(0)
     # An owned location without a slot is neither a person nor background.
     is_ignored = ~is_positive & (~is_answerable | in_ignore_region | (owner >= 0))
 
-    is_cell = geometry.real_cells(map_size, stride, size)
+    is_cell = geometry.real_cells(grid.map_size, stride, size)
     cells, is_joint = keypoint_cells(keypoints[..., :2], is_labelled, is_cell, stride)
-    radius = gaussian_radius(boxes / stride, model.heatmap_overlap)
+    radius = gaussian_radius(boxes / stride, assignment.heatmap_overlap)
     disk_offsets, in_disk, heatmaps = dense_targets(
-        keypoints[..., :2] / stride, cells, is_joint, radius, is_cell, model.disk_radius
+        keypoints[..., :2] / stride, cells, is_joint, radius, is_cell, assignment.disk_radius
     )
     return Targets(
         is_positive,
@@ -78,7 +75,7 @@ def picture_targets(
 
 
 def owners(
-    boxes: Float[Array, "N 4"], is_person: Bool[Array, " N"], places: geometry.Locations, model: config.Model
+    boxes: Float[Array, "N 4"], is_person: Bool[Array, " N"], grid: geometry.Grid, assignment: config.Assignment
 ) -> Int32[Array, " L"]:
     """The person that each location answers for, -1 for nobody.
 
@@ -86,15 +83,15 @@ def owners(
     box (Sec. 3.1), and its level is the one for a box of that extent (FCOS).  Of several the smallest box wins, of
     equal ones the first listed.
     """
-    points, strides = jnp.asarray(places.points), jnp.asarray(places.strides)
+    points, strides = jnp.asarray(grid.points), jnp.asarray(grid.strides)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     distance = jnp.abs(points[None] - centres[:, None]).max(-1)
-    in_centre = distance < model.centre_radius * strides
+    in_centre = distance < assignment.centre_radius * strides
 
     to_sides = jnp.concatenate([points[None] - boxes[:, None, :2], boxes[:, None, 2:] - points[None]], -1)
     farthest = to_sides.max(-1)
-    limits = np.array([-1, *model.level_limits, np.inf], np.float32)
-    low, high = jnp.asarray(limits[places.level]), jnp.asarray(limits[places.level + 1])
+    limits = np.array([-1, *assignment.level_limits, np.inf], np.float32)
+    low, high = jnp.asarray(limits[grid.level]), jnp.asarray(limits[grid.level + 1])
     on_level = (farthest > low) & (farthest <= high)
 
     area = jnp.where(in_centre & on_level & is_person[:, None], geometry.box_area(boxes)[:, None], jnp.inf)
@@ -102,18 +99,18 @@ def owners(
 
 
 def fill_slots(
-    owner: Int32[Array, " L"], boxes: Float[Array, "N 4"], image_size: tuple[int, int], model: config.Model
+    owner: Int32[Array, " L"], boxes: Float[Array, "N 4"], grid: geometry.Grid, assignment: config.Assignment
 ) -> tuple[Int32[Array, " M"], Int32[Array, " M"], Bool[Array, " M"], Int32[Array, ""]]:
     """At most M owned locations: each person's nearest to its centre, in turn, so that nobody is lost.
 
     Gives back the location and the person of every slot, which slots are filled, and how many locations found none.
     No sort over all L locations: a person's own lie in a few cells around its centre on every level.
     """
-    near, is_near = nearby_locations((boxes[:, :2] + boxes[:, 2:]) / 2, image_size, model)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    near, is_near = nearby_locations(centres, grid, assignment.centre_radius)
     people = jnp.arange(len(boxes), dtype=jnp.int32)
     is_own = is_near & (owner[near] == people[:, None])
-    points = jnp.asarray(geometry.locations(image_size, model.levels).points)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    points = jnp.asarray(grid.points)
     distance = jnp.where(is_own, jnp.square(points[near] - centres[:, None]).sum(-1), jnp.inf)
     order = jnp.argsort(distance, axis=1)  # stable: of equally near ones the finer level, then the upper, the left
     near = jnp.take_along_axis(near, order, 1)
@@ -121,25 +118,26 @@ def fill_slots(
 
     # Turn r gives every person its r-th nearest location: slots are handed out column by column.
     slot = jnp.cumsum(is_own.T.ravel(), dtype=jnp.int32) - 1
-    slot = jnp.where(is_own.T.ravel(), slot, model.num_slots)  # beyond the last slot: dropped
-    empty = jnp.zeros(model.num_slots, jnp.int32)
+    slot = jnp.where(is_own.T.ravel(), slot, assignment.num_slots)  # beyond the last slot: dropped
+    empty = jnp.zeros(assignment.num_slots, jnp.int32)
     slot_location = empty.at[slot].set(near.T.ravel(), mode="drop")
     slot_person = empty.at[slot].set(jnp.tile(people, near.shape[1]), mode="drop")
     num_own = is_own.sum(dtype=jnp.int32)
-    is_slot = jnp.arange(model.num_slots) < num_own
-    return slot_location, slot_person, is_slot, jnp.maximum(num_own - model.num_slots, 0)
+    is_slot = jnp.arange(assignment.num_slots) < num_own
+    return slot_location, slot_person, is_slot, jnp.maximum(num_own - assignment.num_slots, 0)
 
 
 def nearby_locations(
-    centres: Float[Array, "N 2"], image_size: tuple[int, int], model: config.Model
+    centres: Float[Array, "N 2"], grid: geometry.Grid, radius: float
 ) -> tuple[Int32[Array, "N C"], Bool[Array, "N C"]]:
-    """Indices of all locations that can lie in a centre region, and which of them exist (the map ends somewhere)."""
-    side = math.ceil(2 * model.centre_radius)  # an open interval of length 2 r s holds at most that many
+    """Indices of all locations that can lie in a centre region, and which of them exist (the map ends somewhere).
+
+    The region around each of `centres` reaches `radius` strides to every side.
+    """
+    side = math.ceil(2 * radius)  # an open interval of length 2 r s holds at most that many
     indices, exists, start = [], [], 0
-    for level in model.levels:
-        stride = 2**level
-        height, width = geometry.level_size(image_size, level)
-        first = jnp.floor((centres - stride // 2) / stride - model.centre_radius).astype(jnp.int32) + 1
+    for stride, (height, width) in zip(grid.level_strides, grid.level_sizes, strict=True):
+        first = jnp.floor((centres - stride // 2) / stride - radius).astype(jnp.int32) + 1
         columns = first[:, 0, None, None] + jnp.arange(side)[None, None, :]
         rows = first[:, 1, None, None] + jnp.arange(side)[None, :, None]
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

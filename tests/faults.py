@@ -20,11 +20,11 @@ from inspose_jax.data import video_files
 JSON = "drawn/annotations.json"
 FIRST = "drawn/images/000000000000.jpg"
 SMALL = """
-from inspose_jax.config import Config, Data, Model
+from inspose_jax.config import Config, Data, Model, Network
 def recipe():
     towers = dict(fpn_channels=8, head_channels=8, keypoint_channels=8, dense_channels=8)
     depths = dict(head_depth=1, keypoint_depth=1)
-    model = Model("coco", "resnet18", (4, 4, 4, 4), "trained", 0, **towers, **depths)
+    model = Model(network=Network("resnet18", (4, 4, 4, 4), "trained", 0, **towers, **depths))
     return Config(model, Data(short_side=(64, 64), test_short_side=64, shapes=((64, 64),)))
 """
 

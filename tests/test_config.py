@@ -1,72 +1,101 @@
 """Every field of the config means something, comes back from JSON, and is checked."""
 
 import ast
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 import tiny
 
-from inspose_jax import config
-from inspose_jax.cli import recipes
+from inspose_jax import config, config_json, recipes
+from inspose_jax.errors import UserError
 
 PACKAGE = Path(__file__).parents[1] / "inspose_jax"
 RECIPES = sorted(path.stem for path in (PACKAGE.parent / "configs").glob("*.py"))
 
 
-def fields_of(kind) -> set[str]:
-    names = set()
-    for field in dataclasses.fields(kind):
-        names.add(field.name)
-        if dataclasses.is_dataclass(field.type):
-            names |= fields_of(field.type)
-    return names
-
-
 def test_every_field_is_read_by_something():
-    """Read from a config: `model.levels`, `config.data.flip`, not any `.flip`."""
-    owners = {"model", "kp_net", "data", "scene", "schedule", "config"}
+    """Read from a part of a config: `assignment.num_slots`, `config.data.flip`, not any `.flip`."""
+    owners = {"skeleton", "model", "data", "scene", "schedule", "machine", "config"}
+    owners |= {"network", "parts", "kp_net", "assignment", "weights", "decoding"}
+    fields = {name for place in config.places(config.Config()) for name in place.path}
     read = set()
     for path in PACKAGE.rglob("*.py"):
-        if path.name != "config.py":
+        if path.name not in ("config.py", "config_json.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                     owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
-                    read |= {node.attr} & (fields_of(config.Config) if owner.rstrip("_") in owners else set())
-    assert fields_of(config.Config) - read == set()
+                    read |= {node.attr} & (fields if owner.rstrip("_") in owners else set())
+    assert fields - read == set()
 
 
-def numbers_of(value, where="") -> set[str]:
-    """Names of all single numbers of a config."""
-    found = set()
-    for field in dataclasses.fields(value):
-        inner, name = getattr(value, field.name), f"{where}.{field.name}".lstrip(".")
-        if dataclasses.is_dataclass(inner):
-            found |= numbers_of(inner, name)
-        elif isinstance(inner, int | float) and not isinstance(inner, bool):
-            found.add(name)
-    return found
+def test_every_field_has_its_range():
+    for place in config.places(config.Config()):
+        allowed = place.field.metadata["allowed"]
+        assert allowed.holds(place.value), place.path
+        is_number = isinstance(place.value, int | float | tuple) and not isinstance(place.value, bool)
+        assert (allowed != config.ANY) == (is_number or place.path == ("model", "skeleton")), place.path
 
 
-def test_every_number_has_its_range():
-    named = [name for names, _, _ in config.RANGES for name in names.split()]
-    assert sorted(named) == sorted(numbers_of(config.Config()))
+def test_no_two_fields_are_typed_alike():
+    typed = [place.typed for place in config.places(config.Config())]
+    assert len(set(typed)) == len(typed) > 60
+
+
+def test_replacing_reaches_into_flat_parts_and_refuses_what_is_no_field():
+    model = config.replace(config.Model(), levels=(3,), num_slots=5, num_people=7)
+    assert (model.network.levels, model.assignment.num_slots, model.num_people) == ((3,), 5, 7)
+    with pytest.raises(TypeError, match="colour"):
+        config.replace(config.Model(), colour=3)
 
 
 def test_json_and_back_is_the_same():
     for one in (config.Config(), tiny.CONFIG):
-        assert config.from_json(config.to_json(one)) == one
+        assert config_json.from_dict(json.loads(json.dumps(config_json.to_dict(one)))) == one
 
 
 def test_json_of_another_version_names_the_fields():
-    content = json.loads(config.to_json(config.Config()))
+    content = config_json.to_dict(config.Config())
     content["model"]["colour"] = 1
-    with pytest.raises(ValueError, match=r"config.model: unknown fields \['colour'\]"):
-        config.from_json(json.dumps(content))
+    with pytest.raises(config_json.OtherFields, match=r"config.model: unknown fields \['colour'\]"):
+        config_json.from_dict(content)
     del content["model"]["colour"], content["data"]["flip"]
-    with pytest.raises(ValueError, match=r"config.data: missing fields \['flip'\]"):
-        config.from_json(json.dumps(content))
+    with pytest.raises(config_json.OtherFields, match=r"config.data: missing fields \['flip'\]"):
+        config_json.from_dict(content)
+    with pytest.raises(config_json.OtherFields, match=r"config.format is 3; this version reads 1 to 2"):
+        config_json.from_dict({**content, "format": 3})
+    with pytest.raises(UserError, match=r"config.method is 'other', which is none of this version"):
+        config_json.from_dict({**config_json.to_dict(config.Config()), "method": "other"})
+
+
+FLAT = {  # a model of format 1
+    **dict.fromkeys(("fpn_channels", "num_people", "num_slots", "num_poses"), 5),
+    "skeleton": "coco",
+    "kp_net": {"width": 3},
+    "map_level": 2,
+}
+
+
+def test_an_earlier_format_is_upgraded_what_is_missing_gets_what_it_meant_and_what_is_unknown_stays_so():
+    first = {
+        "model": {**FLAT, "colour": "red"},
+        "data": {"num_threads": 7, "flip": 0.25},
+        "schedule": {"save_every": 9, "weight_cls": 2.0, "seed": 4},
+        "num_steps": 3,
+    }
+    second = config_json.upgraded(first)
+    assert second["model"]["network"] == {"fpn_channels": 5, "map_level": 2, "compute_dtype": "float32"}
+    assert second["model"]["assignment"] == {"num_slots": 5}
+    assert second["model"]["decoding"] == {"num_poses": 5}
+    assert second["model"]["weights"] == {"cls": 2.0}
+    assert second["model"]["skeleton"]["oks_sigmas"][:2] == [0.026, 0.025]
+    rest = {name: second["model"][name] for name in ("num_people", "kp_net", "colour")}
+    assert rest == {"num_people": 5, "kp_net": {"width": 3}, "colour": "red"}
+    assert second["machine"] == {"num_threads": 7, "save_every": 9}
+    assert second["data"] == {"flip": 0.25}
+    assert second["schedule"] == {"seed": 4, "accumulate": 1}
+    assert (second["format"], second["method"], second["num_steps"]) == (2, "inspose", 3)
+    assert first["model"]["skeleton"] == "coco", "what was given stays"
 
 
 @pytest.mark.parametrize(
@@ -75,57 +104,65 @@ def test_json_of_another_version_names_the_fields():
         ("schedule", "batch_size", "8", "config.schedule.batch_size is '8'; it must be a whole number below 2.31"),
         ("schedule", "batch_size", 2**31, "batch_size is 2147483648; it must be a whole number below 2.31"),
         ("schedule", "learning_rate", 1e39, "learning_rate is 1e.39; it must be a finite number"),
-        ("model", "backbone", "resnet34", "backbone is 'resnet34'; it must be one of resnet18, resnet50, resnet101"),
-        ("model", "levels", 3, r"config.model.levels is 3; it must be a tuple\[int, ...\]"),
+        (
+            "model.network",
+            "backbone",
+            "resnet34",
+            "backbone is 'resnet34'; it must be one of resnet18, resnet50",
+        ),
+        ("model.network", "levels", 3, r"config.model.network.levels is 3; it must be a tuple\[int, ...\]"),
         ("data", "short_side", [1, 2, 3], r"short_side is \[1, 2, 3\]; it must be a tuple\[int, int\]"),
-        ("model", "disk_offset", 1, "config.model.disk_offset is 1; it must be True or False"),
+        ("model.network", "disk_offset", 1, "config.model.network.disk_offset is 1; it must be True or False"),
         ("model", "kp_net", None, "config.model.kp_net is None; it must be a KPNet"),
         ("model", "kp_net", {"width": 3}, "config.model.kp_net: missing fields"),
         ("schedule", "seed", -1, "schedule.seed is -1; it must not be below 0"),
     ],
 )
 def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, message):
-    content = json.loads(config.to_json(config.Config()))
-    content[part][field] = value
+    content = config_json.to_dict(config.Config())
+    owner = content
+    for name in part.split("."):
+        owner = owner[name]
+    owner[field] = value
     with pytest.raises(ValueError, match=message):
-        config.from_json(json.dumps(content))
+        config_json.from_dict(content)
 
 
 @pytest.mark.parametrize(
     ("part", "fields", "message"),
     [
         ("model", {"levels": (3, 4)}, "level_limits has 4 numbers for 2 levels"),
-        ("model", {"levels": (3, 5), "level_limits": (64.0,)}, "must count up by one"),
+        ("model", {"levels": (3, 5), "level_limits": (64.0,)}, "levels is \\(3, 5\\); it must count up by one"),
         ("model", {"levels": (12, 13), "level_limits": (64.0,)}, "end at 12"),
         ("model", {"centre_radius": 1e30}, "at most 100 strides"),
         ("model", {"map_level": 4, "levels": (4,), "level_limits": ()}, "map_level is 4"),
         ("model", {"frozen_stages": 5}, "frozen_stages is 5"),
-        ("model", {"backbone_widths": (8,)}, "a ResNet has 4 stages"),
+        ("model", {"backbone_widths": (8,)}, "must have 4 numbers of 1 or more, one a stage"),
         ("model", {"score_threshold": 1.5}, "score_threshold is 1.5"),
-        ("data", {"shapes": ((100, 128),)}, "multiple of 32, from 32"),
+        ("data", {"shapes": ((100, 128),)}, "multiples of 32, from 32"),
         (
             "data",
             {"short_side": (800, 640)},
-            "data.short_side is 800, 640; it must be its low and its high end, above 0",
+            r"data.short_side is \(800, 640\); it must be its low and its high end, above 0",
         ),
         ("schedule", {"batch_size": 0}, "batch_size is 0; it must be 1 to 1,000,000"),
         ("schedule", {"learning_rate": -1.0}, "learning_rate is -1.0"),
         ("schedule", {"learning_rate": float("inf")}, "learning_rate is inf; it must be a finite number"),
         ("schedule", {"drop_at": (0.5, float("nan"))}, "drop_at is nan; it must be a finite number"),
         ("schedule", {"drop_at": (0.5, 0.2)}, r"drop_at is \(0.5, 0.2\); it must rise"),
-        ("model", {"backbone_widths": (8, 8, 0, 8)}, "4 stages of 1 or more"),
+        ("model", {"backbone_widths": (8, 8, 0, 8)}, "4 numbers of 1 or more"),
         ("schedule", {"seed": -1}, "seed is -1; it must not be below 0"),
         ("model", {"kp_net": config.KPNet(width=0)}, "model.kp_net.width is 0; it must be above 0"),
         (
             "data",
             {"scene": config.Scene(num_people=(3, 1))},
-            "data.scene.num_people is 3, 1; it must be its low and its high end, not below 0",
+            r"data.scene.num_people is \(3, 1\); it must be its low and its high end, not below 0",
         ),
     ],
 )
 def test_values_that_cannot_work_are_refused(part, fields, message):
     base = config.Config()
-    changed = dataclasses.replace(base, **{part: dataclasses.replace(getattr(base, part), **fields)})
+    changed = config.replace(base, **{part: config.replace(getattr(base, part), **fields)})
     with pytest.raises(ValueError, match=message):
         config.check(changed)
 
@@ -133,7 +170,7 @@ def test_values_that_cannot_work_are_refused(part, fields, message):
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_a_config_that_works(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # found wherever one stands
-    config.check(recipes.load(name))
+    config.check(recipes.read(name).config)
     assert f"inspose train {name}" in (recipes.find(name).read_text())
 
 
@@ -143,7 +180,7 @@ def test_recipes_of_the_paper_have_its_numbers():
         ("r50_coco_100e", "resnet50", 100, (75, 90)),
         ("r101_coco_100e", "resnet101", 100, (75, 90)),
     ):
-        recipe = recipes.load(name)
-        assert (recipe.model.backbone, recipe.schedule.epochs) == (backbone, epochs)
+        recipe = recipes.read(name).config
+        assert (recipe.model.network.backbone, recipe.schedule.epochs) == (backbone, epochs)
         assert [round(f * epochs) for f in recipe.schedule.drop_at] == list(drops)
         assert (recipe.schedule.batch_size, recipe.schedule.learning_rate, recipe.schedule.momentum) == (16, 0.01, 0.9)

@@ -1,26 +1,22 @@
 """`inspose train RECIPE --config-help`: every field with its type, value and meaning, without waiting for jax."""
 
-import dataclasses
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from inspose_jax import cli, config
-from inspose_jax.cli import recipes
-
-PARTS = [config.Model, config.KPNet, config.Data, config.Scene, config.Schedule]
+from inspose_jax import cli, config, recipes
+from inspose_jax.cli import config_flags
 
 
-@pytest.mark.parametrize("kind", PARTS, ids=lambda kind: kind.__name__)
-def test_every_field_has_a_meaning(kind):
-    told = recipes.meanings(kind)
-    plain = [field.name for field in dataclasses.fields(kind) if not dataclasses.is_dataclass(field.type)]
-    assert [name for name in plain if not told.get(name, "").endswith(".")] == []
+def test_every_field_has_a_meaning():
+    places = list(config.places(config.Config()))
+    assert [place.path for place in places if not place.field.metadata["meaning"].endswith(".")] == []
 
 
 def test_every_field_is_listed_and_what_differs_from_the_default_is_marked():
-    text = recipes.describe(recipes.load("drawn_people"))
+    text = config_flags.describe(recipes.read("drawn_people").config)
     lines = [" ".join(line.split()) for line in text.splitlines()]
     for line in (
         "* --config.schedule.batch-size int 8 (default 16)",
@@ -33,31 +29,29 @@ def test_every_field_is_listed_and_what_differs_from_the_default_is_marked():
     ):
         assert line in lines
     assert lines[lines.index("--config.model.kp-net.width int 8") + 1] == "Channels of the hidden layers."
-    fields = sum(not dataclasses.is_dataclass(field.type) for kind in PARTS for field in dataclasses.fields(kind))
+    fields = len(list(config.places(config.Config())))
     assert len([line for line in lines if line.removeprefix("* ").startswith("--config.")]) == fields
     assert max(map(len, text.splitlines())) <= 120
 
 
 def test_what_is_listed_can_be_typed():
-    recipe = recipes.load("drawn_people")
+    recipe = recipes.read("drawn_people").config
     typed = []
-    for part in ("model", "model.kp_net", "data", "data.scene", "schedule"):
-        owner = recipe
-        for name in part.split("."):
-            owner = getattr(owner, name)
-        for field in dataclasses.fields(owner):
-            value = getattr(owner, field.name)
-            flag = f"--config.{part}.{field.name}".replace("_", "-")
-            if isinstance(value, bool):
-                typed.append(flag if value else f"--config.{part}.no-{field.name}".replace("_", "-"))
-            elif not dataclasses.is_dataclass(value):
-                typed += [flag, *recipes.words(value).split()]
-    changed = recipes.override(config.Config(), typed)
+    for place in config.places(recipe):
+        flag = config_flags.flag_of(("config", *place.typed))
+        if isinstance(place.value, bool):
+            owner, name = flag.rsplit(".", 1)
+            typed.append(flag if place.value else f"{owner}.no-{name}")
+        else:
+            typed += [flag, *config_flags.words(place.value).split()]
+    changed = config_flags.override(config.Config(), typed)
     # six digits are shown of a float
-    assert (
-        dataclasses.replace(changed, schedule=dataclasses.replace(changed.schedule, drop_at=recipe.schedule.drop_at))
-        == recipe
-    )
+    assert config.replace(changed, schedule=replace(changed.schedule, drop_at=recipe.schedule.drop_at)) == recipe
+
+
+@pytest.mark.parametrize("given", [["--config.model.backbone=resnet18"], ["--config.model.backbone", "resnet18"]])
+def test_a_field_of_a_part_is_typed_as_if_it_were_the_models(given):
+    assert config_flags.override(config.Config(), given).model.network.backbone == "resnet18"
 
 
 def test_it_answers_without_jax_and_shows_what_is_overridden():

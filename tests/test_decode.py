@@ -30,7 +30,7 @@ def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:
 
 
 def poses(out, model=tiny.MODEL, size=(64, 64)):
-    found = decode.decode(out, jnp.array([size], jnp.int32), (64, 64), model, TOLD)
+    found = decode.decode(out, jnp.array([size], jnp.int32), tiny.grid(model), model.decoding, TOLD)
     return jax.tree.map(lambda x: np.asarray(x[0]), found)
 
 
@@ -83,5 +83,5 @@ def test_no_more_than_num_poses_are_kept_best_first():
     cells = {i: (3.0 - 0.1 * i, np.full(17, i), 0.5) for i in range(12)}  # twelve people, each in a cell of its own
     found = poses(outputs(cells))
     assert found.is_person.all()
-    assert len(found.scores) == tiny.MODEL.num_poses
+    assert len(found.scores) == tiny.MODEL.decoding.num_poses
     np.testing.assert_allclose(found.scores, jax.nn.sigmoid(3.0 - 0.1 * np.arange(8)), rtol=1e-5)

@@ -7,11 +7,14 @@ from inspose_jax import geometry
 
 
 def test_locations_lie_at_the_middle_of_their_stride():
-    places = geometry.locations((64, 96), (3, 4))
+    places = geometry.make_grid((64, 96), (3, 4), map_level=3, relative_scale=64.0)
     assert len(places.points) == 8 * 12 + 4 * 6
     np.testing.assert_array_equal(places.points[[0, 1, 12]], [[4, 4], [12, 4], [4, 12]])  # x s + floor(s / 2)
     np.testing.assert_array_equal(places.points[[96, 97]], [[8, 8], [24, 8]])
     np.testing.assert_array_equal(places.strides[[0, 96]], [8, 16])
+    np.testing.assert_array_equal(places.scales[[0, 96]], [64, 128])  # doubles with every level
+    assert places.level_sizes == ((8, 12), (4, 6))
+    assert (places.map_size, places.map_stride) == ((8, 12), 8)
 
 
 def test_coarse_levels_round_up():

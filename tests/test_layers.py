@@ -8,11 +8,15 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "inspose_jax"
 LAYERS = [
     {"errors", "provenance"},
-    {"structures", "config", "skeletons", "files", "devices", "paths", "processes", "seals", "versions"},
-    {"geometry", "draw", "run_folder"},
+    {"paths", "structures", "files", "devices", "processes", "seals", "versions"},
+    {"skeletons", "run_folder"},
+    {"config"},
+    {"geometry", "draw", "recipes"},
     {"network", "data", "targets", "nms"},
-    {"losses", "decode", "checkpoints"},
+    {"losses", "decode"},
     {"method"},
+    {"config_json"},
+    {"checkpoints"},
     {"predictor"},
     {"training", "evaluation", "torch_bridge", "report"},
     {"cli"},

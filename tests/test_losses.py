@@ -1,7 +1,5 @@
 """Every term of Eq. 5 against hand values, and the laws: padding adds nothing, empty pictures stay finite."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +8,6 @@ import tiny
 
 from inspose_jax import config, losses, method
 from inspose_jax.network import kp_net
-from inspose_jax.network.inspose import InsPose
 from inspose_jax.targets import make_targets
 from inspose_jax.training import step
 
@@ -27,10 +24,10 @@ def variables():
 def terms_and_gradient(variables, batch):
     def total(params):
         everything = {"params": params, "batch_stats": variables["batch_stats"]}
-        frozen = InsPose(tiny.model(batch_norm="frozen"))  # so that pictures do not see each other
+        frozen = tiny.network(tiny.model(batch_norm="frozen"))  # so that pictures do not see each other
         outputs = frozen.apply(everything, batch.image, batch.size, train=True)
-        targets = make_targets(batch, MODEL)
-        terms = losses.losses(outputs, targets, losses.count(targets), batch, MODEL, KP_NET)
+        targets = make_targets(batch, tiny.grid(), MODEL.assignment)
+        terms = losses.losses(outputs, targets, losses.count(targets), batch.size, tiny.grid(), KP_NET)
         return step.total(terms, tiny.METHOD.weights), terms
 
     return jax.grad(total, has_aux=True)(variables["params"])
@@ -63,21 +60,21 @@ def test_heatmap_loss_by_hand():
 
 def test_keypoint_loss_of_zero_thetas_is_the_log_of_the_number_of_cells(variables):
     batch = jax.tree.map(jnp.asarray, tiny.batch([[tiny.person(6, 6, 18, 18)], []]))
-    outputs = InsPose(MODEL).apply(variables, batch.image, batch.size, train=False)
+    outputs = tiny.network(MODEL).apply(variables, batch.image, batch.size, train=False)
     outputs = outputs._replace(theta=jnp.zeros_like(outputs.theta))
-    targets = make_targets(batch, MODEL)
-    terms = losses.losses(outputs, targets, losses.count(targets), batch, MODEL, KP_NET)
+    targets = make_targets(batch, tiny.grid(), MODEL.assignment)
+    terms = losses.losses(outputs, targets, losses.count(targets), batch.size, tiny.grid(), KP_NET)
     np.testing.assert_allclose(terms["keypoint"], np.log(64), rtol=1e-6)  # 8 x 8 cells, all alike
 
 
 def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
     batch = jax.tree.map(jnp.asarray, tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(38, 38, 50, 50)]]))
-    found = make_targets(batch, MODEL)
-    outputs = InsPose(MODEL).apply(variables, batch.image, batch.size, train=False)
+    found = make_targets(batch, tiny.grid(), MODEL.assignment)
+    outputs = tiny.network(MODEL).apply(variables, batch.image, batch.size, train=False)
 
     def loss(theta):
         changed = outputs._replace(theta=theta)
-        return losses.losses(changed, found, losses.count(found), batch, MODEL, KP_NET)["keypoint"]
+        return losses.losses(changed, found, losses.count(found), batch.size, tiny.grid(), KP_NET)["keypoint"]
 
     touched = np.abs(jax.grad(loss)(outputs.theta)).max(-1) > 0
     np.testing.assert_array_equal(touched, found.is_positive)
@@ -87,18 +84,18 @@ def test_the_keypoint_loss_holds_no_more_maps_than_those_of_one_picture():
     def held(number):  # bytes of intermediate values of the loss and its gradient
         batch = jax.tree.map(jnp.asarray, tiny.batch([[]] * number))
         shapes = jax.eval_shape(
-            lambda: InsPose(MODEL).init_with_output(jax.random.key(0), batch.image, batch.size, True)
+            lambda: tiny.network(MODEL).init_with_output(jax.random.key(0), batch.image, batch.size, True)
         )
 
         def loss(theta, outputs, targets):
             outputs = outputs._replace(theta=theta)
-            return losses.keypoint_loss(outputs, targets, batch.size, jnp.int32(1), (64, 64), MODEL, KP_NET)
+            return losses.keypoint_loss(outputs, targets, batch.size, jnp.int32(1), tiny.grid(), KP_NET)
 
-        targets = jax.eval_shape(lambda: make_targets(batch, MODEL))
+        targets = jax.eval_shape(lambda: make_targets(batch, tiny.grid(), MODEL.assignment))
         compiled = jax.jit(jax.grad(loss)).lower(shapes[0].theta, shapes[0], targets).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    maps = 4 * MODEL.num_slots * 17 * 8 * 8  # of one picture
+    maps = 4 * MODEL.assignment.num_slots * 17 * 8 * 8  # of one picture
     assert held(1) > maps
     assert held(9) - held(1) < 8 * maps  # of every further picture less than its maps
 
@@ -144,7 +141,6 @@ def test_weights_multiply_their_own_term():
         "offset": jnp.float32(100),
         "heatmap": jnp.float32(1e3),
     }
-    schedule = config.Schedule(weight_cls=2.0, weight_keypoint=3.0, weight_offset=4.0, weight_heatmap=5.0)
-    weights = method.of(replace(tiny.CONFIG, schedule=schedule)).weights
+    weights = method.of(tiny.model(weights=config.Weights(cls=2.0, keypoint=3.0, offset=4.0, heatmap=5.0))).weights
     assert float(step.total(terms, weights)) == 5432
     assert float(step.total({"cls": terms["cls"]}, weights)) == 2

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
-from inspose_jax import config
-from inspose_jax.cli import recipes
+from inspose_jax import config, recipes
 from inspose_jax.data import coco, pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.decode import decode
@@ -50,8 +50,9 @@ def perfect_outputs(targets: Targets) -> Outputs:
 def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> float:
     @jax.jit
     def perfect_poses(batch: Batch) -> Poses:
-        outputs = perfect_outputs(make_targets(batch, config.model))
-        return decode(outputs, batch.size, (batch.image.shape[1], batch.image.shape[2]), config.model, TOLD)
+        grid = tiny.grid(config.model, batch.image.shape[1:3])
+        outputs = perfect_outputs(make_targets(batch, grid, config.model.assignment))
+        return decode(outputs, batch.size, grid, config.model.decoding, TOLD)
 
     plan = pipeline.make_plan(source, config, train=False, batch_size=4)
     results = []
@@ -73,7 +74,7 @@ def test_perfect_outputs_on_real_pictures_give_almost_everything(coco_real, spli
 
 @pytest.mark.parametrize(("map_level", "number"), [(3, 200), (2, 200)])
 def test_perfect_outputs_on_drawn_people_give_almost_everything(map_level, number):
-    demo = recipes.load("drawn_people")
+    demo = recipes.read("drawn_people").config
     demo = dataclasses.replace(demo, model=dataclasses.replace(demo.model, map_level=map_level, num_slots=48))
     source = DrawnPeople(demo.data.scene, "test", 0, number, demo.data.joint_pixel_offset)
     assert oracle_ap(demo, source, source.ground_truth()) >= 0.98

@@ -13,8 +13,7 @@ import tiny
 from torch_files import Tensor, backbone, write_zip
 
 import inspose_jax
-from inspose_jax import checkpoints, cli
-from inspose_jax.cli import recipes
+from inspose_jax import checkpoints, cli, config, recipes
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "experiments").rglob("*.md"))]
@@ -39,11 +38,8 @@ def test_every_command_and_option_exists(words, capsys):
     fields = [word.removeprefix("--config.") for word in words if word.startswith("--config.")]
     assert bool(fields) <= (command[0] in ("train", "eval"))
     if command == ["train"]:
-        base = recipes.load(str(ROOT / words[2]) if words[2].endswith(".py") else words[2])
-        for field in fields:
-            value = base
-            for name in field.replace("-", "_").split("."):
-                value = getattr(value, name)
+        base = recipes.read(ROOT / words[2] if words[2].endswith(".py") else words[2]).config
+        assert set(fields) <= {".".join(place.typed).replace("_", "-") for place in config.places(base)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -9,12 +9,12 @@ import pytest
 
 RECIPE = """
 import dataclasses
-from inspose_jax.cli import recipes
+from inspose_jax import config, recipes
 
 def recipe():
-    demo = recipes.load("drawn_people")
+    demo = recipes.read("drawn_people").config
     data = dataclasses.replace(demo.data, source="coco", short_side=(96, 128), long_side=160, shapes=((160, 160),))
-    model = dataclasses.replace(demo.model, num_people=16, num_slots=48)
+    model = config.replace(demo.model, num_people=16, num_slots=48)
     schedule = dataclasses.replace(demo.schedule, ema=0.98)
     return dataclasses.replace(demo, data=data, model=model, schedule=schedule)
 """

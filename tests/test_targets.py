@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import geometry, targets
+from inspose_jax import targets
 
 
 def of(people, model=tiny.MODEL, **changes):
     """Targets of one 64-pixel picture."""
     batch = tiny.batch([people], model)._replace(**changes)
-    return jax.tree.map(lambda x: x[0], targets.make_targets(batch, model))
+    return jax.tree.map(lambda x: x[0], targets.make_targets(batch, tiny.grid(model), model.assignment))
 
 
 def positive_points(found):
-    return {tuple(p) for p in geometry.locations((64, 64), (3, 4)).points[np.flatnonzero(found.is_positive)].tolist()}
+    return {tuple(p) for p in tiny.grid().points[np.flatnonzero(found.is_positive)].tolist()}
 
 
 def test_the_centre_region_is_a_square_of_one_and_a_half_strides():
@@ -58,7 +58,7 @@ def test_slots_go_in_turn_to_the_nearest_so_that_nobody_is_lost():
     model = tiny.model(num_slots=4)
     found = of([tiny.person(6, 6, 18, 18), tiny.person(38, 38, 50, 50)], model)
     assert np.asarray(found.slot_person).tolist() == [0, 1, 0, 1]
-    points = geometry.locations((64, 64), (3, 4)).points[np.asarray(found.slot_location)]
+    points = tiny.grid().points[np.asarray(found.slot_location)]
     np.testing.assert_array_equal(points[:2], [[12, 12], [44, 44]])  # each centre itself comes first
     dropped = int(found.slots_dropped)
     assert dropped == 2 * 9 - 4
@@ -77,7 +77,7 @@ def test_ignore_regions_are_no_negatives_but_positives_stay():
 def test_locations_and_cells_in_the_padding_take_no_part():
     size = np.array([[64, 30]], np.int32)
     found = of([tiny.person(6, 6, 50, 18)], size=size)
-    x = geometry.locations((64, 64), (3, 4)).points[:, 0]
+    x = tiny.grid().points[:, 0]
     assert (np.asarray(found.is_ignored) == (x >= 30)).all()
     # column 3 spans 24..32, a piece of it is real; joints beyond are dropped
     assert np.asarray(found.is_cell).sum() == 8 * 4
@@ -132,7 +132,9 @@ def test_permuting_people_permutes_owners():
 
 
 def test_a_blank_picture_is_ignored_everywhere():
-    found = jax.tree.map(lambda x: x[0], targets.make_targets(tiny.blank(tiny.batch([[]]), 0), tiny.MODEL))
+    found = jax.tree.map(
+        lambda x: x[0], targets.make_targets(tiny.blank(tiny.batch([[]]), 0), tiny.grid(), tiny.MODEL.assignment)
+    )
     assert found.is_ignored.all()
     assert not found.is_slot.any()
     assert not found.in_disk.any()

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inspose_jax import config, method
+from inspose_jax import config, geometry, method
+from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
 from inspose_jax.structures import Batch
 
-MODEL = config.Model(
+MODEL = config.replace(
+    config.Model(),
     backbone="resnet18",
     backbone_widths=(4, 8, 16, 32),
     batch_norm="trained",
@@ -42,7 +44,7 @@ CONFIG = config.Config(
     ),
     schedule=config.Schedule(batch_size=2, epochs=1, optimizer="adamw", learning_rate=1e-3, decay="cosine"),
 )
-METHOD = method.of(CONFIG)
+METHOD = method.of(MODEL)
 
 
 def person(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
@@ -73,7 +75,7 @@ def batch(pictures: list[list[np.ndarray]], model: config.Model = MODEL, size: i
 def variables(model: config.Model = MODEL, size: int = 64, seed: int = 0) -> dict:
     """Random variables of the network, made by numpy: compiling the real initialisation takes seconds."""
     image, sizes = np.zeros((1, size, size, 3), np.uint8), np.zeros((1, 2), np.int32)
-    shapes = jax.eval_shape(lambda: InsPose(model).init(jax.random.key(0), image, sizes, train=True))
+    shapes = jax.eval_shape(lambda: network(model).init(jax.random.key(0), image, sizes, train=True))
     rng = np.random.default_rng(seed)
 
     def fill(path, leaf):
@@ -100,7 +102,19 @@ def blank(batch: Batch, index: int) -> Batch:
 
 def model(**fields) -> config.Model:
     """The tiny model with other values in some fields."""
-    return dataclasses.replace(MODEL, **fields)
+    return config.replace(MODEL, **fields)
+
+
+def network(model: config.Model = MODEL, data_axis: str | None = None) -> InsPose:
+    """The network of a model with the paper's KP-Nets."""
+    joints = model.skeleton.num_keypoints
+    parameters = kp_net.num_parameters(model.kp_net, joints)
+    return InsPose(model.network, joints, parameters, model.kp_net.feature_channels, data_axis)
+
+
+def grid(model: config.Model = MODEL, size: tuple[int, int] = (64, 64)) -> geometry.Grid:
+    """Where the locations and cells of the model lie on images of a size."""
+    return geometry.make_grid(size, model.network.levels, model.network.map_level, model.kp_net.relative_scale)
 
 
 def schedule(**fields) -> config.Schedule:

@@ -7,8 +7,8 @@ from collections import OrderedDict
 
 import jax
 import numpy as np
+import tiny
 
-from inspose_jax.network.inspose import InsPose
 from inspose_jax.torch_bridge import names, pth
 
 
@@ -86,7 +86,7 @@ def write_legacy(path, content):
 def backbone(model):
     """Shapes of our backbone by torchvision's names, and the tree they go into."""
     shapes = jax.eval_shape(
-        lambda: InsPose(model).init(
+        lambda: tiny.network(model).init(
             jax.random.key(0), np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 2), np.int32), train=True
         )
     )

@@ -6,16 +6,14 @@
 The same pictures at one size, never mirrored; everything else is the demo's model with one level more.
 """
 
-import dataclasses
-
-from inspose_jax.cli import recipes
-from inspose_jax.config import Config, Data
+from inspose_jax import recipes
+from inspose_jax.config import Config, Data, Machine, replace
 
 
 def recipe() -> Config:
     """The demo's model and schedule on pictures of 256 x 384 pixels."""
-    demo = recipes.load("drawn_people")
-    model = dataclasses.replace(
+    demo = recipes.read("drawn_people").config
+    model = replace(
         demo.model,
         backbone_widths=(32, 64, 96, 128),
         levels=(3, 4, 5),
@@ -32,5 +30,5 @@ def recipe() -> Config:
         flip=0.0,
         num_ignore=8,
     )
-    schedule = dataclasses.replace(demo.schedule, batch_size=4, ema=0.99, save_every=400)
-    return Config(model, data, schedule)
+    schedule = replace(demo.schedule, batch_size=4, ema=0.99)
+    return Config(model, data, schedule, Machine(save_every=400))

@@ -18,7 +18,7 @@ from typing import Any
 
 import inspose_jax
 from inspose_jax.cli import compilation_cache, distributed
-from inspose_jax.errors import UserError
+from inspose_jax.errors import UserError, did_you_mean
 
 COMMANDS = {
     "demo": ("demo", "learn, measure and draw people: no data, no GPU"),
@@ -53,8 +53,6 @@ def main(arguments: list[str] | None = None) -> None:
         if "" in arguments:
             raise UserError("one of the words given is empty; is it a variable of the shell that is not set?")
         if arguments[0] not in COMMANDS:
-            from inspose_jax.cli.arguments import did_you_mean
-
             hint = did_you_mean(arguments[0], COMMANDS, f"there are {', '.join(COMMANDS)}")
             raise UserError(f"{arguments[0]}: no such command; {hint}")
         warnings.showwarning = show_warning

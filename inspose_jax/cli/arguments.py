@@ -2,11 +2,9 @@
 
 import contextlib
 import dataclasses
-import difflib
 import inspect
 import io
 import re
-from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from inspose_jax import paths
-from inspose_jax.errors import UserError
+from inspose_jax.errors import UserError, did_you_mean
 
 Launch = TypeVar("Launch")
 # A path that may be left out; its text says what happens then, better than a default of None.
@@ -67,13 +65,7 @@ def with_home(launch: Launch) -> Launch:
     return type(launch)(**{field.name: expanded(getattr(launch, field.name)) for field in fields})
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """The remedy for a word that is not known: the nearest that is, or something else to say."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else otherwise
-
-
-def tyro_cli(kind: type, remedy: str, **options: Any) -> Any:
+def tyro_cli(kind: Any, remedy: str, **options: Any) -> Any:
     """`tyro.cli`, with its box of errors as a ValueError of one line: what is wrong, the nearest flag or `remedy`."""
     box = io.StringIO()
     try:

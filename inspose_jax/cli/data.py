@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from inspose_jax.cli import arguments
-from inspose_jax.errors import UserError
+from inspose_jax.errors import UserError, did_you_mean
 
 MOST_PICTURES = 10_000_000  # a disk's worth
 Count = Annotated[int, tyro.conf.arg(metavar="N")]
@@ -72,7 +72,7 @@ def run(argv: list[str]) -> None:
         print("example: inspose data draw --out drawn --count 500")
         return
     if argv[0] not in commands:
-        hint = arguments.did_you_mean(argv[0], commands, f"there are {', '.join(commands)}")
+        hint = did_you_mean(argv[0], commands, f"there are {', '.join(commands)}")
         raise UserError(f"data {argv[0]}: no such command; {hint}")
     commands[argv[0]](argv[1:])
 

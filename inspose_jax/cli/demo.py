@@ -33,14 +33,14 @@ def run(argv: list[str]) -> None:
 
     from PIL import Image
 
-    from inspose_jax import checkpoints, draw, files
-    from inspose_jax.cli import recipes, sources
+    from inspose_jax import checkpoints, draw, files, recipes
+    from inspose_jax.cli import sources
     from inspose_jax.predictor import Predictor
     from inspose_jax.report import curves, page, people
     from inspose_jax.report.run import read_run, throughput
     from inspose_jax.training import loop
 
-    config = recipes.load(str(recipes.carried("drawn_people")))
+    config = recipes.read(recipes.carried("drawn_people")).config
     num_steps = QUICK_STEPS if launch.quick else STEPS
     workdir = launch.out / "run"
     source = sources.training_source(config, None, None)
@@ -91,7 +91,8 @@ def measure(model: Any, held_out: Any) -> dict[str, Any]:
     truth = held_out.ground_truth()
     metrics: dict[str, Any] = dict(statistics)
     metrics["AP_per_number_of_people"] = coco_ap.ap_by_number_of_people(truth, results, model.skeleton)
-    by_class = dataclasses.replace(model.config, model=dataclasses.replace(model.config.model, pose_score="class"))
+    decoding = dataclasses.replace(model.config.model.decoding, pose_score="class")
+    by_class = dataclasses.replace(model.config, model=dataclasses.replace(model.config.model, decoding=decoding))
     ranked = evaluator.evaluate(Predictor(by_class, model.variables), held_out)
     metrics["AP_by_class_score_alone"] = ranked.statistics["AP"]
     metrics["pictures"] = len(held_out)

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspose_jax.cli import arguments, distributed, recipes
+from inspose_jax.cli import arguments, config_flags, distributed
 from inspose_jax.errors import UserError
 
 
@@ -24,6 +24,8 @@ class Evaluate:
     """COCO keypoint JSON."""
     out: Path | None = None
     """Folder for results.json (COCO results) and metrics.json."""
+    recipe: arguments.Place = None
+    """The run's recipe, where that has a method of its own."""
     distributed: bool = False
     """One of several processes that share the pictures; a cluster tells each of the others, or
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do."""
@@ -38,22 +40,25 @@ def run(argv: list[str]) -> None:
 
     import jax
 
-    from inspose_jax import checkpoints, devices, files, method, processes
+    from inspose_jax import checkpoints, devices, files, processes, recipes
     from inspose_jax.cli import sources
     from inspose_jax.evaluation import coco_ap, evaluator
+    from inspose_jax.method import of, of_recipe
     from inspose_jax.predictor import Predictor, check_fit
 
     devices.check()
-    loaded = checkpoints.load(launch.checkpoint)
-    config = recipes.override(loaded.config, rest)
-    check_fit(method.of(config), loaded.variables)
+    recipe = recipes.read(launch.recipe) if launch.recipe is not None else None
+    loaded = checkpoints.load(launch.checkpoint, recipe)
+    config = config_flags.override(loaded.config, rest)
+    method = of_recipe(recipe, config.model) if recipe else of(config.model)
+    check_fit(method, loaded.variables)
     source = sources.coco(config, launch.images, launch.annotations)
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):
             raise UserError(f"{launch.annotations}: would be written over; choose another --out, so that it stays")
     out = launch.out if processes.is_first() else None  # the others' results are the same
     with files.results_folder(out):
-        predictor = Predictor(config, loaded.variables, jax.local_devices())
+        predictor = Predictor(config, loaded.variables, jax.local_devices(), method)
         statistics, results = evaluator.evaluate(predictor, source)
         if processes.is_first():
             print(coco_ap.table(statistics))

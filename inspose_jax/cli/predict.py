@@ -36,6 +36,8 @@ class Predict:
     json: Path | None = None
     """Of pictures a COCO results list, with each picture's file name.  Of videos a .jsonl: a line a frame,
     {"file_name", "frame" from 0, "seconds", "people": COCO results, whose image_id is the frame}."""
+    recipe: arguments.Place = None
+    """The run's recipe, where that has a method of its own."""
     threshold: Annotated[float, tyro.conf.arg(metavar="T")] = 0.3
     """People of lower score are left out."""
 
@@ -71,7 +73,7 @@ def run(argv: list[str]) -> None:
     # Before anything is written, as the results may go into the same folder.
     others = passed_over(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
     devices.check()
-    model = predictor.load(launch.checkpoint, jax.local_devices())
+    model = predictor.load(launch.checkpoint, jax.local_devices(), launch.recipe)
     for path in pictures:  # reading twice is cheap beside the network; half a folder of results is not
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
         if launch.out is not None and max(height, width) > LONGEST_JPEG:

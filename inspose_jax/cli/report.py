@@ -23,7 +23,9 @@ class Report:
     out: arguments.Place = None
     """The page; by default WORKDIR/report.html."""
     images: arguments.Place = None
-    """Folder of pictures: the first twelve are shown with the people found in them."""
+    """Folder of images: the first twelve are shown with the people found in them."""
+    recipe: arguments.Place = None
+    """The run's recipe, where that has a method of its own."""
 
 
 def run(argv: list[str]) -> None:
@@ -33,20 +35,21 @@ def run(argv: list[str]) -> None:
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{out}: not named like a page; name it .html")
 
-    from inspose_jax import files
+    from inspose_jax import files, recipes
     from inspose_jax.cli.predict import is_video, list_files, passed_over
     from inspose_jax.data import image_files
     from inspose_jax.report import page, people
     from inspose_jax.report.run import read_run
 
     run_ = read_run(launch.workdir)
+    recipe = recipes.read(launch.recipe) if launch.recipe is not None else None
     found = list_files((launch.images,)) if launch.images is not None else []
     paths = [path for path in found if not is_video(path)]
     if found and not paths:
         raise UserError(f"{launch.images}: no picture there, only videos; `inspose predict` draws them")
     others = passed_over((launch.images,), image_files.SUFFIXES) if launch.images is not None else []
     with files.whole(out) as partial:
-        partial.write_text(page.page_of(run_, people.show_run(launch.workdir, paths)), encoding="utf-8")
+        partial.write_text(page.page_of(run_, people.show_run(launch.workdir, paths, recipe)), encoding="utf-8")
     for line in others:
         print(line)
     print(out)

@@ -7,7 +7,6 @@ from inspose_jax.data import pipeline
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople, Split
 from inspose_jax.errors import UserError
-from inspose_jax.skeletons import SKELETONS
 
 KEPT_BYTES = 4e9  # of drawn pictures that are not drawn again for every epoch
 NUM_DRAWN = 500  # pictures that a recipe over drawn people is evaluated on during training
@@ -15,7 +14,7 @@ NUM_DRAWN = 500  # pictures that a recipe over drawn people is evaluated on duri
 
 def coco(config: Config, images: Path, annotations: Path) -> CocoFolder:
     """An annotated folder, read as the config says."""
-    return CocoFolder(images, annotations, SKELETONS[config.model.skeleton], config.data.joint_pixel_offset)
+    return CocoFolder(images, annotations, config.model.skeleton, config.data.joint_pixel_offset)
 
 
 def training_source(config: Config, images: Path | None, annotations: Path | None) -> pipeline.LabelledSource:
@@ -31,7 +30,14 @@ def training_source(config: Config, images: Path | None, annotations: Path | Non
 
 def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
     """As many drawn images of a split, drawn as the config says; they are kept in memory, where that holds them."""
-    source = DrawnPeople(config.data.scene, split, config.schedule.seed, count, config.data.joint_pixel_offset)
+    source = DrawnPeople(
+        config.data.scene,
+        split,
+        config.schedule.seed,
+        count,
+        config.data.joint_pixel_offset,
+        config.model.skeleton,
+    )
     return pipeline.InMemory(source) if 3 * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES else source
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from inspose_jax import run_folder
-from inspose_jax.cli import arguments, distributed, recipes
+from inspose_jax import recipes, run_folder
+from inspose_jax.cli import arguments, config_flags, distributed
 from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, UserError
 
@@ -35,6 +35,9 @@ class Train:
     """COCO keypoint JSON, for recipes over COCO data."""
     init: arguments.Place = None
     """torchvision ResNet weights for the backbone, .pth or .safetensors."""
+    skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON")] = ""
+    """Other joints than the recipe's: a preset, such as coco or crowdpose, or a file with names, limbs, flip pairs and
+    sigmas."""
     steps: Count = None
     """Length of the run, which the schedule fits; by default the recipe's epochs."""
     stop_at: Count = None
@@ -61,9 +64,10 @@ class Train:
 def run(argv: list[str]) -> None:
     """Parse, check everything that can be checked before compiling, and train."""
     launch, rest = arguments.parse(Train, argv, "train", with_config=True)
-    config = recipes.override(recipes.load(launch.config), rest)
+    recipe = recipes.read(launch.config)
+    config = config_flags.override(recipe.config, rest, launch.skeleton)
     if launch.config_help:
-        print(recipes.describe(config))
+        print(config_flags.describe(config))
         return
     for name in ("steps", "stop_at", "eval_every"):
         value = getattr(launch, name)
@@ -86,22 +90,24 @@ def run(argv: list[str]) -> None:
     source = sources.training_source(config, launch.images, launch.annotations)
     validation = sources.validation_source(config, launch.val_images, launch.val_annotations, launch.eval_every)
 
-    from inspose_jax.data import pipeline
+    from inspose_jax.evaluation import evaluator
+    from inspose_jax.method import of_recipe
     from inspose_jax.torch_bridge import weights
     from inspose_jax.training import loop
 
+    method = of_recipe(recipe, config.model)
     num_steps = launch.steps or loop.run_length(config, source)
 
     def initialise(path: Path, variables: Any) -> Any:
-        return weights.load_backbone(path, config.model, variables)
+        return weights.load_backbone(path, config.model.network, variables)
 
-    evaluate, try_out = (None, None) if validation is None else evaluator_of(config, validation)
+    evaluate, try_out = (None, None) if validation is None else evaluator_of(config, method, validation)
     extras = loop.Extras(
         evaluate,
         launch.eval_every or -(-num_steps // 10),
         launch.on_nan,
         profile,
-        pipeline.full_fingerprint(validation) if validation is not None else "",
+        evaluator.fingerprint(config, validation) if validation is not None else "",
         try_out,
     )
     is_first = processes.is_first()
@@ -118,6 +124,7 @@ def run(argv: list[str]) -> None:
             launch.resume,
             loop.Pretrained(launch.init, partial(initialise, launch.init)) if launch.init else None,
             extras,
+            method=method,
         )
     if done < num_steps and is_first:
         again = [word for word in argv if word != "--resume"]
@@ -142,7 +149,7 @@ def steps_of(profile: str) -> range:
     return range(int(found[1]), int(found[2]) + 1) if found else range(0)
 
 
-def evaluator_of(config: Config, validation: Any) -> tuple[Any, Any]:
+def evaluator_of(config: Config, method: Any, validation: Any) -> tuple[Any, Any]:
     """Two functions of variables: the statistics of a data set and its first images with predictions; and a trial of
     that, the largest batch alone.
     """
@@ -154,7 +161,7 @@ def evaluator_of(config: Config, validation: Any) -> tuple[Any, Any]:
     from inspose_jax.training import loop
 
     # Its variables come with every call: what is compiled stays.
-    predictor = Predictor(config, {}, jax.local_devices())
+    predictor = Predictor(config, {}, jax.local_devices(), method)
 
     def evaluate(variables: Any) -> loop.Evaluation:
         predictor.take(variables)  # let go of in the end: training needs the memory

@@ -4,13 +4,12 @@ Axes: B pictures, N people, G ignore regions.  Sizes are (height, width) in pixe
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32
 
-from inspose_jax import config
 from inspose_jax.errors import UserError
-from inspose_jax.skeletons import SKELETONS
 from inspose_jax.structures import Batch, Sample, is_target
 
 
@@ -35,13 +34,14 @@ def pad(
     samples: Sequence[Sample | None],
     shape: tuple[int, int],
     original_sizes: Sequence[tuple[int, int]],
-    model: config.Model,
+    model: Any,
     num_ignore: int,
 ) -> Batch:
-    """A batch of pictures padded at the right and bottom; None is a blank picture, which fills the last batch.
+    """A batch of images padded at the right and bottom; None is a blank image, which fills the last batch.
 
     Labelled people become targets, at most N of them: of more the ones with the smallest pseudo boxes go first, to the
-    ignore regions, where crowds and people without a labelled joint are too; of those the largest G stay.
+    ignore regions, where crowds and people without a labelled joint are too; of those the largest G, `num_ignore`, stay.
+    `model` is the config of any method: its skeleton, `num_people` and `ignore_unlabelled` are read.
     """
     batch = blank_batch(len(samples), shape, model, num_ignore)
     for b, (sample, original) in enumerate(zip(samples, original_sizes, strict=True)):
@@ -69,14 +69,14 @@ def pad(
     return batch
 
 
-def blank_batch(batch_size: int, shape: tuple[int, int], model: config.Model, num_ignore: int) -> Batch:
-    """A batch of blank pictures: no size, nobody; also tells the shape and type of every field."""
-    num_keypoints = SKELETONS[model.skeleton].num_keypoints
+def blank_batch(batch_size: int, shape: tuple[int, int], model: Any, num_ignore: int) -> Batch:
+    """A batch of blank images: no size, nobody; also tells the shape and type of every field."""
+    num_people, num_keypoints = model.num_people, model.skeleton.num_keypoints
     return Batch(
         image=np.zeros((batch_size, *shape, 3), np.uint8),
         size=np.zeros((batch_size, 2), np.int32),
-        keypoints=np.zeros((batch_size, model.num_people, num_keypoints, 3), np.float32),
-        is_person=np.zeros((batch_size, model.num_people), bool),
+        keypoints=np.zeros((batch_size, num_people, num_keypoints, 3), np.float32),
+        is_person=np.zeros((batch_size, num_people), bool),
         ignore_boxes=np.zeros((batch_size, num_ignore, 4), np.float32),
         people_dropped=np.zeros(batch_size, np.int32),
         is_real=np.zeros(batch_size, bool),

@@ -17,7 +17,7 @@ from inspose_jax import config
 from inspose_jax.data import buckets, transforms
 from inspose_jax.data.plan import Plan, PlannedStep
 from inspose_jax.errors import UserError
-from inspose_jax.skeletons import SKELETONS, Skeleton
+from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Batch, Sample
 
 
@@ -158,7 +158,7 @@ def load_batch(source: Source | Tolerant, step: PlannedStep, config: config.Conf
             continue
         original_sizes.append(sample.image.shape[:2])
         sample = transforms.resize(sample, (int(height), int(width)))
-        samples.append(transforms.flip(sample, SKELETONS[config.model.skeleton]) if mirrored else sample)
+        samples.append(transforms.flip(sample, config.model.skeleton) if mirrored else sample)
     return buckets.pad(samples, step.shape, original_sizes, config.model, config.data.num_ignore)
 
 
@@ -171,11 +171,11 @@ def batches(
     rows: slice = slice(None),
     every: int = 1,
 ) -> Iterator[Batch]:
-    """Batches of the global steps from `start` up to `stop`, made ahead by `data.num_threads` threads.
+    """Batches of the global steps from `start` up to `stop`, made ahead by `machine.num_threads` threads.
 
     `rows` are this host's rows of the global batch; hosts that share out whole steps take one of `every` so many.
     """
     steps = grain.MapDataset.range(start, stop, every)
     dataset = steps.map(lambda step: load_batch(source, plan[int(step)], config, rows))
-    threads = config.data.num_threads
+    threads = config.machine.num_threads
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))

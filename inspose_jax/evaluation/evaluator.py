@@ -2,12 +2,14 @@
 they are.
 """
 
+import hashlib
 from typing import Any, NamedTuple
 
 import jax
 from tqdm import tqdm
 
 from inspose_jax import processes
+from inspose_jax.config import Config, places
 from inspose_jax.data import pipeline
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.predictor import Predictor, coco_results
@@ -29,6 +31,12 @@ def evaluate(predictor: Predictor, source: pipeline.LabelledSource) -> Evaluated
     """
     results = find_all(predictor, source)
     return Evaluated(coco_ap.keypoint_ap(source.ground_truth(), results, predictor.skeleton), results)
+
+
+def fingerprint(config: Config, source: pipeline.LabelledSource) -> str:
+    """What the scores of a run's evaluations depend on beside its model: images, labels, and test-time fields."""
+    chosen = [(place.path, place.value) for place in places(config) if place.test_time]
+    return f"{pipeline.full_fingerprint(source)}, {hashlib.sha256(repr(chosen).encode()).hexdigest()[:12]}"
 
 
 def find_all(predictor: Predictor, source: pipeline.Source) -> list[dict[str, Any]]:

@@ -10,14 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int32, UInt8
 
 from inspose_jax import config, geometry
-from inspose_jax.network import kp_net
 from inspose_jax.network.disk_offset import DiskOffset
 from inspose_jax.network.fpn import FPN
 from inspose_jax.network.heatmap import Heatmap
 from inspose_jax.network.instance_heads import InstanceHeads
 from inspose_jax.network.keypoint_features import KeypointFeatures
 from inspose_jax.network.resnet import ResNet
-from inspose_jax.skeletons import SKELETONS
 from inspose_jax.structures import Outputs
 
 MEAN = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255; what torchvision's weights expect
@@ -28,10 +26,14 @@ OUTER = {"stem", "logits", "theta", "features", "offsets"}  # layers that read t
 class InsPose(nn.Module):
     """The whole network.  `train=True` adds the heatmaps and, where the config trains them, batch statistics.
 
-    `data_axis` is the mesh axis that a batch is divided over, where the network sees one device's rows (`shard_map`).
+    `num_parameters` and `feature_channels` are what the dynamic network of a person needs and reads.  `data_axis` is
+    the mesh axis that a batch is divided over, where the network sees one device's rows (`shard_map`).
     """
 
-    model: config.Model
+    config: config.Network
+    num_keypoints: int
+    num_parameters: int
+    feature_channels: int
     data_axis: str | None = None
 
     @nn.compact
@@ -42,46 +44,40 @@ class InsPose(nn.Module):
         train: bool = False,
     ) -> Outputs:
         """Pictures u8 RGB, padded; `size` i32[B,2] is the (height, width) of the real part of each."""
-        model = self.model
-        joints = num_keypoints(model)
-        train_norm = train and model.batch_norm == "trained"
-        pyramid_levels = tuple(range(min(model.map_level, *model.levels), max(model.levels) + 1))
+        parts = self.config
+        train_norm = train and parts.batch_norm == "trained"
+        pyramid_levels = tuple(range(min(parts.map_level, *parts.levels), max(parts.levels) + 1))
 
         picture = normalise(jnp.asarray(image), jnp.asarray(size))
-        if model.compute_dtype == "bfloat16":  # every layer computes in the type of what it gets
+        if parts.compute_dtype == "bfloat16":  # every layer computes in the type of what it gets
             picture = picture.astype(jnp.bfloat16)
         backbone = ResNet(
-            model.backbone, model.backbone_widths, train_norm, model.frozen_stages, self.data_axis, name="backbone"
+            parts.backbone, parts.backbone_widths, train_norm, parts.frozen_stages, self.data_axis, name="backbone"
         )
         features = backbone(picture, jnp.asarray(size))
-        pyramid = FPN(pyramid_levels, model.fpn_channels, name="fpn")(features)
+        pyramid = FPN(pyramid_levels, parts.fpn_channels, name="fpn")(features)
         logits, theta = InstanceHeads(
-            model.head_channels,
-            model.head_depth,
-            kp_net.num_parameters(model.kp_net, joints),
-            model.controller_kernel,
+            parts.head_channels,
+            parts.head_depth,
+            self.num_parameters,
+            parts.controller_kernel,
             name="instance_heads",
-        )([pyramid[level] for level in model.levels])
+        )([pyramid[level] for level in parts.levels])
 
-        base = pyramid[model.map_level]
+        base = pyramid[parts.map_level]
         shared_features, trunk = KeypointFeatures(
-            model.keypoint_channels, model.keypoint_depth, model.kp_net.feature_channels, name="keypoint_features"
+            parts.keypoint_channels, parts.keypoint_depth, self.feature_channels, name="keypoint_features"
         )(base)
-        dense, depth = (trunk, 0) if model.shared_trunk else (base, 2)
+        dense, depth = (trunk, 0) if parts.shared_trunk else (base, 2)
         offsets = heatmaps = None
-        if model.disk_offset:
-            offsets = DiskOffset(joints, model.dense_channels, depth, name="disk_offset")(dense)
-        if model.heatmap and train:
-            heatmaps = Heatmap(joints, model.dense_channels, depth, name="heatmap")(dense)
+        if parts.disk_offset:
+            offsets = DiskOffset(self.num_keypoints, parts.dense_channels, depth, name="disk_offset")(dense)
+        if parts.heatmap and train:
+            heatmaps = Heatmap(self.num_keypoints, parts.dense_channels, depth, name="heatmap")(dense)
         return Outputs(logits, theta, shared_features, offsets, heatmaps)
 
 
-def num_keypoints(model: config.Model) -> int:
-    """K."""
-    return SKELETONS[model.skeleton].num_keypoints
-
-
-def trains(params: Any, model: config.Model) -> Any:
+def trains(params: Any, network: config.Network) -> Any:
     """A tree of bool like `params`: False for what is frozen, some first stages of the backbone and its norms."""
 
     def parameter_trains(path: tuple, _: Any) -> bool:
@@ -89,16 +85,16 @@ def trains(params: Any, model: config.Model) -> Any:
         if names[0] != "backbone":
             return True
         stage = 0 if names[1] == "stem" else int(names[1].removeprefix("stage"))
-        in_frozen_stage = model.frozen_stages > 0 and stage <= model.frozen_stages
-        is_frozen_norm = model.batch_norm == "frozen" and "norm" in names[-2]
+        in_frozen_stage = network.frozen_stages > 0 and stage <= network.frozen_stages
+        is_frozen_norm = network.batch_norm == "frozen" and "norm" in names[-2]
         return not (in_frozen_stage or is_frozen_norm)
 
     return jax.tree_util.tree_map_with_path(parameter_trains, params)
 
 
-def needs_weights(model: config.Model) -> str:
+def needs_weights(network: config.Network) -> str:
     """Why the network cannot be trained from random weights, and the remedy; empty where it can."""
-    if model.frozen_stages == 0 and model.batch_norm == "trained":
+    if network.frozen_stages == 0 and network.batch_norm == "trained":
         return ""
     return (
         "what is frozen would stay random: give pretrained weights (--init resnet50.pth), or train all of it "

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from inspose_jax import config
+from inspose_jax import config_json
+from inspose_jax.config import Config
 from inspose_jax.report import curves, markup
 from inspose_jax.report.curves import Panel
 from inspose_jax.report.people import PersonMaps, Shown
@@ -56,7 +57,9 @@ def lead(run: Run) -> str:
     """Where the run stands, in words."""
     source = run.about["data"].get("source")
     trains_on = {"drawn": "drawn people", "coco": "a COCO folder"}.get(str(source), source)
-    what = f"InsPose on {run.about['model'].get('backbone')}, {trains_on}, {run.batch_size} pictures a step. "
+    backbone = run.about["model"].get("network", {}).get("backbone")
+    method = f"InsPose on {backbone}" if run.about["method"] == "inspose" else "A method of its own"
+    what = f"{method}, {trains_on}, {run.batch_size} images a step. "
     if run.step >= run.num_steps:
         return what + f"All {run.num_steps} steps are done."
     return what + f"At step {run.step} of {run.num_steps}: it still goes on, or was stopped there."
@@ -169,11 +172,11 @@ def checkpoints(run: Run) -> str:
 def configuration(run: Run) -> str:
     """Every field, grouped as `Config` is; those that differ from the defaults are marked."""
     tables = {"": [(name, text_of(value), "") for name, value in run.about.items() if not isinstance(value, dict)]}
-    for where, values, defaults in parts(run.about, json.loads(config.to_json(config.Config()))):
+    for where, values, defaults in parts(run.about, config_json.to_dict(Config())):
         tables[where] = [
             (name, text_of(value), remark(value, defaults.get(name)))
             for name, value in values.items()
-            if not isinstance(value, dict)
+            if not isinstance(value, dict) or name == "skeleton"
         ]
     return markup.note("Bold: not the default.") + markup.fields(tables)
 
@@ -181,7 +184,7 @@ def configuration(run: Run) -> str:
 def parts(values: dict[str, Any], defaults: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict, dict]]:
     """Every nested dict of a configuration: where it stands, itself, and the same one of the defaults."""
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name != "skeleton":
             here, default = f"{where}.{name}".lstrip("."), defaults.get(name, {})
             yield here, value, default
             yield from parts(value, default, here)
@@ -196,6 +199,8 @@ def remark(value: Any, default: Any) -> str:
 
 def text_of(value: Any) -> str:
     """A field's value in few letters."""
+    if isinstance(value, dict):  # a skeleton
+        return f"{value.get('name')}, {len(value.get('keypoint_names', ()))} joints"
     if isinstance(value, list):
         return f"[{', '.join(map(text_of, value))}]"
     return f"{value:g}" if isinstance(value, float) else json.dumps(value).strip('"')

@@ -13,12 +13,13 @@ from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.data.image_files import read_image
 from inspose_jax.errors import UserError
 from inspose_jax.predictor import People, Predictor
+from inspose_jax.recipes import Recipe
 from inspose_jax.structures import Sample
 
 NUM_SHOWN = 12  # pictures
 THRESHOLD = 0.2  # of the people drawn
 SEARCHED = 60  # drawn pictures among which those to show are found
-MOSTLY_SEEN = 14  # joints that both people of the drawn picture with the keypoint maps show at least
+MOSTLY_SEEN = 0.8  # of the joints, in both people of the drawn image with the keypoint maps
 SIDE, PAIR_SIDE, MAP_SIDE = 480, 256, 256  # pixels of a picture's longer side: alone, one of a pair, with a map
 SHOWN_JOINTS = ("nose", "left_shoulder", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
 Picture = UInt8[np.ndarray, "H W 3"]
@@ -40,15 +41,18 @@ class Shown(NamedTuple):
     maps: list[PersonMaps]  # of the best two people in one of them
 
 
-def show_run(workdir: Path, paths: Sequence[Path]) -> Shown:
-    """A run's newest checkpoint on some pictures; nothing to see, and the reason, where none can be read."""
+def show_run(workdir: Path, paths: Sequence[Path], recipe: Recipe | None = None) -> Shown:
+    """A run's newest checkpoint on some images; nothing to see, and the reason, where none can be read.
+
+    `recipe` as in `checkpoints.load`.
+    """
     if not checkpoints.steps(workdir / run_folder.CHECKPOINTS):
         return Shown("No pictures yet: the run has not saved a checkpoint.", [], [])
     try:
-        loaded = checkpoints.load(workdir)
+        loaded = checkpoints.load(workdir, recipe)
     except UserError as error:
         return Shown(f"No pictures: {error}.", [], [])
-    return show(Predictor(loaded.config, loaded.variables), loaded.step, paths)
+    return show(Predictor(loaded.config, loaded.variables, method=loaded.method), loaded.step, paths)
 
 
 def show(model: Predictor, step: int, paths: Sequence[Path] = ()) -> Shown:
@@ -77,7 +81,8 @@ def show_files(model: Predictor, paths: Sequence[Path], which: str) -> Shown:
 
 def show_drawn(model: Predictor, which: str) -> Shown:
     """People found in drawn pictures that nothing trains on, beside their labels."""
-    held_out = DrawnPeople(model.config.data.scene, "validation", model.config.schedule.seed, SEARCHED)
+    data, seed = model.config.data, model.config.schedule.seed
+    held_out = DrawnPeople(data.scene, "validation", seed, SEARCHED, data.joint_pixel_offset, model.skeleton)
     samples = [sample for sample in map(held_out.__getitem__, range(SEARCHED)) if len(sample.area)]
     found = model([sample.image for sample in samples[:NUM_SHOWN]], THRESHOLD)
     pairs = [
@@ -94,7 +99,7 @@ def show_drawn(model: Predictor, which: str) -> Shown:
 
 def shows_two(sample: Sample) -> bool:
     """Whether there are two people, both mostly seen."""
-    return len(sample.area) == 2 and bool((sample.keypoints[..., 2] == 2).sum(1).min() >= MOSTLY_SEEN)
+    return len(sample.area) == 2 and bool((sample.keypoints[..., 2] == 2).mean(1).min() >= MOSTLY_SEEN)
 
 
 def paint(people: People, side: int = SIDE) -> Picture:
@@ -118,6 +123,8 @@ def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
 
     Fewer where fewer are left by the suppression; without a threshold: a model that is sure of nobody shows its maps.
     """
+    if predictor.method.maps is None:
+        return []
     two = predictor.maps(image, threshold=0.0, most=2)
     skeleton, canvas = predictor.skeleton, draw.scaled(two.image, MAP_SIDE)
     height, width = two.image.shape[:2]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from inspose_jax import checkpoints, paths, run_folder
+from inspose_jax import checkpoints, config_json, paths, run_folder
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.run_folder import VALIDATION, is_same_set, measured
 
@@ -64,6 +64,10 @@ def read_run(workdir: Path) -> Run:
         or not isinstance(about["schedule"].get("batch_size"), int)
     ):
         raise UserError(f"{workdir / run_folder.CONFIG}: not a run's configuration; give the --workdir of a run")
+    try:
+        about = config_json.upgraded(about)
+    except UserError as error:
+        raise UserError(f"{workdir / run_folder.CONFIG}: {error}") from None
     versions = workdir / run_folder.VERSIONS
     return Run(
         workdir,

@@ -14,7 +14,7 @@ from inspose_jax.torch_bridge import names
 from inspose_jax.torch_bridge.pth import read_pth
 
 
-def load_backbone(path: Path, model: config.Model, variables: Any) -> Any:
+def load_backbone(path: Path, network: config.Network, variables: Any) -> Any:
     """`variables` ({"params": .., "batch_stats": ..}) with the backbone from a torchvision file, .pth or .safetensors.
 
     ValueError lists what is missing, unknown or of another shape; then nothing was loaded.
@@ -42,7 +42,7 @@ def load_backbone(path: Path, model: config.Model, variables: Any) -> Any:
     faults += [f"{name} is not in the model" for name in tensors.keys() - used if not is_unused(name)]
     if faults:
         shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
-        raise UserError(f"{path}: not the weights of a {model.backbone}: {shown}. Give that model's torchvision file")
+        raise UserError(f"{path}: not the weights of a {network.backbone}: {shown}. Give that model's torchvision file")
     return loaded
 
 

@@ -80,12 +80,16 @@ def train(
     config.check(config_)
     devices.check()
     workdir = paths.absolute(workdir)  # a program may change its folder meanwhile
-    schedule, method = config_.schedule, method or method_of(config_)
+    schedule, method = config_.schedule, method or method_of(config_.model)
     mesh = sharding.make_mesh(schedule)
     pictures = pipeline.Tolerant(source)
     plan = pipeline.make_plan(pictures, config_, train=True)
-    about = workdir_.description(config_, num_steps, source, pretrained and pretrained.path)
-    start, state = start_of(workdir, about, method, schedule, resume, pretrained, num_steps, mesh)
+    about = workdir_.description(config_, method, num_steps, source, pretrained and pretrained.path)
+    saved = checkpoints.steps(workdir / run_folder.CHECKPOINTS)
+    changed = []
+    if workdir_.is_in_use(workdir, resume):
+        changed = workdir_.changes(workdir, about, config_, method, has_saved=bool(saved))
+    start, state = start_of(workdir, saved, method, schedule, pretrained, num_steps, mesh)
     if not processes.is_same(start):
         raise UserError(
             f"{workdir}: step {start} is what this process can read, another one reads another step; see "
@@ -99,7 +103,7 @@ def train(
     processes.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
     is_first = processes.is_first()
     if is_first:  # last of all that can fail: a run that cannot start leaves nothing behind
-        workdir_.open_workdir(workdir, about, start, extras.validation)
+        workdir_.open_workdir(workdir, about, changed, start, extras.validation)
     processes.wait_for_all("workdir")
 
     step_function = sharding.jit_train_step(method, schedule, num_steps, mesh, extras.on_nan)
@@ -137,7 +141,8 @@ def train(
             value = next(iter(found.statistics.values()))
             if value > best_so_far:
                 best_so_far = value
-                best.save(step, state, config_, statistics=found.statistics, validation=extras.validation)
+                judged = {"statistics": found.statistics, "validation": extras.validation}
+                best.save(step, state, config_, method.recipe, **judged)
 
         if evaluates(start):  # it may have been cut off, or the best checkpoint after it
             told = processes.of_first(workdir_.evaluation(workdir, start, extras.validation))
@@ -159,14 +164,14 @@ def train(
             leaves = interruption.came
             if jax.process_count() > 1:  # all of them at the same step
                 leaves = fetches and processes.total(interruption.came) > 0
-            saves = step % schedule.save_every == 0 or step in (FIRST_SAVE, stop) or leaves
+            saves = step % config_.machine.save_every == 0 or step in (FIRST_SAVE, stop) or leaves
             if fetches or saves or evaluates(step):
                 unreadable = processes.union_size(pictures.unreadable, len(pictures))
                 pictures.check(unreadable)
                 bar.set_postfix_str(log.write(unreadable))
             bar.update()
             if saves:  # before anything else that may fail
-                latest.save(step, state, config_)
+                latest.save(step, state, config_, method.recipe)
             if evaluates(step):
                 evaluate(step, is_told=False)
             if extras.try_out and step == trial_at and not any(map(evaluates, range(start + 1, step + 1))):
@@ -182,20 +187,17 @@ def train(
 
 def start_of(
     workdir: Path,
-    about: dict[str, Any],
+    saved: list[int],
     method: Method,
     schedule: config.Schedule,
-    resume: bool,
     pretrained: Pretrained | None,
     num_steps: int,
     mesh: jax.sharding.Mesh,
 ) -> tuple[int, State]:
     """How many steps are done, and the state after them: a new one, or that of the newest readable checkpoint."""
-    folder = workdir / run_folder.CHECKPOINTS
-    saved = checkpoints.steps(folder)
-    if workdir_.has_begun(workdir, about, resume, has_saved=bool(saved)) and saved:
+    if saved:
         like = sharding.abstract_state(method, schedule, num_steps, mesh)
-        found, fields = checkpoints.newest(folder, like)
+        found, fields = checkpoints.newest(workdir / run_folder.CHECKPOINTS, like)
         return found["step"], State(**fields)
     if method.needs_weights and pretrained is None:
         raise UserError(method.needs_weights)

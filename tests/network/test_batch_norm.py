@@ -107,8 +107,8 @@ def gradient_of():
         )
 
         def run(params, stats, batch):
-            targets = make_targets(batch, config.model)
-            gradient_of = step.make_gradient(method.of(config), accumulate, mesh)
+            targets = make_targets(batch, tiny.grid(config.model), config.model.assignment)
+            gradient_of = step.make_gradient(method.of(config.model), accumulate, mesh)
             return gradient_of(params, stats, batch, targets, count(targets))
 
         with jax.enable_x64(True):

@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from inspose_jax import config
-from inspose_jax.network.inspose import InsPose, normalise
+from inspose_jax.network.inspose import normalise
 
 IMAGE = np.zeros((2, 64, 96, 3), np.uint8)
 SIZE = np.array([[64, 96], [50, 70]], np.int32)
@@ -15,7 +15,7 @@ SIZE = np.array([[64, 96], [50, 70]], np.int32)
 
 def abstract(model: config.Model, train: bool):
     """Shapes of the variables and the outputs, without computing anything."""
-    network = InsPose(model)
+    network = tiny.network(model)
     variables = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGE, SIZE, train=True))
     outputs = jax.eval_shape(
         lambda v: network.apply(v, IMAGE, SIZE, train=train, mutable=["batch_stats"])[0], variables
@@ -64,7 +64,7 @@ def test_maps_of_level_2_have_stride_4():
 
 
 def test_the_test_time_program_has_no_heatmap_branch():
-    network, variables = InsPose(tiny.MODEL), tiny.variables()
+    network, variables = tiny.network(tiny.MODEL), tiny.variables()
     outputs = jax.jit(network.apply)(variables, IMAGE, SIZE)
     assert outputs.heatmaps is None
     without = {name: value for name, value in variables["params"].items() if name != "heatmap"}
@@ -73,7 +73,7 @@ def test_the_test_time_program_has_no_heatmap_branch():
 
 
 def test_every_location_starts_as_a_person_with_probability_one_percent():
-    network = InsPose(tiny.MODEL)
+    network = tiny.network(tiny.MODEL)
     outputs = jax.jit(lambda key: network.init_with_output(key, IMAGE, SIZE)[0])(jax.random.key(0))
     np.testing.assert_allclose(jax.nn.sigmoid(outputs.logits), 0.01, atol=0.003)
 
@@ -101,7 +101,7 @@ def test_what_is_outside_of_the_image_is_zero_and_nothing_inside(size):
 def test_a_program_holds_no_constant_of_the_images_size():
     # A map of pixel centres would be 8.6 MB, and twice as many hexadecimal digits of the program's text.
     image, size = jax.ShapeDtypeStruct((1, 800, 1344, 3), jnp.uint8), jax.ShapeDtypeStruct((1, 2), jnp.int32)
-    program = jax.jit(InsPose(tiny.MODEL).apply).lower(tiny.variables(), image, size).as_text()
+    program = jax.jit(tiny.network(tiny.MODEL).apply).lower(tiny.variables(), image, size).as_text()
     assert len(program) < 800 * 1344
 
 
@@ -109,7 +109,7 @@ def test_frozen_batch_norm_changes_no_statistics_and_trained_does():
     image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     size = np.full((2, 2), 32, np.int32)
     for mode, stages, moves in (("frozen", 0, False), ("trained", 4, False), ("trained", 0, True)):
-        network, variables = InsPose(tiny.model(batch_norm=mode, frozen_stages=stages)), tiny.variables()
+        network, variables = tiny.network(tiny.model(batch_norm=mode, frozen_stages=stages)), tiny.variables()
         apply = jax.jit(lambda v, network=network: network.apply(v, image, size, train=True, mutable=["batch_stats"]))
         _, changed = apply(variables)
         same = jax.tree.map(lambda a, b: bool((a == b).all()), variables["batch_stats"], changed["batch_stats"])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import config
+from inspose_jax import config_json
 from inspose_jax.report.run import Series, read_metrics, read_run, throughput
 
-ABOUT = {"num_steps": 30, **json.loads(config.to_json(tiny.CONFIG))}
+ABOUT = {"num_steps": 30, **config_json.to_dict(tiny.CONFIG)}
 
 
 def series(*pairs) -> Series:

@@ -11,7 +11,6 @@ import pytest
 import tiny
 
 from inspose_jax import config, method
-from inspose_jax.network.inspose import InsPose
 from inspose_jax.training import sharding
 
 HALF = tiny.model(compute_dtype="bfloat16")
@@ -22,7 +21,7 @@ def step_of(model: config.Model):
     """The step of the tiny recipe with a model, on one device; and the shapes of its state."""
     config_ = replace(tiny.CONFIG, model=model, schedule=replace(tiny.CONFIG.schedule, optimizer="sgd"))
     mesh = sharding.make_mesh(config_.schedule, jax.devices()[:1])
-    step = method.of(config_), config_.schedule, 10, mesh
+    step = method.of(config_.model), config_.schedule, 10, mesh
     return sharding.jit_train_step(*step), sharding.abstract_state(*step)
 
 
@@ -70,7 +69,7 @@ def outputs():
     """What both networks say about the same pictures, with the same parameters."""
     answers = []
     for model in (tiny.MODEL, HALF):
-        apply = jax.jit(partial(InsPose(model).apply, train=True, mutable=["batch_stats"]))
+        apply = jax.jit(partial(tiny.network(model).apply, train=True, mutable=["batch_stats"]))
         answers.append(apply(tiny.variables(), BATCH.image, BATCH.size)[0])
     return answers
 

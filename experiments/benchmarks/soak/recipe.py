@@ -1,14 +1,12 @@
 """The demo's recipe with few channels and small pictures, all of them seen within fifty steps: what leaks shows."""
 
-from dataclasses import replace
-
-from inspose_jax.cli import recipes
-from inspose_jax.config import Config, Scene, Schedule
+from inspose_jax import recipes
+from inspose_jax.config import Config, Scene, replace
 
 
 def recipe() -> Config:
     """Every part of the network at 64 pixels; checkpoints as often as by default."""
-    demo = recipes.load("drawn_people")
+    demo = recipes.read("drawn_people").config
     model = replace(
         demo.model,
         backbone_widths=(8, 16, 24, 32),
@@ -27,4 +25,4 @@ def recipe() -> Config:
         test_short_side=64,
         shapes=((64, 64),),
     )
-    return Config(model, data, replace(demo.schedule, batch_size=4, save_every=Schedule().save_every))
+    return Config(model, data, replace(demo.schedule, batch_size=4))

@@ -15,9 +15,9 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from inspose_jax import method
-from inspose_jax.cli import recipes
+from inspose_jax import method, recipes
 from inspose_jax.config import Config
+from inspose_jax.config import replace as with_fields
 from inspose_jax.data import buckets
 from inspose_jax.structures import Batch, Sample
 from inspose_jax.training import sharding
@@ -28,10 +28,10 @@ PEAK = {"bfloat16": 989e12, "float32": 495e12}
 
 
 def main(dtype: str, batch_sizes: list[int]) -> None:
-    device, recipe = jax.devices()[0], recipes.load("r50_coco_36e")
+    device, recipe = jax.devices()[0], recipes.read("r50_coco_36e").config
     print(f"{device.device_kind}, jax {jax.__version__}", flush=True)
     for batch_size in batch_sizes:
-        model = replace(recipe.model, compute_dtype=dtype)
+        model = with_fields(recipe.model, compute_dtype=dtype)
         config = replace(recipe, model=model, schedule=replace(recipe.schedule, batch_size=batch_size))
         try:
             times = run(config, device)
@@ -62,7 +62,7 @@ def run(config: Config, device: jax.Device) -> list[float]:
     print(f"compiled in {time.perf_counter() - begin:.0f} s", flush=True)
     mesh = sharding.make_mesh(config.schedule, [device])
     state, batch = (
-        sharding.new_state(method.of(config), config.schedule, 1000, mesh),
+        sharding.new_state(method.of(config.model), config.schedule, 1000, mesh),
         sharding.put_batch(made_up(config), mesh),
     )
     times = []
@@ -77,8 +77,8 @@ def run(config: Config, device: jax.Device) -> list[float]:
 def lower(config: Config, device: jax.Device) -> jax.stages.Lowered:
     """The step for one device, not compiled yet."""
     mesh = sharding.make_mesh(config.schedule, [device])
-    state = sharding.abstract_state(method.of(config), config.schedule, 1000, mesh)
-    return sharding.jit_train_step(method.of(config), config.schedule, 1000, mesh).lower(state, made_up(config))
+    state = sharding.abstract_state(method.of(config.model), config.schedule, 1000, mesh)
+    return sharding.jit_train_step(method.of(config.model), config.schedule, 1000, mesh).lower(state, made_up(config))
 
 
 def operations(config: Config) -> float:

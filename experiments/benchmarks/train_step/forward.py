@@ -7,22 +7,19 @@ import resource
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from inspose_jax.cli import recipes
-from inspose_jax.network.inspose import InsPose
+from inspose_jax import method, recipes
 from inspose_jax.predictor import Predictor
 
 HEIGHT, WIDTH, CALLS = 800, 1216, 7
 
 
 def main() -> None:
-    config = recipes.load("r50_coco_36e")
+    config = recipes.read("r50_coco_36e").config
     image = np.random.default_rng(0).integers(0, 256, (1, HEIGHT, WIDTH, 3), np.uint8)
     size = np.array([[HEIGHT, WIDTH]], np.int32)
-    initialise = jax.jit(lambda key: InsPose(config.model).init(key, jnp.zeros((1, 128, 128, 3), jnp.uint8), size))
-    variables = initialise(jax.random.key(0))
+    variables = jax.jit(method.of(config.model).init)(jax.random.key(0))
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     poses = Predictor(config, variables).poses.lower(variables, image, size).compile()

@@ -10,16 +10,16 @@ from dataclasses import replace
 import jax
 from accelerator import lower
 
-from inspose_jax.cli import recipes
+from inspose_jax import config, recipes
 
 
 def main(dtype: str = "float32") -> None:
-    recipe, device = recipes.load("r50_coco_36e"), jax.devices()[0]
-    model = replace(recipe.model, compute_dtype=dtype)
+    recipe, device = recipes.read("r50_coco_36e").config, jax.devices()[0]
+    model = config.replace(recipe.model, compute_dtype=dtype)
     held = {}
     for number in (1, 3):
-        config = replace(recipe, model=model, schedule=replace(recipe.schedule, batch_size=number))
-        held[number] = lower(config, device).compile().memory_analysis().temp_size_in_bytes / 1e9
+        experiment = replace(recipe, model=model, schedule=replace(recipe.schedule, batch_size=number))
+        held[number] = lower(experiment, device).compile().memory_analysis().temp_size_in_bytes / 1e9
         print(f"{device.device_kind}, {dtype}, {number} pictures: {held[number]:.2f} GB", flush=True)
     print(f"every further picture: {(held[3] - held[1]) / 2:.2f} GB")
 

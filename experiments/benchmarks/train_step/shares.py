@@ -14,8 +14,7 @@ import jax
 import numpy as np
 from jax.profiler import ProfileData
 
-from inspose_jax import method
-from inspose_jax.cli import recipes
+from inspose_jax import method, recipes
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
@@ -26,7 +25,7 @@ SCOPES = ("targets", "losses", "optimizer", "average")
 
 
 def main() -> None:
-    step, state, batches = step_of(recipes.load("drawn_people"))
+    step, state, batches = step_of(recipes.read("drawn_people").config)
     times = []
     for batch in batches:
         begin = time.perf_counter()
@@ -50,12 +49,9 @@ def step_of(config: Config) -> tuple[jax.stages.Compiled, object, list]:
     source = pipeline.InMemory(DrawnPeople(config.data.scene, "train", 0, STEPS * config.schedule.batch_size))
     plan = pipeline.make_plan(source, config, train=True)
     batches = [sharding.put_batch(batch, mesh) for batch in pipeline.batches(source, plan, config, 0, STEPS)]
-    state = sharding.new_state(method.of(config), config.schedule, 2600, mesh)
-    return (
-        sharding.jit_train_step(method.of(config), config.schedule, 2600, mesh).lower(state, batches[0]).compile(),
-        state,
-        batches,
-    )
+    state = sharding.new_state(method.of(config.model), config.schedule, 2600, mesh)
+    train_step = sharding.jit_train_step(method.of(config.model), config.schedule, 2600, mesh)
+    return train_step.lower(state, batches[0]).compile(), state, batches
 
 
 def parts_of(program: str) -> dict[str, str]:

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from accelerator import HEIGHT, WIDTH, made_up
 
-from inspose_jax import losses
-from inspose_jax.cli import recipes
+from inspose_jax import geometry, losses, recipes
 from inspose_jax.network import kp_net, per_person
 from inspose_jax.structures import Outputs
 from inspose_jax.targets import make_targets
@@ -24,22 +23,25 @@ REPEATS = 5
 
 
 def main(num_pictures: int) -> None:
-    recipe = recipes.load("r50_coco_36e")
+    recipe = recipes.read("r50_coco_36e").config
     model = recipe.model
     batch = made_up(replace(recipe, schedule=replace(recipe.schedule, batch_size=num_pictures)))
-    targets = jax.jit(lambda batch: make_targets(batch, model))(batch)
+    grid = geometry.make_grid(
+        (HEIGHT, WIDTH), model.network.levels, model.network.map_level, model.kp_net.relative_scale
+    )
+    targets = jax.jit(lambda batch: make_targets(batch, grid, model.assignment))(batch)
     filled, rng = targets.is_slot.sum(1), np.random.default_rng(0)
     print(f"{jax.devices()[0].device_kind}: {num_pictures} pictures, {filled.min()} to {filled.max()} slots filled")
-    network, stride = kp_net.make(model.kp_net, 17), 2**model.map_level
+    network = kp_net.make(model.kp_net, 17)
     thetas = (*targets.is_positive.shape, network.num_parameters)
-    maps = (num_pictures, HEIGHT // stride, WIDTH // stride, model.kp_net.feature_channels)
+    maps = (num_pictures, *grid.map_size, model.kp_net.feature_channels)
     theta, features = (jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32) for shape in (thetas, maps))
 
     def loss(theta, features):
         outputs = Outputs(logits=None, theta=theta, features=features, disk_offsets=None, heatmaps=None)
-        return losses.keypoint_loss(outputs, targets, batch.size, filled.sum(), (HEIGHT, WIDTH), model, network)
+        return losses.keypoint_loss(outputs, targets, batch.size, filled.sum(), grid, network)
 
-    for at_once in (8, 16, 32, 64, model.num_slots):
+    for at_once in (8, 16, 32, 64, model.assignment.num_slots):
         per_person.SLOTS_AT_ONCE = at_once
         jax.clear_caches()
         compiled = jax.jit(jax.value_and_grad(loss, argnums=(0, 1))).lower(theta, features).compile()

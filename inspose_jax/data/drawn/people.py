@@ -9,7 +9,8 @@ import numpy as np
 from inspose_jax.config import Data, Scene
 from inspose_jax.data import coco
 from inspose_jax.data.drawn.scene import draw
-from inspose_jax.skeletons import COCO
+from inspose_jax.errors import UserError
+from inspose_jax.skeletons import COCO, Skeleton
 from inspose_jax.structures import Sample
 
 Split = Literal["train", "validation", "test"]
@@ -25,10 +26,15 @@ class DrawnPeople:
         split: Split,
         seed: int,
         count: int,
-        joint_pixel_offset: float = Data.joint_pixel_offset,
+        joint_pixel_offset: float = Data().joint_pixel_offset,
+        skeleton: Skeleton = COCO,
     ):
-        """Pictures 0 to `count` - 1 of a split; the offset is what a COCO file's joints lie below ours."""
+        """Images 0 to `count` - 1 of a split; the offset is what a COCO file's joints lie below ours.
+
+        The joints are those of `skeleton`, found by their names among COCO's; UserError where one is none of them.
+        """
         self.scene, self.seed, self.count, self.joint_pixel_offset = scene, seed, count, joint_pixel_offset
+        self.skeleton, self.joints = skeleton, joints_of(skeleton)
         self.split: Split = split
         self.sizes = np.full((count, 2), scene.size, np.int32)
         self.is_labelled = np.ones(count, bool)  # also the empty ones: they teach what is nobody
@@ -40,12 +46,15 @@ class DrawnPeople:
 
     def __getitem__(self, index: int) -> Sample:
         """Draw picture `index`."""
-        return draw(self.scene, split_seed(self.split, self.seed, int(index)))
+        sample = draw(self.scene, split_seed(self.split, self.seed, int(index)))
+        return sample._replace(keypoints=sample.keypoints[:, self.joints])
 
     def labels_hash(self) -> str:
         """A hash of all that the labels follow from."""
-        known = repr((self.scene, self.split, self.seed, self.count))
-        return hashlib.sha256(known.encode()).hexdigest()[:12]
+        known = (self.scene, self.split, self.seed, self.count)
+        if self.skeleton != COCO:  # which goes without saying
+            known = (*known, self.skeleton)
+        return hashlib.sha256(repr(known).encode()).hexdigest()[:12]
 
     def ground_truth(self) -> dict[str, Any]:
         """The labels as the content of a COCO file; they are what can be seen, so every image is drawn, once."""
@@ -54,7 +63,18 @@ class DrawnPeople:
     @cached_property
     def truth(self) -> dict[str, Any]:
         """What `ground_truth` tells, from the first time on."""
-        return coco.ground_truth_of(map(self.__getitem__, range(len(self))), COCO, self.joint_pixel_offset)
+        return coco.ground_truth_of(map(self.__getitem__, range(len(self))), self.skeleton, self.joint_pixel_offset)
+
+
+def joints_of(skeleton: Skeleton) -> list[int]:
+    """Where the joints of a skeleton stand among those that are drawn, COCO's."""
+    unknown = [name for name in skeleton.keypoint_names if name not in COCO.keypoint_names]
+    if unknown:
+        raise UserError(
+            f"drawn people have no joint {', '.join(unknown)} of the skeleton {skeleton.name}; they have "
+            f"{', '.join(COCO.keypoint_names)}"
+        )
+    return [COCO.keypoint_names.index(name) for name in skeleton.keypoint_names]
 
 
 def split_seed(split: Split, seed: int, index: int) -> tuple[int, int, int]:

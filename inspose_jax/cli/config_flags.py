@@ -1,0 +1,127 @@
+"""A config on the command line: `--config.model.backbone resnet18` overrides a field, `--config-help` lists them all.
+
+A field is typed by where it stands; the fields of a flat part as if they were its owner's.
+"""
+
+import inspect
+import textwrap
+import typing
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from inspose_jax import config, skeletons
+from inspose_jax.cli import arguments
+from inspose_jax.config import Config, Place
+from inspose_jax.errors import UserError
+from inspose_jax.skeletons import Skeleton
+
+SKELETONS = ConstructorRegistry()
+
+
+@SKELETONS.primitive_rule
+def of_skeleton(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """How tyro reads a skeleton: one word, the name of a preset or a file."""
+    if info.type is not Skeleton:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PRESET|JSON",
+        instance_from_str=lambda words: skeletons.read(words[0]),
+        is_instance=lambda value: isinstance(value, Skeleton),
+        str_from_instance=lambda skeleton: [skeleton.name],
+    )
+
+
+def override(base: Config, overrides: list[str], skeleton: str = "") -> Config:
+    """`base` with `--config.FIELD VALUE` arguments and another skeleton put in; UserError names a wrong one."""
+    stands = {flag_of(place.typed): flag_of(place.path) for place in config.places(base)}
+    given = [placed(argument, stands) for argument in overrides]
+    if skeleton:
+        base = replace(base, model=replace(base.model, skeleton=skeletons.read(skeleton)))
+    kind = Config[type(base.model)]
+    try:
+        changed = arguments.tyro_cli(
+            kind, "the fields are in inspose_jax/config.py", default=base, args=given, registry=SKELETONS
+        )
+    except UserError as error:
+        raise UserError(as_typed(str(error), stands)) from None
+    config.check(changed)
+    return changed
+
+
+def as_typed(message: str, stands: dict[str, str]) -> str:
+    """A message of tyro's with every flag as it is typed."""
+    for typed, stood in sorted(stands.items(), key=lambda item: len(item[1]), reverse=True):
+        message = message.replace(stood, typed)
+    return message.replace("--", "--config.")
+
+
+def flag_of(path: tuple[str, ...]) -> str:
+    """`--model.kp-net.depth` of ("model", "kp_net", "depth")."""
+    return f"--{'.'.join(path)}".replace("_", "-")
+
+
+def placed(argument: str, stands: dict[str, str]) -> str:
+    """An argument with the flag of a field as it is typed replaced by where the field stands; others as they are."""
+    if not argument.startswith("--config."):
+        return argument
+    flag, equals, value = argument.replace("--config.", "--", 1).partition("=")
+    owner, _, name = flag.rpartition(".")
+    negated = name.startswith("no-") and f"{owner}.{name.removeprefix('no-')}" in stands
+    found = stands.get(f"{owner}.{name.removeprefix('no-')}" if negated else flag, flag)
+    if negated:
+        owner, _, name = found.rpartition(".")
+        found = f"{owner}.no-{name}"
+    return f"{found}{equals}{value}"
+
+
+def describe(config_: Config) -> str:
+    """Every field of a config: its flag, type and value, the default where that is another, and what it means."""
+    lines = [
+        "* and (default ..): not the default.  Any of them can be set for one run: --config.schedule.batch-size 4;",
+        "a bool by its flag alone: --config.model.heatmap or --config.model.no-heatmap.",
+    ]
+    defaults = {place.path: place.value for place in config.places(Config(type(config_.model)()))}
+    owner = None
+    for place in config.places(config_):
+        if place.path[:-1] != owner:
+            owner = place.path[:-1]
+            part: Any = reduce(getattr, owner, config_)
+            lines += ["", f"config.{'.'.join(place.typed[:-1])}: {inspect.getdoc(type(part))}"]
+        lines += describe_field(place, defaults[place.path])
+    return "\n".join(lines)
+
+
+def describe_field(place: Place, usual: Any) -> list[str]:
+    """The lines of one field."""
+    is_usual = place.value == usual
+    shown = words(place.value) + ("" if is_usual else f" (default {words(usual)})")
+    flag = flag_of(("config", *place.typed))
+    line = f"{' ' if is_usual else '*'} {flag:<42} {type_words(place.field.type):<27} {shown}"
+    return [
+        *textwrap.wrap(line, 120, subsequent_indent=" " * 10, break_on_hyphens=False),
+        *textwrap.wrap(place.field.metadata.get("meaning", ""), 120, initial_indent=" " * 6, subsequent_indent=" " * 6),
+    ]
+
+
+def words(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, tuple):
+        return " ".join(map(words, value))
+    if isinstance(value, Skeleton):
+        return value.name
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def type_words(kind: Any) -> str:
+    """A field's type as what is to be typed: `int`, `sgd|adamw|muon`, `int int`, `float ..` for any number of them."""
+    if kind is Ellipsis:
+        return ".."
+    if kind is Skeleton:
+        return "PRESET|JSON"
+    if typing.get_origin(kind) is typing.Literal:
+        return "|".join(typing.get_args(kind))
+    return " ".join(map(type_words, typing.get_args(kind))) or kind.__name__

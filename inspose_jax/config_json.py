@@ -1,0 +1,116 @@
+"""A config as JSON, for checkpoints and runs: it lasts, since every earlier format has an upgrade to the next.
+
+A format is what the fields are and mean.  Whoever changes that counts `FORMAT` up, adds an upgrade from the format
+before, which gives new fields what they meant then, and a run of it to `tests/formats`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from inspose_jax import config, method, skeletons
+from inspose_jax.config import Config
+from inspose_jax.errors import UserError
+
+FORMAT = 2
+OWN = "own"  # the method's name where a recipe brings a config class of its own
+PARTS = ("model", "data", "schedule", "machine")
+NAMES = ("format", "method", *PARTS)
+
+
+class OtherFields(UserError):
+    """A stored config that has other fields than this version knows: it was written by another one."""
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Everything in a config as JSON has it, every field written out."""
+    values = as_lists({name: dataclasses.asdict(getattr(config, name)) for name in PARTS})
+    return {"format": FORMAT, "method": method.name_of(config.model) or OWN, **values}
+
+
+def as_lists(value: Any) -> Any:
+    """Tuples as the lists that JSON makes of them."""
+    if isinstance(value, dict):
+        return {name: as_lists(item) for name, item in value.items()}
+    return [as_lists(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def from_dict(stored: Any, own: type | None = None) -> Config:
+    """The config of what `to_dict` gave, of this format or an earlier one.
+
+    `own` is the class of `Config.model` where the config is of a recipe's own.  Raises `OtherFields` with all that are
+    missing or unknown, UserError with a value that cannot be.
+    """
+    stored = upgraded(stored)
+    kind = own if stored.get("method") == OWN else method.kind_of(stored.get("method"))
+    if kind is None:
+        raise UserError(f"config.method is {stored.get('method')!r:.40}, which is none of this version")
+    kinds = {"model": kind, "data": config.Data, "schedule": config.Schedule, "machine": config.Machine}
+    found = [
+        f"config: {fault} fields {sorted(names)}"
+        for fault, names in (("missing", set(NAMES) - stored.keys()), ("unknown", stored.keys() - set(NAMES)))
+        if names
+    ]
+    for name in kinds:
+        found += config.other_fields(kinds[name], stored.get(name), f"config.{name}")
+    if found:
+        raise OtherFields("; ".join(sorted(found)))
+    made = Config(*(config.built(kinds[name], stored[name], f"config.{name}", list) for name in PARTS))
+    config.check(made)
+    return made
+
+
+# --- earlier formats ------------------------------------------------------------------------------------------------
+
+
+def upgraded(stored: Any) -> dict[str, Any]:
+    """A stored config in this version's format; UserError for what is no config, or that of a later format."""
+    if not isinstance(stored, dict) or not isinstance(stored.get("model"), dict):
+        raise UserError("it is no configuration")
+    number = stored.get("format", 1)
+    if number not in (*UPGRADES, FORMAT):
+        raise OtherFields(f"config.format is {number!r:.40}; this version reads 1 to {FORMAT}")
+    for earlier in range(number, FORMAT):
+        stored = UPGRADES[earlier](stored)
+    return stored
+
+
+def parts_for_all(stored: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 to 2: the model's fields get parts, weights become the model's, the machine's fields a part of theirs,
+    and the skeleton a value.
+    """
+    given, data, schedule = (dict(stored.get(part) or {}) for part in ("model", "data", "schedule"))
+    # What the first checkpoints do not tell, since there was no choice yet.
+    given, schedule = {"compute_dtype": "float32", **given}, {"accumulate": 1, **schedule}
+    if given.get("skeleton") == "coco":
+        given["skeleton"] = as_lists(dataclasses.asdict(skeletons.COCO))
+
+    def moved(source: dict[str, Any], names: str, prefix: str = "") -> dict[str, Any]:
+        return {name: source.pop(f"{prefix}{name}") for name in names.split() if f"{prefix}{name}" in source}
+
+    model = {
+        "network": moved(
+            given,
+            "backbone backbone_widths batch_norm frozen_stages compute_dtype levels map_level fpn_channels "
+            "head_channels head_depth controller_kernel keypoint_channels keypoint_depth dense_channels shared_trunk "
+            "disk_offset heatmap",
+        ),
+        "assignment": moved(given, "level_limits centre_radius disk_radius heatmap_overlap num_slots"),
+        "decoding": moved(given, "score_threshold num_candidates nms_threshold num_poses pose_score"),
+        "weights": moved(schedule, "cls keypoint offset heatmap", "weight_"),
+        **given,
+    }
+    machine = {**moved(data, "num_threads"), **moved(schedule, "save_every")}
+    rest = {name: value for name, value in stored.items() if name not in ("model", "data", "schedule")}
+    return {
+        **rest,
+        "format": 2,
+        "method": "inspose",
+        "model": model,
+        "data": data,
+        "schedule": schedule,
+        "machine": machine,
+    }
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: parts_for_all}

@@ -1,0 +1,78 @@
+"""A recipe: a Python file whose `recipe()` gives a config and which may, beside it, bring the method that it is for.
+
+    def recipe() -> Config: ..
+    def method(model) -> Method: ..      # of `Config.model`, which may be of a class of the recipe's own
+
+A checkpoint of a recipe's own method keeps the file's name and text for the record and never executes it: whoever loads
+it gives the file again.
+"""
+
+import hashlib
+import runpy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inspose_jax import config, paths
+from inspose_jax.config import Config
+from inspose_jax.errors import UserError, did_you_mean
+
+PACKAGE = Path(__file__).parent
+CARRIED = [PACKAGE / "configs", PACKAGE.parent / "configs"]  # in a wheel, in a checkout
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What a recipe's file says."""
+
+    path: Path
+    text: str
+    config: Config
+    make_method: Callable[[Any], Any] | None  # `Config.model` -> `Method`; None for a method of the package
+
+    @property
+    def sha256(self) -> str:
+        """Of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def carried(name: str) -> Path:
+    """The file of a recipe that comes with the package, whatever lies where one stands."""
+    return next(path for place in CARRIED if (path := place / f"{name}.py").is_file())
+
+
+def find(name: str | Path) -> Path:
+    """The file of a recipe, by its path or by its name in ./configs or the package; UserError lists the known names."""
+    places = [Path("configs"), *CARRIED]  # those where one stands come first
+    for path in (paths.expanded(name), *(place / f"{name}.py" for place in places)):
+        if path.is_file() and path.suffix == ".py":
+            return path
+    known = sorted({path.stem for place in places for path in place.glob("*.py") if path.stem != "__init__"})
+    hint = did_you_mean(str(name), known, f"there are {', '.join(known)}")
+    raise UserError(f"{name}: no such recipe file or name; {hint}")
+
+
+def read(name: str | Path) -> Recipe:
+    """The recipe of a file, found as `find` does, executed; UserError if it fails or has no function `recipe`."""
+    path = find(name)
+    try:
+        found = runpy.run_path(str(path))
+        made = found["recipe"]() if callable(found.get("recipe")) else None
+    except (Exception, SystemExit) as error:  # whatever a user's file may raise
+        raise failed(path, error) from error
+    if not isinstance(made, Config):
+        raise UserError(f"{path}: no recipe; it needs a function `recipe` that returns a Config")
+    try:
+        config.check(made)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    make_method = found.get("method")
+    if make_method is not None and not callable(make_method):
+        raise UserError(f"{path}: `method` is no function of `Config.model` that returns a Method")
+    return Recipe(path, path.read_text(), made, make_method)
+
+
+def failed(path: Path, error: BaseException) -> UserError:
+    """What is said of a file that raises something."""
+    return UserError(f"{path}: the recipe fails with {type(error).__name__}: {error}; mend it")

@@ -10,13 +10,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import inspose_jax
-from inspose_jax import checkpoints, files, provenance, run_folder
+from inspose_jax import checkpoints, files, provenance, run_folder, versions
 from inspose_jax.config import Config, other_fields, to_json
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.run_folder import VALIDATION, is_same_set, measured
-from inspose_jax.versions import version
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # as they are imported
 PARTS = [field.name for field in dataclasses.fields(Config)]
@@ -74,8 +72,8 @@ def has_begun(workdir: Path, about: dict[str, Any], resume: bool, has_saved: boo
 def written_by(workdir: Path) -> dict[str, str]:
     """What `versions.json` says of the code that a run was made with; empty where it cannot be read."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        versions = json.loads((workdir / run_folder.VERSIONS).read_text())
-        return {"version": versions.get("inspose-jax"), "commit": versions.get("commit")}
+        told = json.loads((workdir / run_folder.VERSIONS).read_text())
+        return {"version": told.get("inspose-jax"), "commit": told.get("commit")}
     return {}
 
 
@@ -94,15 +92,15 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: s
             f"{best}: was chosen by other pictures or labels than now; it is {aside.name} from here on",
             stacklevel=2,
         )
-    versions = {name: version(name) for name in PACKAGES} | {
-        "inspose-jax": inspose_jax.__version__,
+    in_use = {name: versions.version(name) for name in PACKAGES} | {
+        "inspose-jax": versions.OURS,
         "commit": provenance.commit(),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
     if not (workdir / run_folder.CONFIG).exists():
         files.write(workdir / run_folder.CONFIG, json.dumps(about, indent=2))
-    files.write(workdir / run_folder.VERSIONS, json.dumps(versions, indent=2))
+    files.write(workdir / run_folder.VERSIONS, json.dumps(in_use, indent=2))
     run_folder.drop_lines_after(workdir, start)
 
 

@@ -22,7 +22,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from inspose_jax import config, devices, paths, processes, provenance, run_folder, seals
+from inspose_jax import devices, paths, processes, provenance, run_folder, seals
+from inspose_jax.config import Config, OtherFields, from_json, to_json
 from inspose_jax.errors import NotFound, NotWritten, UserError
 from inspose_jax.skeletons import SKELETONS
 
@@ -44,7 +45,7 @@ class Damaged(Unreadable):
 class Loaded(NamedTuple):
     """What prediction needs of a checkpoint."""
 
-    config: config.Config
+    config: Config
     variables: Any  # {"params": .., "batch_stats": ..}, the running average if the run kept one; numpy
     step: int
 
@@ -79,16 +80,16 @@ class Checkpoints:
             return
         self.manager.close()
 
-    def save(self, step: int, state: Any, config_: config.Config, **more: Any) -> None:
+    def save(self, step: int, state: Any, config: Config, **more: Any) -> None:
         """Write `state`, a pytree of arrays, in the background; the arrays may be donated as soon as this returns.
 
         `more` is kept beside the config, as JSON.
         """
         self.finish()
         self.make_sure_of_space(step, state)
-        skeleton = SKELETONS[config_.model.skeleton]
+        skeleton = SKELETONS[config.model.skeleton]
         about = {
-            "config": json.loads(config.to_json(config_)),
+            "config": json.loads(to_json(config)),
             "skeleton": {"name": skeleton.name, "keypoint_names": list(skeleton.keypoint_names)},
             "step": step,
             "written_by": provenance.about(),
@@ -216,17 +217,17 @@ def load(path: Path | str) -> Loaded:
             raise UserError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
         about, state = newest(folder)
     try:
-        resolved = config.from_json(json.dumps(about["config"]))
-    except config.OtherFields as error:
+        resolved = from_json(json.dumps(about["config"]))
+    except OtherFields as error:
         raise UserError(f"{path}: {provenance.of_another(str(error), about.get('written_by', {}))}") from None
     except UserError as error:
         raise UserError(f"{path}: a checkpoint whose config does not hold, {error}") from None
     return Loaded(resolved, jax.tree.map(np.asarray, evaluated(state, resolved)), int(about["step"]))
 
 
-def evaluated(state: dict[str, Any], config_: config.Config) -> Any:
+def evaluated(state: dict[str, Any], config: Config) -> Any:
     """What is evaluated of a state (as a dict): the running average, or the parameters and statistics themselves."""
-    if config_.schedule.ema > 0:
+    if config.schedule.ema > 0:
         return state["average"]
     return {"params": state["params"], "batch_stats": state["batch_stats"]}
 

@@ -104,7 +104,7 @@ def open_workdir(workdir: Path, about: dict[str, Any], start: int, validation: s
     run_folder.drop_lines_after(workdir, start)
 
 
-def evaluation(workdir: Path, step: int, validation: str) -> float:
+def told_value(workdir: Path, step: int, validation: str) -> float:
     """The first statistic of the evaluation at a step on the pictures of a fingerprint, as far as the metrics tell;
     NaN where they tell of none.
     """

@@ -8,10 +8,10 @@ sections 3.1 to 3.4; `data/` turns pictures into batches; `training/` and `evalu
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inspose_jax.versions import OURS as __version__  # noqa: F401 (for whoever asks the package)
+
 if TYPE_CHECKING:
     from inspose_jax.predictor import Predictor
-
-__version__ = "0.2.0"
 
 
 def load(path: str | Path, recipe: str | Path | None = None) -> "Predictor":

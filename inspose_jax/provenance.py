@@ -4,7 +4,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-import inspose_jax
+from inspose_jax import versions
 
 PACKAGE = Path(__file__).parent
 
@@ -25,7 +25,7 @@ def commit() -> str:
 def about() -> dict[str, str]:
     """What a checkpoint says of the code that wrote it."""
     at = {"commit": commit()} if commit() else {}
-    return {"version": inspose_jax.__version__, **at}
+    return {"version": versions.OURS, **at}
 
 
 def of_another(fields: str, written_by: dict[str, str]) -> str:

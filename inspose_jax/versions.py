@@ -1,6 +1,8 @@
-"""Versions of the packages that compute, for what a run and an evaluation say of themselves."""
+"""The version of this package and of those that compute, for what a run and an evaluation say of themselves."""
 
 from importlib import import_module, metadata
+
+OURS = "0.2.0"  # this package; pyproject.toml and `inspose_jax.__version__` take it from here
 
 
 def version(module: str) -> str:

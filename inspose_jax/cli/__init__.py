@@ -16,7 +16,7 @@ import traceback
 import warnings
 from typing import Any
 
-import inspose_jax
+from inspose_jax import versions
 from inspose_jax.cli import compilation_cache, distributed
 from inspose_jax.errors import UserError, did_you_mean
 
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(usage())
         return
     if arguments[0] == "--version":
-        print(inspose_jax.__version__)
+        print(versions.OURS)
         return
     fault, code = "", 2
     try:

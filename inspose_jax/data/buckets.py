@@ -40,7 +40,7 @@ def pad(
     """A batch of images padded at the right and bottom; None is a blank image, which fills the last batch.
 
     Labelled people become targets, at most N of them: of more the ones with the smallest pseudo boxes go first, to the
-    ignore regions, where crowds and people without a labelled joint are too; of those the largest G, `num_ignore`, stay.
+    ignore regions, where crowds and people without a labelled joint are too; of those the largest G stay, `num_ignore`.
     `model` is the config of any method: its skeleton, `num_people` and `ignore_unlabelled` are read.
     """
     batch = blank_batch(len(samples), shape, model, num_ignore)

@@ -9,15 +9,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from inspose_jax import __version__, checkpoints, config_json, files, provenance, run_folder
-from inspose_jax import config as config_
-from inspose_jax.config import Config
+from inspose_jax import checkpoints, config_json, files, provenance, run_folder, versions
+from inspose_jax.config import Config, places
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
 from inspose_jax.run_folder import VALIDATION, is_same_set, measured
 from inspose_jax.skeletons import Skeleton
-from inspose_jax.versions import version
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # as they are imported
 PICTURES, LABELS = "pictures", "labels"  # fingerprints of the data in config.json
@@ -89,7 +87,7 @@ def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method
     ]
     is_data = any(line.startswith((f"{PICTURES} ", f"{LABELS} ")) for line in refused)
     allowed = []
-    for one, other in zip(config_.places(then), config_.places(config), strict=True):
+    for one, other in zip(places(then), places(config), strict=True):
         if one.value == other.value:
             continue
         line = f"{'.'.join(one.typed)} {told(one.value)} -> {told(other.value)}"
@@ -118,8 +116,8 @@ def told(value: Any) -> str:
 def written_by(workdir: Path) -> dict[str, str]:
     """What `versions.json` says of the code that a run was made with; empty where it cannot be read."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        versions = json.loads((workdir / run_folder.VERSIONS).read_text())
-        return {"version": versions.get("inspose-jax"), "commit": versions.get("commit")}
+        told = json.loads((workdir / run_folder.VERSIONS).read_text())
+        return {"version": told.get("inspose-jax"), "commit": told.get("commit")}
     return {}
 
 
@@ -139,21 +137,21 @@ def open_workdir(workdir: Path, about: dict[str, Any], changed: list[str], start
             f"{best}: was chosen by other images, labels or test-time fields than now; it is {aside.name} from here on",
             stacklevel=2,
         )
-    versions = {name: version(name) for name in PACKAGES} | {
-        "inspose-jax": __version__,
+    in_use = {name: versions.version(name) for name in PACKAGES} | {
+        "inspose-jax": versions.OURS,
         "commit": provenance.commit(),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
     if changed or not (workdir / run_folder.CONFIG).exists():
         files.write(workdir / run_folder.CONFIG, json.dumps(about, indent=2))
-    files.write(workdir / run_folder.VERSIONS, json.dumps(versions, indent=2))
+    files.write(workdir / run_folder.VERSIONS, json.dumps(in_use, indent=2))
     with (workdir / run_folder.HISTORY).open("a") as history:
-        history.write(json.dumps({"step": start, "changed": changed, "versions": versions}) + "\n")
+        history.write(json.dumps({"step": start, "changed": changed, "versions": in_use}) + "\n")
     run_folder.drop_lines_after(workdir, start)
 
 
-def evaluation(workdir: Path, step: int, validation: str) -> float:
+def told_value(workdir: Path, step: int, validation: str) -> float:
     """The first statistic of the evaluation at a step on the pictures of a fingerprint, as far as the metrics tell;
     NaN where they tell of none.
     """

@@ -26,7 +26,7 @@ from inspose_jax.data import pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import NotFinite, UserError
 from inspose_jax.report.run import read_run
-from inspose_jax.training import loop, sharding
+from inspose_jax.training import loop, sharding, timetable
 from inspose_jax.training import workdir as workdir_
 from inspose_jax.training.log import Log
 
@@ -85,7 +85,7 @@ def test_every_step_has_its_line_and_every_tenth_the_speed(workdir):
 
 
 def test_a_run_that_saves_seldom_still_saves_early(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "FIRST_SAVE", 3)
+    monkeypatch.setattr(timetable, "FIRST_SAVE", 3)
     loop.train(CONFIG, SOURCE, tmp_path, num_steps=12, stop_at=4)
     assert checkpoints.steps(tmp_path / "checkpoints") == [3, 4]  # every 5 by the configuration
 
@@ -581,7 +581,7 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
 
 @pytest.mark.parametrize(("eval_every", "expected"), [(3, [2]), (2, []), (0, [2])])
 def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path, monkeypatch, eval_every, expected):
-    monkeypatch.setattr(loop, "FIRST_SAVE", 2)
+    monkeypatch.setattr(timetable, "FIRST_SAVE", 2)
     losses, done, tried = list(jnp.ones(5)), [], []
 
     def step_function(state, batch):

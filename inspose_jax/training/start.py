@@ -1,0 +1,133 @@
+"""How a run starts: what it is given, and its first state, which is new or the one where it stopped."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from inspose_jax import checkpoints, devices, paths, processes, run_folder
+from inspose_jax.config import Config, Schedule, check
+from inspose_jax.data import pipeline
+from inspose_jax.data.plan import Plan
+from inspose_jax.errors import UserError
+from inspose_jax.method import Method
+from inspose_jax.method import of as method_of
+from inspose_jax.training import sharding
+from inspose_jax.training.step import State, state_of
+from inspose_jax.training.timetable import Timetable, traced_steps
+from inspose_jax.training.workdir import changes, description, is_in_use, open_workdir
+
+
+class Evaluation(NamedTuple):
+    """What is known of a model in the middle of its training."""
+
+    statistics: dict[str, float]  # the first is what the best checkpoint is chosen by
+    sheet: np.ndarray  # u8[H,W,3] pictures with predictions
+
+
+class Pretrained(NamedTuple):
+    """Weights that a new run starts from."""
+
+    path: Path  # the file they come from: a run goes on with no other
+    into: Callable[[Any], Any]  # puts them into new variables
+
+
+class Extras(NamedTuple):
+    """What a launch may add to a run without changing the numbers of its steps."""
+
+    evaluate: Callable[[Any], Evaluation] | None = None  # variables on the host -> how good they are
+    eval_every: int = 0  # steps; at the end in any case
+    on_nan: Literal["stop", "skip"] = "stop"  # what a step does whose loss or gradient is not finite
+    profile: range = range(0)  # steps that are traced into the workdir
+    validation: str = ""  # the fingerprint of what `evaluate` looks at
+    try_out: Callable[[Any], None] | None = None  # variables on the host -> fails where `evaluate` lacks memory
+
+
+class Run(NamedTuple):
+    """What stays the same while a run goes on."""
+
+    config: Config
+    method: Method
+    workdir: Path
+    images: pipeline.Tolerant
+    plan: Plan
+    mesh: jax.sharding.Mesh
+    due: Timetable
+    extras: Extras
+
+
+def begin(
+    config: Config,
+    source: pipeline.LabelledSource,
+    workdir: Path,
+    num_steps: int,
+    stop_at: int | None,
+    resume: bool,
+    pretrained: Pretrained | None,
+    extras: Extras,
+    method: Method | None,
+) -> tuple[Run, State]:
+    """A run that may go on from its first state; last of all its folder is made ready, so that one which cannot start
+    leaves nothing behind.
+
+    `method` is what is trained, by default the one that the config is for.
+    UserError, and OSError where a file cannot be read, say why it cannot.
+    """
+    check(config)
+    devices.check()
+    method = method or method_of(config.model)
+    workdir = paths.absolute(workdir)  # a program may change its folder meanwhile
+    mesh = sharding.make_mesh(config.schedule)
+    images = pipeline.Tolerant(source)
+    plan = pipeline.make_plan(images, config, train=True)
+    about = description(config, method, num_steps, source, pretrained and pretrained.path)
+    saved = checkpoints.steps(workdir / run_folder.CHECKPOINTS)
+    changed = changes(workdir, about, config, method, bool(saved)) if is_in_use(workdir, resume) else []
+    start, state = first_state(workdir, saved, method, config.schedule, pretrained, num_steps, mesh)
+    if not processes.is_same(start):
+        raise UserError(
+            f"{workdir}: step {start} is what this process can read, another one reads another step; see "
+            f"that all of them have the same folder, and that it can be read"
+        )
+    stop = max(start, min(num_steps, stop_at or num_steps))
+    due = Timetable(
+        start=start,
+        stop=stop,
+        num_steps=num_steps,
+        save_every=config.machine.save_every,
+        eval_every=extras.eval_every,
+        has_evaluation=extras.evaluate is not None,
+        has_trial=extras.try_out is not None,
+        traced=traced_steps(extras.profile, start, stop),
+    )
+    processes.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
+    if processes.is_first():
+        open_workdir(workdir, about, changed, start, extras.validation)
+    processes.wait_for_all("workdir")
+    return Run(config, method, workdir, images, plan, mesh, due, extras), state
+
+
+def first_state(
+    workdir: Path,
+    saved: list[int],
+    method: Method,
+    schedule: Schedule,
+    pretrained: Pretrained | None,
+    num_steps: int,
+    mesh: jax.sharding.Mesh,
+) -> tuple[int, State]:
+    """How many steps are done, and the state after them: a new one, or the newest readable one of those `saved`."""
+    if saved:
+        like = sharding.abstract_state(method, schedule, num_steps, mesh)
+        found, fields = checkpoints.newest(workdir / run_folder.CHECKPOINTS, like)
+        return found["step"], State(**fields)
+    if method.needs_weights and pretrained is None:
+        raise UserError(method.needs_weights)
+    state = sharding.new_state(method, schedule, num_steps, mesh)
+    if pretrained is not None:
+        variables = pretrained.into({"params": state.params, "batch_stats": state.batch_stats})
+        state = state_of(variables, method, schedule, num_steps)
+        state = jax.device_put(state, sharding.replicated(mesh))
+    return 0, state

@@ -36,6 +36,20 @@ class Skeleton:
             order[left], order[right] = right, left
         return tuple(order)
 
+    def subset(self, *names: str) -> "Skeleton":
+        """Some of the joints, in the order given, with what lies between them; UserError where one is no joint."""
+        if unknown := [name for name in names if name not in self.keypoint_names]:
+            raise UserError(
+                f"{', '.join(unknown)}: no joint of {self.name}, which has {', '.join(self.keypoint_names)}"
+            )
+        place = {self.keypoint_names.index(name): number for number, name in enumerate(names)}
+
+        def among(pairs: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+            return tuple((place[a], place[b]) for a, b in pairs if a in place and b in place)
+
+        sigmas = tuple(self.oks_sigmas[joint] for joint in place)
+        return Skeleton(f"{self.name}_{len(names)}", names, among(self.limbs), among(self.flip_pairs), sigmas)
+
 
 def fault(skeleton: Skeleton) -> str:
     """What makes a skeleton useless, in words; empty for a good one."""

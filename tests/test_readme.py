@@ -100,6 +100,9 @@ def test_the_commands_run_as_they_stand(an_empty_folder, capsys):
     """Those of `Use it`, one after another, in the folder where a user stands; relative paths and all."""
     text = (ROOT / "README.md").read_text()
     chapter = text[text.index("## Use it") : text.index("## Where the paper is")]
+    (own,) = re.findall(r"```python\n(# own\.py\n.*?)```", chapter, re.DOTALL)
+    assert len(own.splitlines()) <= 25
+    Path("own.py").write_text(own)
     lines = "\n".join(re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)).replace("\\\n", " ").splitlines()
     commands = [words for line in lines if (words := shlex.split(line, comments=True))[:1] == ["inspose"]]
     assert len(commands) > 9
@@ -113,4 +116,9 @@ def test_the_commands_run_as_they_stand(an_empty_folder, capsys):
     assert checkpoints.steps(Path("runs/r50/best")) == [1]
     assert len(list(Path("found").glob("*.jpg"))) == 200
     assert Path("found/dance.mp4").is_file()
+    assert checkpoints.steps(Path("runs/own/checkpoints")) == [50, 60]
+    assert len(list(Path("found_own").glob("*.jpg"))) == 200
+    theta = inspose_jax.load("runs/own", recipe="own.py").variables["params"]["instance_heads"]["theta"]["conv"]
+    assert theta["bias"].shape == (33,)
+    assert Path("runs/own/report.html").is_file()
     assert Path("runs/mine/report.html").is_file()

@@ -1,0 +1,18 @@
+"""The smallest run, which several files of tests make and look at."""
+
+import json
+from dataclasses import replace
+
+import tiny
+
+from inspose_jax.data import pipeline
+from inspose_jax.data.drawn.people import DrawnPeople
+
+# The eight pretend devices share a batch of eight.
+CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, batch_size=8, ema=0.9, save_every=5))
+SOURCE = pipeline.InMemory(DrawnPeople(CONFIG.data.scene, "train", 0, 16))
+
+
+def lines(workdir, timing=True):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{name: row[name] for name in row if timing or name not in ("images_per_s", "data_wait")} for row in rows]

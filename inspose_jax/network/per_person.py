@@ -20,7 +20,9 @@ from inspose_jax import geometry
 # More at a time: more empty slots are computed and held.  Fewer: a GPU, which waits for the CPU at every turn of the
 # loop, has too little to do in one (experiments/benchmarks/train_step).
 SLOTS_AT_ONCE = 64
-CANDIDATES_AT_ONCE = 16
+# More at a time: their maps, a megabyte each in the paper's size, leave the caches of a CPU, which then takes twice as
+# long for each (experiments/benchmarks/decode).
+CANDIDATES_AT_ONCE = 8
 
 KeypointMap = Callable[[Array, Array, Array], Array]  # theta f[P], F_kp f[F,h,w], relative f[2,h,w] -> logits f[K,h,w]
 
@@ -71,7 +73,7 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         map_of = map_of_one(keypoint_map, features, size, stride)
 
         def of_slot(theta: Array, centre: Array, scale: Array, cells: Array) -> Float[Array, " K"]:
-            logits = map_of(theta, centre, scale)
+            logits = map_of(theta, centre, scale).reshape(len(cells), -1)
             at_cell = jnp.take_along_axis(logits, cells[:, None], axis=1)[:, 0]
             return at_cell - jax.nn.logsumexp(logits, axis=1)
 
@@ -90,9 +92,7 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         map_of = map_of_one(keypoint_map, features, size, stride)
 
         def of_candidate(theta: Array, centre: Array, scale: Array) -> Peak:
-            logits = map_of(theta, centre, scale)
-            cell = jnp.argmax(logits, axis=1).astype(jnp.int32)
-            return Peak(cell, logits.max(axis=1), jax.nn.logsumexp(logits, axis=1))
+            return peak_of(map_of(theta, centre, scale))
 
         return of_first(of_candidate, num_candidates, (at_least_float32(theta), centres, scales))
 
@@ -106,8 +106,7 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
     ) -> Float[Array, "N K h w"]:
         """Logits of every joint in every map cell; cells that hold nothing of the real image have about -1e38."""
         map_of = map_of_one(keypoint_map, features, size, stride)
-        logits = jax.vmap(map_of)(at_least_float32(theta), centres, scales)
-        return logits.reshape(*logits.shape[:2], *features.shape[:2])
+        return jax.vmap(map_of)(at_least_float32(theta), centres, scales)
 
     return PerPerson(num_parameters, log_likelihoods, peaks, maps)
 
@@ -126,15 +125,29 @@ def map_of_one(
     places = jnp.asarray(geometry.cell_centres(map_size, stride), features.dtype).transpose(2, 0, 1)
     is_cell = geometry.real_cells(map_size, stride, size)
 
-    def of_one(theta: Float[Array, " P"], centre: Float[Array, " 2"], scale: Float[Array, ""]) -> Float[Array, "K hw"]:
+    def of_one(theta: Float[Array, " P"], centre: Float[Array, " 2"], scale: Float[Array, ""]) -> Float[Array, "K h w"]:
         relative = (places - centre.astype(places.dtype)[:, None, None]) / scale.astype(places.dtype)
         # Here and as one matrix, not before and with three axes: so the product takes it as it lies.
         shared = features.reshape(-1, features.shape[2]).T.reshape(-1, *map_size)
         logits = keypoint_map(theta, shared, relative)
         # Not -inf: a blank image has no cell at all, and its empty slots must still have a finite gradient.
-        return jnp.where(is_cell, logits, jnp.finfo(logits.dtype).min / 4).reshape(len(logits), -1)
+        return jnp.where(is_cell, logits, jnp.finfo(logits.dtype).min / 4)
 
     return of_one
+
+
+def peak_of(logits: Float[Array, "K h w"]) -> Peak:
+    """Eq. 2 and the log-sum-exp, with two passes over the maps of one person.
+
+    XLA's argmax is slow on a CPU: it takes one number after another.  Here it sees the rows' maxima, and one row.
+    """
+    of_rows = logits.max(axis=2)
+    row, logit = of_rows.argmax(axis=1), of_rows.max(axis=1)
+    best_row = jnp.take_along_axis(logits, row[:, None, None], axis=1)[:, 0]
+    cell = row * logits.shape[2] + best_row.argmax(axis=1)
+    # `jax.nn.logsumexp` would look for the maximum again.
+    log_sum_exp = logit + jnp.log(jnp.exp(logits - logit[:, None, None]).sum(axis=(1, 2)))
+    return Peak(cell.astype(jnp.int32), logit, log_sum_exp)
 
 
 def of_filled(

@@ -1,13 +1,18 @@
 """Runs that earlier versions wrote (`formats/`) load for ever, and find the same people."""
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 import inspose_jax
+from inspose_jax import checkpoints, run_folder
+from inspose_jax.cli import sources
+from inspose_jax.training import loop
 
 FORMATS = Path(__file__).parent / "formats"
 
@@ -36,3 +41,20 @@ def test_a_run_of_every_format_finds_the_same_people(written):
         np.testing.assert_allclose(
             found.keypoint_scores, [person["keypoint_scores"] for person in people], atol=1e-4, rtol=1e-4
         )
+
+
+@pytest.mark.slow
+def test_a_run_of_every_format_goes_on(written, tmp_path):
+    """Its last steps are made, and the losses go on where they were."""
+    run = shutil.copytree(written / "run", tmp_path / "run")
+    config = checkpoints.load(run).config
+    before = [row for _, row, _ in run_folder.measured(run)]
+    with jax.numpy_dtype_promotion("standard"):
+        assert loop.train(config, sources.training_source(config, None, None), run, 3000, resume=True) == 3000
+    after = [row for step, row, _ in run_folder.measured(run) if step > 2990]
+    assert len(after) == 10
+    assert np.mean([row["loss/total"] for row in after]) == pytest.approx(
+        np.mean([row["loss/total"] for row in before]), abs=0.5
+    )
+    (history,) = map(json.loads, (run / "history.jsonl").read_text().splitlines())
+    assert (history["step"], history["changed"]) == (2990, ["format 1 -> 2"])

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import tiny
 
+from inspose_jax.config import Machine
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
 
 # The eight pretend devices share a batch of eight.
-CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, batch_size=8, ema=0.9, save_every=5))
+CONFIG = replace(tiny.CONFIG, schedule=tiny.schedule(batch_size=8, ema=0.9), machine=Machine(save_every=5))
 SOURCE = pipeline.InMemory(DrawnPeople(CONFIG.data.scene, "train", 0, 16))
 
 

@@ -22,7 +22,6 @@ from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import NotFinite, UserError
 from inspose_jax.report.run import read_run
 from inspose_jax.training import loop, sharding, timetable
-from inspose_jax.training import workdir as workdir_
 from inspose_jax.training.log import Log
 
 pytestmark = pytest.mark.usefixtures("steps_are_traced_once")
@@ -95,58 +94,6 @@ def test_a_run_is_not_written_over(workdir):
         loop.train(CONFIG, pictures, workdir, num_steps=12, resume=True)
 
 
-def test_the_first_weights_need_not_be_given_again_but_others_are_refused(tmp_path):
-    files = [tmp_path / name for name in ("a.pth", "b.pth")]
-    for file in files:
-        file.write_text(file.name)
-    begun, same, other, without = (
-        workdir_.description(CONFIG, 12, SOURCE, file) for file in (files[0], files[0], files[1], None)
-    )
-    run = tmp_path / "run"
-    workdir_.open_workdir(run, begun, 0, "")
-    assert workdir_.has_begun(run, same, resume=True, has_saved=True)
-    assert workdir_.has_begun(run, without, resume=True, has_saved=True)
-    with pytest.raises(ValueError, match="was started with other values: weights"):
-        workdir_.has_begun(run, other, resume=True, has_saved=True)
-    with pytest.raises(ValueError, match=r"weights \w+ -> None"):  # it would begin from random ones
-        workdir_.has_begun(run, without, resume=True, has_saved=False)
-
-
-class Corrected:
-    """A source whose labels were corrected since: the same images, another hash."""
-
-    def __init__(self):
-        self.sizes, self.is_labelled, self.image_ids = SOURCE.sizes, SOURCE.is_labelled, SOURCE.image_ids
-
-    def __len__(self):
-        return len(SOURCE)
-
-    def __getitem__(self, index):
-        return SOURCE[index]
-
-    def labels_hash(self):
-        return "corrected"
-
-    def ground_truth(self):
-        return {}
-
-
-def test_a_run_does_not_go_on_with_other_labels_of_the_same_images(tmp_path):
-    begun, other = (workdir_.description(CONFIG, 12, source, None) for source in (SOURCE, Corrected()))
-    workdir_.open_workdir(tmp_path, begun, 0, "")
-    assert workdir_.has_begun(tmp_path, begun, resume=True, has_saved=True)
-    message = (
-        r"other values: labels \w+ -> corrected. Take those, or begin a new run .*another --workdir, .*same --init"
-    )
-    with pytest.raises(ValueError, match=message):
-        workdir_.has_begun(tmp_path, other, resume=True, has_saved=True)
-    # An early version did not store them: its runs go on.
-    stored = json.loads((tmp_path / "config.json").read_text())
-    del stored["labels"]
-    (tmp_path / "config.json").write_text(json.dumps(stored))
-    assert workdir_.has_begun(tmp_path, other, resume=True, has_saved=True)
-
-
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_path):
     odd = replace(CONFIG, schedule=replace(CONFIG.schedule, batch_size=6))
     with pytest.raises(ValueError, match="batch_size 6 does not divide over 8 devices"):
@@ -156,7 +103,9 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_
 
 def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(tmp_path):
     wild = replace(
-        CONFIG, schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30, save_every=1)
+        CONFIG,
+        schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30),
+        machine=replace(CONFIG.machine, save_every=1),
     )
     with pytest.raises(FloatingPointError, match=r"step \d+: (loss/\w+|grad_norm) is (nan|inf)") as error:
         loop.train(wild, SOURCE, tmp_path / "c", num_steps=8)
@@ -335,7 +284,8 @@ def test_scores_on_other_pictures_do_not_compare(tmp_path):
 
     loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=2, extras=extras("one set"))
     with pytest.warns(
-        UserWarning, match=r"best: was chosen by other pictures or labels than now; it is best.aside from here on"
+        UserWarning,
+        match=r"best: was chosen by other images, labels or test-time fields than now; it is best.aside from here on",
     ):
         loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=4, resume=True, extras=extras("another"))
     assert checkpoints.steps(run / "best.aside") == [2]

@@ -1,0 +1,153 @@
+"""May a run go on? Only where nothing changes its numbers; what differs is written down."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import tiny
+from small_run import CONFIG, SOURCE, lines
+
+from inspose_jax import config_json, method
+from inspose_jax.config import Data
+from inspose_jax.errors import UserError
+from inspose_jax.training import loop
+from inspose_jax.training import workdir as workdir_
+
+
+def begin(folder, config=CONFIG):
+    """Make a folder as a run of a config that has made no step."""
+    workdir_.open_workdir(folder, workdir_.description(config, tiny.METHOD, 12, SOURCE, None), [], 0, "")
+
+
+def changes(folder, config, method=tiny.METHOD):
+    return workdir_.changes(
+        folder, workdir_.description(config, method, 12, SOURCE, None), config, method, has_saved=True
+    )
+
+
+def test_what_the_machine_needs_and_test_time_fields_may_differ(tmp_path):
+    begin(tmp_path)
+    assert changes(tmp_path, CONFIG) == []
+    other = replace(
+        CONFIG,
+        model=tiny.model(score_threshold=0.25),
+        data=replace(CONFIG.data, test_short_side=48),
+        machine=replace(CONFIG.machine, num_threads=5, save_every=7),
+    )
+    assert sorted(changes(tmp_path, other)) == [
+        "data.test_short_side 64 -> 48",
+        "machine.num_threads 2 -> 5",
+        "machine.save_every 5 -> 7",
+        "model.score_threshold 0.1 -> 0.25",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "line"),
+    [
+        (replace(CONFIG, schedule=replace(CONFIG.schedule, learning_rate=0.5)), "schedule.learning_rate 0.001 -> 0.5"),
+        (replace(CONFIG, model=tiny.model(num_slots=3)), "model.num_slots 16 -> 3"),
+        (replace(CONFIG, data=replace(CONFIG.data, flip=0.0)), "data.flip 0.5 -> 0.0"),
+    ],
+)
+def test_what_changes_numbers_is_refused(tmp_path, other, line):
+    begin(tmp_path)
+    with pytest.raises(UserError, match=f"was started with other values: {line}. Take those, or another folder"):
+        changes(tmp_path, other)
+
+
+def test_accumulate_may_differ_where_batch_norm_is_frozen_and_not_where_it_is_trained(tmp_path):
+    more = replace(CONFIG, schedule=replace(CONFIG.schedule, accumulate=2))
+    begin(tmp_path / "trained")
+    with pytest.raises(UserError, match=r"schedule.accumulate 1 -> 2 \(its batch norm is trained, with the statistics"):
+        changes(tmp_path / "trained", more)
+    model = tiny.model(batch_norm="frozen")
+    begin(tmp_path / "frozen", replace(CONFIG, model=model))
+    found = changes(tmp_path / "frozen", replace(more, model=model), method.of(model))
+    assert found == ["schedule.accumulate 1 -> 2"]
+
+
+def test_every_start_is_in_the_history_with_what_differs_and_the_config_is_the_new_one(workdir, tmp_path):
+    run = tmp_path / "run"
+    loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=6)
+    other = replace(CONFIG, machine=replace(CONFIG.machine, num_threads=3))
+    loop.train(other, SOURCE, run, num_steps=12, resume=True)
+    first, second = map(json.loads, (run / "history.jsonl").read_text().splitlines())
+    assert (first["step"], first["changed"]) == (0, [])
+    assert (second["step"], second["changed"]) == (6, ["machine.num_threads 2 -> 3"])
+    assert first["versions"] == second["versions"] == json.loads((run / "versions.json").read_text())
+    assert json.loads((run / "config.json").read_text())["machine"]["num_threads"] == 3
+    assert lines(run, timing=False) == lines(workdir, timing=False)
+
+
+def test_a_run_of_an_earlier_format_goes_on_and_that_is_written_down(tmp_path):
+    begin(tmp_path)
+    about = json.loads((tmp_path / "config.json").read_text())
+    model = about["model"]
+    flat = {name: value for part in ("network", "assignment", "decoding") for name, value in model.pop(part).items()}
+    weights = {f"weight_{name}": value for name, value in model.pop("weights").items()}
+    machine = about.pop("machine")
+    first = {
+        **{name: about[name] for name in about if name not in config_json.NAMES},
+        "model": {**model, **flat, "skeleton": "coco"},
+        "data": {**about["data"], "num_threads": machine["num_threads"]},
+        "schedule": {**about["schedule"], **weights, "save_every": machine["save_every"]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(first))
+    assert changes(tmp_path, CONFIG) == ["format 1 -> 2"]
+    first["data"]["flip"] = 0.25
+    (tmp_path / "config.json").write_text(json.dumps(first))
+    with pytest.raises(UserError, match=f"data.flip 0.25 -> {Data().flip}"):
+        changes(tmp_path, CONFIG)
+
+
+def test_the_first_weights_need_not_be_given_again_but_others_are_refused(tmp_path):
+    files = [tmp_path / name for name in ("a.pth", "b.pth")]
+    for file in files:
+        file.write_text(file.name)
+    begun, same, other, without = (
+        workdir_.description(CONFIG, tiny.METHOD, 12, SOURCE, file) for file in (files[0], files[0], files[1], None)
+    )
+    run = tmp_path / "run"
+    workdir_.open_workdir(run, begun, [], 0, "")
+    assert workdir_.changes(run, same, CONFIG, tiny.METHOD, has_saved=True) == []
+    assert workdir_.changes(run, without, CONFIG, tiny.METHOD, has_saved=True) == []
+    with pytest.raises(ValueError, match="was started with other values: weights"):
+        workdir_.changes(run, other, CONFIG, tiny.METHOD, has_saved=True)
+    with pytest.raises(ValueError, match=r"weights \w+ -> None"):  # it would begin from random ones
+        workdir_.changes(run, without, CONFIG, tiny.METHOD, has_saved=False)
+
+
+class Corrected:
+    """A source whose labels were corrected since: the same images, another hash."""
+
+    def __init__(self):
+        self.sizes, self.is_labelled, self.image_ids = SOURCE.sizes, SOURCE.is_labelled, SOURCE.image_ids
+
+    def __len__(self):
+        return len(SOURCE)
+
+    def __getitem__(self, index):
+        return SOURCE[index]
+
+    def labels_hash(self):
+        return "corrected"
+
+    def ground_truth(self):
+        return {}
+
+
+def test_a_run_does_not_go_on_with_other_labels_of_the_same_images(tmp_path):
+    begun, other = (workdir_.description(CONFIG, tiny.METHOD, 12, source, None) for source in (SOURCE, Corrected()))
+    workdir_.open_workdir(tmp_path, begun, [], 0, "")
+    assert workdir_.changes(tmp_path, begun, CONFIG, tiny.METHOD, has_saved=True) == []
+    message = (
+        r"other values: labels \w+ -> corrected. Take those, or begin a new run .*another --workdir, .*same --init"
+    )
+    with pytest.raises(ValueError, match=message):
+        workdir_.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True)
+    # An early version did not store them: its runs go on.
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["labels"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert workdir_.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True) == []

@@ -6,6 +6,7 @@ import numpy as np
 import tiny
 
 from inspose_jax import decode
+from inspose_jax.network import kp_net, per_person
 from inspose_jax.network.per_person import Peak, PerPerson
 from inspose_jax.structures import Outputs
 
@@ -85,3 +86,37 @@ def test_no_more_than_num_poses_are_kept_best_first():
     assert found.is_person.all()
     assert len(found.scores) == tiny.MODEL.decoding.num_poses
     np.testing.assert_allclose(found.scores, jax.nn.sigmoid(3.0 - 0.1 * np.arange(8)), rtol=1e-5)
+
+
+def test_an_image_with_three_candidates_computes_one_chunk_and_one_with_nobody_none():
+    computed, sizes = [], kp_net.layer_sizes(tiny.MODEL.kp_net, 17)
+
+    def keypoint_map(theta, features, relative):
+        jax.debug.callback(lambda: computed.append(1))  # once a chunk
+        return kp_net.keypoint_map(theta, features, relative, sizes)
+
+    net = per_person.lift(keypoint_map, 313)
+    logits = jnp.full((2, NUM_LOCATIONS), -9.0).at[0, 10:13].set(2.0)
+    theta, features = jnp.ones((2, NUM_LOCATIONS, 313)), jnp.ones((2, 8, 8, 8))
+    size = jnp.full((2, 2), 64, jnp.int32)
+    out = Outputs(logits, theta, features, None, None)
+    jax.block_until_ready(decode.decode(out, size, tiny.grid(), tiny.MODEL.decoding, net))
+    jax.effects_barrier()
+    assert len(computed) == 1
+
+
+def test_eight_images_hold_no_more_maps_than_one():
+    side, num_locations = 32, 32 * 32 + 16 * 16
+    net, grid = kp_net.make(tiny.MODEL.kp_net, 17), tiny.grid(size=(8 * side, 8 * side))
+
+    def held(number):  # bytes of intermediate values
+        shapes = (number, num_locations), (number, num_locations, 313), (number, side, side, 8)
+        out = Outputs(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes), None, None)
+        size = jax.ShapeDtypeStruct((number, 2), jnp.int32)
+        poses = jax.jit(lambda out, size: decode.decode(out, size, grid, tiny.MODEL.decoding, net))
+        lowered = poses.lower(out, size)
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    maps = per_person.CANDIDATES_AT_ONCE * 4 * 17 * side * side
+    assert held(1) > maps
+    assert held(8) - held(1) < maps

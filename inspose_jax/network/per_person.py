@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Int32
+from jaxtyping import Array, Bool, Float, Int, Int32
 
 from inspose_jax import geometry
 
@@ -70,10 +70,12 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
 
         Of the first `num_filled` slots; the other rows are 0 or what an empty slot gives.
         """
-        map_of = map_of_one(keypoint_map, features, size, stride)
+        map_of = map_of_one(keypoint_map, features, stride)
+        is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
 
         def of_slot(theta: Array, centre: Array, scale: Array, cells: Array) -> Float[Array, " K"]:
-            logits = map_of(theta, centre, scale).reshape(len(cells), -1)
+            # Flat, and then masked: the other way round the compiler holds the maps in both forms.
+            logits = masked(map_of(theta, centre, scale).reshape(len(cells), -1), is_cell.reshape(-1))
             at_cell = jnp.take_along_axis(logits, cells[:, None], axis=1)[:, 0]
             return at_cell - jax.nn.logsumexp(logits, axis=1)
 
@@ -89,10 +91,11 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         stride: int,
     ) -> Peak:
         """Eq. 2 of the first `num_candidates`; the other rows are 0 or what their theta gives."""
-        map_of = map_of_one(keypoint_map, features, size, stride)
+        map_of = map_of_one(keypoint_map, features, stride)
+        is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
 
         def of_candidate(theta: Array, centre: Array, scale: Array) -> Peak:
-            return peak_of(map_of(theta, centre, scale))
+            return peak_of(masked(map_of(theta, centre, scale), is_cell))
 
         return of_first(of_candidate, num_candidates, (at_least_float32(theta), centres, scales))
 
@@ -105,35 +108,41 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         stride: int,
     ) -> Float[Array, "N K h w"]:
         """Logits of every joint in every map cell; cells that hold nothing of the real image have about -1e38."""
-        map_of = map_of_one(keypoint_map, features, size, stride)
-        return jax.vmap(map_of)(at_least_float32(theta), centres, scales)
+        map_of = map_of_one(keypoint_map, features, stride)
+        is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
+        return masked(jax.vmap(map_of)(at_least_float32(theta), centres, scales), is_cell)
 
     return PerPerson(num_parameters, log_likelihoods, peaks, maps)
 
 
 def map_of_one(
-    keypoint_map: KeypointMap, features: Float[Array, "h w F"], size: Int32[Array, " 2"], stride: int
+    keypoint_map: KeypointMap, features: Float[Array, "h w F"], stride: int
 ) -> Callable[[Array, Array, Array], Array]:
-    """(theta f[P], centre f[2], scale f[]) -> logits f[K,h w] of one person of an image.
+    """(theta f[P], centre f[2], scale f[]) -> logits f[K,h,w] of one person of an image, those of its padding too.
 
-    Cells are the last axis, because a TPU pads the last axis to 128.
+    Cells are the last axes, because a TPU pads the last axis to 128.
     """
     map_size = (features.shape[0], features.shape[1])
     # Never in bfloat16, whatever the network computes in: with 8 bits neighbouring cells far from the centre have the
     # same relative coordinates, and two logits near the peak are the same number.
     features = at_least_float32(features)
     places = jnp.asarray(geometry.cell_centres(map_size, stride), features.dtype).transpose(2, 0, 1)
-    is_cell = geometry.real_cells(map_size, stride, size)
 
     def of_one(theta: Float[Array, " P"], centre: Float[Array, " 2"], scale: Float[Array, ""]) -> Float[Array, "K h w"]:
         relative = (places - centre.astype(places.dtype)[:, None, None]) / scale.astype(places.dtype)
         # Here and as one matrix, not before and with three axes: so the product takes it as it lies.
         shared = features.reshape(-1, features.shape[2]).T.reshape(-1, *map_size)
-        logits = keypoint_map(theta, shared, relative)
-        # Not -inf: a blank image has no cell at all, and its empty slots must still have a finite gradient.
-        return jnp.where(is_cell, logits, jnp.finfo(logits.dtype).min / 4)
+        return keypoint_map(theta, shared, relative)
 
     return of_one
+
+
+def masked(logits: Float[Array, "..."], is_cell: Bool[Array, "..."]) -> Float[Array, "..."]:
+    """About -1e38 in cells that hold nothing of the real image: no softmax and no maximum sees them.
+
+    Not -inf: a blank image has no cell at all, and its empty slots must still have a finite gradient.
+    """
+    return jnp.where(is_cell, logits, jnp.finfo(logits.dtype).min / 4)
 
 
 def peak_of(logits: Float[Array, "K h w"]) -> Peak:

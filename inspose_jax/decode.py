@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from inspose_jax import config, geometry, nms
+from inspose_jax.network.instance_heads import theta_at
 from inspose_jax.network.per_person import Peak, PerPerson
 from inspose_jax.structures import KeypointMaps, Outputs, Poses
 
@@ -31,7 +32,7 @@ def decode(
         lambda image: per_person.peaks(*image, grid.map_stride),
         (
             (class_scores > decoding.score_threshold).sum(-1, dtype=jnp.int32),
-            jnp.take_along_axis(outputs.theta, location[..., None], axis=1),
+            theta_at(outputs.controller, location),
             outputs.features,
             jnp.asarray(grid.points)[location],
             jnp.asarray(grid.scales)[location],
@@ -91,16 +92,18 @@ def best_poses(
 
 def keypoint_maps(
     outputs: Outputs,
-    size: Int32[Array, " 2"],
+    size: Int32[Array, "B 2"],
     grid: geometry.Grid,
-    location: Int32[Array, " N"],
+    location: Int32[Array, "B N"],
     per_person: PerPerson,
 ) -> KeypointMaps:
-    """The maps of the people that some locations of an image generate; `outputs` without their batch axis."""
+    """The maps of the people that some locations of every image generate; `size` as in `decode`."""
+    theta = theta_at(outputs.controller, location)
     centres, scales = jnp.asarray(grid.points)[location], jnp.asarray(grid.scales)[location]
-    theta = outputs.theta[location]
-    logits = per_person.maps(theta, outputs.features, centres, scales, size, grid.map_stride)
-    return KeypointMaps(jax.nn.softmax(logits, axis=(2, 3)), theta, outputs.features, centres)
+    logits = jax.lax.map(
+        lambda image: per_person.maps(*image, grid.map_stride), (theta, outputs.features, centres, scales, size)
+    )
+    return KeypointMaps(jax.nn.softmax(logits, axis=(3, 4)), theta, outputs.features, centres)
 
 
 def rectangles(keypoints: Float[Array, "C K 2"]) -> Float[Array, "C 4"]:

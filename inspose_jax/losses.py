@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
 from inspose_jax import geometry
+from inspose_jax.network.instance_heads import theta_at
 from inspose_jax.network.per_person import PerPerson, at_least_float32
 from inspose_jax.structures import Outputs, Targets
 
@@ -81,7 +82,7 @@ def keypoint_loss(
         lambda image: per_person.log_likelihoods(*image, stride=grid.map_stride),
         (
             targets.is_slot.sum(-1, dtype=jnp.int32),
-            jnp.take_along_axis(outputs.theta, targets.slot_location[..., None], axis=1),
+            theta_at(outputs.controller, targets.slot_location),
             outputs.features,
             jnp.asarray(grid.points)[targets.slot_location],
             jnp.asarray(grid.scales)[targets.slot_location],

@@ -5,7 +5,7 @@ stands here.  A second method is files of its own, which make this noun from a c
 `METHODS`.
 
 Axes: B images, H W the padded image in pixels, N people, K keypoints.  What a method calls its outputs and its targets
-are pytrees of its own, whose arrays have a leading axis B; nobody else looks into them.
+are pytrees of its own, and nobody else looks into them; the arrays of targets have a leading axis B.
 """
 
 from collections.abc import Callable
@@ -49,8 +49,8 @@ class Method:
     decode: Callable[[Any, jax.Array, tuple[int, int]], Poses]
     """(outputs, i32[B,2] sizes of the real images, padded (H, W)) -> people in pixels of the padded images."""
     maps: Callable[[Any, jax.Array, tuple[int, int], jax.Array], KeypointMaps] | None
-    """(outputs of one image, without the axis B, i32[2] its size, padded (H, W), i32[N] `Poses.location`) -> what made
-    those poses, for drawings and experiments; None where a method has no such maps."""
+    """(outputs, i32[B,2] sizes, padded (H, W), i32[B,N] some of `Poses.location`) -> what made those poses, for
+    drawings and experiments; None where a method has no such maps."""
     trains: Callable[[Any], Any]
     """Parameters -> a tree of bool like them: False where a parameter stays as it is."""
     is_hidden: Callable[[Any], Any]

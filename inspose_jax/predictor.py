@@ -193,10 +193,10 @@ class Predictor:
         (found,) = in_originals(jax.device_get(poses), batch)
         kept = np.flatnonzero(found.scores >= threshold)[:most]
         found = jax.tree.map(lambda x: x[kept], found)
-        first = jax.tree.map(lambda x: x[0], outputs)
         padded = batch.image.shape[1:3]
         explain = jax.jit(self.method.maps, static_argnums=2)
-        made_by = jax.device_get(explain(first, batch.size[0], padded, found.location))
+        made_by = explain(outputs, batch.size, padded, found.location[None])
+        made_by = jax.tree.map(lambda x: x[0], jax.device_get(made_by))
         height, width = batch.size[0]
         return PeopleMaps(
             self.people_of(found, pixels, path_of(image)),

@@ -44,11 +44,19 @@ class Batch(NamedTuple):
     scale: Array  # f32[B,2] resized / original in x and y
 
 
+class Controller(NamedTuple):
+    """What theta is made from, at the locations where it is read: the controller's last layer and what it reads."""
+
+    features: tuple[Array, ...]  # f[B,h,w,C] of every level, finest first
+    kernel: Array  # f32[k,k,C,P]
+    bias: Array  # f32[P]
+
+
 class Outputs(NamedTuple):
     """What the network says about a batch (Figure 3)."""
 
     logits: Array  # f32[B,L] "is a person" of every location
-    theta: Array  # f32[B,L,P] parameters of the KP-Net of every location
+    controller: Controller  # what makes the parameters of a location's KP-Net
     features: Array  # f32[B,h,w,C] F_kp, shared by all people
     disk_offsets: Array | None  # f32[B,h,w,2K] map cells; channel 2k is x, 2k+1 is y; None without the branch
     heatmaps: Array | None  # f32[B,h,w,K] logits; None at test time
@@ -83,7 +91,10 @@ class Poses(NamedTuple):
 
 
 class KeypointMaps(NamedTuple):
-    """What made the poses of N people of one image (Figure 1): one set of features, and a small network each."""
+    """What made the poses of N people of an image (Figure 1): one set of features, and a small network each.
+
+    A leading B for the images of a batch.
+    """
 
     maps: Array  # f32[N,K,h,w] softmax of each joint's map
     theta: Array  # f32[N,P] parameters of each person's network

@@ -2,7 +2,7 @@
 
 from importlib import import_module, metadata
 
-OURS = "0.2.0"  # this package; pyproject.toml and `inspose_jax.__version__` take it from here
+OURS = "0.3.0"  # this package; pyproject.toml and `inspose_jax.__version__` take it from here
 
 
 def version(module: str) -> str:

@@ -27,7 +27,8 @@ def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:
     for location, (logit, cells, peak) in people.items():
         logits[0, location] = logit
         theta[0, location] = np.concatenate([cells, np.full(17, peak)])
-    return Outputs(*map(jnp.asarray, (logits, theta, np.zeros((1, 8, 8, 8), np.float32))), None, None)
+    controller = tiny.controller(jnp.asarray(theta), tiny.grid())
+    return Outputs(jnp.asarray(logits), controller, jnp.zeros((1, 8, 8, 8)), None, None)
 
 
 def poses(out, model=tiny.MODEL, size=(64, 64)):
@@ -99,7 +100,7 @@ def test_an_image_with_three_candidates_computes_one_chunk_and_one_with_nobody_n
     logits = jnp.full((2, NUM_LOCATIONS), -9.0).at[0, 10:13].set(2.0)
     theta, features = jnp.ones((2, NUM_LOCATIONS, 313)), jnp.ones((2, 8, 8, 8))
     size = jnp.full((2, 2), 64, jnp.int32)
-    out = Outputs(logits, theta, features, None, None)
+    out = Outputs(logits, tiny.controller(theta, tiny.grid()), features, None, None)
     jax.block_until_ready(decode.decode(out, size, tiny.grid(), tiny.MODEL.decoding, net))
     jax.effects_barrier()
     assert len(computed) == 1
@@ -110,8 +111,13 @@ def test_eight_images_hold_no_more_maps_than_one():
     net, grid = kp_net.make(tiny.MODEL.kp_net, 17), tiny.grid(size=(8 * side, 8 * side))
 
     def held(number):  # bytes of intermediate values
-        shapes = (number, num_locations), (number, num_locations, 313), (number, side, side, 8)
-        out = Outputs(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes), None, None)
+        def made():
+            controller = tiny.controller(jnp.zeros((number, num_locations, 313)), grid)
+            return Outputs(
+                jnp.zeros((number, num_locations)), controller, jnp.zeros((number, side, side, 8)), None, None
+            )
+
+        out = jax.eval_shape(made)
         size = jax.ShapeDtypeStruct((number, 2), jnp.int32)
         poses = jax.jit(lambda out, size: decode.decode(out, size, grid, tiny.MODEL.decoding, net))
         lowered = poses.lower(out, size)

@@ -61,7 +61,7 @@ def test_heatmap_loss_by_hand():
 def test_keypoint_loss_of_zero_thetas_is_the_log_of_the_number_of_cells(variables):
     batch = jax.tree.map(jnp.asarray, tiny.batch([[tiny.person(6, 6, 18, 18)], []]))
     outputs = tiny.network(MODEL).apply(variables, batch.image, batch.size, train=False)
-    outputs = outputs._replace(theta=jnp.zeros_like(outputs.theta))
+    outputs = outputs._replace(controller=jax.tree.map(jnp.zeros_like, outputs.controller))
     targets = make_targets(batch, tiny.grid(), MODEL.assignment)
     terms = losses.losses(outputs, targets, losses.count(targets), batch.size, tiny.grid(), KP_NET)
     np.testing.assert_allclose(terms["keypoint"], np.log(64), rtol=1e-6)  # 8 x 8 cells, all alike
@@ -73,10 +73,11 @@ def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
     outputs = tiny.network(MODEL).apply(variables, batch.image, batch.size, train=False)
 
     def loss(theta):
-        changed = outputs._replace(theta=theta)
+        changed = outputs._replace(controller=tiny.controller(theta, tiny.grid()))
         return losses.losses(changed, found, losses.count(found), batch.size, tiny.grid(), KP_NET)["keypoint"]
 
-    touched = np.abs(jax.grad(loss)(outputs.theta)).max(-1) > 0
+    theta = jax.random.normal(jax.random.key(0), (*outputs.logits.shape, KP_NET.num_parameters))
+    touched = np.abs(jax.grad(loss)(theta)).max(-1) > 0
     np.testing.assert_array_equal(touched, found.is_positive)
 
 
@@ -87,12 +88,12 @@ def test_the_keypoint_loss_holds_no_more_maps_than_those_of_one_picture():
             lambda: tiny.network(MODEL).init_with_output(jax.random.key(0), batch.image, batch.size, True)
         )
 
-        def loss(theta, outputs, targets):
-            outputs = outputs._replace(theta=theta)
+        def loss(controller, outputs, targets):
+            outputs = outputs._replace(controller=controller)
             return losses.keypoint_loss(outputs, targets, batch.size, jnp.int32(1), tiny.grid(), KP_NET)
 
         targets = jax.eval_shape(lambda: make_targets(batch, tiny.grid(), MODEL.assignment))
-        compiled = jax.jit(jax.grad(loss)).lower(shapes[0].theta, shapes[0], targets).compile()
+        compiled = jax.jit(jax.grad(loss)).lower(shapes[0].controller, shapes[0], targets).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
     maps = 4 * MODEL.assignment.num_slots * 17 * 8 * 8  # of one picture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import config, recipes
+from inspose_jax import config, geometry, recipes
 from inspose_jax.data import coco, pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.decode import decode
@@ -32,7 +32,7 @@ def told(num_candidates, theta, *_):
 TOLD = PerPerson(17, log_likelihoods=lambda *_: None, peaks=told, maps=lambda *_: None)
 
 
-def perfect_outputs(targets: Targets) -> Outputs:
+def perfect_outputs(targets: Targets, grid: geometry.Grid) -> Outputs:
     """True classes, every slot's theta the cells of its person, true offsets."""
 
     def one_picture(t: Targets) -> Outputs:
@@ -44,14 +44,15 @@ def perfect_outputs(targets: Targets) -> Outputs:
         logits = jnp.where(t.is_positive, 9.0, -9.0)
         return Outputs(logits, theta, jnp.zeros((*t.is_cell.shape, 1)), t.disk_offsets, None)
 
-    return jax.vmap(one_picture)(targets)
+    outputs = jax.vmap(one_picture)(targets)
+    return outputs._replace(controller=tiny.controller(outputs.controller, grid))
 
 
 def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> float:
     @jax.jit
     def perfect_poses(batch: Batch) -> Poses:
         grid = tiny.grid(config.model, batch.image.shape[1:3])
-        outputs = perfect_outputs(make_targets(batch, grid, config.model.assignment))
+        outputs = perfect_outputs(make_targets(batch, grid, config.model.assignment), grid)
         return decode(outputs, batch.size, grid, config.model.decoding, TOLD)
 
     plan = pipeline.make_plan(source, config, train=False, batch_size=4)

@@ -9,7 +9,7 @@ import numpy as np
 from inspose_jax import config, geometry, method
 from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
-from inspose_jax.structures import Batch
+from inspose_jax.structures import Batch, Controller
 
 MODEL = config.replace(
     config.Model(),
@@ -120,3 +120,12 @@ def grid(model: config.Model = MODEL, size: tuple[int, int] = (64, 64)) -> geome
 def schedule(**fields) -> config.Schedule:
     """The tiny schedule with other values in some fields."""
     return dataclasses.replace(CONFIG.schedule, **fields)
+
+
+def controller(theta: jax.Array, grid: geometry.Grid) -> Controller:
+    """A controller that has the theta f[B,L,P] of every location already: its last layer hands it on."""
+    number, _, parameters = theta.shape
+    ends = np.cumsum([height * width for height, width in grid.level_sizes])[:-1]
+    levels = zip(jnp.split(theta, ends, axis=1), grid.level_sizes, strict=True)
+    features = tuple(x.reshape(number, *size, parameters) for x, size in levels)
+    return Controller(features, jnp.eye(parameters, dtype=theta.dtype)[None, None], jnp.zeros(parameters, theta.dtype))

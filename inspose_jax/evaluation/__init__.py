@@ -1,1 +1,5 @@
-"""How good a model is: `evaluator.evaluate` sends a data set through a predictor, `coco_ap` scores what comes back."""
+"""How good a model is: `evaluate` sends a dataset through a predictor, `coco_ap` scores what comes back."""
+
+from inspose_jax.evaluation.evaluator import evaluate
+
+__all__ = ["evaluate"]

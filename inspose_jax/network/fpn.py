@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from inspose_jax.network.product import Product
+
 xavier = nn.initializers.xavier_uniform()
 
 
@@ -22,9 +24,10 @@ class FPN(nn.Module):
     def __call__(self, features: dict[int, Float[Array, "B _ _ _"]]) -> dict[int, Float[Array, "B _ _ D"]]:
         pyramid: dict[int, Float[Array, "B _ _ D"]] = {}
         conv = partial(nn.Conv, self.channels, kernel_init=xavier, dtype=features[5].dtype)
+        lateral = partial(Product, self.channels, xavier, features[5].dtype, use_bias=True)
         above = None
         for level in range(5, min(self.levels) - 1, -1):
-            here = conv((1, 1), name=f"lateral{level}")(features[level])
+            here = lateral(name=f"lateral{level}")(features[level])
             if above is not None:
                 here = here + enlarge(above, here.shape[1], here.shape[2])
             if level in self.levels or (level == 5 and max(self.levels) > 5):

@@ -56,7 +56,7 @@ class InsPose(nn.Module):
         )
         features = backbone(picture, jnp.asarray(size))
         pyramid = FPN(pyramid_levels, parts.fpn_channels, name="fpn")(features)
-        logits, theta = InstanceHeads(
+        logits, controller = InstanceHeads(
             parts.head_channels,
             parts.head_depth,
             self.num_parameters,
@@ -74,7 +74,7 @@ class InsPose(nn.Module):
             offsets = DiskOffset(self.num_keypoints, parts.dense_channels, depth, name="disk_offset")(dense)
         if parts.heatmap and train:
             heatmaps = Heatmap(self.num_keypoints, parts.dense_channels, depth, name="heatmap")(dense)
-        return Outputs(logits, theta, shared_features, offsets, heatmaps)
+        return Outputs(logits, controller, shared_features, offsets, heatmaps)
 
 
 def trains(params: Any, network: config.Network) -> Any:

@@ -1,21 +1,27 @@
 """The dashed box of Figure 3: from every location, is there a person, and the parameters of its KP-Net.
 
-The same parameters serve all levels (Sec. 3.1); the locations of all levels end up in one list.
+The same parameters serve all levels (Sec. 3.1); the locations of all levels end up in one list.  Theta is read at few
+of them, in training at the filled slots and at test time at the candidates, so the controller's last layer is applied
+there alone (`theta_at`): at all 22,400 locations of an image of 800 x 1344 it would be the largest array of a step.
+
+Axes: B images, L locations of all levels, M of them, C channels of the controller's tower, P parameters of a KP-Net.
 """
 
 import math
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 
-from inspose_jax.network.tower import Output, Tower
+from inspose_jax.network.tower import Output, Tower, small_normal
+from inspose_jax.structures import Controller
 
 PRIOR = 0.01  # every location starts as a person with this probability, else the background drowns the first steps
 
 
 class InstanceHeads(nn.Module):
-    """Two towers per level -> logits f[B,L] and theta f[B,L,P], finest level first, row by row."""
+    """Two towers per level -> logits f[B,L], finest level first, row by row, and what theta is made from."""
 
     channels: int
     depth: int
@@ -23,14 +29,65 @@ class InstanceHeads(nn.Module):
     controller_kernel: int
 
     @nn.compact
-    def __call__(self, levels: list[Float[Array, "B _ _ C"]]) -> tuple[Float[Array, "B L"], Float[Array, "B L P"]]:
+    def __call__(self, levels: list[Float[Array, "B _ _ C"]]) -> tuple[Float[Array, "B L"], Controller]:
         classification_tower = Tower(self.channels, self.depth, name="classification_tower")
         controller_tower = Tower(self.channels, self.depth, name="controller_tower")
         to_logits = Output(1, bias=-math.log((1 - PRIOR) / PRIOR), name="logits")
-        to_theta = Output(self.num_parameters, kernel=self.controller_kernel, name="theta")
-        logits, theta = [], []
-        for x in levels:
-            batch = x.shape[0]
-            logits.append(to_logits(classification_tower(x)).reshape(batch, -1))
-            theta.append(to_theta(controller_tower(x)).reshape(batch, -1, self.num_parameters))
-        return jnp.concatenate(logits, 1), jnp.concatenate(theta, 1)
+        logits = [to_logits(classification_tower(x)).reshape(x.shape[0], -1) for x in levels]
+        features = tuple(controller_tower(x) for x in levels)
+        layer = LastLayer(self.num_parameters, self.controller_kernel, name="theta")
+        return jnp.concatenate(logits, 1), Controller(features, *layer(features[0].shape[-1]))
+
+
+class LastLayer(nn.Module):
+    """Kernel and bias of a layer like `tower.Output`, which somebody else applies; they have its names."""
+
+    channels: int
+    kernel: int
+
+    @nn.compact
+    def __call__(self, inputs: int) -> tuple[Float[Array, "k k C P"], Float[Array, " P"]]:
+        return KernelAndBias((self.kernel, self.kernel, inputs, self.channels), name="conv")()
+
+
+class KernelAndBias(nn.Module):
+    """The parameters of a convolution with a kernel of `shape`."""
+
+    shape: tuple[int, int, int, int]
+
+    @nn.compact
+    def __call__(self) -> tuple[Float[Array, "k k C P"], Float[Array, " P"]]:
+        kernel = self.param("kernel", small_normal, self.shape, jnp.float32)
+        return kernel, self.param("bias", nn.initializers.zeros, self.shape[-1:], jnp.float32)
+
+
+def theta_at(controller: Controller, location: Int32[Array, "B M"]) -> Float[Array, "B M P"]:
+    """The parameters of the KP-Nets of some locations, by their index into the list L; at least float32.
+
+    The controller's last convolution at these places: the cells around each are gathered and multiplied.  They never
+    cross a level's edge, beyond which lie zeros.
+    """
+    sizes = [x.shape[1:3] for x in controller.features]
+    features = jnp.concatenate([x.reshape(x.shape[0], -1, x.shape[-1]) for x in controller.features], 1)
+    index = around(location, sizes, controller.kernel.shape[0])
+    # Image by image, so that the gradient adds within an image; what lies outside is the index L, which gives zeros.
+    patches = jax.vmap(lambda one, rows: one.at[rows].get(mode="fill", fill_value=0))(features, index)
+    patches = patches.reshape(*location.shape, -1)
+    kernel = controller.kernel.reshape(patches.shape[-1], -1).astype(features.dtype)
+    precise = jnp.promote_types(features.dtype, jnp.float32)
+    theta = jax.lax.dot_general(patches, kernel, (((2,), (0,)), ((), ())), preferred_element_type=precise)
+    return theta + controller.bias.astype(precise)
+
+
+def around(location: Int32[Array, "B M"], sizes: list[tuple[int, int]], kernel: int) -> Int32[Array, "B M k2"]:
+    """Indices of the kernel x kernel cells around each location on its own level; L for those beyond its edge."""
+    num_cells = [height * width for height, width in sizes]
+    starts = jnp.array([sum(num_cells[:level]) for level in range(len(sizes))], jnp.int32)
+    heights, widths = jnp.array(sizes, jnp.int32).T
+    level = (location[..., None] >= starts).sum(-1) - 1
+    start, height, width = (values[level][..., None] for values in (starts, heights, widths))
+    row, column = jnp.divmod(location[..., None] - start, width)
+    steps = jnp.arange(kernel, dtype=jnp.int32) - (kernel - 1) // 2  # as flax pads: of even kernels more behind
+    row, column = row + jnp.repeat(steps, kernel), column + jnp.tile(steps, kernel)
+    is_on_level = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return jnp.where(is_on_level, start + row * width + column, sum(num_cells))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from inspose_jax.network.batch_norm import BatchNorm, RealImages, real_images
+from inspose_jax.network.product import Product
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 BOTTLENECK = {"resnet18": False, "resnet50": True, "resnet101": True}
@@ -27,6 +28,7 @@ class Block(nn.Module):
     stride: int
     bottleneck: bool
     conv: Layer
+    product: Layer
     norm: Layer
 
     @nn.compact
@@ -35,16 +37,17 @@ class Block(nn.Module):
         strides = (self.stride, self.stride)
         channels = self.width * (EXPANSION if self.bottleneck else 1)
         if self.bottleneck:
-            y = nn.relu(self.norm(name="norm1")(self.conv(self.width, (1, 1), name="conv1")(x), real))
+            y = nn.relu(self.norm(name="norm1")(self.product(self.width, name="conv1")(x), real))
             y = self.conv(self.width, (3, 3), strides, padding=pad, name="conv2")(y)
             y = nn.relu(self.norm(name="norm2")(y, real))
-            y = self.norm(name="norm3")(self.conv(channels, (1, 1), name="conv3")(y), real)
+            y = self.norm(name="norm3")(self.product(channels, name="conv3")(y), real)
         else:
             y = self.conv(self.width, (3, 3), strides, padding=pad, name="conv1")(x)
             y = nn.relu(self.norm(name="norm1")(y, real))
             y = self.norm(name="norm2")(self.conv(channels, (3, 3), padding=pad, name="conv2")(y), real)
         if x.shape != y.shape:
-            x = self.norm(name="shortcut_norm")(self.conv(channels, (1, 1), strides, name="shortcut_conv")(x), real)
+            shortcut = self.product(channels, stride=self.stride, name="shortcut_conv")(x)
+            x = self.norm(name="shortcut_norm")(shortcut, real)
         return nn.relu(x + y)
 
 
@@ -56,13 +59,16 @@ class Stage(nn.Module):
     stride: int
     bottleneck: bool
     conv: Layer
+    product: Layer
     norm: Layer
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], real: RealImages) -> Float[Array, "B h2 w2 D"]:
         for i in range(self.num_blocks):
             stride = self.stride if i == 0 else 1
-            x = Block(self.width, stride, self.bottleneck, self.conv, self.norm, name=f"block{i}")(x, real)
+            x = Block(self.width, stride, self.bottleneck, self.conv, self.product, self.norm, name=f"block{i}")(
+                x, real
+            )
         return x
 
 
@@ -114,6 +120,7 @@ class ResNet(nn.Module):
     def __call__(self, x: Float[Array, "B H W 3"], size: Int32[Array, "B 2"]) -> dict[int, Float[Array, "B _ _ _"]]:
         he = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
         conv = partial(nn.Conv, use_bias=False, kernel_init=he, dtype=x.dtype)
+        product = partial(Product, kernel_init=he, dtype=x.dtype)
         frozen = partial(BatchNorm, use_running_average=True)
         trained = partial(BatchNorm, use_running_average=not self.train_norm, axis=self.data_axis)
         real = real_images(size, self.data_axis)
@@ -126,6 +133,7 @@ class ResNet(nn.Module):
                 stride=1 if i == 0 else 2,
                 bottleneck=BOTTLENECK[self.name_of],
                 conv=conv,
+                product=product,
                 norm=frozen if self.frozen_stages > i else trained,
                 name=f"stage{i + 1}",
             )(x, real)

@@ -51,7 +51,10 @@ def test_shapes_of_the_papers_outputs():
     _, outputs = abstract(config.Model(), train=True)
     locations = 8 * 12 + 4 * 6 + 2 * 3 + 1 * 2 + 1 * 1  # P6 and P7 round up
     assert outputs.logits.shape == (2, locations)
-    assert outputs.theta.shape == (2, locations, 313)
+    assert [x.shape for x in outputs.controller.features] == [
+        (2, height, width, 256) for height, width in ((8, 12), (4, 6), (2, 3), (1, 2), (1, 1))
+    ]
+    assert (outputs.controller.kernel.shape, outputs.controller.bias.shape) == ((3, 3, 256, 313), (313,))
     assert outputs.features.shape == (2, 8, 12, 8)
     assert outputs.disk_offsets.shape == (2, 8, 12, 34)
     assert outputs.heatmaps.shape == (2, 8, 12, 17)

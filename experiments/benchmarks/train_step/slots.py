@@ -16,7 +16,7 @@ from accelerator import HEIGHT, WIDTH, made_up
 
 from inspose_jax import geometry, losses, recipes
 from inspose_jax.network import kp_net, per_person
-from inspose_jax.structures import Outputs
+from inspose_jax.structures import Controller, Outputs
 from inspose_jax.targets import make_targets
 
 REPEATS = 5
@@ -33,12 +33,17 @@ def main(num_pictures: int) -> None:
     filled, rng = targets.is_slot.sum(1), np.random.default_rng(0)
     print(f"{jax.devices()[0].device_kind}: {num_pictures} pictures, {filled.min()} to {filled.max()} slots filled")
     network = kp_net.make(model.kp_net, 17)
-    thetas = (*targets.is_positive.shape, network.num_parameters)
+    parameters = network.num_parameters
+    thetas = (*targets.is_positive.shape, parameters)
     maps = (num_pictures, *grid.map_size, model.kp_net.feature_channels)
     theta, features = (jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32) for shape in (thetas, maps))
 
     def loss(theta, features):
-        outputs = Outputs(logits=None, theta=theta, features=features, disk_offsets=None, heatmaps=None)
+        # As if the controller's last layer handed on what is there: the KP-Nets alone are measured.
+        levels = jnp.split(theta, np.cumsum([h * w for h, w in grid.level_sizes])[:-1], axis=1)
+        levels = [x.reshape(len(x), *size, parameters) for x, size in zip(levels, grid.level_sizes, strict=True)]
+        controller = Controller(tuple(levels), jnp.eye(parameters)[None, None], jnp.zeros(parameters))
+        outputs = Outputs(None, controller, features, None, None)
         return losses.keypoint_loss(outputs, targets, batch.size, filled.sum(), grid, network)
 
     for at_once in (8, 16, 32, 64, model.assignment.num_slots):

@@ -1,0 +1,114 @@
+"""A skeleton is a value: presets, parts of them, files; and one of five joints all the way through the commands."""
+
+import json
+from dataclasses import asdict, replace
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+import inspose_jax
+from inspose_jax import cli, skeletons
+from inspose_jax.config import Config, check
+from inspose_jax.errors import UserError
+from inspose_jax.skeletons import COCO, PRESETS
+
+FIVE = COCO.subset("nose", "right_wrist", "left_wrist", "left_elbow", "left_ankle")
+RECIPE = """
+import dataclasses
+import tiny
+
+def recipe():
+    model = tiny.model(score_threshold=0.0, nms_threshold=1.0)
+    return dataclasses.replace(tiny.CONFIG, model=model, schedule=tiny.schedule(batch_size=8))
+"""
+
+
+def test_a_subset_keeps_what_lies_between_its_joints():
+    assert FIVE.keypoint_names == ("nose", "right_wrist", "left_wrist", "left_elbow", "left_ankle")
+    assert FIVE.flip_pairs == ((2, 1),)  # left and right wrist
+    assert FIVE.limbs == ((3, 2),)  # left elbow to left wrist
+    assert FIVE.oks_sigmas == (0.026, 0.062, 0.062, 0.072, 0.089)
+    assert FIVE.flip_order == (0, 2, 1, 3, 4)
+    with pytest.raises(UserError, match=r"tail: no joint of coco, which has nose, left_eye"):
+        COCO.subset("nose", "tail")
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_presets_are_whole_and_read_by_name(preset):
+    assert skeletons.fault(preset) == ""
+    assert skeletons.read(preset.name) == preset
+    swapped = [
+        name.replace("left", "*").replace("right", "left").replace("*", "right") for name in preset.keypoint_names
+    ]
+    assert [preset.keypoint_names[joint] for joint in preset.flip_order] == swapped
+
+
+def written(path, **changes):
+    path.write_text(json.dumps({**asdict(FIVE), **changes}))
+    return path
+
+
+def test_a_file_is_read_back(tmp_path):
+    assert skeletons.read(str(written(tmp_path / "five.json"))) == FIVE
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"oks_sigmas": [0.1]}, "oks_sigmas must be 5 numbers above 0, one a joint"),
+        ({"oks_sigmas": [0.1, 0.1, 0, 0.1, 0.1]}, "oks_sigmas must be 5 numbers above 0, one a joint"),
+        ({"oks_sigmas": "wide"}, "no skeleton .*ValueError"),
+        ({"limbs": [[0, 5]]}, "limbs must be pairs of two joints, each from 0 to 4"),
+        ({"limbs": [[0, 0]]}, "limbs must be pairs of two joints"),
+        ({"limbs": [[0, 1, 2]]}, "no skeleton .*ValueError"),
+        ({"limbs": 3}, "no skeleton .*TypeError"),
+        ({"flip_pairs": [[0, 1], [1, 2]]}, "flip_pairs must hold no joint twice"),
+        ({"keypoint_names": ["a"] * 5}, "keypoint_names must name at least one joint, and none of them twice"),
+        ({"keypoint_names": "abcde"}, "no skeleton .*keypoint_names must be a list of text"),
+    ],
+)
+def test_a_file_that_holds_no_skeleton_is_told(tmp_path, changes, line):
+    path = written(tmp_path / "five.json", **changes)
+    with pytest.raises(UserError, match=rf"five\.json: {line}"):
+        skeletons.read(str(path))
+
+
+def test_other_files_and_names_are_told(tmp_path):
+    with pytest.raises(UserError, match=r"kokos: no such skeleton; give coco, crowdpose, or a JSON file"):
+        skeletons.read("kokos")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(UserError, match=r"a\.json: no skeleton \(JSONDecodeError"):
+        skeletons.read(str(tmp_path / "a.json"))
+    (tmp_path / "b.json").write_text("{}")
+    with pytest.raises(UserError, match=r"b\.json: no skeleton \(KeyError: 'limbs'\); it must be an object with name"):
+        skeletons.read(str(tmp_path / "b.json"))
+    broken = replace(COCO, oks_sigmas=COCO.oks_sigmas[1:])
+    with pytest.raises(UserError, match="it must have joints of different names, a sigma each, and pairs of them"):
+        check(Config(tiny.model(skeleton=broken)))
+
+
+def test_five_joints_are_trained_saved_loaded_evaluated_and_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.py").write_text(RECIPE)
+    written(tmp_path / "five.json")
+    with jax.numpy_dtype_promotion("standard"):  # as users have it; optax's Adam is not strict
+        cli.main(
+            ["train", "small.py", "--skeleton", "five.json", "--workdir", "run", "--steps", "2", "--eval-every", "2"]
+        )
+    (tmp_path / "five.json").unlink()  # the checkpoint has all of it
+    model = inspose_jax.load("run")
+    assert model.skeleton == FIVE
+    people = model(np.zeros((64, 64, 3), np.uint8), threshold=0.0)
+    assert people.keypoints.shape[1:] == (5, 2)
+    sure = replace(people, keypoint_scores=np.ones_like(people.keypoint_scores))  # after two steps it is of nothing
+    assert (sure.plot() > 0).any(), "joints are drawn on black"
+    lines = map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())
+    (told,) = [line for line in lines if "eval/AP" in line]
+    assert -1 <= told["eval/AP"] <= 1
+    about = json.loads((tmp_path / "run/config.json").read_text())
+    assert about["model"]["skeleton"]["oks_sigmas"] == list(FIVE.oks_sigmas)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["train", "small.py", "--skeleton", "crowdpose", "--workdir", "other", "--steps", "2"])
+    assert "drawn people have no joint top_head, neck of the skeleton crowdpose" in capsys.readouterr().err

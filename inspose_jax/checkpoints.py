@@ -26,7 +26,6 @@ from inspose_jax import config_json, devices, paths, processes, provenance, run_
 from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, NotWritten, UserError
 from inspose_jax.method import Method, of_recipe
-from inspose_jax.method import of as method_of
 from inspose_jax.recipes import Recipe
 
 KEPT = 2  # the newest, and the one before in case the newest is lost
@@ -227,7 +226,7 @@ def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
         raise UserError(f"{path}: {provenance.of_another(str(error), about.get('written_by', {}))}") from None
     except UserError as error:
         raise UserError(f"{path}: a checkpoint whose config does not hold, {error}") from None
-    method = of_recipe(recipe, config.model) if recipe else method_of(config.model)
+    method = of_recipe(recipe, config.model)
     return Loaded(config, method, jax.tree.map(np.asarray, evaluated(state, config)), int(about["step"]))
 
 

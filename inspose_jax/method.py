@@ -145,9 +145,9 @@ def of(model: Any) -> Method:
     return METHODS[name_of(model)][1](model)
 
 
-def of_recipe(recipe: Recipe, model: Any) -> Method:
-    """The method that a recipe is for, its own or one of the package; UserError where its own function fails."""
-    if recipe.make_method is None:
+def of_recipe(recipe: Recipe | None, model: Any) -> Method:
+    """The method that a recipe brings for a `Config.model`, or without one the package's; UserError where it fails."""
+    if recipe is None or recipe.make_method is None:
         return of(model)
     try:
         made = recipe.make_method(model)

@@ -181,7 +181,7 @@ CASES: dict[str, list[Case]] = {
              "what is frozen would stay random: give pretrained weights (--init resnet50.pth), or train all of it …"),
         Case("frozen weights, and a run that saved no step",
              f"train r50_coco_36e --workdir out --resume {IMAGES} {LABELS}",
-             "what is frozen would stay random: give pretrained weights …", folder("out/checkpoints/5")),
+             "out: holds files but no run (no config.json); take another folder", folder("out/checkpoints/5")),
         Case("weights that are not there", f"{TRAIN} --init gone.pth",
              "gone.pth: no such file of weights; check --init"),
         Case("a folder for weights", f"{TRAIN} --init drawn", "drawn: no such file of weights; check --init"),

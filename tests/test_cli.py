@@ -49,7 +49,7 @@ def test_a_training_is_evaluated_ten_times_on_all_devices(place, tmp_path, monke
     (tmp_path / "small.py").write_text(faults.SMALL)
     validation = [f"--val-{word.strip('-')}" if word[0] == "-" else word for word in drawn(place)]
     runs, predictors = [], []
-    monkeypatch.setattr(loop, "train", lambda *arguments: runs.append(arguments) or 50)
+    monkeypatch.setattr(loop, "train", lambda *arguments, **_: runs.append(arguments) or 50)
     command = ["train", str(tmp_path / "small.py"), "--workdir", str(tmp_path / "run"), "--steps", "50"]
     cli.main([*command, *drawn(place), *validation, *options])
     extras = runs[0][-1]
@@ -167,7 +167,7 @@ def test_a_users_error_shows_where_it_came_from_if_asked(monkeypatch, capsys):
 
 def test_a_run_to_go_on_with_that_is_not_there_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loop, "train", lambda *_: 3000)
+    monkeypatch.setattr(loop, "train", lambda *_, **__: 3000)
     cli.main(["train", "drawn_people", "--resume"])
     line = "inspose: runs/drawn_people: no checkpoint to go on from; the run begins at its first step\n"
     assert capsys.readouterr().out == line

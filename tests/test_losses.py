@@ -82,21 +82,24 @@ def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
 
 
 def test_the_keypoint_loss_holds_no_more_maps_than_those_of_one_picture():
+    side = 128  # at which an image's maps are larger than the parameters of its KP-Nets
+    grid = tiny.grid(size=(side, side))
+
     def held(number):  # bytes of intermediate values of the loss and its gradient
-        batch = jax.tree.map(jnp.asarray, tiny.batch([[]] * number))
+        batch = jax.tree.map(jnp.asarray, tiny.batch([[]] * number, size=side))
         shapes = jax.eval_shape(
             lambda: tiny.network(MODEL).init_with_output(jax.random.key(0), batch.image, batch.size, True)
         )
 
         def loss(controller, outputs, targets):
             outputs = outputs._replace(controller=controller)
-            return losses.keypoint_loss(outputs, targets, batch.size, jnp.int32(1), tiny.grid(), KP_NET)
+            return losses.keypoint_loss(outputs, targets, batch.size, jnp.int32(1), grid, KP_NET)
 
-        targets = jax.eval_shape(lambda: make_targets(batch, tiny.grid(), MODEL.assignment))
+        targets = jax.eval_shape(lambda: make_targets(batch, grid, MODEL.assignment))
         compiled = jax.jit(jax.grad(loss)).lower(shapes[0].controller, shapes[0], targets).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    maps = 4 * MODEL.assignment.num_slots * 17 * 8 * 8  # of one picture
+    maps = 4 * MODEL.assignment.num_slots * 17 * (side // 8) ** 2  # of one image
     assert held(1) > maps
     assert held(9) - held(1) < 8 * maps  # of every further picture less than its maps
 

@@ -156,6 +156,13 @@ def test_a_recipe_whose_method_is_none_is_told(tmp_path, text, line):
         made()
 
 
+def test_weights_for_a_method_without_a_backbone_are_refused(tmp_path, capsys):
+    (tmp_path / "a.pth").touch()
+    with pytest.raises(SystemExit, match="2"):
+        run("train", TOY, "--workdir", tmp_path / "run", "--init", tmp_path / "a.pth")
+    assert "toy_recipe.py has no backbone for it; leave out --init" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def own_run(tmp_path_factory) -> Path:
     """Two steps of a network of one's own, with five joints; beside its recipe."""

@@ -76,7 +76,7 @@ def test_perfect_outputs_on_real_pictures_give_almost_everything(coco_real, spli
 @pytest.mark.parametrize(("map_level", "number"), [(3, 200), (2, 200)])
 def test_perfect_outputs_on_drawn_people_give_almost_everything(map_level, number):
     demo = recipes.read("drawn_people").config
-    demo = dataclasses.replace(demo, model=dataclasses.replace(demo.model, map_level=map_level, num_slots=48))
+    demo = dataclasses.replace(demo, model=config.replace(demo.model, map_level=map_level, num_slots=48))
     source = DrawnPeople(demo.data.scene, "test", 0, number, demo.data.joint_pixel_offset)
     assert oracle_ap(demo, source, source.ground_truth()) >= 0.98
 

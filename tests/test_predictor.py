@@ -32,7 +32,7 @@ def picture(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:
 def test_one_gives_one_and_a_list_gives_a_list(predictor):
     one = predictor(picture(), threshold=0.0)
     assert isinstance(one, People)
-    assert len(one) == MODEL.num_poses
+    assert len(one) == MODEL.decoding.num_poses
     several = predictor([picture(seed=i) for i in range(3)], threshold=0.0)
     assert len(several) == 3
     np.testing.assert_allclose(several[0].keypoints, one.keypoints, atol=1e-3)
@@ -68,7 +68,7 @@ def test_paths_are_those_of_the_moment_and_know_the_home_folder(predictor, tmp_p
 
 
 def test_everything_is_float32_and_nobody_has_shape_zero(predictor):
-    for people, number in ((predictor(picture(), 0.0), MODEL.num_poses), (predictor(picture(), 1.0), 0)):
+    for people, number in ((predictor(picture(), 0.0), MODEL.decoding.num_poses), (predictor(picture(), 1.0), 0)):
         shapes = {"keypoints": (17, 2), "keypoint_scores": (17,), "scores": (), "class_scores": (), "boxes": (4,)}
         for name, shape in shapes.items():
             value = getattr(people, name)

@@ -25,7 +25,7 @@ def nothing_is_a_distribution(monkeypatch):
 
 @pytest.mark.usefixtures("nothing_is_a_distribution")
 def test_a_run_starts_whatever_the_distributions_are_called(tmp_path):
-    workdir.open_workdir(tmp_path, {}, 0, "")
+    workdir.open_workdir(tmp_path, {}, [], 0, "")
     told = json.loads((tmp_path / "versions.json").read_text())
     assert told.keys() >= set(workdir.PACKAGES)
     assert told["cv2"] == cv2.__version__

@@ -24,13 +24,15 @@ import tiny
 def recipe():
     schedule = dataclasses.replace(tiny.CONFIG.schedule, {schedule})
     data = dataclasses.replace(tiny.CONFIG.data, num_drawn=64)
-    return dataclasses.replace(tiny.CONFIG, schedule=schedule, data=data)
+    machine = dataclasses.replace(tiny.CONFIG.machine, save_every={save_every})
+    return dataclasses.replace(tiny.CONFIG, schedule=schedule, data=data, machine=machine)
 """
 
 
-def write_recipe(path: Path, **schedule) -> Path:
+def write_recipe(path: Path, save_every: int = 1000, **schedule) -> Path:
     """The tiny config with other values in its schedule, as a recipe file."""
-    path.write_text(RECIPE.format(tests=str(TESTS), schedule=", ".join(f"{k}={v!r}" for k, v in schedule.items())))
+    values = ", ".join(f"{name}={value!r}" for name, value in schedule.items())
+    path.write_text(RECIPE.format(tests=str(TESTS), schedule=values, save_every=save_every))
     return path
 
 

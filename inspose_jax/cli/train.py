@@ -35,9 +35,8 @@ class Train:
     """COCO keypoint JSON, for recipes over COCO data."""
     init: arguments.Place = None
     """torchvision ResNet weights for the backbone, .pth or .safetensors."""
-    skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON")] = ""
-    """Other joints than the recipe's: a preset, such as coco or crowdpose, or a file with names, limbs, flip pairs and
-    sigmas."""
+    skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = ""
+    """Other joints: coco, crowdpose, or a JSON file."""
     steps: Count = None
     """Length of the run, which the schedule fits; by default the recipe's epochs."""
     stop_at: Count = None
@@ -45,7 +44,7 @@ class Train:
     resume: bool = False
     """Go on from the newest checkpoint in the workdir."""
     val_images: arguments.Place = None
-    """Evaluate during training on this folder of pictures .."""
+    """Evaluate during training on this folder of images .."""
     val_annotations: arguments.Place = None
     """.. and this COCO keypoint JSON; the best checkpoint is kept in WORKDIR/best."""
     eval_every: Count = None
@@ -79,6 +78,8 @@ def run(argv: list[str]) -> None:
     workdir = launch.workdir or Path("runs") / Path(launch.config).stem
     if launch.init is not None and not launch.init.is_file():
         raise NotFound(f"{launch.init}: no such file of weights; check --init")
+    if launch.init is not None and not hasattr(config.model, "network"):
+        raise UserError(f"{launch.init}: the method of {recipe.path} has no backbone for it; leave out --init")
 
     if launch.distributed:
         distributed.join()

@@ -72,8 +72,8 @@ def theta_at(controller: Controller, location: Int32[Array, "B M"]) -> Float[Arr
     index = around(location, sizes, controller.kernel.shape[0])
     # Image by image, so that the gradient adds within an image; what lies outside is the index L, which gives zeros.
     patches = jax.vmap(lambda one, rows: one.at[rows].get(mode="fill", fill_value=0))(features, index)
-    patches = patches.reshape(*location.shape, -1)
-    kernel = controller.kernel.reshape(patches.shape[-1], -1).astype(features.dtype)
+    kernel = controller.kernel.reshape(-1, controller.kernel.shape[-1]).astype(features.dtype)
+    patches = patches.reshape(*location.shape, len(kernel))
     precise = jnp.promote_types(features.dtype, jnp.float32)
     theta = jax.lax.dot_general(patches, kernel, (((2,), (0,)), ((), ())), preferred_element_type=precise)
     return theta + controller.bias.astype(precise)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
+from inspose_jax.config import Machine
 from inspose_jax.data import coco, pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.skeletons import COCO
@@ -16,7 +17,7 @@ SOURCE = pipeline.InMemory(DrawnPeople(tiny.CONFIG.data.scene, "train", 0, 7))
 
 
 def run(start=0, stop=9, threads=2, rows=slice(None)):
-    config = replace(tiny.CONFIG, data=replace(tiny.CONFIG.data, num_threads=threads))
+    config = replace(tiny.CONFIG, machine=Machine(num_threads=threads))
     plan = pipeline.make_plan(SOURCE, config, train=True, batch_size=4)
     return list(pipeline.batches(SOURCE, plan, config, start, stop, rows))
 
@@ -47,7 +48,7 @@ def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_picture_
     config = replace(tiny.CONFIG, data=replace(tiny.CONFIG.data, only_labelled=False, shapes=((64, 48), (48, 64))))
 
     def epoch(threads, rows):
-        threaded = replace(config, data=replace(config.data, num_threads=threads))
+        threaded = replace(config, machine=Machine(num_threads=threads))
         plan = pipeline.make_plan(source, threaded, train=True, batch_size=24)
         return list(pipeline.batches(source, plan, threaded, 0, plan.steps_per_epoch, rows))
 

@@ -31,7 +31,7 @@ def count(tree) -> int:
     ("backbone", "parameters"), [("resnet18", 11_176_512), ("resnet50", 23_508_032), ("resnet101", 42_500_160)]
 )
 def test_backbones_have_torchvisions_parameters(backbone, parameters):
-    variables, _ = abstract(config.Model(backbone=backbone), train=False)
+    variables, _ = abstract(config.Model(network=config.Network(backbone=backbone)), train=False)
     assert count(variables["params"]["backbone"]) == parameters
 
 

@@ -193,24 +193,26 @@ def test_pictures_of_a_folder_are_shown_with_their_names(trained, tmp_path):
 def test_maps_are_those_of_the_people_found(predictor):
     """Without disk offsets a joint lies in the middle of the brightest cell of its map."""
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    batch = people.batch_of(predictor, image)
-    poses = jax.device_get(predictor.poses(predictor.variables, batch.image, batch.size))
-    maps_of = jax.jit(lambda variables, *rest: people.person_maps(predictor, variables, *rest))
-    maps = np.asarray(maps_of(predictor.variables, batch, poses.location[0, :3]))
-    assert maps.shape == (3, 17, 8, 8)
-    np.testing.assert_allclose(maps.sum((2, 3)), 1, atol=1e-5)
-    row, column = np.divmod(maps.reshape(3, 17, -1).argmax(-1), 8)
-    np.testing.assert_allclose(poses.keypoints[0, :3], np.stack([column, row], -1) * 8.0 + 4)
+    seen = predictor.maps(image, threshold=0.0, most=3)
+    assert seen.maps.shape == (3, 17, 8, 8)
+    np.testing.assert_allclose(seen.maps.sum((2, 3)), 1, atol=1e-5)
+    row, column = np.divmod(seen.maps.reshape(3, 17, -1).argmax(-1), 8)
+    np.testing.assert_allclose(seen.people.keypoints, np.stack([column, row], -1) * 8.0 + 4)
+    np.testing.assert_array_equal(seen.people.scores, predictor(image, 0.0).scores[:3])
+    np.testing.assert_array_equal(seen.image, image)
+    assert seen.stride == 8
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_only_people_that_the_suppression_left_get_maps(predictor, number):
-    image = np.zeros((64, 64, 3), np.uint8)
-    batch = people.batch_of(predictor, image)
-    poses = jax.device_get(predictor.poses(predictor.variables, batch.image, batch.size))
     fake = Predictor(CONFIG, predictor.variables)
-    fake.poses = lambda *_: poses._replace(is_person=np.arange(MODEL.num_poses)[None] < number)
-    maps = people.keypoint_maps(fake, image)
+
+    def look(*arguments):
+        outputs, poses = predictor.look(*arguments)
+        return outputs, poses._replace(is_person=np.arange(MODEL.decoding.num_poses)[None] < number)
+
+    fake.look = look
+    maps = people.keypoint_maps(fake, np.zeros((64, 64, 3), np.uint8))
     assert len(maps) == min(number, 2)
     assert all(len(one.joints) == 6 and one.num_parameters == 313 for one in maps)
 

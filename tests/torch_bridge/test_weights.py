@@ -68,7 +68,7 @@ def test_names_and_shapes_are_torchvisions(name, reference):
         pytest.skip(f"no reference data at {table}; set INSPOSE_REFERENCE_DATA")
     rows = [line.split("\t") for line in table.read_text().splitlines()[1:]]
     expected = {row[0]: tuple(int(n) for n in row[1].split("x")) for row in rows if not weights.is_unused(row[0])}
-    assert backbone(config.Model(backbone=name)) == expected
+    assert backbone(config.Model(network=config.Network(backbone=name))) == expected
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def tensors():
 
 
 def load(path):
-    loaded = weights.load_backbone(path, tiny.MODEL, tiny.variables())
+    loaded = weights.load_backbone(path, tiny.MODEL.network, tiny.variables())
     return loaded["params"], loaded["batch_stats"]
 
 

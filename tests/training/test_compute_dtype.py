@@ -11,6 +11,7 @@ import pytest
 import tiny
 
 from inspose_jax import config, method
+from inspose_jax.network.instance_heads import theta_at
 from inspose_jax.training import sharding
 
 HALF = tiny.model(compute_dtype="bfloat16")
@@ -40,9 +41,15 @@ def program():
 
 
 def test_every_convolution_and_its_gradients_take_and_give_bfloat16(program):
-    convolutions = [one for one in program if one.primitive.name == "conv_general_dilated"]
-    assert len(convolutions) > 100
-    types = {variable.aval.dtype for one in convolutions for variable in (*one.invars, *one.outvars)}
+    """Those of 1x1 are products; the KP-Nets' own products, outside of the network, are not meant."""
+    layers = [
+        one
+        for one in program
+        if one.primitive.name == "conv_general_dilated"
+        or (one.primitive.name == "dot_general" and "InsPose" in str(one.source_info.name_stack))
+    ]
+    assert len(layers) > 100
+    types = {variable.aval.dtype for one in layers for variable in (*one.invars, *one.outvars)}
     assert types == {jnp.dtype(jnp.bfloat16)}
 
 
@@ -66,11 +73,12 @@ def test_no_map_inside_the_network_is_float32_but_in_norms_and_where_it_leaves(p
 
 @pytest.fixture(scope="module")
 def outputs():
-    """What both networks say about the same pictures, with the same parameters."""
-    answers = []
+    """What both networks say about the same images, with the same parameters; theta of every location."""
+    answers, locations = [], jnp.tile(jnp.arange(8 * 8 + 4 * 4, dtype=jnp.int32), (len(BATCH.image), 1))
     for model in (tiny.MODEL, HALF):
         apply = jax.jit(partial(tiny.network(model).apply, train=True, mutable=["batch_stats"]))
-        answers.append(apply(tiny.variables(), BATCH.image, BATCH.size)[0])
+        found = apply(tiny.variables(), BATCH.image, BATCH.size)[0]
+        answers.append(found._replace(controller=theta_at(found.controller, locations)))
     return answers
 
 

@@ -67,6 +67,13 @@ def test_accumulate_may_differ_where_batch_norm_is_frozen_and_not_where_it_is_tr
     assert found == ["schedule.accumulate 1 -> 2"]
 
 
+def test_what_is_frozen_needs_first_weights_in_python_too(tmp_path):
+    frozen = replace(CONFIG, model=tiny.model(batch_norm="frozen"))
+    with pytest.raises(UserError, match=r"what is frozen would stay random: give pretrained weights"):
+        loop.train(frozen, SOURCE, tmp_path / "run", num_steps=2)
+    assert not (tmp_path / "run").exists()
+
+
 def test_every_start_is_in_the_history_with_what_differs_and_the_config_is_the_new_one(workdir, tmp_path):
     run = tmp_path / "run"
     loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=6)

@@ -14,5 +14,6 @@
                     |
                     '-- heatmap.py            training only (Sec. 3.4)
 
-inspose.py puts the boxes together; tower.py is the stack of convolutions that most of them begin with.
+inspose.py puts the boxes together; per_person.py asks a person's network (kp_net.py) for all people of an image, a
+few at a time; tower.py is the stack of convolutions that most of them begin with.
 """

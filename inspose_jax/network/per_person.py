@@ -20,9 +20,9 @@ from inspose_jax import geometry
 # More at a time: more empty slots are computed and held.  Fewer: a GPU, which waits for the CPU at every turn of the
 # loop, has too little to do in one (experiments/benchmarks/train_step).
 SLOTS_AT_ONCE = 64
-# More at a time: their maps, a megabyte each in the paper's size, leave the caches of a CPU, which then takes twice as
-# long for each (experiments/benchmarks/decode).
-CANDIDATES_AT_ONCE = 8
+# More at a time: more are computed for nothing where a few are found, and from 16 on their maps, a megabyte each in the
+# paper's size, leave the caches of a CPU, which then takes twice as long for each (experiments/benchmarks/decode).
+CANDIDATES_AT_ONCE = 4
 
 KeypointMap = Callable[[Array, Array, Array], Array]  # theta f[P], F_kp f[F,h,w], relative f[2,h,w] -> logits f[K,h,w]
 

@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         requirements, venv = Path(folder, "oldest.txt"), Path(folder, "venv")
         requirements.write_text("\n".join(oldest()))
-        variables = [f"PYTHON={sys.executable}", f"VENV={venv}", f"REQUIREMENTS={requirements}"]
+        variables = [f"PYTHON={sys.executable}", f"VENV={venv}", f"REQUIREMENTS={requirements}", "CONSTRAINTS="]
         for command in (
             ["make", "setup", *variables],
             [venv / "bin" / "python", "-m", "pip", "check"],

@@ -1,5 +1,8 @@
 """What a user installs: the ranges of pyproject.toml, the pins beside them, the wheel, how to cite it."""
 
+import importlib.metadata
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +35,29 @@ def test_every_pin_is_in_its_range():
         assert ranges[pin.name].contains(str(pin.specifier).removeprefix("==")), pin
 
 
+def names_of(file: str) -> set[str]:
+    """The packages in a file of pins, as pip compares names."""
+    lines = (ROOT / file).read_text().splitlines()
+    return {plain(Requirement(line).name) for line in lines if not line.startswith("#")}
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_what_the_packages_bring_with_them_is_pinned_too():
+    direct, found = names_of("requirements.txt"), set()
+    waiting = set(direct)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        for line in importlib.metadata.requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                waiting |= {plain(needed.name)} - found
+    assert found - direct <= names_of("constraints.txt")
+
+
 @pytest.mark.parametrize("extra", oldest.ACCELERATORS)
 def test_an_accelerator_brings_a_jax_of_the_same_range(extra):
     (plain,) = (one for one in map(Requirement, PROJECT["dependencies"]) if one.name == "jax")
@@ -48,9 +74,16 @@ def test_the_wheel_carries_recipes_and_the_mark_of_a_typed_package(tmp_path):
     done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, check=True)
     with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
         held = set(wheel.namelist())
+        wheel.extractall(tmp_path / "site")
     modules = [path.relative_to(ROOT) for path in (ROOT / "inspose_jax").rglob("*.py")]
     recipes = [f"inspose_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")]
     assert {*map(str, modules), *recipes, "inspose_jax/py.typed"} <= held
+    # Read from there, in a folder in which no recipe lies.
+    code = "from inspose_jax import recipes\nfor n in ('drawn_people', 'r50_coco_36e'): print(recipes.read(n).path)"
+    elsewhere = {"cwd": tmp_path / "site", "env": {**os.environ, "PYTHONPATH": str(tmp_path / "site")}}
+    done = subprocess.run([sys.executable, "-c", code], **elsewhere, capture_output=True, text=True, check=True)
+    inside = tmp_path / "site/inspose_jax/configs"
+    assert done.stdout.splitlines() == [str(inside / f"{name}.py") for name in ("drawn_people", "r50_coco_36e")]
 
 
 def test_the_citation_names_the_paper_and_tells_the_software_from_it():

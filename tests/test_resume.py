@@ -29,6 +29,14 @@ def assert_same_run(workdir: Path, straight: Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, state_of(workdir), state_of(straight))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _as_users_compile():
+    """The same bits are claimed of the program that users run, with all optimisations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+        yield
+
+
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "small.py"

@@ -126,7 +126,8 @@ def compile_for_eight(model: config.Model, batch_size: int, accumulate: int) -> 
         lowered = sharding.jit_train_step(method_, changed.schedule, 10, mesh).lower(
             state, tiny.batch([[]] * batch_size)
         )
-    return lowered.compile().as_text(), state
+    with tiny.as_users_compile():  # what devices send each other is a claim about the program that users run
+        return lowered.compile().as_text(), state
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_every_device_convolves_its_own_pictures_and_never_sees_the_whole_batch(
     assert not [array for array in sizes(program) if BATCH_SIZE in array[1]]
     arrays = dict(re.findall(r"%(\S+) = (\w+\[[\d,]*\])", program))
     convolutions = re.findall(r" convolution\(%([^,]+), %([^)]+)\)", program)
-    assert len(convolutions) > 100
+    assert len(convolutions) > 90  # 18 more, of 1x1, are products
     for left, right in convolutions:  # the compiler may swap the sides
         assert OWN in sizes(arrays[left])[0][1] + sizes(arrays[right])[0][1]
 

@@ -1,6 +1,8 @@
 """The smallest sizes that still have every part, shared by the tests: a model, a config, a batch."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -129,3 +131,14 @@ def controller(theta: jax.Array, grid: geometry.Grid) -> Controller:
     levels = zip(jnp.split(theta, ends, axis=1), grid.level_sizes, strict=True)
     features = tuple(x.reshape(number, *size, parameters) for x, size in levels)
     return Controller(features, jnp.eye(parameters, dtype=theta.dtype)[None, None], jnp.zeros(parameters, theta.dtype))
+
+
+@contextlib.contextmanager
+def as_users_compile() -> Iterator[None]:
+    """Compile with all optimisations: what a test claims of a program's memory or messages is of one that users run."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)

@@ -109,6 +109,7 @@ def test_a_second_method_is_loaded_with_its_recipe_and_finds_noses(toy_run, nose
     run("report", toy_run, "--recipe", TOY, "--out", tmp_path / "a.html", "--images", noses / "images")
     page = (tmp_path / "a.html").read_text()
     assert "A method of its own" in page
+    assert "not a field of this version" not in page
     assert "What the model of step 3 finds in 4 of 4" in page
     capsys.readouterr()
 

@@ -172,7 +172,10 @@ def checkpoints(run: Run) -> str:
 def configuration(run: Run) -> str:
     """Every field, grouped as `Config` is; those that differ from the defaults are marked."""
     tables = {"": [(name, text_of(value), "") for name, value in run.about.items() if not isinstance(value, dict)]}
-    for where, values, defaults in parts(run.about, config_json.to_dict(Config())):
+    usual = config_json.to_dict(Config())
+    if run.about["method"] != usual["method"]:  # what its model's fields are by default, only its recipe knows
+        usual["model"] = run.about["model"]
+    for where, values, defaults in parts(run.about, usual):
         tables[where] = [
             (name, text_of(value), remark(value, defaults.get(name)))
             for name, value in values.items()

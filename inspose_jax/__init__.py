@@ -1,24 +1,25 @@
-"""InsPose in JAX: find every person in a picture, and their joints, in one look.
+"""InsPose in JAX: find every person in an image, and their joints, in a single pass.
 
-A map of the package: `network/` is figure 3 of the paper, one file a box; `targets`, `losses`, `decode` and `nms` are
-sections 3.1 to 3.4; `data/` turns pictures into batches; `training/` and `evaluation/` run the loop and measure;
-`predictor` is the one way from a picture to people; `cli/` is the command line.  Read `structures.py` first.
+A map of the package: `network/` is Figure 3 of the paper, one file per box; `targets`, `losses`, `decode` and `nms`
+implement Sections 3.1 to 3.4; `data/` turns images into batches; `training/` runs the training loop and `evaluation/`
+measures accuracy; `predictor` is the only path from an image to people; `cli/` is the command line.  Read
+`structures.py` first.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspose_jax.versions import OURS as __version__  # noqa: F401 (for whoever asks the package)
+from inspose_jax.versions import OURS as __version__  # noqa: F401 (part of the package's API)
 
 if TYPE_CHECKING:
     from inspose_jax.predictor import Predictor
 
 
 def load(path: str | Path, recipe: str | Path | None = None) -> "Predictor":
-    """A model that finds people: `load("runs/a")("photo.jpg")`; see `predictor.load`.
+    """Load a model that finds people: `load("runs/a")("photo.jpg")`; see `predictor.load`.
 
-    `recipe` is the file of the recipe, where the run was trained with a method of its own.
+    `recipe` is the recipe file; it is needed only if the run was trained with the recipe's own method.
     """
-    from inspose_jax import predictor  # jax and the rest only when somebody needs them
+    from inspose_jax import predictor  # imported here, so that jax and the rest load only when needed
 
     return predictor.load(path, recipe=recipe)

@@ -1,4 +1,4 @@
-"""`python -m inspose_jax` is the console script `inspose`."""
+"""`python -m inspose_jax` runs the console script `inspose`."""
 
 from inspose_jax.cli import main
 

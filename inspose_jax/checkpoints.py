@@ -1,7 +1,7 @@
-"""Checkpoints that are complete in themselves: parameters, statistics, optimizer, step, config and skeleton.
+"""Self-contained checkpoints: parameters, batch statistics, optimiser state, step, config and skeleton.
 
-One folder a step under `<workdir>/checkpoints`, written by orbax: a step that was not written to its end is not there.
-Its files are sealed with checksums (`seals.py`), so that a damaged one is known before anything is read of it.
+Orbax writes one folder per step under `<workdir>/checkpoints`; a step that was not written completely does not appear
+there.  Its files are sealed with checksums (`seals.py`), so that damage is detected before anything is restored.
 """
 
 import contextlib
@@ -28,42 +28,44 @@ from inspose_jax.errors import NotFound, NotWritten, UserError
 from inspose_jax.method import Method, of_recipe
 from inspose_jax.recipes import Recipe
 
-KEPT = 2  # the newest, and the one before in case the newest is lost
+KEPT = 2  # the newest, and the one before it in case the newest is lost
 FINISHED = "commit_success.txt"
 UNFINISHED = ".orbax-checkpoint-tmp"
 Found = TypeVar("Found")
-AGAIN_AFTER = 1.0  # seconds before a checkpoint that could not be read is read once more
+AGAIN_AFTER = 1.0  # seconds to wait before reading an unreadable checkpoint a second time
 
 
 class Unreadable(UserError):
-    """A checkpoint that was finished and cannot be read now; another one may be."""
+    """A finished checkpoint that cannot be read now; another checkpoint may still be readable."""
 
 
 class Damaged(Unreadable):
-    """One whose seal or files say that it is not what was written."""
+    """A checkpoint whose seal or files show that its content is not what was written."""
 
 
 class Loaded(NamedTuple):
-    """What prediction needs of a checkpoint."""
+    """The contents of a checkpoint that prediction needs."""
 
     config: Config
     method: Method
-    variables: Any  # {"params": .., "batch_stats": ..}, the running average if the run kept one; numpy
+    variables: Any  # {"params": .., "batch_stats": ..} as numpy arrays; the running average if the run kept one
     step: int
 
 
 class Checkpoints:
-    """The checkpoints of one run, in `folder`, the newest `kept` of them; close it (or use `with`), so that all ends.
+    """The newest `kept` checkpoints of one run, in `folder`; a context manager that waits for the last save.
 
-    The run is at step `start`. Later steps that are there could not be read, or will be made again: they are set
-    aside, and nothing that was finished is deleted but what `kept` lets go.
-    OSError where one cannot be written: what was saved before stays, and nothing half-written.
+    The run starts or resumes at step `start`.  Finished checkpoints of later steps were unreadable or will be written
+    again, so they are renamed rather than deleted.  The only finished checkpoints that are ever deleted are those
+    that are older than the newest `kept`.
+    Raises NotWritten, an OSError, if a checkpoint cannot be written; earlier checkpoints stay intact and no partial
+    one remains.
     """
 
     def __init__(self, folder: Path, start: int, kept: int = KEPT):
         self.folder, self.kept = paths.absolute(folder), kept
-        self.manager: ocp.CheckpointManager | None = None  # made when there is something to save
-        self.writing: int | None = None  # the step that is
+        self.manager: ocp.CheckpointManager | None = None  # created by the first save
+        self.writing: int | None = None  # the step that is being written
         tidy(self.folder, start)
 
     def __enter__(self) -> "Checkpoints":
@@ -74,8 +76,8 @@ class Checkpoints:
             return
         if kind is None:
             self.finish()
-        elif jax.process_count() == 1:  # with others, one that is gone would be waited for
-            # What ended the run is what its user should read, not that its last save failed too.
+        elif jax.process_count() == 1:  # among several processes, this would wait for one that has already died
+            # The user should see the error that ended the run, not that its last save failed too.
             with contextlib.suppress(OSError):
                 self.finish()
         else:
@@ -85,7 +87,7 @@ class Checkpoints:
     def save(self, step: int, state: Any, config: Config, recipe: dict[str, str] | None = None, **more: Any) -> None:
         """Write `state`, a pytree of arrays, in the background; the arrays may be donated as soon as this returns.
 
-        `recipe` is that of `Method`; `more` is kept beside the config too, as JSON.
+        `recipe` is `Method.recipe`; `more` is saved as JSON beside the config.
         """
         self.finish()
         self.make_sure_of_space(step, state)
@@ -101,7 +103,7 @@ class Checkpoints:
         with self.failing():
             if self.manager is None:
                 sealing = ocp.AsyncOptions(post_finalization_callback=self.seal)
-                # Processes wait for each other by name: two folders may be written to at once.
+                # Processes synchronise on barriers by name; the prefix lets two folders be written at the same time.
                 apart = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=self.folder.name)
                 options = ocp.CheckpointManagerOptions(
                     max_to_keep=self.kept, create=True, async_options=sealing, multiprocessing_options=apart
@@ -111,7 +113,7 @@ class Checkpoints:
         assert written, f"{self.folder}: step {step} is there already, or a later one"
 
     def make_sure_of_space(self, step: int, state: Any) -> None:
-        """OSError before anything is written, where a disk has no room for all of it."""
+        """Raise NotWritten, before anything is written, if the disk lacks the space for the whole checkpoint."""
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         present = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
         free = shutil.disk_usage(present).free
@@ -129,16 +131,16 @@ class Checkpoints:
             self.writing = None
 
     def seal(self) -> None:
-        """Write the checksums of what was written: orbax calls this before it gives the step its name."""
+        """Write the checksums of the saved files; orbax calls this before it renames the folder to its final name."""
         for unfinished in self.folder.glob(f"{self.writing}{UNFINISHED}*"):
             seals.write(unfinished)
 
     @contextlib.contextmanager
     def failing(self) -> Any:
-        """Whatever goes wrong in writing becomes an OSError that says what is left; what is half-written goes."""
+        """Turn any error while writing into NotWritten, which says what is left, and remove the partial checkpoint."""
         try:
             yield
-        except Exception as error:  # orbax raises many types
+        except Exception as error:  # orbax raises many types of exception
             step, self.writing = self.writing, None
             remove_unfinished(self.folder)
             raise NotWritten(
@@ -148,12 +150,12 @@ class Checkpoints:
 
 
 def as_dict(state: Any) -> dict[str, Any]:
-    """A named tuple as a dict: names make a checkpoint readable without our types."""
+    """A named tuple as a dict, so that a checkpoint can be read without our types."""
     return dict(state._asdict())
 
 
 def reason(error: Exception) -> str:
-    """Why a file could not be written or read: the system's words where there are some."""
+    """Why a file could not be written or read: the operating system's message if there is one."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     code = system_code(error)
@@ -161,7 +163,7 @@ def reason(error: Exception) -> str:
 
 
 def system_code(error: Exception) -> int:
-    """The number of the system's error that tensorstore tells of in its text; 0 where it tells of none."""
+    """The operating system's error number that tensorstore puts into its message; 0 if it contains none."""
     found = re.search(r"os_error_code='(\d+)'", str(error))
     return int(found[1]) if found else 0
 
@@ -170,13 +172,13 @@ def system_code(error: Exception) -> int:
 
 
 def steps(folder: Path) -> list[int]:
-    """Finished steps in a folder of checkpoints, oldest first; a stray empty folder named like one is none."""
+    """The finished steps in a folder of checkpoints, oldest first; an empty folder named like a step does not count."""
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted(int(path.name) for path in found if path.name.isdigit() and (path / FINISHED).exists())
 
 
 def tidy(folder: Path, start: int) -> None:
-    """Remove what killed saves left behind; set aside what is no finished step, and every step later than `start`."""
+    """Remove the remains of killed saves; set aside unfinished steps and every step later than `start`."""
     if processes.is_first() and folder.is_dir():
         remove_unfinished(folder)
         finished = {str(step): step for step in steps(folder)}
@@ -187,13 +189,13 @@ def tidy(folder: Path, start: int) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what orbax writes before it gives a step its name."""
+    """Remove the temporary folders that orbax writes before it renames them to their steps."""
     for path in folder.glob(f"*{UNFINISHED}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a folder, so that it is nobody's step any more and nothing in it is lost; gives back where it is."""
+    """Rename a folder, so that it no longer counts as a step but loses nothing, and return its new path."""
     names = (path.with_name(f"{path.name}.aside{number or ''}") for number in count())
     return path.rename(next(name for name in names if not name.exists()))
 
@@ -202,11 +204,12 @@ def set_aside(path: Path) -> Path:
 
 
 def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
-    """A run's workdir (its newest readable checkpoint), or one checkpoint's folder -> what prediction needs.
+    """Load what prediction needs, from a run's workdir (its newest readable checkpoint) or one checkpoint's folder.
 
-    `recipe` is the one that the run was trained with, where that has a method of its own: a checkpoint executes none.
-    Raises FileNotFoundError where there is nothing, UserError for a folder that is no checkpoint, or one of another
-    recipe.
+    `recipe` is the recipe that the run was trained with.  It must be given if it defines its own method, since a
+    checkpoint never executes code.
+    Raises NotFound, a FileNotFoundError, if the path does not exist, and UserError if the folder is no checkpoint or
+    the checkpoint belongs to another recipe.
     """
     path = paths.absolute(path)
     if not path.exists():
@@ -231,7 +234,7 @@ def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
 
 
 def check_recipe(path: Path, stored: dict[str, str] | None, given: Recipe | None) -> None:
-    """UserError where a checkpoint needs another recipe than the one given, or than none."""
+    """Raise UserError unless the given recipe, or None, is the one that the checkpoint needs."""
     if stored is None:
         if given is not None and given.make_method is not None:
             raise UserError(f"{path}: was not trained with a method of a recipe's own; leave out {given.path}")
@@ -249,16 +252,16 @@ def check_recipe(path: Path, stored: dict[str, str] | None, given: Recipe | None
 
 
 def evaluated(state: dict[str, Any], config: Config) -> Any:
-    """What is evaluated of a state (as a dict): the running average, or the parameters and statistics themselves."""
+    """The variables of a state (as a dict) to evaluate: the running average, or else the parameters and statistics."""
     if config.schedule.ema > 0:
         return state["average"]
     return {"params": state["params"], "batch_stats": state["batch_stats"]}
 
 
 def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`read` of the newest checkpoint in `folder`; those that cannot be read are skipped with a warning.
+    """`read` the newest readable checkpoint in `folder`; unreadable ones are skipped with a warning.
 
-    UserError where none can be read, or where it does not fit `like`.
+    Raises UserError if none can be read, or if the newest readable one does not fit `like`.
     """
     found, passing = steps(folder), None
     for step in reversed(found):
@@ -273,19 +276,20 @@ def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, An
 
 
 def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What one checkpoint holds: `about` (config, skeleton, step, ..) and the state, as a dict.
+    """The contents of one checkpoint: `about` (config, skeleton, step, ..) and the state, as a dict.
 
-    The state comes in the places of `like`, a state of shapes, or on one device.  A second try, since a network disk
-    may fail once; then `Damaged` or `Unreadable`.  UserError for a checkpoint of another model, every difference
-    listed; what jax's devices raise is raised as it is.
+    The state is restored with the shardings of `like`, a state of shapes, or without one onto a single device.  A
+    failed read is tried a second time, since a network disk may fail once; after that it raises `Damaged` or
+    `Unreadable`.  Raises UserError, listing every difference, for a checkpoint of another model; errors of jax's
+    devices pass through unchanged.
     """
-    folder = paths.absolute(folder)  # orbax wants no other
+    folder = paths.absolute(folder)  # orbax accepts only absolute paths
     devices.check()
     return second_try(lambda: read_once(folder, like))
 
 
 def second_try(read: Callable[[], Found]) -> Found:
-    """What `read` gives, at once or a moment after it raised `Unreadable`."""
+    """Call `read`, and once more after `AGAIN_AFTER` seconds if it raises `Unreadable`."""
     try:
         return read()
     except Unreadable:
@@ -294,7 +298,7 @@ def second_try(read: Callable[[], Found]) -> Found:
 
 
 def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`read` without its second try."""
+    """`read` without the second try."""
     about = read_intact_about(folder)
     with explained(folder), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         stored = stored_shapes(reader, folder)
@@ -312,10 +316,11 @@ def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @contextlib.contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """What fails while a checkpoint is read, named as what it is.
+    """Translate errors raised while a checkpoint is read.
 
-    Damage is what its seal or its files say; a system's error is one, and may pass; what jax's devices raise, such as
-    RESOURCE_EXHAUSTED, stays as it is.  So does everything else where the seal is intact: then it is a bug.
+    If its seal or files show damage, raises `Damaged`.  An error of the operating system may be temporary and becomes
+    `Unreadable`.  Errors of jax's devices, such as RESOURCE_EXHAUSTED, pass through unchanged.  So does any other
+    error where the checkpoint has a seal: its files are known to be intact, so the error is a bug.
     """
     log = logging.getLogger("absl")
     log.addFilter(is_not_of_orbax)
@@ -325,7 +330,7 @@ def explained(folder: Path) -> Iterator[None]:
         raise
     except seals.GONE as error:
         raise Damaged(f"{folder}: damaged or not written by inspose ({reason(error)})") from error
-    except Exception as error:  # orbax raises many types, Exception itself among them
+    except Exception as error:  # orbax raises many types of exception, including plain Exception
         if isinstance(error, OSError) or system_code(error):
             raise Unreadable(f"{folder}: cannot be read at the moment ({reason(error)})") from error
         if seals.is_sealed(folder):
@@ -336,24 +341,25 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 def is_not_of_orbax(record: logging.LogRecord) -> bool:
-    """Keeps back what orbax logs while it reads, a screen of text where it fails: that is raised too, and said once."""
+    """Filter out orbax's log records: a failed read logs a screen of text, although it also raises an error."""
     return "orbax" not in record.pathname
 
 
 def read_intact_about(folder: Path) -> dict[str, Any]:
-    """Config, skeleton, step, and what else was saved beside the state of a checkpoint whose seal is intact."""
+    """The config, skeleton, step and all else saved beside the state; raises `Damaged` if the seal does not match."""
     with explained(folder):
         if lost := seals.changed_files(folder):
             others = f" and {len(lost) - 1} other files are" if len(lost) > 1 else " is"
             raise Damaged(f"{folder}: damaged, {lost[0]}{others} gone or changed")
-        # Orbax keeps JSON in a file `metadata`; its own reader waits for the other processes, and one may ask alone.
+        # Orbax keeps the JSON in a file `metadata`.  Its own reader would wait for the other processes, but a single
+        # process may call this.
         return json.loads((folder / "about" / "metadata").read_text())
 
 
 def about_best(folder: Path) -> dict[str, Any]:
-    """What was saved beside the checkpoint in a folder of best ones; empty where there is none.
+    """What was saved beside the state of the best checkpoint in `folder`; empty if there is none.
 
-    One that cannot be read is set aside with a warning: the next best one would replace it.
+    An unreadable checkpoint is set aside with a warning, since the next best one would otherwise replace it.
     """
     for step in reversed(steps(folder)):
         path = folder / str(step)
@@ -365,20 +371,20 @@ def about_best(folder: Path) -> dict[str, Any]:
 
 
 def best_value(folder: Path) -> float:
-    """The first statistic of the checkpoint in a folder of best ones, -inf where there is none; as `about_best`."""
+    """The first statistic of the best checkpoint in `folder`, read with `about_best`; -inf if there is none."""
     statistics = about_best(folder).get("statistics")
     return next(iter(statistics.values()), -math.inf) if isinstance(statistics, dict) else -math.inf
 
 
 def stored_shapes(reader: ocp.Checkpointer, folder: Path) -> Any:
-    """Shapes of the stored state, without the devices it was stored from: they need not be here."""
+    """Shapes of the stored state, all on one local device: the devices it was saved from may not exist here."""
     stored: Any = reader.metadata(folder / "state")
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), stored.item_metadata.tree)
 
 
 def differences(wanted: Any, found: Any) -> list[str]:
-    """`name: f32[3,3] wanted, f32[1,3] found` for every leaf of two trees that differs, or that only one has."""
+    """`name: f32[3,3] wanted, f32[1,3] found` for every leaf that differs or that only one of the trees has."""
 
     def leaves(tree: Any) -> dict[str, str]:
         return {

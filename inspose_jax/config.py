@@ -1,13 +1,13 @@
-"""Everything that an experiment may vary, as frozen dataclasses, one for each part that needs one.
+"""All the settings of an experiment, as frozen dataclasses, one for each part.
 
     Config > Model      > Network, KPNet, Assignment, Weights, Decoding     what is computed
            > Data       > Scene                                            where images come from
            > Schedule                                                      how the network is trained
-           > Machine                                                       what changes no number
+           > Machine                                                       what does not affect the results
 
 A recipe (`configs/*.py`) is a function that returns a `Config`; the command line overrides single fields with
 `--config.model.backbone resnet18`.  The defaults are the paper's model and its 36-epoch recipe; each value that the
-paper leaves open says so and gives its reason.  A field is a line: type, default, range, meaning.
+paper leaves unspecified says so and gives its reason.  Each field states its type, default, range and meaning.
 """
 
 import dataclasses
@@ -28,17 +28,17 @@ class Range(NamedTuple):
     """The values that a field may have."""
 
     holds: Callable[[Any], bool]
-    words: str  # "it must .."
+    words: str  # completes an error message: "it must .."
 
 
-ANY = Range(lambda value: True, "be anything")  # of its type
+ANY = Range(lambda value: True, "be anything")  # any value of the field's type
 ABOVE_0 = Range(lambda value: value > 0, "be above 0")
 NOT_BELOW_0 = Range(lambda value: value >= 0, "not be below 0")
 WHOLE = Range(
     lambda skeleton: not skeletons.fault(skeleton), "have joints of different names, a sigma each, and pairs of them"
 )
 FRACTION = Range(lambda value: 0 <= value <= 1, "lie between 0 and 1")
-# What decides the size of an array on the host: beyond these, numpy refuses even to ask for the memory.
+# Limits for the fields that set the sizes of arrays on the host: beyond them numpy refuses even to request the memory.
 PEOPLE = Range(lambda value: 0 < value <= 10_000, "be 1 to 10,000")
 BATCH = Range(lambda value: 0 < value <= 1_000_000, "be 1 to 1,000,000")
 RISING = Range(lambda values: list(values) == sorted(values) and min(values, default=0) >= 0, "rise, from 0 or above")
@@ -52,18 +52,18 @@ SHAPES = Range(
 
 
 def setting(default: Value, allowed: Range, meaning: str, *, test_time: bool = False) -> Value:
-    """A field of a config; `test_time` says that it changes what a model finds, and nothing of its training."""
+    """A field of a config; with `test_time` it affects what a trained model finds, but not its training."""
     return field(default=default, metadata={"allowed": allowed, "meaning": meaning, "test_time": test_time})
 
 
 def part(kind: type[Value], *, is_flat: bool = False, test_time: bool = False) -> Value:
-    """A field that is a part of its own; the fields of a flat one are typed as if they were its owner's."""
+    """A field that holds a dataclass; on the command line, a flat part's fields appear as if they were its owner's."""
     return field(default_factory=kind, metadata={"is_flat": is_flat, "test_time": test_time})
 
 
 @dataclass(frozen=True)
 class Network:
-    """Figure 3: the backbone, the pyramid, and what reads it."""
+    """Figure 3: the backbone, the feature pyramid, and the heads and branches that read it."""
 
     backbone: Literal["resnet18", "resnet50", "resnet101"] = setting(
         "resnet50", ANY, "The residual network that sees the image."
@@ -136,7 +136,7 @@ class KPNet:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which location answers for whom, and what the dense branches learn (Sec. 3.1, 3.3, 3.4)."""
+    """Which locations are assigned to which person, and what the dense branches learn (Sec. 3.1, 3.3, 3.4)."""
 
     level_limits: tuple[float, ...] = setting(
         (64.0, 128.0, 256.0, 512.0),
@@ -157,7 +157,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the terms of Eq. 5; the paper's plain sum gives all four of them 1."""
+    """Weights of the four terms of the loss, Eq. 5; all are 1 in the paper, which simply adds them up."""
 
     cls: float = setting(1.0, NOT_BELOW_0, "Of the person-or-not term.")
     keypoint: float = setting(1.0, NOT_BELOW_0, "Of the keypoint maps' term (Eq. 4).")
@@ -184,7 +184,7 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Model:
-    """InsPose as the paper has it.  Every method's config has a skeleton, `num_people` and `ignore_unlabelled`."""
+    """InsPose as in the paper.  The config of every method has `skeleton`, `num_people` and `ignore_unlabelled`."""
 
     skeleton: Skeleton = setting(skeletons.COCO, WHOLE, "The joints: the name of a preset, or a JSON file.")
     num_people: int = setting(
@@ -280,7 +280,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine needs; a run may go on with other values, for they change none of its numbers."""
+    """Settings for the machine; a run may resume with other values, since they do not affect its results."""
 
     num_threads: int = setting(2, ABOVE_0, "Threads that read and resize.")
     save_every: int = setting(
@@ -290,7 +290,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Config(Generic[Kind]):
-    """A whole experiment; `model` is the config of its method, by default the paper's."""
+    """A complete experiment; `model` is the config of its method, by default the paper's."""
 
     model: Kind = field(default_factory=Model)  # pyright: ignore[reportAssignmentType]
     data: Data = part(Data)
@@ -315,16 +315,16 @@ class Place(NamedTuple):
     """A single field in a config."""
 
     path: tuple[str, ...]  # of attributes: ("model", "network", "backbone")
-    typed: tuple[str, ...]  # how it is typed: ("model", "backbone")
+    typed: tuple[str, ...]  # its name on the command line: ("model", "backbone")
     field: dataclasses.Field
     value: Any
-    test_time: bool  # it, or a part that it is in
+    test_time: bool  # whether the field, or a part that contains it, is marked `test_time`
 
 
 def places(
     config: Any, path: tuple[str, ...] = (), typed: tuple[str, ...] = (), test_time: bool = False
 ) -> Iterator[Place]:
-    """Every field of a config, part by part, in their order; a skeleton is one."""
+    """Every field of a config, part by part, in order of definition; a skeleton counts as a single field."""
     for one in dataclasses.fields(config):
         value, is_of_test = getattr(config, one.name), test_time or one.metadata.get("test_time", False)
         here = (*path, one.name)
@@ -335,7 +335,7 @@ def places(
 
 
 def check(config: Config) -> None:
-    """Raise UserError with one line for values of a wrong type, out of range, or that cannot work together."""
+    """Raise UserError, in one line, if values have the wrong type, are out of range or do not fit together."""
     built(type(config.model), dataclasses.asdict(config.model), "config.model", tuple)
     for one in ("data", "schedule", "machine"):
         value = getattr(config, one)
@@ -349,7 +349,7 @@ def check(config: Config) -> None:
 
 
 def check_levels(model: Model) -> None:
-    """Raise UserError where the levels of a model do not fit its limits or its maps."""
+    """Raise UserError if a model's levels do not fit its `level_limits` or its `map_level`."""
     levels, limits = model.network.levels, model.assignment.level_limits
     if len(limits) != len(levels) - 1:
         raise UserError(
@@ -360,7 +360,7 @@ def check_levels(model: Model) -> None:
 
 
 def other_fields(kind: Any, value: Any, where: str) -> list[str]:
-    """`config.model: missing fields ['a']` for every dataclass in a stored one that has other fields than today's."""
+    """`config.model: missing fields ['a']` for each stored dataclass whose fields differ from those of this version."""
     if not dataclasses.is_dataclass(kind) or not isinstance(value, dict):
         return []
     hints = typing.get_type_hints(kind)
@@ -372,9 +372,9 @@ def other_fields(kind: Any, value: Any, where: str) -> list[str]:
 
 
 def built(kind: Any, value: Any, where: str, sequence: type) -> Any:
-    """`value` as `kind`, with dicts for dataclasses and, in JSON, a list as the `sequence` for tuples.
+    """Build a `kind` from `value`, in which dicts stand for dataclasses and `sequence` (list in JSON) for tuples.
 
-    UserError for whatever is not of its type.
+    Raises UserError for any value of the wrong type.
     """
     inner = typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
@@ -387,7 +387,7 @@ def built(kind: Any, value: Any, where: str, sequence: type) -> Any:
             return tuple(built(kind, item, where, sequence) for kind, item in zip(kinds, value, strict=True))
     if typing.get_origin(kind) is Literal and value in inner:
         return value
-    if kind is float and type(value) in (int, float) and abs(value) < 1e38:  # which an f32 holds
+    if kind is float and type(value) in (int, float) and abs(value) < 1e38:  # within the range of f32
         return value
     if kind is int and type(value) is int and abs(value) < 2**31:
         return value
@@ -400,5 +400,5 @@ def built(kind: Any, value: Any, where: str, sequence: type) -> Any:
     raise UserError(f"{where} is {value!r:.40}; it must be {wanted}")
 
 
-# How a message calls a type.
+# The names of types in error messages.
 KINDS = {int: "a whole number below 2^31", float: "a finite number", bool: "True or False", str: "text"}

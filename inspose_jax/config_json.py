@@ -1,7 +1,8 @@
-"""A config as JSON, for checkpoints and runs: it lasts, since every earlier format has an upgrade to the next.
+"""Configs as JSON, for checkpoints and runs.  Old ones stay readable: each format has an upgrade to the next.
 
-A format is what the fields are and mean.  Whoever changes that counts `FORMAT` up, adds an upgrade from the format
-before, which gives new fields what they meant then, and a run of it to `tests/formats`.
+A format defines the fields and their meaning.  To change either, increment `FORMAT`, add an upgrade from the previous
+format that sets new fields to the values that reproduce the earlier behaviour, and add a run in the previous format to
+`tests/formats`.
 """
 
 import dataclasses
@@ -13,33 +14,33 @@ from inspose_jax.config import Config
 from inspose_jax.errors import UserError
 
 FORMAT = 2
-OWN = "own"  # the method's name where a recipe brings a config class of its own
+OWN = "own"  # the method's name if a recipe defines its own config class
 PARTS = ("model", "data", "schedule", "machine")
 NAMES = ("format", "method", *PARTS)
 
 
 class OtherFields(UserError):
-    """A stored config that has other fields than this version knows: it was written by another one."""
+    """A stored config whose fields differ from those of this version, since another version wrote it."""
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Everything in a config as JSON has it, every field written out."""
+    """A config in the form of JSON, with every field written out."""
     values = as_lists({name: dataclasses.asdict(getattr(config, name)) for name in PARTS})
     return {"format": FORMAT, "method": method.name_of(config.model) or OWN, **values}
 
 
 def as_lists(value: Any) -> Any:
-    """Tuples as the lists that JSON makes of them."""
+    """Convert tuples, at any depth, to the lists that JSON makes of them."""
     if isinstance(value, dict):
         return {name: as_lists(item) for name, item in value.items()}
     return [as_lists(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def from_dict(stored: Any, own: type | None = None) -> Config:
-    """The config of what `to_dict` gave, of this format or an earlier one.
+    """The config from the output of `to_dict`, in this format or an earlier one.
 
-    `own` is the class of `Config.model` where the config is of a recipe's own.  Raises `OtherFields` with all that are
-    missing or unknown, UserError with a value that cannot be.
+    `own` is the class of `Config.model` if a recipe defines its own.  Raises `OtherFields`, which lists all missing
+    and unknown fields, or UserError for an invalid value.
     """
     stored = upgraded(stored)
     kind = own if stored.get("method") == OWN else method.kind_of(stored.get("method"))
@@ -64,7 +65,7 @@ def from_dict(stored: Any, own: type | None = None) -> Config:
 
 
 def upgraded(stored: Any) -> dict[str, Any]:
-    """A stored config in this version's format; UserError for what is no config, or that of a later format."""
+    """A stored config in this version's format; raises UserError if it is no config or its format is a later one."""
     if not isinstance(stored, dict) or not isinstance(stored.get("model"), dict):
         raise UserError("it is no configuration")
     number = stored.get("format", 1)
@@ -76,11 +77,13 @@ def upgraded(stored: Any) -> dict[str, Any]:
 
 
 def parts_for_all(stored: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 to 2: the model's fields get parts, weights become the model's, the machine's fields a part of theirs,
-    and the skeleton a value.
+    """Upgrade format 1 to 2.
+
+    The model's fields are grouped into parts, the loss weights move to the model, the machine's fields get a part of
+    their own, and the skeleton is stored as a value instead of a name.
     """
     given, data, schedule = (dict(stored.get(part) or {}) for part in ("model", "data", "schedule"))
-    # What the first checkpoints do not tell, since there was no choice yet.
+    # The first checkpoints lack these fields, since they could not be chosen yet.
     given, schedule = {"compute_dtype": "float32", **given}, {"accumulate": 1, **schedule}
     if given.get("skeleton") == "coco":
         given["skeleton"] = as_lists(dataclasses.asdict(skeletons.COCO))

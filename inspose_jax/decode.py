@@ -1,6 +1,6 @@
-"""From outputs to poses (Sec. 3.4): scores, best locations, Eq. 2, Eq. 3, non-maximum suppression.
+"""From the network's outputs to poses (Sec. 3.4): scores, best locations, Eq. 2, Eq. 3, non-maximum suppression.
 
-Static shapes throughout, so that one compiled program serves every image of a shape; padding never yields a person.
+All shapes are static, so that one compiled program serves every image of a shape; padding never yields a person.
 Axes: B images, L locations, C candidates, D poses kept, K keypoints, P parameters, h w map cells.
 """
 
@@ -21,13 +21,13 @@ def decode(
     decoding: config.Decoding,
     per_person: PerPerson,
 ) -> Poses:
-    """People of every image, best first, in pixels of the padded image; `size` is the real (height, width)."""
+    """The people in every image, best first, in pixels of the padded image; `size` is the unpadded (height, width)."""
 
     def locations_of(logits: Array, size: Array) -> tuple[Array, Array]:
         return best_locations(logits, size, grid, decoding.num_candidates)
 
     class_scores, location = jax.vmap(locations_of)(outputs.logits, size)
-    # Image by image: they have different numbers of candidates, and the maps of one are as much as may be held.
+    # One image at a time: their numbers of candidates differ, and memory should hold the maps of only one image.
     peaks = jax.lax.map(
         lambda image: per_person.peaks(*image, grid.map_stride),
         (
@@ -50,7 +50,7 @@ def decode(
 def best_locations(
     logits: Float[Array, " L"], size: Int32[Array, " 2"], grid: geometry.Grid, num_candidates: int
 ) -> tuple[Float[Array, " C"], Int32[Array, " C"]]:
-    """Class scores and indices of an image's best locations, best first; those in the padding have score 0."""
+    """Class scores and indices of an image's best locations, best first; locations in the padding score 0."""
     points = jnp.asarray(grid.points)
     scores = jnp.where(geometry.inside(points, size), jax.nn.sigmoid(logits), 0)
     class_scores, location = jax.lax.top_k(scores, min(num_candidates, len(points)))
@@ -60,7 +60,7 @@ def best_locations(
 def read_joints(
     cells: Int32[Array, "C K"], disk_offsets: Float[Array, "h w K2"] | None, map_width: int, stride: int
 ) -> Float[Array, "C K 2"]:
-    """Eq. 3: the cell shifted by the disk offset read there, times the stride; without offsets the cell's centre."""
+    """Eq. 3: the cell plus the disk offset predicted there, times the stride; without offsets, the cell's centre."""
     num_keypoints = cells.shape[1]
     corner = jnp.stack([cells % map_width, cells // map_width], -1).astype(jnp.float32)
     if disk_offsets is None:
@@ -76,7 +76,7 @@ def best_poses(
     location: Int32[Array, " C"],
     decoding: config.Decoding,
 ) -> Poses:
-    """An image's candidates above the threshold, ranked; what overlaps a better one is left out."""
+    """Rank an image's candidates above the score threshold and drop those that overlap a better one too much."""
     is_candidate = class_scores > decoding.score_threshold
     pose_scores = class_scores
     if decoding.pose_score == "class_times_peak":
@@ -97,7 +97,7 @@ def keypoint_maps(
     location: Int32[Array, "B N"],
     per_person: PerPerson,
 ) -> KeypointMaps:
-    """The maps of the people that some locations of every image generate; `size` as in `decode`."""
+    """The keypoint maps of the people at the given locations of every image; `size` as in `decode`."""
     theta = theta_at(outputs.controller, location)
     centres, scales = jnp.asarray(grid.points)[location], jnp.asarray(grid.scales)[location]
     logits = jax.lax.map(
@@ -107,7 +107,7 @@ def keypoint_maps(
 
 
 def rectangles(keypoints: Float[Array, "C K 2"]) -> Float[Array, "C 4"]:
-    """Smallest rectangle around each pose, sides at least one pixel, so that a collapsed pose still overlaps itself."""
+    """Smallest rectangle around each pose; sides are at least one pixel, so that a collapsed pose overlaps itself."""
     every = jnp.ones(keypoints.shape[:2], bool)
     boxes: Float[Array, "C 4"] = geometry.pseudo_boxes(keypoints, every)
     return boxes.at[:, 2:].max(boxes[:, :2] + 1)

@@ -1,4 +1,4 @@
-"""Whether the devices that jax was asked for can be had: known before anything is read, so that no file is blamed."""
+"""Check that the requested jax devices are available, before reading any file that could be blamed for the error."""
 
 import jax
 import numpy as np
@@ -7,15 +7,15 @@ from inspose_jax.errors import UserError
 
 
 def check() -> None:
-    """Start jax's devices and put a number on one; UserError where there is none such, with jax's reason.
+    """Initialise jax's devices and put a number on one; raises UserError with jax's reason if there is no such device.
 
-    What jax raises where the device is full, RESOURCE_EXHAUSTED, stays as it is.
+    The error that jax raises when the device's memory is full, RESOURCE_EXHAUSTED, passes through unchanged.
     """
     try:
         jax.block_until_ready(jax.device_put(np.zeros((), np.float32)))
-    # jax 0.10 ends in an assertion without a word where the only platform asked for has no plugin.
+    # jax 0.10 fails with an empty assertion if the only requested platform has no plugin.
     except (RuntimeError, AssertionError) as error:
-        if "RESOURCE_EXHAUSTED" in str(error):  # it is there, and full
+        if "RESOURCE_EXHAUSTED" in str(error):  # the device exists, but its memory is full
             raise
         asked = jax.config.jax_platforms or "any device"  # pyright: ignore[reportAttributeAccessIssue]
         reason = str(error).partition("\n")[0][:200] or "its plugin is not installed"

@@ -1,4 +1,4 @@
-"""People painted on a picture, in the colours of Figure 2: nose magenta, left blue, right orange; sheets of them."""
+"""Draw people on images, in the colours of Figure 2 (nose magenta, left blue, right orange), and contact sheets."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ LABELS_LEGEND = (
 
 
 def joint_colours(skeleton: Skeleton) -> list[tuple[int, int, int]]:
-    """RGB of every joint by the side its name begins with."""
+    """The RGB colour of every joint, chosen by the side that its name begins with."""
     sides = {"left": BLUE, "right": ORANGE}
     return [sides.get(name.split("_")[0], MAGENTA) for name in skeleton.keypoint_names]
 
@@ -32,9 +32,9 @@ def draw_people(
     skeleton: Skeleton,
     is_hidden: Bool[np.ndarray, "N K"] | None = None,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """A copy of `image` with limbs and joints; a limb is drawn where both its joints are (pixels of the picture).
+    """A copy of `image` with limbs and joints; `keypoints` are in pixels of `image`.
 
-    Joints that are hidden, if that is known, are rings around a dark middle.
+    A limb is drawn if both its joints are.  Hidden joints, where `is_hidden` is given, are rings with a dark centre.
     """
     canvas = np.ascontiguousarray(image).copy()
     thick = thickness(image)
@@ -53,7 +53,7 @@ def draw_people(
 
 
 def draw_labels(sample: Sample, skeleton: Skeleton, side: int) -> UInt8[np.ndarray, "H W 3"]:
-    """All labels of a picture, its longer side made `side` pixels: `LABELS_LEGEND` says what is what."""
+    """Draw all labels of an image, resized so that its longer side has `side` pixels; `LABELS_LEGEND` explains them."""
     canvas, ratio = scaled(sample.image, side)
     is_labelled = sample.keypoints[..., 2] > 0
     boxes = sample.boxes_xyxy * np.tile(ratio, 2)
@@ -77,7 +77,7 @@ def describe_labels(sample: Sample) -> str:
 def draw_box(
     image: UInt8[np.ndarray, "H W 3"], box_xyxy: Float[np.ndarray, " 4"], colour: tuple[int, int, int], is_hatched: bool
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """A copy of `image` with a rectangle, half see-through; hatched if asked."""
+    """A copy of `image` with a translucent rectangle, hatched if `is_hatched`."""
     painted = np.ascontiguousarray(image).copy()
     start, end = sixteenths(box_xyxy.reshape(2, 2)).tolist()
     cv2.rectangle(painted, start, end, colour, thickness(image), cv2.LINE_AA, shift=4)
@@ -89,29 +89,32 @@ def draw_box(
 
 
 def sixteenths(points: Float[np.ndarray, "*rest 2"]) -> np.ndarray:
-    """Points in sixteenths of a pixel, as OpenCV takes them; it counts from the centres of pixels."""
+    """Points in sixteenths of a pixel, as OpenCV's `shift=4` expects; OpenCV's origin is the first pixel's centre."""
     return np.clip((points - 0.5) * 16, -(2**20), 2**20).round().astype(int)
 
 
 def thickness(image: UInt8[np.ndarray, "H W 3"]) -> int:
-    """Width of a line that suits the size of the picture."""
+    """A line width, in pixels, that suits the size of the image."""
     return max(1, round(min(image.shape[:2]) / 200))
 
 
 def scaled(
     image: UInt8[np.ndarray, "H W 3"], side: int
 ) -> tuple[UInt8[np.ndarray, "H2 W2 3"], Float32[np.ndarray, " 2"]]:
-    """The picture with its longer side at `side` pixels, and new / old width and height, for what lies on it."""
+    """The image resized to a longer side of `side` pixels, and the ratios new / old of its width and height.
+
+    The ratios convert coordinates in the original image to the resized one.
+    """
     height, width = image.shape[:2]
     factor = side / max(height, width)
     size = max(round(width * factor), 1), max(round(height * factor), 1)
-    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST  # nearest keeps the pixels of a small picture to be seen
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST  # nearest keeps the pixels of a small image visible
     ratio = np.array([size[0] / width, size[1] / height], np.float32)
     return cv2.resize(image, size, interpolation=how), ratio
 
 
 def captioned(image: UInt8[np.ndarray, "H W 3"], text: str) -> UInt8[np.ndarray, "H2 W 3"]:
-    """The picture with a line of text above it, cut where it is too long."""
+    """The image with a line of text above it; text that is too long is cut off."""
     strip = Image.new("RGB", (image.shape[1], 22), "white")
     ImageDraw.Draw(strip).text((1, 3), text, INK, ImageFont.load_default(13))
     return np.concatenate([np.asarray(strip), image])
@@ -120,7 +123,7 @@ def captioned(image: UInt8[np.ndarray, "H W 3"], text: str) -> UInt8[np.ndarray,
 def contact_sheet(
     pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int, gap: int = 4
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Pictures row by row on white, each in a cell as large as the largest."""
+    """The images row by row on white, each in a cell of the size of the largest."""
     height = max(picture.shape[0] for picture in pictures) + gap
     width = max(picture.shape[1] for picture in pictures) + gap
     rows = -(-len(pictures) // columns)

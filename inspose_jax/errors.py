@@ -1,7 +1,7 @@
-"""What a user can put right: errors whose text says what was found, what was expected and the remedy.
+"""Errors that a user can correct; their messages say what was found, what was expected and the remedy.
 
-The command line shows them as one line, and the system's own errors too, such as "Permission denied". Whatever else
-is raised is a bug, here or in a library, and shows where it came from. `except ValueError` catches all of this file.
+The command line shows them, and system errors such as "Permission denied", as one line.  Any other exception is a bug,
+here or in a library, and shows its traceback.  `except ValueError` catches all errors of this module.
 """
 
 import difflib
@@ -9,15 +9,15 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Input, a setting or a machine with which the program cannot do what it was asked to do."""
+    """The input, a setting or the machine makes it impossible to do what the user asked for."""
 
 
 class NotFound(UserError, FileNotFoundError):
-    """A file or folder that the user named is not there, or is of another kind."""
+    """A file or folder that the user named does not exist, or is of another kind."""
 
 
 class NotWritten(UserError, OSError):
-    """A result or a checkpoint cannot be written; what was written before is intact."""
+    """A result or a checkpoint cannot be written; everything written earlier is intact."""
 
 
 class NotFinite(UserError, FloatingPointError):
@@ -25,6 +25,6 @@ class NotFinite(UserError, FloatingPointError):
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """The remedy for a word that is not known: the nearest that is, or something else to say."""
+    """The remedy for an unknown word: suggest the nearest known one, or give `otherwise` if none is near."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {near[0]}?" if near else otherwise

@@ -1,4 +1,4 @@
-"""Writing results: whole or not at all, and nothing left where it fails."""
+"""Write results completely or not at all; a failed write leaves nothing behind."""
 
 import contextlib
 import os
@@ -13,9 +13,9 @@ from inspose_jax.errors import UserError
 
 @contextlib.contextmanager
 def results_folder(folder: Path | None) -> Iterator[None]:
-    """Make a folder for results before the work begins; if that fails with nothing in it, it is gone again.
+    """Create a folder for results before the work begins; if the work fails and the folder is empty, remove it again.
 
-    None is no folder.  ValueError where there cannot be one.
+    None stands for no folder.  Raises UserError if the folder cannot be created or is not writable.
     """
     made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
     try:
@@ -23,10 +23,10 @@ def results_folder(folder: Path | None) -> Iterator[None]:
             with as_user_error(f"{folder}: cannot be a folder for results", *made, folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder):
-                    pass  # whether one may write there is known now, not when the work is done
+                    pass  # shows now, not after the work is done, whether the folder is writable
         yield
     except BaseException:
-        with contextlib.suppress(OSError):  # one that holds something stays
+        with contextlib.suppress(OSError):  # a folder that is not empty stays
             for place in made:
                 place.rmdir()
         raise
@@ -34,20 +34,20 @@ def results_folder(folder: Path | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `folder` when that is done and is gone where it fails.
+    """Yield a temporary folder to fill, which becomes `folder` on success and is removed on failure.
 
-    UserError where `folder` already holds something, or cannot be.
+    Raises UserError if `folder` already holds something or cannot be written.
     """
-    target = Path(os.path.realpath(folder))  # a link stays one
+    target = Path(os.path.realpath(folder))  # so that a symbolic link remains one
     exists = target.is_dir() and not any(target.iterdir())
     if not exists and (target.exists() or target.is_symlink()):
         raise UserError(f"{folder}: already holds something; give a new or empty folder")
-    # An empty folder stays the one it is: somebody may stand in it, or a disk may be mounted there.
+    # An existing empty folder is not replaced: it may be a shell's current folder or the mount point of a disk.
     place = target if exists else target.parent
     with results_folder(place), as_user_error(f"{folder}: cannot be written", place):
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
         try:
-            partial.chmod(0o755)  # a temporary folder is its maker's alone
+            partial.chmod(0o755)  # mkdtemp makes a folder that only its owner can access
             yield partial
             if exists:
                 for path in list(partial.iterdir()):
@@ -60,19 +60,19 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place beside `path`, of the same suffix, to write to; moved to `path` in the end, gone if anything fails.
+    """Yield a temporary file beside `path`, with the same suffix, which replaces `path` on success.
 
-    So whoever reads never sees half a file, and one that was there stays until the new one is whole.  ValueError where
-    it cannot be written.
+    Readers therefore never see a partial file, and an existing file stays until the new one is complete.  On failure
+    the temporary file is removed.  Raises UserError if `path` cannot be written.
     """
-    if path.exists() and not path.is_file():  # a folder; or a device, which moving a file there would destroy
+    if path.exists() and not path.is_file():  # a folder, or a device file, which a move onto it would destroy
         raise UserError(f"{path}: no file that can be replaced; choose another place")
-    target = Path(os.path.realpath(path))  # a link stays one
-    # Not the process's number: two containers that share a folder may both be process 1.
+    target = Path(os.path.realpath(path))  # so that a symbolic link remains one
+    # Not named by the process ID: two containers that share a folder may both run as process 1.
     partial = target.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
     try:
         with as_user_error(f"{path}: cannot be written", partial, target):
-            partial.touch(exist_ok=False)  # before the work begins
+            partial.touch(exist_ok=False)  # shows before the work begins whether the place is writable
             yield partial
             partial.replace(target)
     finally:
@@ -81,21 +81,21 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, content: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file, completely or not at all."""
     with whole(path) as partial:
         partial.write_text(content, encoding="utf-8")
 
 
 @contextlib.contextmanager
 def as_user_error(what: str, *places: Path) -> Iterator[None]:
-    """An OSError inside, such as of a full disk, becomes a UserError that says what could not be done, and why.
+    """Turn an OSError, such as a full disk, into a UserError that begins with `what` and gives the reason.
 
-    One that names a file outside of `places` is about something else, such as an image that is read meanwhile, and
-    stays as it is.
+    An error that names a file outside `places` concerns something else, such as an image that is read meanwhile, and
+    passes through unchanged.
     """
     try:
         yield
-    except UserError:  # some are OSErrors too, and say themselves what they are about
+    except UserError:  # some are OSErrors too, and their messages are already clear
         raise
     except OSError as error:
         about = isinstance(error.filename, str | bytes) and Path(os.path.realpath(os.fsdecode(error.filename)))

@@ -1,7 +1,7 @@
-"""Where cells, locations and boxes lie; the only place that knows half-pixels and half-strides.
+"""The positions of cells, locations and boxes; the only module that deals with half-pixels and half-strides.
 
 Axes: L locations of all levels, N people, K keypoints, h w map cells.  Points are (x, y) in pixels of the padded
-picture, boxes x0 y0 x1 y1, sizes (height, width).  Pixels are continuous: pixel i spans [i, i + 1).
+image, boxes x0 y0 x1 y1, sizes (height, width).  Pixels are continuous: pixel i spans [i, i + 1).
 """
 
 from functools import cache
@@ -13,14 +13,14 @@ from jaxtyping import Array, Bool, Float, Float32, Int32
 
 
 class Grid(NamedTuple):
-    """Where everything lies on images of one padded shape (host constants).
+    """The positions of locations and cells on images of one padded shape, as constants on the host.
 
-    The locations of all levels are one list, row by row, finest level first.
+    The locations of all levels form one list, row by row, finest level first.
     """
 
     points: Float32[np.ndarray, "L 2"]  # x, y in pixels
     strides: Float32[np.ndarray, " L"]
-    scales: Float32[np.ndarray, " L"]  # pixels: what the relative coordinates of a location's KP-Net are divided by
+    scales: Float32[np.ndarray, " L"]  # pixels; divisor of the relative coordinates of a location's KP-Net
     level: Int32[np.ndarray, " L"]  # index into the two lists below
     level_strides: tuple[int, ...]  # finest first
     level_sizes: tuple[tuple[int, int], ...]  # cells (height, width)
@@ -29,7 +29,7 @@ class Grid(NamedTuple):
 
 
 def level_size(size: tuple[int, int], level: int) -> tuple[int, int]:
-    """Cells (height, width) of pyramid level `level`, stride 2^level; odd sides round up as a stride-2 conv does."""
+    """Cells (height, width) of pyramid level `level`, stride 2^level; odd sides round up as in a stride-2 conv."""
     return -(-size[0] // 2**level), -(-size[1] // 2**level)
 
 
@@ -68,22 +68,23 @@ def cell_centres(map_size: tuple[int, int], stride: int) -> Float32[np.ndarray, 
 
 
 def real_cells(map_size: tuple[int, int], stride: int, size: Int32[Array, " 2"]) -> Bool[Array, "h w"]:
-    """Which map cells hold a piece of the real picture of `size` (height, width): all that its joints can lie in.
+    """Which map cells overlap the unpadded image of `size` (height, width); its joints lie in no other cells.
 
-    Rows and columns apart, counted on the device: for pixels a map of them is megabytes in every compiled program.
+    Rows and columns are compared separately, with indices made on the device: for maps of pixels, a constant array of
+    cell positions would add megabytes to every compiled program.
     """
     top, left = (jnp.arange(side, dtype=jnp.int32) * stride for side in map_size)
     return (top < size[0])[:, None] & (left < size[1])
 
 
 def inside(points: Float[Array, "*shape 2"], size: Int32[Array, " 2"]) -> Bool[Array, "*shape"]:
-    """Which points lie in the real picture of `size` (height, width), not in its padding."""
+    """Which points lie in the unpadded image of `size` (height, width), not in the padding."""
     height, width = size.astype(points.dtype)
     return (points >= 0).all(-1) & (points[..., 0] < width) & (points[..., 1] < height)
 
 
 def pseudo_boxes(points: Float[Array, "N K 2"], counts: Bool[Array, "N K"]) -> Float[Array, "N 4"]:
-    """Smallest rectangle around the joints that count (Sec. 3.1); (0, 0, 0, 0) where none does."""
+    """Smallest rectangle around each person's joints that count (Sec. 3.1); (0, 0, 0, 0) if none does."""
     low = jnp.where(counts[..., None], points, jnp.inf).min(1)
     high = jnp.where(counts[..., None], points, -jnp.inf).max(1)
     return jnp.where(counts.any(1)[:, None], jnp.concatenate([low, high], -1), 0)

@@ -1,8 +1,8 @@
-"""Eq. 5, one function a term: focal classification, KP-Net cross-entropy (Eq. 4), disk offsets, heatmaps.
+"""Eq. 5, one function per term: focal classification, KP-Net cross-entropy (Eq. 4), disk offsets, heatmaps.
 
-Every term is a sum divided by a count over the global batch (`Counts`).  What the terms of its pieces, on many devices
-or one after another, add up to is therefore the term of the whole.
-Axes: B pictures, L locations, M slots, N people, K keypoints, P parameters, h w map cells.
+Every term is a sum divided by a count over the global batch (`Counts`).  The terms of the pieces of a batch, computed
+on several devices or one after another, therefore add up to the term of the whole batch.
+Axes: B images, L locations, M slots, N people, K keypoints, P parameters, h w map cells.
 """
 
 from typing import NamedTuple
@@ -18,10 +18,10 @@ from inspose_jax.structures import Outputs, Targets
 
 
 class Counts(NamedTuple):
-    """What the terms are divided by; of the global batch, also where the terms are those of a piece of it."""
+    """The divisors of the terms, counted over the global batch even if the terms are those of a piece of it."""
 
-    positives: Int32[Array, ""]  # locations that are trained to be a person
-    offsets: Int32[Array, ""]  # numbers inside of disks, x and y apart
+    positives: Int32[Array, ""]  # locations that are trained as a person
+    offsets: Int32[Array, ""]  # offset values inside disks; x and y count separately
     peaks: Int32[Array, ""]  # heatmap cells that hold a joint
 
 
@@ -42,9 +42,9 @@ def losses(
     grid: geometry.Grid,
     per_person: PerPerson,
 ) -> dict[str, Float[Array, ""]]:
-    """The terms of Eq. 5, unweighted: cls, keypoint, and offset and heatmap where the outputs have them.
+    """The unweighted terms of Eq. 5: cls, keypoint, and offset and heatmap if the outputs have those branches.
 
-    `size` are the (height, width) of the real images in pixels.
+    `size` holds the (height, width) of the unpadded images in pixels.
     """
     terms = {
         "cls": classification_loss(outputs.logits, targets.is_positive, targets.is_ignored, counts.positives),
@@ -63,7 +63,7 @@ def classification_loss(
     is_ignored: Bool[Array, "B L"],
     num_positives: Int32[Array, ""],
 ) -> Float[Array, ""]:
-    """Sigmoid focal loss (alpha .25) summed over all locations that count / max(positives, 1)."""
+    """Sigmoid focal loss (alpha 0.25), summed over all locations that are not ignored, / max(positives, 1)."""
     loss = jnp.where(is_positive, 0.25, 0.75) * focal(logits, is_positive)
     return over_count(jnp.where(is_ignored, 0, loss), num_positives)
 
@@ -77,7 +77,7 @@ def keypoint_loss(
     per_person: PerPerson,
 ) -> Float[Array, ""]:
     """Eq. 4: cross-entropy of each joint's map, mean over a person's labelled joints, mean over positive locations."""
-    # Image by image: they fill different numbers of slots.  A vmap would compute every slot of every image.
+    # One image at a time: they fill different numbers of slots, and a vmap would compute every slot of every image.
     per_joint = jax.lax.map(
         lambda image: per_person.log_likelihoods(*image, stride=grid.map_stride),
         (
@@ -101,7 +101,7 @@ def offset_loss(
     in_disk: Bool[Array, "B h w K"],
     num_offsets: Int32[Array, ""],
 ) -> Float[Array, ""]:
-    """L1 in map cells, mean over the supervised values (Sec. 3.3)."""
+    """L1 loss in map cells, mean over the supervised values (Sec. 3.3)."""
     counts = jnp.repeat(in_disk, 2, axis=-1)  # x and y of each joint
     error = jnp.abs(at_least_float32(predicted) - true)
     return over_count(jnp.where(counts, error, 0), num_offsets)
@@ -120,9 +120,10 @@ def heatmap_loss(
 
 
 def focal(logits: Float[Array, "*shape"], is_true: Bool[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """-(1 - p)^2 log p (gamma 2), p the probability given to the right answer: what is known already counts little.
+    """Focal loss -(1 - p)^2 log p (gamma 2), p the probability of the right answer: easy examples count little.
 
-    With the logit of the wrong answer 1 - p is its sigmoid and -log p its softplus, exact however sure the answer is.
+    1 - p is the sigmoid and -log p the softplus of the wrong answer's logit, which is accurate however confident the
+    answer is.
     """
     logits = at_least_float32(logits)
     against = jnp.where(is_true, -logits, logits)
@@ -130,5 +131,5 @@ def focal(logits: Float[Array, "*shape"], is_true: Bool[Array, "*shape"]) -> Flo
 
 
 def over_count(values: Float[Array, "*shape"], count: Int32[Array, ""]) -> Float[Array, ""]:
-    """Sum divided by max(count, 1): a batch without people has a finite loss."""
+    """Sum divided by max(count, 1), so that a batch without people has a finite loss."""
     return values.sum() / jnp.maximum(count, 1).astype(values.dtype)

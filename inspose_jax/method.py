@@ -1,11 +1,10 @@
-"""The middle: what training and inference ask of a model, as one noun of pure functions.
+"""The interface between a model and the rest of the package: a `Method`, which is a set of pure functions.
 
-`training/step.py` minimises a method's losses and `predictor.py` finds people with it; neither knows more of it than
-stands here.  A second method is files of its own, which make this noun from a config of their own, and a line in
-`METHODS`.
+`training/step.py` minimises a method's losses and `predictor.py` finds people with it; both use only this interface.
+To add a method, write files that build a `Method` from a config class of their own, and add a line to `METHODS`.
 
-Axes: B images, H W the padded image in pixels, N people, K keypoints.  What a method calls its outputs and its targets
-are pytrees of its own, and nobody else looks into them; the arrays of targets have a leading axis B.
+Axes: B images, H W the padded image in pixels, N people, K keypoints.  The outputs and targets are pytrees that only
+the method itself interprets; the arrays of targets have a leading axis B.
 """
 
 from collections.abc import Callable
@@ -24,48 +23,49 @@ from inspose_jax.recipes import Recipe, failed
 from inspose_jax.structures import Batch, KeypointMaps, Outputs, Poses, Targets
 
 
-@dataclass(frozen=True, eq=False)  # functions have no equality but their own
+@dataclass(frozen=True, eq=False)  # functions compare by identity only
 class Method:
-    """A model as training and inference see it."""
+    """A model as seen by training and inference."""
 
     init: Callable[[jax.Array], Any]
     """Random key -> variables {"params": .., "batch_stats": ..}."""
     apply: Callable[..., tuple[Any, Any]]
     """(variables, u8[B,H,W,3] images, i32[B,2] their sizes, train, data_axis) -> outputs, new batch statistics.
 
-    `data_axis` names the mesh axis that a batch is divided over, where the call sees the rows of one device, or None.
+    `data_axis` names the mesh axis that the batch is divided over if the call sees the rows of one device only; else
+    None.
     """
     targets: Callable[[Batch], Any]
     """A batch -> targets."""
     count: Callable[[Any], Any]
-    """Targets -> what the losses are divided by, summed over the global batch."""
+    """Targets of the global batch -> the divisors of the losses, summed over that batch."""
     losses: Callable[[Any, Any, Any, Batch], dict[str, jax.Array]]
-    """(outputs, targets, counts, batch) -> the terms of the loss by name, each already divided by its count: what the
-    terms of pieces of a batch add up to is the term of the whole."""
+    """(outputs, targets, counts, batch) -> the terms of the loss by name, each already divided by its count, so that
+    the terms of the pieces of a batch add up to the term of the whole."""
     weights: dict[str, float]
-    """Of every term in the total loss."""
+    """The weight of every term in the total loss."""
     measure: Callable[[Any], dict[str, jax.Array]]
-    """Targets -> further scalars that a step reports, summed over the batch."""
+    """Targets -> further scalars that a training step reports, summed over the batch."""
     decode: Callable[[Any, jax.Array, tuple[int, int]], Poses]
-    """(outputs, i32[B,2] sizes of the real images, padded (H, W)) -> people in pixels of the padded images."""
+    """(outputs, i32[B,2] sizes of the unpadded images, padded (H, W)) -> people in pixels of the padded images."""
     maps: Callable[[Any, jax.Array, tuple[int, int], jax.Array], KeypointMaps] | None
-    """(outputs, i32[B,2] sizes, padded (H, W), i32[B,N] some of `Poses.location`) -> what made those poses, for
-    drawings and experiments; None where a method has no such maps."""
+    """(outputs, i32[B,2] sizes, padded (H, W), i32[B,N] some of `Poses.location`) -> the maps, parameters and features
+    behind those poses, for drawings and experiments; None if the method has no such maps."""
     trains: Callable[[Any], Any]
-    """Parameters -> a tree of bool like them: False where a parameter stays as it is."""
+    """Parameters -> a tree of bool with the same structure: False where a parameter is frozen."""
     is_hidden: Callable[[Any], Any]
-    """Parameters -> a tree of bool like them: True for the kernels inside the network, which Muon may move; neither
-    those that read the image nor those that are read."""
+    """Parameters -> a tree of bool with the same structure: True for the kernels of hidden layers, which Muon may
+    update.  The kernels that read the image and those of output layers are not hidden."""
     needs_weights: str = ""
-    """Why a new run cannot start at random, and the remedy, in one line; empty where it can."""
+    """Why a new run cannot start from random weights, and the remedy, in one line; empty if it can."""
     sees_batch: bool = False
-    """Whether in training an image's outputs depend on the others of its batch, as with batch statistics."""
+    """Whether in training an image's outputs depend on the other images of its batch, as with batch statistics."""
     recipe: dict[str, str] | None = None
-    """The recipe that brought the method: name, sha256 and text; None for the methods of this package."""
+    """The recipe that defines the method: name, sha256 and text; None for the methods of this package."""
 
 
 def paper(model: config.Model, per_person: PerPerson | None = None) -> Method:
-    """InsPose as the paper has it, Sec. 3.1 to 3.4, one file each; or with another network for each person."""
+    """InsPose as in Sec. 3.1 to 3.4 of the paper, one file each; `per_person` replaces the paper's KP-Net."""
     per_person = per_person or kp_net.make(model.kp_net, model.skeleton.num_keypoints)
     network = inspose.InsPose(
         config=model.network,
@@ -80,7 +80,7 @@ def paper(model: config.Model, per_person: PerPerson | None = None) -> Method:
         )
 
     def init(key: jax.Array) -> Any:
-        # Parameters do not depend on the size of the image; the smallest that has every level is enough.
+        # Parameters do not depend on the size of the image; a small one that has every level is enough.
         image, size = jnp.zeros((1, 64, 64, 3), jnp.uint8), jnp.full((1, 2), 64, jnp.int32)
         return network.init(key, image, size, train=True)
 
@@ -131,13 +131,13 @@ def paper(model: config.Model, per_person: PerPerson | None = None) -> Method:
     )
 
 
-# By the name in a checkpoint: the class of `Config.model`, and what makes the method of one.
+# Name in a checkpoint -> the class of `Config.model`, and the function that builds a method from an instance of it.
 METHODS: dict[str, tuple[type, Callable[[Any], Method]]] = {"inspose": (config.Model, paper)}
 
 
 @cache
 def of(model: Any) -> Method:
-    """The method that a `Config.model` is for."""
+    """The method of this package that a `Config.model` belongs to; raises UserError if there is none."""
     if not name_of(model):
         raise UserError(
             f"Config.model is a {type(model).__name__}, of no method here; its recipe must bring the method"
@@ -146,12 +146,12 @@ def of(model: Any) -> Method:
 
 
 def of_recipe(recipe: Recipe | None, model: Any) -> Method:
-    """The method that a recipe brings for a `Config.model`, or without one the package's; UserError where it fails."""
+    """The method that a recipe defines for a `Config.model`, or else the package's; UserError if the recipe fails."""
     if recipe is None or recipe.make_method is None:
         return of(model)
     try:
         made = recipe.make_method(model)
-    except Exception as error:  # whatever a user's file may raise
+    except Exception as error:  # a user's file may raise anything
         raise failed(recipe.path, error) from error
     if not isinstance(made, Method):
         raise UserError(f"{recipe.path}: `method` returns {type(made).__name__}; it must return a Method")
@@ -159,10 +159,10 @@ def of_recipe(recipe: Recipe | None, model: Any) -> Method:
 
 
 def kind_of(name: Any) -> type | None:
-    """The class of `Config.model` of a method of this package; None for another name."""
+    """The class of `Config.model` for the name of a method; None if this package has no such method."""
     return METHODS[name][0] if name in METHODS else None
 
 
 def name_of(model: Any) -> str:
-    """The name of the method that a `Config.model` is for; empty where it is none of this package."""
+    """The name of the method that a `Config.model` belongs to; empty if it is not a method of this package."""
     return next((name for name, (kind, _) in METHODS.items() if type(model) is kind), "")

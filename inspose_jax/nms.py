@@ -8,15 +8,15 @@ from inspose_jax import geometry
 
 
 def keep(boxes: Float[Array, "N 4"], is_candidate: Bool[Array, " N"], threshold: float) -> Bool[Array, " N"]:
-    """Which boxes survive, greedily: a box falls when a better survivor overlaps it by more than `threshold` IoU.
+    """Greedily mark the boxes to keep: a kept box suppresses all worse ones whose IoU with it exceeds `threshold`.
 
-    `boxes` are x0 y0 x1 y1, best first; what is no candidate neither survives nor suppresses.
+    `boxes` are x0 y0 x1 y1, best first; a box that is no candidate is neither kept nor suppresses others.
     """
     overlaps = geometry.box_iou(boxes, boxes) > threshold
     index = jnp.arange(len(boxes))
 
     def visit(i: Array, is_kept: Array) -> Array:
-        # When its turn comes, a box that is still kept takes all worse ones that it overlaps with it.
+        # A box that is still kept when its turn comes suppresses all worse ones that it overlaps.
         return is_kept & ~(is_kept[i] & overlaps[i] & (index > i))
 
     return jax.lax.fori_loop(0, len(boxes), visit, is_candidate)

@@ -1,4 +1,4 @@
-"""Paths as users write them: `~` is the home folder, what is relative belongs to the current folder, no URLs."""
+"""Paths as users write them: `~` is the home folder, relative paths start at the current folder, URLs are refused."""
 
 import os
 import re
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from inspose_jax.errors import UserError
 
-# One slash is enough: `Path("gs://bucket")` has lost the other. A single letter is a drive of Windows.
+# One slash is enough, since `Path("gs://bucket")` drops the other.  A single letter is a Windows drive.
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def refuse_url(path: str | os.PathLike[str]) -> None:
-    """UserError for what is no path of this machine, before it becomes a folder called `gs:`."""
+    """Raise UserError for a URL, which would otherwise create a local folder called `gs:`."""
     if URL.match(os.fspath(path)):
         raise UserError(
             f"{os.fspath(path)}: is a URL; only folders and files of this machine can be used, so copy it here, or "
@@ -20,7 +20,7 @@ def refuse_url(path: str | os.PathLike[str]) -> None:
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path with `~` or `~name` replaced by that home folder; UserError for a URL or a user without a home."""
+    """The path with `~` or `~name` replaced by that home folder; UserError for a URL or an unknown home folder."""
     refuse_url(path)
     try:
         return Path(path).expanduser()
@@ -29,5 +29,5 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """The same, independent of the current folder, which a program may change while it keeps the path."""
+    """`expanded`, as an absolute path, which stays valid if the program changes its current folder."""
     return expanded(path).absolute()

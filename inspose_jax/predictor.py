@@ -1,4 +1,4 @@
-"""From pictures to people: the one inference path, which `predict`, `eval`, the demo and Python code all take.
+"""From images to people: the only inference path, which `predict`, `eval`, the demo and Python code all use.
 
 model = inspose_jax.load("runs/a")
 people = model("photo.jpg")
@@ -30,31 +30,31 @@ from inspose_jax.method import of as method_of
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Batch, Poses
 
-BATCH = 8  # pictures of a list that go through the network at once
+BATCH = 8  # images of a list that go through the network at once
 ROWS = "rows"  # the mesh axis that a batch is divided over
-DRAWN = 0.05  # joints of lower score are not painted; their coordinates stay
+DRAWN = 0.05  # joints with a lower score are not drawn; their coordinates stay
 
 
 @dataclass(frozen=True)
 class People:
-    """Everybody found in one picture, best first; N people, K joints; numpy float32, pixels of the original picture."""
+    """The people found in one image, best first; N people, K joints; numpy float32, pixels of the original image."""
 
     keypoints: Float32[np.ndarray, "N K 2"]
     keypoint_scores: Float32[np.ndarray, "N K"]  # softmax peak of each joint's map
-    scores: Float32[np.ndarray, " N"]  # what people are ranked by
+    scores: Float32[np.ndarray, " N"]  # people are ranked by them
     class_scores: Float32[np.ndarray, " N"]
     image: UInt8[np.ndarray, "H W 3"]  # RGB
     skeleton: Skeleton
-    joint_pixel_offset: float  # what a COCO file's joints lie below ours
+    joint_pixel_offset: float  # our joint coordinates minus those of a COCO file, in pixels
     path: Path | None = None
-    seconds: float | None = None  # of a video's frame, since the beginning
+    seconds: float | None = None  # time of a video's frame since the start of the video
 
     def __len__(self) -> int:
         return len(self.scores)
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of the picture."""
+        """(height, width) of the image."""
         return self.image.shape[0], self.image.shape[1]
 
     @property
@@ -63,27 +63,28 @@ class People:
         return rectangles(self.keypoints)
 
     def above(self, threshold: float) -> "People":
-        """Those with a score of at least `threshold`."""
+        """The people with a score of at least `threshold`."""
         kept = self.scores >= threshold
         fields = ("keypoints", "keypoint_scores", "scores", "class_scores")
         return replace(self, **{name: getattr(self, name)[kept] for name in fields})
 
     def plot(self) -> UInt8[np.ndarray, "H W 3"]:
-        """The picture with everybody painted on it, RGB."""
+        """The image with all people drawn on it, RGB."""
         return draw.draw_people(self.image, self.keypoints, self.keypoint_scores >= DRAWN, self.skeleton)
 
     def save(self, path: str | Path) -> None:
-        """Write `plot()` to a file, whose suffix is its format; OSError or ValueError where that does not work."""
+        """Write `plot()` to a file in the format of its suffix; raises OSError or ValueError if that fails."""
         Image.fromarray(self.plot()).save(paths.expanded(path))
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """COCO results: a dict a person, joints as x, y, score in COCO's pixel indices, and their box x, y, w, h."""
+        """COCO results: one dict per person; joints are x, y, score in COCO's pixel indices, boxes are x, y, w, h."""
         return coco_results(self, image_id, self.joint_pixel_offset)
 
     def to_supervision(self) -> Any:
-        """`supervision.KeyPoints`, for that library's annotators, trackers and metrics; ValueError without it.
+        """Convert to `supervision.KeyPoints`, for the annotators, trackers and metrics of the supervision library.
 
-        Coordinates stay as they are; joints that `plot` leaves out are not `visible`.
+        Coordinates stay unchanged; joints that `plot` leaves out are not `visible`.  Raises UserError if supervision
+        is not installed.
         """
         try:
             import supervision  # pyright: ignore[reportMissingImports]
@@ -101,7 +102,7 @@ class People:
 
 @dataclass(frozen=True)
 class PeopleMaps:
-    """The people found in one image, N of them, and what made their poses; numpy float32."""
+    """The N people found in one image, with the maps, parameters and features behind their poses; numpy float32."""
 
     people: People  # best first, in pixels of the original image
     maps: Float32[np.ndarray, "N K h w"]  # softmax of each joint's map; h w cells of the padded image
@@ -109,21 +110,21 @@ class PeopleMaps:
     features: Float32[np.ndarray, "h w C"]  # F_kp
     points: Float32[np.ndarray, "N 2"]  # the locations that generated them, (x, y) in pixels of `image`
     image: UInt8[np.ndarray, "H W 3"]  # RGB as the network saw it: resized, without its padding
-    stride: int  # pixels of `image` in a map cell
+    stride: int  # side of a map cell in pixels of `image`
 
 
 class Predictor:
-    """A trained model that finds people; made by `load`, or from a config and its variables.
+    """A trained model that finds people; create it with `load`, or from a config and its variables.
 
-    `devices` of this process divide each batch among them; by default the first one works alone.  `method` is what the
-    variables belong to, by default the one that the config is for.
+    Each batch is divided over `devices`, which must belong to this process; by default only the first device is used.
+    `method` is the method that the variables belong to, by default that of the config.
     """
 
     def __init__(self, config: Config, variables: Any, devices: Sequence[Any] = (), method: Method | None = None):
         self.config, self.given_method = config, method
         self.mesh = Mesh(np.asarray(devices), (ROWS,)) if len(devices) > 1 else None
         alone = SingleDeviceSharding(devices[0]) if len(devices) == 1 else None
-        self.place = NamedSharding(self.mesh, PartitionSpec()) if self.mesh else alone  # of the variables
+        self.place = NamedSharding(self.mesh, PartitionSpec()) if self.mesh else alone  # sharding of the variables
         self.take(variables)
         self.skeleton: Skeleton = config.model.skeleton
         self.method = method or method_of(config.model)
@@ -131,11 +132,11 @@ class Predictor:
         self.look = jax.jit(self.look_at)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as what it is made from, for process pools and the like; what was compiled is compiled again."""
+        """Pickle the config, variables and method, for process pools and the like; functions are compiled again."""
         return type(self), (self.config, jax.device_get(self.variables), (), self.given_method)
 
     def take(self, variables: Any) -> None:
-        """Work with these variables from now on: they are put on every device, and those before let go of."""
+        """Use these variables from now on: put them on every device and release the previous ones."""
         self.variables = jax.device_put(variables, self.place)
 
     def look_at(self, variables: Any, image: jax.Array, size: jax.Array) -> tuple[Any, Poses]:
@@ -144,9 +145,10 @@ class Predictor:
         return outputs, self.method.decode(outputs, size, (image.shape[1], image.shape[2]))
 
     def poses_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Poses:
-        """The poses of `look_at`, by all devices.
+        """The poses of `look_at`, computed on all devices.
 
-        Each device works on rows of its own; what does not divide, such as a single image, all of them work on alike.
+        Each device processes its own rows of the batch.  If the batch size is not a multiple of the number of devices,
+        as with a single image, every device processes the whole batch.
         """
 
         def rows_of(variables: Any, image: jax.Array, size: jax.Array) -> Poses:
@@ -155,16 +157,16 @@ class Predictor:
         if self.mesh is None or image.shape[0] % self.mesh.size:
             return rows_of(variables, image, size)
         whole, rows = PartitionSpec(), PartitionSpec(ROWS)
-        # Nothing is added up over devices, which is all that the check of values would look after.
+        # Nothing is reduced over devices, so there is nothing for `check_vma` to verify.
         divided = jax.shard_map(rows_of, mesh=self.mesh, in_specs=(whole, rows, rows), out_specs=rows, check_vma=False)
         return divided(variables, image, size)
 
     def __call__(self, images: Any, threshold: float = 0.3) -> Any:
-        """One picture -> `People`, a list of pictures -> a list of `People`.
+        """One image -> `People`, a list of images -> a list of `People`.
 
-        A picture is a path, a u8[H,W,3] RGB array or a PIL image; files are turned as their EXIF orientation says,
-        PIL images are taken as they stand.  Transparency is left out, 16 bits are scaled to 8.
-        ValueError or FileNotFoundError say what is wrong with one.
+        An image is a path, a u8[H,W,3] RGB array or a PIL image.  Files are rotated according to their EXIF
+        orientation; PIL images are used as they are.  Transparency is ignored, and 16-bit values are scaled to 8 bits.
+        Raises UserError, or its subclass NotFound for a missing file, which says what is wrong with an image.
         """
         if not isinstance(images, list | tuple):
             return self([images], threshold)[0]
@@ -175,14 +177,15 @@ class Predictor:
         return [people[i] for i in range(len(pictures))]
 
     def people_of(self, poses: Poses, image: UInt8[np.ndarray, "H W 3"], path: Path | None) -> People:
-        """Poses in pixels of an image, with that image."""
+        """Combine poses, in pixels of an image, with that image."""
         numbers = poses.keypoints, poses.keypoint_scores, poses.scores, poses.class_scores
         return People(*numbers, image, self.skeleton, self.config.data.joint_pixel_offset, path)
 
     def maps(self, image: Any, threshold: float = 0.3, most: int | None = None) -> "PeopleMaps":
-        """The people in one image, at most `most` of them, and what made their poses: maps, theta, F_kp (Figure 1).
+        """The people in one image, at most `most` of them, with the maps, theta and F_kp behind their poses (Figure 1).
 
-        An image is what `__call__` takes; errors are the same, and UserError where the method has no such maps.
+        Accepts the images that `__call__` accepts and raises the same errors; also raises UserError if the method has
+        no such maps.
         """
         if self.method.maps is None:
             raise UserError("this model's method has no maps of its people")
@@ -209,11 +212,12 @@ class Predictor:
         )
 
     def video(self, path: str | Path, threshold: float = 0.3) -> Iterator[People]:
-        """`People` of every frame of a video file, in order, while it is read: only a batch of frames is held.
+        """`People` of every frame of a video file, in order, while it is read: memory holds only a batch of frames.
 
-        FileNotFoundError or UserError where it is no video; a warning at the end where that comes too early.
+        Raises NotFound, a FileNotFoundError, for a missing file and UserError if it is no video; warns at the end if
+        the video stops too early.
         """
-        place = paths.absolute(path)  # now: a generator looks at it only when it is asked for the first frame
+        place = paths.absolute(path)  # here, since a generator's body runs only when the first frame is requested
 
         def found() -> Iterator[People]:
             frames = video_files.read_frames(place)
@@ -224,16 +228,17 @@ class Predictor:
         return found()
 
     def find(self, source: pipeline.Source, process: int = 0, num_processes: int = 1) -> Iterator[tuple[int, Poses]]:
-        """Every picture of a source at the test size: its index there, and as numpy everybody in it; no threshold.
+        """Find people in every image of a source at the test size; yields (index in the source, poses as numpy).
 
-        Joints are in pixels of the picture, without padding people.  Pictures of one padded shape go together, so the
-        order is the plan's.  Of several processes each takes its steps in turn.
+        No threshold is applied.  Joints are in pixels of the original image, and padding people are left out.  Images
+        of one padded shape are batched together, so the order is that of the plan.  With several processes, `process`
+        takes every `num_processes`-th step.
         """
         plan = self.plan(source)
         return self.find_in(source, plan, range(process, plan.steps_per_epoch, num_processes))
 
     def try_largest(self, source: pipeline.Source) -> None:
-        """Find everybody in the largest batch of a source alone, so that a lack of memory shows; jax's error then."""
+        """Find people in the largest batch of a source only, so that jax raises its error now if memory is short."""
         plan = self.plan(source)
         largest = max(
             range(plan.steps_per_epoch), key=lambda step: math.prod((len(plan[step].flip), *plan[step].shape))
@@ -242,12 +247,12 @@ class Predictor:
             pass
 
     def plan(self, source: pipeline.Source) -> Plan:
-        """The batches of a source; their size is a multiple of the devices."""
+        """The batches of a source; their size is a multiple of the number of devices."""
         number = self.mesh.size if self.mesh else 1
         return pipeline.make_plan(source, self.config, train=False, batch_size=-(-BATCH // number) * number)
 
     def find_in(self, source: pipeline.Source, plan: Plan, steps: range) -> Iterator[tuple[int, Poses]]:
-        """`find` in some steps of the plan."""
+        """`find`, restricted to some steps of the plan."""
         batches = pipeline.batches(source, plan, self.config, steps.start, steps.stop, every=steps.step)
         for step, batch in zip(steps, batches, strict=True):
             poses = jax.device_get(self.poses(self.variables, batch.image, batch.size))
@@ -255,7 +260,7 @@ class Predictor:
 
 
 def in_originals(poses: Poses, batch: Batch) -> list[Poses]:
-    """Poses of a padded batch -> those of each real picture, without padding, in pixels of the original."""
+    """Poses of a padded batch -> the poses of each real image, without padding, in pixels of the original image."""
     found = []
     for b in range(int(batch.is_real.sum())):
         mine = jax.tree.map(lambda x, b=b: x[b][poses.is_person[b]], poses)
@@ -269,7 +274,7 @@ def rectangles(keypoints: Float32[np.ndarray, "N K 2"]) -> Float32[np.ndarray, "
 
 
 def coco_results(found: Poses | People, image_id: int, joint_pixel_offset: float) -> list[dict[str, Any]]:
-    """A dict a person as COCO's results have it; its joints count pixels from their index, ours do not."""
+    """One dict per person in COCO's results format, whose joints are pixel indices: ours minus `joint_pixel_offset`."""
     triples = np.concatenate([found.keypoints - np.float32(joint_pixel_offset), found.keypoint_scores[..., None]], -1)
     return [
         {
@@ -284,7 +289,7 @@ def coco_results(found: Poses | People, image_id: int, joint_pixel_offset: float
 
 
 def check_fit(method: Method, variables: Any) -> None:
-    """UserError where variables are not those of a method's network, every difference listed."""
+    """Raise UserError, listing every difference, if the variables do not fit the method's network."""
     wanted = jax.eval_shape(method.init, jax.random.key(0))
     if differing := checkpoints.differences(wanted, variables):
         raise UserError(
@@ -294,12 +299,12 @@ def check_fit(method: Method, variables: Any) -> None:
 
 
 def path_of(image: Any) -> Path | None:
-    """Where a picture came from, if it was a file."""
+    """The path of an image that was given as a file, else None."""
     return paths.expanded(image) if isinstance(image, str | Path) else None
 
 
 def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
-    """Any accepted picture as RGB bytes."""
+    """Any accepted image as an RGB array."""
     if isinstance(image, str | Path):
         return read_image(paths.expanded(image), follow_exif=True)
     if isinstance(image, Image.Image):
@@ -311,9 +316,10 @@ def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def load(path: str | Path, devices: Sequence[Any] = (), recipe: str | Path | None = None) -> Predictor:
-    """A predictor from a workdir or a checkpoint's folder; errors as `checkpoints.load`, `devices` as `Predictor`.
+    """Load a predictor from a workdir or a checkpoint's folder; raises the errors of `checkpoints.load`.
 
-    `recipe` is the file of the recipe, where the run was trained with a method of its own.
+    `devices` is as in `Predictor`.  `recipe` is the recipe file; it is needed only if the run was trained with the
+    recipe's own method.
     """
     loaded = checkpoints.load(path, recipes.read(recipe) if recipe is not None else None)
     return Predictor(loaded.config, loaded.variables, devices, loaded.method)

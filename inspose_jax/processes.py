@@ -1,7 +1,7 @@
-"""What the processes of a run say to each other; one alone answers itself at once.
+"""Communication between the processes of a run; a single process gets its answer immediately.
 
-Whatever one of them asks here all must ask, in the same order and at the same step, since whoever asks waits for the
-others; it costs a round over the network.  How a process joins the others is `cli/distributed.py`.
+All processes must make the same calls in the same order and at the same step, since each call waits for the others
+and costs a round trip over the network.  `cli/distributed.py` is where a process joins the others.
 """
 
 import json
@@ -16,33 +16,33 @@ from inspose_jax.errors import UserError
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes what all of them know."""
+    """Whether this is the process that writes results on behalf of all."""
     return jax.process_index() == 0
 
 
 def wait_for_all(what: str) -> None:
-    """Go on when every process has come so far, to the place named `what`."""
+    """Wait until every process has reached the barrier named `what`."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"inspose: {what}")
 
 
 def is_same(value: int) -> bool:
-    """Whether all processes have this value."""
+    """Whether `value` is the same in all processes."""
     return bool((multihost_utils.process_allgather(np.array(value)) == value).all())
 
 
 def total(value: int) -> int:
-    """The sum of all processes' values."""
+    """The sum of `value` over all processes."""
     return value if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.array(value)).sum())
 
 
 def of_first(value: float) -> float:
-    """The first process's value, in all of them."""
+    """The first process's value, returned in all processes."""
     return value if jax.process_count() == 1 else float(multihost_utils.broadcast_one_to_all(np.array(value)))
 
 
 def union_size(members: Collection[int], number: int) -> int:
-    """How many of `number` things are in the set of one process at least."""
+    """How many of the indices below `number` are in `members` of at least one process."""
     if jax.process_count() == 1 or total(len(members)) == 0:
         return len(members)
     is_member = np.zeros(number, bool)
@@ -51,17 +51,17 @@ def union_size(members: Collection[int], number: int) -> int:
 
 
 def gathered(make: Callable[[], Any]) -> list[Any]:
-    """What `make` gives in every process, in their order, in each of them; it travels as JSON.
+    """Call `make` in every process and return all results, in the order of the processes, in each; they travel as JSON.
 
-    A fault in one is a fault of all, so that nobody waits: its own error where it happened, elsewhere a UserError for
-    what a user can mend (UserError, OSError) and RuntimeError for a bug.
+    If `make` fails in one process, all of them raise, so that none waits forever.  The failing process raises its own
+    error; the others raise UserError if that was one that a user can correct (UserError or OSError), else RuntimeError.
     """
     if jax.process_count() == 1:
         return [make()]
     mine, fault = None, None
     try:
         mine = make()
-    except Exception as error:  # also one of our own bugs: the others would wait for it
+    except Exception as error:  # bugs included, since the other processes would wait for this one
         fault = error
     is_users = isinstance(fault, UserError | OSError)
     told = fault and [str(fault) or type(fault).__name__, is_users]

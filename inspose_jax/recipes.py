@@ -1,10 +1,10 @@
-"""A recipe: a Python file whose `recipe()` gives a config and which may, beside it, bring the method that it is for.
+"""Recipes: Python files whose `recipe()` returns a config, and which may also define the method for it.
 
     def recipe() -> Config: ..
-    def method(model) -> Method: ..      # of `Config.model`, which may be of a class of the recipe's own
+    def method(model) -> Method: ..      # from `Config.model`, whose class the recipe may define itself
 
-A checkpoint of a recipe's own method keeps the file's name and text for the record and never executes it: whoever loads
-it gives the file again.
+A checkpoint of a recipe's own method records the file's name and text but never executes them: to load the
+checkpoint, give the file again.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from inspose_jax.config import Config
 from inspose_jax.errors import UserError, did_you_mean
 
 PACKAGE = Path(__file__).parent
-CARRIED = [PACKAGE / "configs", PACKAGE.parent / "configs"]  # in a wheel, in a checkout
+CARRIED = [PACKAGE / "configs", PACKAGE.parent / "configs"]  # in a wheel; in a checkout
 
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """What a recipe's file says."""
+    """The content of a recipe file, and the config and method that it defines."""
 
     path: Path
     text: str
@@ -33,18 +33,18 @@ class Recipe:
 
     @property
     def sha256(self) -> str:
-        """Of the text."""
+        """SHA-256 of the text, in hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def carried(name: str) -> Path:
-    """The file of a recipe that comes with the package, whatever lies where one stands."""
+    """The file of a recipe that comes with the package, regardless of the current folder's contents."""
     return next(path for place in CARRIED if (path := place / f"{name}.py").is_file())
 
 
 def find(name: str | Path) -> Path:
     """The file of a recipe, by its path or by its name in ./configs or the package; UserError lists the known names."""
-    places = [Path("configs"), *CARRIED]  # those where one stands come first
+    places = [Path("configs"), *CARRIED]  # the current folder's recipes come first
     for path in (paths.expanded(name), *(place / f"{name}.py" for place in places)):
         if path.is_file() and path.suffix == ".py":
             return path
@@ -54,12 +54,12 @@ def find(name: str | Path) -> Path:
 
 
 def read(name: str | Path) -> Recipe:
-    """The recipe of a file, found as `find` does, executed; UserError if it fails or has no function `recipe`."""
+    """Execute a recipe file, located with `find`; UserError if it fails or has no function `recipe`."""
     path = find(name)
     try:
         found = runpy.run_path(str(path))
         made = found["recipe"]() if callable(found.get("recipe")) else None
-    except (Exception, SystemExit) as error:  # whatever a user's file may raise
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
         raise failed(path, error) from error
     if not isinstance(made, Config):
         raise UserError(f"{path}: no recipe; it needs a function `recipe` that returns a Config")
@@ -74,5 +74,5 @@ def read(name: str | Path) -> Recipe:
 
 
 def failed(path: Path, error: BaseException) -> UserError:
-    """What is said of a file that raises something."""
+    """The error for a recipe file that raises an exception."""
     return UserError(f"{path}: the recipe fails with {type(error).__name__}: {error}; mend it")

@@ -1,4 +1,4 @@
-"""What stands in a run's folder: the names of everything there, and the lines of its metrics."""
+"""The contents of a run's folder: the names of its files and folders, and the lines of its metrics."""
 
 import json
 from collections.abc import Iterator
@@ -8,32 +8,32 @@ from typing import Any
 from inspose_jax import files
 from inspose_jax.errors import UserError
 
-CONFIG = "config.json"  # the config and, beside its parts, what else decides the numbers
-VERSIONS = "versions.json"  # the packages and the code that it last went on with
-HISTORY = "history.jsonl"  # a line a start: its step, what differs from the values before, its versions
-METRICS = "metrics.jsonl"  # a line a step, and one for each evaluation
-CHECKPOINTS, BEST = "checkpoints", "best"  # a folder a step: the newest ones, and the one that was evaluated best
+CONFIG = "config.json"  # the config and, beside its parts, everything else that affects the results
+VERSIONS = "versions.json"  # of the packages and the code at the latest start or resume
+HISTORY = "history.jsonl"  # one line per start: its step, what differs from the previous values, its versions
+METRICS = "metrics.jsonl"  # one line per step, and one for each evaluation
+CHECKPOINTS, BEST = "checkpoints", "best"  # one folder per step: the newest ones, and the one with the best evaluation
 TENSORBOARD, PROFILE = "tensorboard", "profile"
 PAGE = "report.html"
 
-VALIDATION = "validation"  # in the line of an evaluation: the fingerprint of what it looked at
+VALIDATION = "validation"  # in the line of an evaluation: the fingerprint of the dataset
 
 
 def is_same_set(first: str, second: str) -> bool:
-    """Whether two fingerprints are of one data set, as far as they tell: those of early versions lack the labels."""
+    """Whether two fingerprints may be of the same dataset; those of early versions do not cover the labels."""
     return first == second or first.startswith(f"{second}, ") or second.startswith(f"{first}, ")
 
 
 def metrics_line(step: int, values: dict[str, Any]) -> str:
-    """What was measured at a step, or in an evaluation after it, as a line of the metrics."""
+    """The measurements of a step, or of an evaluation after it, as a line of the metrics file."""
     return json.dumps({"step": step, **values}) + "\n"
 
 
 def measured(workdir: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """Step, measurements and text of every line of a run's metrics, one after another: a long run has many.
+    """Step, measurements and text of every line of a run's metrics, as an iterator, since a long run has many lines.
 
-    None where there is no such file.  A last line that is not ended is being written, or was when the run was killed:
-    it is left out.  UserError names any other line that is none.
+    Yields nothing if there is no such file.  A last line without a newline is still being written, or was when the run
+    was killed, and is left out.  Raises UserError, with the line number, for any other invalid line.
     """
     metrics = workdir / METRICS
     if not metrics.is_file():
@@ -53,6 +53,6 @@ def measured(workdir: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
 
 
 def drop_lines_after(workdir: Path, step: int) -> None:
-    """Take every line of a later step out of the metrics, and half a line at their end; UserError as `measured`."""
+    """Remove from the metrics all lines of later steps and a partial last line; raises UserError as `measured` does."""
     if (workdir / METRICS).is_file():
         files.write(workdir / METRICS, "".join(line for at, _, line in measured(workdir) if at <= step))

@@ -1,28 +1,29 @@
-"""The seal of a checkpoint: checksums of its files, so that damage is known before anything is read of them."""
+"""The seal of a checkpoint: checksums of its files, so that damage is detected before anything is restored."""
 
 import json
 import zlib
 from pathlib import Path
 
 SEAL = "checksums.json"
-# What stands in a file's place that is no file: as good as gone. Other system errors may pass, and are no damage.
+# The file is gone, or something that is not a file has its place.  Other system errors may be temporary, so they do
+# not count as damage.
 GONE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 def write(folder: Path) -> None:
-    """Seal a folder whose files are all written."""
+    """Seal a folder after all its files are written."""
     (folder / SEAL).write_text(json.dumps(checksums(folder), indent=1))
 
 
 def is_sealed(folder: Path) -> bool:
-    """Whether there is a seal; early versions wrote none."""
+    """Whether a checkpoint has a seal; early versions wrote none."""
     return (folder / SEAL).is_file()
 
 
 def changed_files(folder: Path) -> list[str]:
-    """Files of a checkpoint that are gone or hold something else than when it was sealed; none without a seal.
+    """Files of a checkpoint that are gone or have changed since it was sealed; empty without a seal.
 
-    OSError where one cannot be read at the moment.
+    Raises OSError if a file cannot be read at the moment.
     """
     if not is_sealed(folder):
         return []
@@ -41,11 +42,11 @@ def changed_files(folder: Path) -> list[str]:
 
 
 def checksums(folder: Path) -> dict[str, int]:
-    """Checksum of every file in the folders of a checkpoint; beside them orbax keeps its own, changed as it ends."""
+    """Checksum of every file in a checkpoint's sub-folders; beside them, orbax changes its own files until the end."""
     files = (path for path in sorted(folder.glob("*/**/*")) if path.is_file())
     return {str(path.relative_to(folder)): checksum(path) for path in files}
 
 
 def checksum(path: Path) -> int:
-    """CRC-32 of a file's content."""
+    """The CRC-32 of a file's content."""
     return zlib.crc32(path.read_bytes())

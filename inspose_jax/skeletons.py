@@ -1,4 +1,4 @@
-"""A skeleton is data: the names of the joints, the limbs between them, their left-right pairs and OKS sigmas."""
+"""Skeletons as data: the names of the joints, the limbs between them, their left-right pairs and OKS sigmas."""
 
 import json
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from inspose_jax.errors import NotFound, UserError
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What a dataset says about the body.
+    """A dataset's definition of the body's joints.
 
-    `oks_sigmas` are the per-joint constants of OKS (COCO's own, unit: a fraction of the root of the person's area).
-    `limbs` are pairs of joint indices, for drawing.  `flip_pairs` are the joints that change places in a mirror.
+    `oks_sigmas` are the per-joint constants of OKS as COCO defines them, as fractions of the square root of the
+    person's area.  `limbs` are pairs of joint indices, for drawing.  `flip_pairs` are the pairs of joints that change
+    places in a mirrored image.
     """
 
     name: str
@@ -25,19 +26,22 @@ class Skeleton:
 
     @property
     def num_keypoints(self) -> int:
-        """K."""
+        """K, the number of joints."""
         return len(self.keypoint_names)
 
     @property
     def flip_order(self) -> tuple[int, ...]:
-        """For each joint the joint that stands in its place in a mirrored image."""
+        """For each joint, the index of the joint that takes its place in a mirrored image."""
         order = list(range(self.num_keypoints))
         for left, right in self.flip_pairs:
             order[left], order[right] = right, left
         return tuple(order)
 
     def subset(self, *names: str) -> "Skeleton":
-        """Some of the joints, in the order given, with what lies between them; UserError where one is no joint."""
+        """The skeleton of the named joints, in that order, with the limbs and pairs among them.
+
+        Raises UserError if a name is not a joint of this skeleton.
+        """
         if unknown := [name for name in names if name not in self.keypoint_names]:
             raise UserError(
                 f"{', '.join(unknown)}: no joint of {self.name}, which has {', '.join(self.keypoint_names)}"
@@ -52,7 +56,7 @@ class Skeleton:
 
 
 def fault(skeleton: Skeleton) -> str:
-    """What makes a skeleton useless, in words; empty for a good one."""
+    """The reason why a skeleton is invalid, as text; empty for a valid one."""
     number = skeleton.num_keypoints
     if not number or len(set(skeleton.keypoint_names)) < number:
         return "keypoint_names must name at least one joint, and none of them twice"
@@ -68,9 +72,9 @@ def fault(skeleton: Skeleton) -> str:
 
 
 def read(preset_or_file: str) -> Skeleton:
-    """A preset by its name, or the skeleton in a JSON file, an object with the fields of `Skeleton`.
+    """The preset of a name, or the skeleton in a JSON file, which holds an object with the fields of `Skeleton`.
 
-    UserError where there is neither, or the file holds no skeleton.
+    Raises NotFound, a UserError, if there is neither, and UserError if the file holds no valid skeleton.
     """
     if preset_or_file in PRESETS:
         return PRESETS[preset_or_file]
@@ -91,7 +95,11 @@ def read(preset_or_file: str) -> Skeleton:
 
 
 def from_json(content: Any, path: Path) -> Skeleton:
-    """The skeleton of a file's content; KeyError, TypeError or ValueError where it is not laid out as one."""
+    """Build a skeleton from the content of a JSON file.
+
+    Raises KeyError, TypeError, ValueError or OverflowError if the content has another layout, and UserError if the
+    skeleton is invalid.
+    """
     pairs = {
         name: tuple((int(first), int(second)) for first, second in content[name]) for name in ("limbs", "flip_pairs")
     }

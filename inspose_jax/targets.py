@@ -1,8 +1,8 @@
-"""Who answers for whom, and what they should say: Sec. 3.1 owners, 3.2 cells, 3.3 disks, 3.4 heatmaps.
+"""Target assignment: the owners of locations (Sec. 3.1), joint cells (3.2), disk offsets (3.3), heatmaps (3.4).
 
-Written for one picture and vmapped over the batch.
-Axes: N people, K keypoints, L locations of all levels, M slots, h w map cells, C candidates of a person.
-Points are (x, y) in pixels of the padded picture unless a name says cells.
+The functions handle one image and are vmapped over the batch.
+Axes: N people, K keypoints, L locations of all levels, M slots, h w map cells, C candidate locations of a person.
+Points are (x, y) in pixels of the padded image unless a name says cells.
 """
 
 import math
@@ -17,7 +17,7 @@ from inspose_jax.structures import Batch, Targets
 
 
 def make_targets(batch: Batch, grid: geometry.Grid, assignment: config.Assignment) -> Targets:
-    """Targets of every image of a batch; blank images (size 0) get none and are ignored everywhere."""
+    """The targets of every image of a batch; blank images (size 0) get none and are ignored at every location."""
 
     def one_image(keypoints: Array, is_person: Array, ignore_boxes: Array, size: Array) -> Targets:
         return image_targets(keypoints, is_person, ignore_boxes, size, grid, assignment)
@@ -33,7 +33,7 @@ def image_targets(
     grid: geometry.Grid,
     assignment: config.Assignment,
 ) -> Targets:
-    """Everything the outputs of one image are compared with; `size` is the real (height, width) in pixels."""
+    """The targets for all outputs of one image; `size` is its unpadded (height, width) in pixels."""
     stride = grid.map_stride
     is_labelled = (keypoints[..., 2] > 0) & is_person[:, None]
     boxes = geometry.pseudo_boxes(keypoints[..., :2], is_labelled)
@@ -42,7 +42,7 @@ def image_targets(
     owner = owners(boxes, is_person, grid, assignment)
     owner = jnp.where(is_answerable, owner, -1)
     slot_location, slot_person, is_slot, slots_dropped = fill_slots(owner, boxes, grid, assignment)
-    # Empty slots write to index L, which is dropped: they must not touch location 0.
+    # Empty slots write to index L, which is out of bounds and dropped, so that they do not mark location 0.
     chosen = jnp.where(is_slot, slot_location, len(grid.points))
     is_positive = jnp.zeros(len(grid.points), bool).at[chosen].set(True, mode="drop")
     in_ignore_region = in_boxes(jnp.asarray(grid.points), ignore_boxes).any(0)
@@ -71,17 +71,17 @@ def image_targets(
     )
 
 
-# --- Sec. 3.1: who answers for whom ---------------------------------------------------------------------------------
+# --- Sec. 3.1: which person a location is assigned to ---------------------------------------------------------------
 
 
 def owners(
     boxes: Float[Array, "N 4"], is_person: Bool[Array, " N"], grid: geometry.Grid, assignment: config.Assignment
 ) -> Int32[Array, " L"]:
-    """The person that each location answers for, -1 for nobody.
+    """The person that each location is assigned to, -1 for none.
 
-    A location claims a person when it lies inside the square of half side r s around the centre of the person's pseudo
-    box (Sec. 3.1), and its level is the one for a box of that extent (FCOS).  Of several the smallest box wins, of
-    equal ones the first listed.
+    A location can be assigned to a person if it lies inside the square of half side r s around the centre of the
+    person's pseudo box (Sec. 3.1) and its level is the one for the distance to the farthest side of the box (FCOS).
+    Among several people the one with the smallest box wins; among equal boxes, the first one listed.
     """
     points, strides = jnp.asarray(grid.points), jnp.asarray(grid.strides)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -101,10 +101,11 @@ def owners(
 def fill_slots(
     owner: Int32[Array, " L"], boxes: Float[Array, "N 4"], grid: geometry.Grid, assignment: config.Assignment
 ) -> tuple[Int32[Array, " M"], Int32[Array, " M"], Bool[Array, " M"], Int32[Array, ""]]:
-    """At most M owned locations: each person's nearest to its centre, in turn, so that nobody is lost.
+    """Choose at most M owned locations: people take turns, nearest location to the centre first, so that none is lost.
 
-    Gives back the location and the person of every slot, which slots are filled, and how many locations found none.
-    No sort over all L locations: a person's own lie in a few cells around its centre on every level.
+    Returns the location and the person of every slot, which slots are filled, and the number of locations left
+    without a slot.  This avoids sorting all L locations, since those of a person lie within a few cells of its centre
+    on every level.
     """
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     near, is_near = nearby_locations(centres, grid, assignment.centre_radius)
@@ -112,13 +113,13 @@ def fill_slots(
     is_own = is_near & (owner[near] == people[:, None])
     points = jnp.asarray(grid.points)
     distance = jnp.where(is_own, jnp.square(points[near] - centres[:, None]).sum(-1), jnp.inf)
-    order = jnp.argsort(distance, axis=1)  # stable: of equally near ones the finer level, then the upper, the left
+    order = jnp.argsort(distance, axis=1)  # stable; ties: finer level, then upper row, then left column first
     near = jnp.take_along_axis(near, order, 1)
     is_own = jnp.take_along_axis(is_own, order, 1)
 
-    # Turn r gives every person its r-th nearest location: slots are handed out column by column.
+    # Turn r gives every person its r-th nearest location, so slots are assigned column by column.
     slot = jnp.cumsum(is_own.T.ravel(), dtype=jnp.int32) - 1
-    slot = jnp.where(is_own.T.ravel(), slot, assignment.num_slots)  # beyond the last slot: dropped
+    slot = jnp.where(is_own.T.ravel(), slot, assignment.num_slots)  # index beyond the last slot, so it is dropped
     empty = jnp.zeros(assignment.num_slots, jnp.int32)
     slot_location = empty.at[slot].set(near.T.ravel(), mode="drop")
     slot_person = empty.at[slot].set(jnp.tile(people, near.shape[1]), mode="drop")
@@ -130,11 +131,11 @@ def fill_slots(
 def nearby_locations(
     centres: Float[Array, "N 2"], grid: geometry.Grid, radius: float
 ) -> tuple[Int32[Array, "N C"], Bool[Array, "N C"]]:
-    """Indices of all locations that can lie in a centre region, and which of them exist (the map ends somewhere).
+    """Indices of all locations that can lie in each centre region, and which of them exist, being on the map.
 
-    The region around each of `centres` reaches `radius` strides to every side.
+    The region around each of `centres` extends `radius` strides to every side.
     """
-    side = math.ceil(2 * radius)  # an open interval of length 2 r s holds at most that many
+    side = math.ceil(2 * radius)  # an open interval of length 2 r s holds at most this many locations
     indices, exists, start = [], [], 0
     for stride, (height, width) in zip(grid.level_strides, grid.level_sizes, strict=True):
         first = jnp.floor((centres - stride // 2) / stride - radius).astype(jnp.int32) + 1
@@ -159,9 +160,9 @@ def in_boxes(points: Float[Array, "L 2"], boxes: Float[Array, "G 4"]) -> Bool[Ar
 def keypoint_cells(
     points: Float[Array, "N K 2"], is_labelled: Bool[Array, "N K"], is_cell: Bool[Array, "h w"], stride: int
 ) -> tuple[Int32[Array, "N K"], Bool[Array, "N K"]]:
-    """Row-major map cell of every joint, and which joints count: labelled, in a cell of the real picture."""
+    """Row-major map cell of every joint, and which joints count: those labelled and in a cell of the unpadded image."""
     height, width = is_cell.shape
-    # floor, not round: a joint belongs to the cell that contains it ("low-resolution equivalent")
+    # floor, not round: a joint belongs to the cell that contains it (the paper's "low-resolution equivalent").
     column, row = jnp.moveaxis(jnp.floor(points / stride).astype(jnp.int32), -1, 0)
     on_map = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     cells = jnp.where(on_map, row * width + column, 0)
@@ -179,11 +180,11 @@ def dense_targets(
     is_cell: Bool[Array, "h w"],
     disk_radius: float,
 ) -> tuple[Float[Array, "h w K2"], Bool[Array, "h w K"], Float[Array, "h w K"]]:
-    """Disk offsets in cells, where they are supervised, and heatmaps, person after person.
+    """Disk offsets in cells, where they are supervised, and heatmaps, built up one person at a time.
 
-    Offsets: cells whose centre lies within R of a joint point to it (joint - cell index, so that Eq. 3 gives the joint
-    back); the nearest joint of the same kind wins.  Heatmaps: a Gaussian around each joint's cell in a window of
-    half-width r, sigma (2 r + 1) / 6, combined by maximum.
+    Offsets: cells whose centre lies within R of a joint point to it (joint - cell index, so that Eq. 3 recovers the
+    joint); the nearest joint of the same kind wins.  Heatmaps: a Gaussian around each joint's cell in a window of
+    half-width r, with sigma (2 r + 1) / 6, combined by maximum.
     """
     height, width = is_cell.shape
     row, column = jnp.mgrid[:height, :width].astype(points_cells.dtype)
@@ -216,12 +217,12 @@ def dense_targets(
 
 
 def gaussian_radius(boxes_cells: Float[Array, "N 4"], overlap: float) -> Float[Array, " N"]:
-    """Half-width of a person's Gaussians in cells: CornerNet's radius in the form that the released code uses."""
+    """Half-width of each person's Gaussians in cells: CornerNet's radius in the form that the released code uses."""
     width, height = boxes_cells[:, 2] - boxes_cells[:, 0], boxes_cells[:, 3] - boxes_cells[:, 1]
     area, perimeter = width * height, width + height
 
     def root(b: Array, four_a_c: Array) -> Array:
-        # The well-known slip: divided by 2, not by 2a.
+        # This keeps the well-known mistake of the released code, which divides by 2 instead of 2a.
         return (b + jnp.sqrt(jnp.maximum(jnp.square(b) - four_a_c, 0))) / 2
 
     radius = jnp.minimum(

@@ -1,4 +1,4 @@
-"""The version of this package and of those that compute, for what a run and an evaluation say of themselves."""
+"""The versions of this package and of those that do the computing, as runs and evaluations record them."""
 
 from importlib import import_module, metadata
 
@@ -6,10 +6,11 @@ OURS = "0.3.0"  # this package; pyproject.toml and `inspose_jax.__version__` tak
 
 
 def version(module: str) -> str:
-    """Of an importable module, by its own word or else by the distribution of its name; never an error.
+    """The version of an importable module: its `__version__`, or else that of the distribution of the same name.
 
-    The module is asked first since a distribution may have any name: OpenCV's `cv2` comes as `opencv-python`, with
-    `-headless` or `contrib` in it, or from conda, and where two of them are installed one has written over the other.
+    The module comes first since a distribution may have any name: OpenCV's `cv2` comes from `opencv-python`, from its
+    variants with `-headless` or `contrib` in the name, or from conda, and if two of them are installed, one has
+    overwritten the other.  Returns "not installed" or "unknown" instead of raising an error.
     """
     try:
         told = getattr(import_module(module), "__version__", None)

@@ -1,9 +1,9 @@
-"""The command line: picks the command, and turns what a user can put right into one line and exit code 2.
+"""The command line: dispatches to a command, and reports errors that a user can fix in one line with exit code 2.
 
-An error of another kind is a bug and shows where it came from; INSPOSE_TRACEBACK=1 shows that of every error.
+Any other error is a bug and prints its traceback; INSPOSE_TRACEBACK=1 prints the traceback of every error.
 
-Each command is a file that parses, wires the parts and computes nothing.  Nothing heavy is imported before a command
-has its arguments, so that `--help` answers at once.
+Each command is a file that parses its arguments and wires the parts together, but computes nothing itself.  Nothing
+heavy is imported before a command has parsed its arguments, so that `--help` answers at once.
 """
 
 import importlib
@@ -33,13 +33,13 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> None:
     """Run the command in `arguments` (by default the process's).
 
-    Exits with 2 on a user's error, with 130 on Ctrl-C; whatever else is raised is a bug and passes through.
+    Exits with 2 on a user error and with 130 on Ctrl-C; any other exception is a bug and propagates.
     """
     if arguments is None:
         arguments = sys.argv[1:]
         keep_from_repeating()
         settle_opencv()
-    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what a terminal cannot show
+    for stream in (sys.stdout, sys.stderr):  # a terminal may be unable to show a file name
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
         compilation_cache.turn_on()
         importlib.import_module(f"inspose_jax.cli.{COMMANDS[arguments[0]][0]}").run(arguments[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has read enough, as in `inspose data check .. | head`
+    except BrokenPipeError:  # the reader closed the pipe, as in `inspose data check .. | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
         fault, code = (f"error: {line}", 2) if line else ("stopped by a bug, see above", 1)
     except KeyboardInterrupt:
         fault, code = "stopped", 130
-    if fault:  # printed only now that the error's frames are gone, and what they held is closed
+    if fault:  # printed only now, when the error's frames are released and their resources closed
         print(f"inspose: {fault}", file=sys.stderr, flush=True)
         if distributed.is_joined():
             distributed.leave(code)
@@ -79,14 +79,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning as one line, without the place in the code."""
+    """Print a warning as one line, without its location in the code."""
     print(f"inspose: warning: {message}", file=sys.stderr)
 
 
 def keep_from_repeating() -> None:
-    """Of what failed in reading or writing a checkpoint, keep back what its threads print besides raising it.
+    """Silence what the threads that read and write checkpoints print about a failure that is raised anyway.
 
-    That is a screen of text for each array, and comes after the one line that says it all.
+    It would be a screen of text for each array, after the one line that already says everything.
     """
     for library in ("absl", "asyncio"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -101,10 +101,10 @@ def keep_from_repeating() -> None:
 
 
 def settle_opencv() -> None:
-    """Settings that OpenCV takes from the environment when it is first imported; what the user has set stays.
+    """Set the environment variables that OpenCV reads on its first import, unless the user has set them.
 
-    What cannot be read is said once, by our errors, not by OpenCV and FFmpeg too; and images are read by several
-    threads already, each of which would start more.
+    Our own errors already report unreadable files, so OpenCV and FFmpeg stay silent.  Several threads already read
+    images, and each of them would otherwise start more.
     """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -112,10 +112,10 @@ def settle_opencv() -> None:
 
 
 def one_line(error: Exception, command: str) -> str:
-    """What is wrong and the remedy, of an error that a user can put right; empty for every other one."""
+    """The fault and its remedy on one line, for an error that a user can fix; empty for any other error."""
     if isinstance(error, UserError):
         return " ".join(str(error).split())
-    if isinstance(error, OSError) and error.strerror:  # the system's own words, such as "Permission denied"
+    if isinstance(error, OSError) and error.strerror:  # the system's message, such as "Permission denied"
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}; check the path, its permissions and the space there"
     if isinstance(error, MemoryError):
@@ -124,7 +124,7 @@ def one_line(error: Exception, command: str) -> str:
 
 
 def usage() -> str:
-    """What `inspose --help` prints."""
+    """The text that `inspose --help` prints."""
     lines = [f"  {name:8} {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""Parsing: the few flags of a launch, apart from the `--config.FIELD VALUE` pairs that override a recipe."""
+"""Parse a command's own flags and separate them from the `--config.FIELD VALUE` pairs that override a recipe."""
 
 import contextlib
 import dataclasses
@@ -15,19 +15,19 @@ from inspose_jax import paths
 from inspose_jax.errors import UserError, did_you_mean
 
 Launch = TypeVar("Launch")
-# A path that may be left out; its text says what happens then, better than a default of None.
+# An optional path; its help text says what happens without it, which a printed default of None would not.
 Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 
 
 def parse(
     launch: type[Launch], arguments: list[str], command: str, with_config: bool = False
 ) -> tuple[Launch, list[str]]:
-    """A dataclass of flags from `arguments`, and what belongs to the config; `~` in a path is the home folder.
+    """Parse `arguments` into a dataclass of flags and the remaining config arguments; `~` in a path is expanded.
 
-    UserError names an unknown flag and the nearest known one, or a URL where a path belongs; --help prints the
-    dataclass's docstring and ends.
+    Raises UserError for an unknown flag, naming the nearest known one, and for a URL where a path is expected.  --help
+    prints the dataclass's docstring and exits.
     """
-    for word in arguments:  # as it was typed: a `Path` would make one slash of two
+    for word in arguments:  # checked as typed, since a `Path` would merge the two slashes of a URL
         paths.refuse_url(word.partition("=")[2] if word.startswith("--") else word)
     known, rest = tyro_cli(
         launch,
@@ -39,7 +39,7 @@ def parse(
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     for argument in rest:
-        # A negative number is some field's value, for the config's own check to refuse.
+        # A negative number is the value of a field, which the config's own check may refuse.
         is_number = argument.removeprefix("-").replace(".", "", 1).isdecimal()
         is_field = with_config and re.match(r"--config\.[a-z]", argument)
         if argument.startswith("-") and not is_number and not is_field:
@@ -54,7 +54,7 @@ def parse(
 
 
 def with_home(launch: Launch) -> Launch:
-    """The flags with `~` replaced in every path; the shell does so only at the beginning of a word."""
+    """The flags with `~` expanded in every path; the shell expands it only at the beginning of a word."""
 
     def expanded(value: Any) -> Any:
         if isinstance(value, tuple):
@@ -66,7 +66,7 @@ def with_home(launch: Launch) -> Launch:
 
 
 def tyro_cli(kind: Any, remedy: str, **options: Any) -> Any:
-    """`tyro.cli`, with its box of errors as a ValueError of one line: what is wrong, the nearest flag or `remedy`."""
+    """Call `tyro.cli`, turning its error box into a one-line UserError: the fault, and the nearest flag or `remedy`."""
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -74,7 +74,8 @@ def tyro_cli(kind: Any, remedy: str, **options: Any) -> Any:
     except SystemExit as exit_:
         if not exit_.code:
             raise  # --help is no error
-    # Title, message, perhaps the nearest flags, a hint; between them rules, of dashes where a terminal has no lines.
+    # The box has a title, a message, perhaps the nearest flags, and a hint, separated by rules, which are dashes if the
+    # terminal has no line-drawing characters.
     rows = [row.strip("│╭╮╰╯─ ") for row in box.getvalue().replace("╮", "\n").splitlines()]
     _, message, *more = [list(part) for is_text, part in groupby(rows, lambda row: bool(row.strip("-"))) if is_text]
     meant = [part[1].split()[0] for part in more if part[0].startswith("Perhaps you meant")]

@@ -1,6 +1,6 @@
 """A config on the command line: `--config.model.backbone resnet18` overrides a field, `--config-help` lists them all.
 
-A field is typed by where it stands; the fields of a flat part as if they were its owner's.
+A flag is the path of its field; the fields of a flat part are addressed as if they belonged to its owner.
 """
 
 import inspect
@@ -23,7 +23,7 @@ SKELETONS = ConstructorRegistry()
 
 @SKELETONS.primitive_rule
 def of_skeleton(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """How tyro reads a skeleton: one word, the name of a preset or a file."""
+    """Tell tyro how to parse a skeleton: one word, the name of a preset or of a file."""
     if info.type is not Skeleton:
         return None
     return PrimitiveConstructorSpec(
@@ -36,7 +36,7 @@ def of_skeleton(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
 
 
 def override(base: Config, overrides: list[str], skeleton: str = "") -> Config:
-    """`base` with `--config.FIELD VALUE` arguments and another skeleton put in; UserError names a wrong one."""
+    """Apply `--config.FIELD VALUE` arguments and another skeleton to `base`; raises UserError naming a wrong one."""
     stands = {flag_of(place.typed): flag_of(place.path) for place in config.places(base)}
     given = [placed(argument, stands) for argument in overrides]
     if skeleton:
@@ -53,19 +53,19 @@ def override(base: Config, overrides: list[str], skeleton: str = "") -> Config:
 
 
 def as_typed(message: str, stands: dict[str, str]) -> str:
-    """A message of tyro's with every flag as it is typed."""
+    """A message from tyro with every flag as the user types it."""
     for typed, stood in sorted(stands.items(), key=lambda item: len(item[1]), reverse=True):
         message = message.replace(stood, typed)
     return message.replace("--", "--config.")
 
 
 def flag_of(path: tuple[str, ...]) -> str:
-    """`--model.kp-net.depth` of ("model", "kp_net", "depth")."""
+    """The flag of a field's path: `--model.kp-net.depth` for ("model", "kp_net", "depth")."""
     return f"--{'.'.join(path)}".replace("_", "-")
 
 
 def placed(argument: str, stands: dict[str, str]) -> str:
-    """An argument with the flag of a field as it is typed replaced by where the field stands; others as they are."""
+    """An argument with the typed flag of a field replaced by the field's full path; others are unchanged."""
     if not argument.startswith("--config."):
         return argument
     flag, equals, value = argument.replace("--config.", "--", 1).partition("=")
@@ -79,7 +79,7 @@ def placed(argument: str, stands: dict[str, str]) -> str:
 
 
 def describe(config_: Config) -> str:
-    """Every field of a config: its flag, type and value, the default where that is another, and what it means."""
+    """List every field of a config: its flag, type and value, the default if it differs, and its meaning."""
     lines = [
         "* and (default ..): not the default.  Any of them can be set for one run: --config.schedule.batch-size 4;",
         "a bool by its flag alone: --config.model.heatmap or --config.model.no-heatmap.",
@@ -96,7 +96,7 @@ def describe(config_: Config) -> str:
 
 
 def describe_field(place: Place, usual: Any) -> list[str]:
-    """The lines of one field."""
+    """The lines that describe one field."""
     is_usual = place.value == usual
     shown = words(place.value) + ("" if is_usual else f" (default {words(usual)})")
     flag = flag_of(("config", *place.typed))
@@ -108,7 +108,7 @@ def describe_field(place: Place, usual: Any) -> list[str]:
 
 
 def words(value: Any) -> str:
-    """A value as it is typed on the command line."""
+    """A value as typed on the command line."""
     if isinstance(value, tuple):
         return " ".join(map(words, value))
     if isinstance(value, Skeleton):
@@ -117,7 +117,7 @@ def words(value: Any) -> str:
 
 
 def type_words(kind: Any) -> str:
-    """A field's type as what is to be typed: `int`, `sgd|adamw|muon`, `int int`, `float ..` for any number of them."""
+    """A field's type as what to type: `int`, `sgd|adamw|muon`, `int int`, or `float ..` for any number of them."""
     if kind is Ellipsis:
         return ".."
     if kind is Skeleton:

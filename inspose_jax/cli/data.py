@@ -1,4 +1,4 @@
-"""`inspose data`: draw a data set, show one with its labels, or check one."""
+"""`inspose data`: draw a dataset, show one with its labels, or check one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from inspose_jax.errors import UserError, did_you_mean
 
 MOST_PICTURES = 10_000_000  # a disk's worth
 Count = Annotated[int, tyro.conf.arg(metavar="N")]
-MOST_SHOWN = 500  # pictures: a page of more would be too heavy for a browser
+MOST_SHOWN = 500  # images; a larger page would be too heavy for a browser
 SHOWN_SIDE = 480  # pixels of their longer side
 
 
@@ -63,7 +63,7 @@ class Check:
 
 
 def run(argv: list[str]) -> None:
-    """Parse which of them, and do it."""
+    """Run the subcommand in `argv`."""
     commands = {"draw": draw, "show": show, "check": check}
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: inspose data draw ...    draw people into a COCO folder")
@@ -78,7 +78,7 @@ def run(argv: list[str]) -> None:
 
 
 def draw(argv: list[str]) -> None:
-    """Draw pictures of the test split, which nothing trains on."""
+    """Draw images of the test split, which no training uses."""
     launch, _ = arguments.parse(Draw, argv, "data draw")
     for name, value, low, high in (
         ("count", launch.count, 1, MOST_PICTURES),
@@ -109,7 +109,7 @@ def draw(argv: list[str]) -> None:
 
 
 def show(argv: list[str]) -> None:
-    """Draw the labels of some pictures; only those are read."""
+    """Draw the labels of some images; no other images are decoded."""
     launch, _ = arguments.parse(Show, argv, "data show")
     if not 1 <= launch.count <= MOST_SHOWN:
         raise UserError(f"--count is {launch.count}; it must be 1 to {MOST_SHOWN}")
@@ -151,7 +151,7 @@ def show(argv: list[str]) -> None:
 
 
 def check(argv: list[str]) -> None:
-    """Print every fault, or that there is none."""
+    """Print every fault, or that there is none; raises UserError if there is one."""
     launch, _ = arguments.parse(Check, argv, "data check")
 
     from inspose_jax.data.check import faults

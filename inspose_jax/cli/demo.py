@@ -1,4 +1,4 @@
-"""`inspose demo`: from random weights to people found, measured and drawn, on one page; no data, no GPU."""
+"""`inspose demo`: train from random weights, evaluate, and show the results on one page; needs no data and no GPU."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ class Demo:
 
 
 def run(argv: list[str]) -> None:
-    """Train, evaluate, draw, and say where everything is."""
+    """Train, evaluate, draw, and print where the results are."""
     begin = time.perf_counter()
     launch, _ = arguments.parse(Demo, argv, "demo")
 
@@ -65,7 +65,7 @@ def run(argv: list[str]) -> None:
     sheet = draw.contact_sheet([picture for picture, _ in shown.pictures], columns=3, gap=10)
     with files.whole(launch.out / "predictions.png") as place:
         Image.fromarray(sheet).save(place)
-    if shown.maps:  # after a few steps there may be nobody to draw
+    if shown.maps:  # a model after few steps may find nobody
         with files.whole(launch.out / "keypoint_maps.png") as place:
             Image.fromarray(people.maps_sheet(shown.maps)).save(place)
     metrics["seconds"] = round(time.perf_counter() - begin, 1)
@@ -83,7 +83,7 @@ def run(argv: list[str]) -> None:
 
 
 def measure(model: Any, held_out: Any) -> dict[str, Any]:
-    """The ten statistics of a drawn source, AP by class score alone, and AP per number of people."""
+    """The ten COCO statistics on a drawn source, AP by class score alone, and AP per number of people."""
     from inspose_jax.evaluation import coco_ap, evaluator
     from inspose_jax.predictor import Predictor
 
@@ -100,7 +100,7 @@ def measure(model: Any, held_out: Any) -> dict[str, Any]:
 
 
 def how_good(metrics: dict[str, Any], config: Any) -> tuple[str, str]:
-    """The section of the page that only a measured model has."""
+    """The section of the page with the evaluation results."""
     from inspose_jax.evaluation.coco_ap import NAMES
     from inspose_jax.report import markup
 

@@ -1,4 +1,4 @@
-"""One program on several hosts: how a process learns of the others (`--distributed`)."""
+"""One program on several hosts (`--distributed`): how a process joins and leaves the others."""
 
 import os
 import re
@@ -8,19 +8,19 @@ import time
 from inspose_jax.errors import UserError
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-STATUS = re.compile(  # how the runtime's errors begin
+STATUS = re.compile(  # the prefix of the runtime's errors
     "(CANCELLED|UNKNOWN|INVALID_ARGUMENT|DEADLINE_EXCEEDED|NOT_FOUND|ALREADY_EXISTS|PERMISSION_DENIED|"
     "RESOURCE_EXHAUSTED|FAILED_PRECONDITION|ABORTED|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS): "
 )
-LESS_MEMORY = {  # what needs less, by command
+LESS_MEMORY = {  # how to use less memory, by command
     "train": "take a smaller --config.schedule.batch-size, work it off in parts with --config.schedule.accumulate, or "
     "take smaller pictures; another program on the device may hold the memory too",
     "eval": "take smaller pictures with --config.data.test-short-side, or JAX_PLATFORMS=cpu; another program on the "
     "device may hold the memory too",
     "": "make the pictures smaller, or set JAX_PLATFORMS=cpu; another program on the device may hold the memory too",
 }
-LOST_AFTER = 30  # seconds without a sign of life, after which a process counts as gone
-LEAVE_AFTER = 60  # seconds that one that is done waits for the others to be
+LOST_AFTER = 30  # seconds without a heartbeat after which a process counts as lost
+LEAVE_AFTER = 60  # seconds that a finished process waits for the others to finish
 
 
 def is_joined() -> bool:
@@ -29,18 +29,18 @@ def is_joined() -> bool:
 
 
 def leave(code: int) -> None:
-    """End this process at once: an orderly end would wait for the others, which may wait for this one."""
+    """Exit at once, since a regular exit would wait for the other processes, which may be waiting for this one."""
     import jax
 
     sys.stdout.flush()
-    if jax.process_index() == 0:  # where the others ask about each other: let them say what they have to say
+    if jax.process_index() == 0:  # the coordinator stays a moment, so that the others can report their errors
         time.sleep(2)
     os._exit(code)
 
 
 def runtime_fault(error: Exception, command: str) -> str:
-    """What jax's runtime raised in a command, in words that say what to do; empty for an error of another kind."""
-    # Some of its errors come as ValueError; all begin with the name of a status, such as UNAVAILABLE.
+    """The fault and the remedy for an error of JAX's runtime; empty for any other error."""
+    # Some runtime errors are raised as ValueError; all begin with the name of a status, such as UNAVAILABLE.
     if "jax" not in sys.modules or not STATUS.match(str(error)):
         return ""
     import jax
@@ -56,15 +56,16 @@ def runtime_fault(error: Exception, command: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of what may be a screen of text."""
+    """The first line of an error message, which may be a screen of text, cut to 200 characters."""
     return str(error).splitlines()[0][:200]
 
 
 def join() -> None:
-    """Meet the other processes of this run; before anything else touches jax.
+    """Connect to the other processes of this run; must be called before anything else uses JAX.
 
-    Cloud TPU, SLURM, Open MPI and Kubernetes tell jax about them; elsewhere the three variables do.  ValueError where
-    nothing does, or what is told makes no sense.  Where the others do not come within 5 minutes, jax ends the program.
+    Cloud TPU, SLURM, Open MPI and Kubernetes tell JAX about the processes; elsewhere the three `VARIABLES` do.  Raises
+    UserError if nothing describes the processes, or the description is invalid.  If the others do not connect within 5
+    minutes, JAX ends the program.
     """
     import jax
     from jax.experimental import multihost_utils
@@ -79,7 +80,7 @@ def join() -> None:
             f"--distributed: {found} do not describe a run; set all three: host:port of process 0, the number of "
             f"processes, and which this one is, from 0"
         )
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
+    jax.config.update("jax_enable_preemption_service", False)  # it would intercept SIGTERM
     try:
         jax.distributed.initialize(
             num_processes=int(number) if told else None,
@@ -93,5 +94,5 @@ def join() -> None:
         ) from None
     except jax.errors.JaxRuntimeError as error:
         raise UserError(f"--distributed: the processes cannot meet ({first_line(error)})") from None
-    # CPUs connect at their first common step, for which they wait 30 seconds only: let it be now.
+    # CPUs connect at their first common operation and wait for it only 30 seconds, so connect now.
     multihost_utils.sync_global_devices("join")

@@ -32,7 +32,7 @@ class Evaluate:
 
 
 def run(argv: list[str]) -> None:
-    """Parse, predict, score, print; files are written only when all is done."""
+    """Parse, predict, score and print; files are written only after everything has succeeded."""
     launch, rest = arguments.parse(Evaluate, argv, "eval", with_config=True)
 
     if launch.distributed:
@@ -56,7 +56,7 @@ def run(argv: list[str]) -> None:
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):
             raise UserError(f"{launch.annotations}: would be written over; choose another --out, so that it stays")
-    out = launch.out if processes.is_first() else None  # the others' results are the same
+    out = launch.out if processes.is_first() else None  # the other processes have the same results
     with files.results_folder(out):
         predictor = Predictor(config, loaded.variables, jax.local_devices(), method)
         statistics, results = evaluator.evaluate(predictor, source)

@@ -1,4 +1,4 @@
-"""`inspose predict`: find people in pictures and videos, draw them, write their joints."""
+"""`inspose predict`: find people in images and videos, draw them, and write their joints."""
 
 import json
 import os
@@ -43,7 +43,7 @@ class Predict:
 
 
 def run(argv: list[str]) -> None:
-    """Parse, look at every file before anything is written, then predict, print a line each, write."""
+    """Parse, check every file before anything is written, then predict, print one line per file, and write."""
     launch, _ = arguments.parse(Predict, argv, "predict")
     if not 0 <= launch.threshold <= 1:
         raise UserError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
@@ -70,11 +70,11 @@ def run(argv: list[str]) -> None:
     from inspose_jax import devices, predictor
     from inspose_jax.data import image_files, video_files
 
-    # Before anything is written, as the results may go into the same folder.
+    # Listed before anything is written, as the results may go into the same folder.
     others = passed_over(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
     devices.check()
     model = predictor.load(launch.checkpoint, jax.local_devices(), launch.recipe)
-    for path in pictures:  # reading twice is cheap beside the network; half a folder of results is not
+    for path in pictures:  # reading twice costs little beside the network, and avoids half a folder of results
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
         if launch.out is not None and max(height, width) > LONGEST_JPEG:
             raise UserError(
@@ -98,7 +98,7 @@ def run(argv: list[str]) -> None:
 def predict_pictures(
     model: Any, paths: list[Path], threshold: float, drawn: dict[Path, Path], ids: list[int]
 ) -> list[dict[str, Any]]:
-    """Find, print and draw picture by picture, where `drawn` names a place; COCO results where there are ids."""
+    """Predict image by image, print a line each, and draw to the paths in `drawn`; COCO results if there are `ids`."""
     from inspose_jax.predictor import BATCH
 
     results = []
@@ -116,7 +116,7 @@ def predict_pictures(
 
 
 def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, lines: TextIO | None) -> None:
-    """Find, draw and write frame by frame, print in the end; with one batch of frames in memory."""
+    """Predict, draw and write frame by frame, then print a line; only one batch of frames is in memory at a time."""
     from tqdm import tqdm
 
     from inspose_jax.data import video_files
@@ -128,7 +128,7 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
         options = {"total": about.num_frames or None, "unit": "frame", "dynamic_ncols": True}
         if drawn is not None:
             half = stack.enter_context(files.whole(drawn))
-            # The rate must be known before the first frame is written, and only all the frames' times tell it.
+            # The frame rate must be known before the first frame is written, and depends on the times of all frames.
             times = tqdm(video_files.frame_times(path), desc=f"{path.name}: times", leave=False, **options)
             rate = video_files.mean_rate(iter(times), about.fps)
             options["total"] = times.n
@@ -145,12 +145,12 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
 
 
 def number_of_people(number: int) -> str:
-    """Such as `1 person`."""
+    """The number in words, such as `1 person`."""
     return f"{number} {'person' if number == 1 else 'people'}"
 
 
 def image_ids(paths: list[Path]) -> list[int]:
-    """The number that a file is named by, else a running number that none is named by; ValueError for equal ones."""
+    """Each file's image id: its name if that is a number, else the next unused one; raises UserError if ids clash."""
     named = {path: int(path.stem) for path in paths if path.stem.isdecimal()}
     for number, times in Counter(named.values()).items():
         if times > 1:
@@ -161,19 +161,23 @@ def image_ids(paths: list[Path]) -> list[int]:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is taken for a video: by its suffix alone."""
+    """Whether a file counts as a video, which its suffix alone decides."""
     from inspose_jax.data.video_files import SUFFIXES
 
     return path.suffix.lower() in SUFFIXES
 
 
 def drawn_name(path: Path) -> str:
-    """File name of a picture or video with its people drawn on it."""
+    """The file name of an image or video with its people drawn on it."""
     return f"{path.stem}.mp4" if is_video(path) else f"{path.stem}.jpg"
 
 
 def list_files(given: tuple[Path, ...]) -> list[Path]:
-    """Files as they are, folders as the pictures and videos in them; FileNotFoundError or ValueError where none is."""
+    """The given files, with folders replaced by the images and videos in them.
+
+    Raises NotFound for a path that does not exist, and UserError for a folder without images and videos or if nothing
+    is given.
+    """
     from inspose_jax.data import image_files, video_files
 
     suffixes = image_files.SUFFIXES + video_files.SUFFIXES
@@ -191,25 +195,25 @@ def list_files(given: tuple[Path, ...]) -> list[Path]:
             raise NotFound(f"{path}: no such picture, video or folder; check the path")
     if not paths:
         raise UserError("no picture or video given; name files or folders")
-    return list(dict.fromkeys(paths))  # once, also if a folder and a file in it are given
+    return list(dict.fromkeys(paths))  # each file once, even if it is given along with its folder
 
 
 def passed_over(given: tuple[Path, ...], suffixes: tuple[str, ...]) -> list[str]:
-    """A line for each folder that holds something else than files of these suffixes."""
+    """One line for each folder that contains anything other than files with these suffixes."""
     others = {path: look_into(path, suffixes)[1] for path in given if path.is_dir()}
     return [f"passed over in {path}: {held}" for path, held in others.items() if held]
 
 
 def look_into(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], str]:
-    """Files of these suffixes in a folder, and how many there are of what else, such as `2 .gif, 1 folder`.
+    """The files with these suffixes in a folder, and a count of everything else, such as `2 .gif, 1 folder`.
 
-    Hidden files are left out: a Mac puts one beside each file, `._a.jpg` beside `a.jpg`, which holds no picture.
+    Hidden files are skipped: macOS puts one beside each file, such as `._a.jpg` beside `a.jpg`, that is not an image.
     """
     found, others, folders = [], Counter(), 0
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        if path.suffix.lower() in suffixes:  # also a folder of such a name, which is then told to be no picture
+        if path.suffix.lower() in suffixes:  # even a folder of such a name, which reading reports as an error
             found.append(path)
         elif path.is_dir():
             folders += 1

@@ -29,7 +29,7 @@ class Report:
 
 
 def run(argv: list[str]) -> None:
-    """Read the run, find people in pictures if there is a checkpoint, write the page."""
+    """Read the run, find people in images if there is a checkpoint, and write the page."""
     launch, _ = arguments.parse(Report, argv, "report")
     out = launch.out or launch.workdir / run_folder.PAGE
     if out.suffix.lower() not in (".html", ".htm"):

@@ -1,4 +1,4 @@
-"""Which data a command works on: the folder it was given, or drawn people."""
+"""Choose the data that a command works on: the given folder, or drawn people."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople, Split
 from inspose_jax.errors import UserError
 
-KEPT_BYTES = 4e9  # of drawn pictures that are not drawn again for every epoch
-NUM_DRAWN = 500  # pictures that a recipe over drawn people is evaluated on during training
+KEPT_BYTES = 4e9  # most memory for drawn images that are kept rather than redrawn in every epoch
+NUM_DRAWN = 500  # images on which a recipe over drawn people is evaluated during training
 
 
 def coco(config: Config, images: Path, annotations: Path) -> CocoFolder:
-    """An annotated folder, read as the config says."""
+    """An annotated COCO folder, read as the config says."""
     return CocoFolder(images, annotations, config.model.skeleton, config.data.joint_pixel_offset)
 
 
 def training_source(config: Config, images: Path | None, annotations: Path | None) -> pipeline.LabelledSource:
-    """What a recipe trains on; ValueError where it needs a folder that was not given, or has no use for one."""
+    """The data that a recipe trains on; raises UserError if it lacks a folder, or is given one but draws its own."""
     if config.data.source == "drawn":
         if images or annotations:
             raise UserError("this recipe draws its own pictures; leave out --images and --annotations")
@@ -29,7 +29,7 @@ def training_source(config: Config, images: Path | None, annotations: Path | Non
 
 
 def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
-    """As many drawn images of a split, drawn as the config says; they are kept in memory, where that holds them."""
+    """The first `count` drawn images of a split, as the config says; kept in memory if `KEPT_BYTES` is enough."""
     source = DrawnPeople(
         config.data.scene,
         split,
@@ -44,7 +44,11 @@ def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
 def validation_source(
     config: Config, images: Path | None, annotations: Path | None, eval_every: int | None
 ) -> pipeline.LabelledSource | None:
-    """What a training is evaluated on: the folder given, for drawn people others of their kind, or nothing."""
+    """The data on which training is evaluated: the given folder, held-out drawn people, or None.
+
+    Raises UserError if only one of --val-images and --val-annotations is given, or if --eval-every has nothing to
+    evaluate on.
+    """
     if images and annotations:
         return coco(config, images, annotations)
     if images or annotations:

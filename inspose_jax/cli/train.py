@@ -1,4 +1,4 @@
-"""`inspose train`: a recipe, a source, a workdir."""
+"""`inspose train`: train a recipe on a source, in a workdir."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, UserError
 
 Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
-NUM_SHOWN = 12  # pictures of an evaluation that are drawn for TensorBoard
+NUM_SHOWN = 12  # images of an evaluation that are drawn for TensorBoard
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Train:
 
 
 def run(argv: list[str]) -> None:
-    """Parse, check everything that can be checked before compiling, and train."""
+    """Parse, check everything that can be checked before compilation, and train."""
     launch, rest = arguments.parse(Train, argv, "train", with_config=True)
     recipe = recipes.read(launch.config)
     config = config_flags.override(recipe.config, rest, launch.skeleton)
@@ -72,7 +72,7 @@ def run(argv: list[str]) -> None:
         value = getattr(launch, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
-        if value is not None and value >= 2**31:  # a step is counted in 32 bits
+        if value is not None and value >= 2**31:  # the step counter has 32 bits
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be below {2**31}")
     profile = steps_of(launch.profile)
     workdir = launch.workdir or Path("runs") / Path(launch.config).stem
@@ -115,7 +115,7 @@ def run(argv: list[str]) -> None:
     if launch.resume and is_first and not has_checkpoint(workdir):
         print(f"inspose: {workdir}: no checkpoint to go on from; the run begins at its first step")
     with files.results_folder(workdir if is_first else None):
-        processes.wait_for_all("folder")  # nobody looks into it while it is tried out
+        processes.wait_for_all("folder")  # no process reads the folder while the first one tests it
         done = loop.train(
             config,
             source,
@@ -135,7 +135,7 @@ def run(argv: list[str]) -> None:
 
 
 def without(words: list[str], option: str) -> list[str]:
-    """Words of a command line but for one option and its value."""
+    """The words of a command line without one option and its value."""
     if option in words:
         at = words.index(option)
         return words[:at] + words[at + 2 :]
@@ -143,7 +143,7 @@ def without(words: list[str], option: str) -> list[str]:
 
 
 def steps_of(profile: str) -> range:
-    """The steps of `N:M`, both counted; none for an empty text."""
+    """The steps of `N:M`, including both ends; empty for an empty text.  Raises UserError if it is malformed."""
     found = re.fullmatch(r"(\d+):(\d+)", profile)
     if profile and (not found or not 1 <= int(found[1]) <= int(found[2])):
         raise UserError(f"--profile {profile}: not two steps, the first and the last of a trace, such as 20:25")
@@ -151,8 +151,10 @@ def steps_of(profile: str) -> range:
 
 
 def evaluator_of(config: Config, method: Any, validation: Any) -> tuple[Any, Any]:
-    """Two functions of variables: the statistics of a data set and its first images with predictions; and a trial of
-    that, the largest batch alone.
+    """Two functions of the model's variables: the evaluation, and a trial of it.
+
+    The evaluation returns the statistics on a dataset and its first images with predictions drawn; the trial runs only
+    the largest batch.
     """
     import jax
 
@@ -161,11 +163,11 @@ def evaluator_of(config: Config, method: Any, validation: Any) -> tuple[Any, Any
     from inspose_jax.predictor import Predictor
     from inspose_jax.training import loop
 
-    # Its variables come with every call: what is compiled stays.
+    # The variables are passed with every call, so that the compiled programs are kept.
     predictor = Predictor(config, {}, jax.local_devices(), method)
 
     def evaluate(variables: Any) -> loop.Evaluation:
-        predictor.take(variables)  # let go of in the end: training needs the memory
+        predictor.take(variables)  # released at the end, since training needs the memory
         statistics, _ = evaluator.evaluate(predictor, validation)
         shown = [predictor(validation[i].image).plot() for i in range(min(NUM_SHOWN, len(validation)))]
         predictor.take({})
@@ -180,7 +182,7 @@ def evaluator_of(config: Config, method: Any, validation: Any) -> tuple[Any, Any
 
 
 def has_checkpoint(workdir: Path) -> bool:
-    """Whether a run there has saved a step, and with it what is frozen."""
+    """Whether a run in this folder has saved a checkpoint, including the frozen variables."""
     from inspose_jax.checkpoints import steps
 
     return bool(steps(workdir / run_folder.CHECKPOINTS))

@@ -1,8 +1,10 @@
-"""Pictures with people -> padded batches, in numpy and OpenCV; never a device.
+"""Images with people -> padded batches, in numpy and OpenCV; nothing here uses an accelerator.
 
-`plan` decides what every step sees; a source (`coco`, `drawn/`) gives a `Sample`; `transforms` resizes and flips
-it; `buckets` pads and stacks; `pipeline` runs the plan in threads.  `annotations` says what an entry of a COCO file
-must be, `categories` in what order its joints stand, `orientation` how an image file is turned; `check` names the
-faults of a data set, `coordinates` those that only all of its numbers show.  `image_files`, `pil_images` and
-`video_files` give RGB bytes, `video_containers` says whether a video was cut off.
+`plan` decides which images every step sees; a source (`coco`, `drawn/`) returns a `Sample`; `transforms` resizes and
+flips it; `buckets` pads and stacks the samples; `pipeline` executes the plan in threads.
+
+`annotations` validates the entries of a COCO file, `categories` finds the person category and the order of its joints,
+and `orientation` reads the EXIF orientation of an image file.  `check` lists the faults of a dataset; `coordinates`
+finds those that show only in the statistics of the whole file.  `image_files`, `pil_images` and `video_files` decode
+to RGB bytes; `video_containers` detects truncated videos.
 """

@@ -1,4 +1,4 @@
-"""What the entries of a COCO file must be before anything can be done with them; reading and checking both ask here."""
+"""Reading a COCO annotation file and validating its entries; both loading and `inspose data check` use these rules."""
 
 import json
 import warnings
@@ -12,26 +12,26 @@ from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 
 Rule = tuple[Callable[[Any], bool], str]
-LARGEST = 1e9  # no picture is so large; its square is an area that an f32 holds
+LARGEST = 1e9  # no image is this large, and its square is an area that still fits an f32
 
 
 def is_whole(value: Any) -> bool:
-    """A whole number that an i32 holds."""
+    """Whether the value is a non-negative whole number that fits an i32."""
     return is_id(value) and value < 2**31
 
 
 def is_number(value: Any) -> bool:
-    """A number of an ordinary size: JSON knows NaN, infinity and whole numbers that no float holds."""
+    """Whether the value is a number between -1e9 and 1e9; JSON also allows NaN, infinity and integers beyond floats."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 def is_box(value: Any) -> bool:
-    """x, y, width, height."""
+    """Whether the value is a box (x, y, width, height) of non-negative size."""
     return isinstance(value, list) and len(value) == 4 and all(map(is_number, value)) and min(value[2:]) >= 0
 
 
 def is_inside(value: Any) -> bool:
-    """The name of a file in the folder of pictures or in one below it."""
+    """Whether the value names a file in the image folder or in one of its subfolders."""
     if not isinstance(value, str) or value == "" or "\0" in value:
         return False
     path = PurePosixPath(value)
@@ -58,14 +58,14 @@ OPTIONAL: dict[str, Rule] = {
 
 
 def examined(content: dict[str, Any], skeleton: Skeleton) -> Iterator[tuple[str, Any, list[str]]]:
-    """Every entry of what `read` gave: `image` or `annotation`, the entry, and what is wrong with it.
+    """Yield every entry of what `read` returned: its kind (`image` or `annotation`), the entry and its faults.
 
-    An entry may be wrong by itself or beside the others: an id that is taken, an image that is not in the list.
+    A fault may lie in the entry itself or in its relation to others: a duplicate id, or an image that is not listed.
     """
     image_ids: set[int] = set()
     for entry in content["images"]:
         faults = broken_rules(entry, IMAGE)
-        if isinstance(entry, dict) and is_id(entry.get("id")):  # whatever else is wrong with it
+        if isinstance(entry, dict) and is_id(entry.get("id")):  # the id counts even if the entry has other faults
             if entry["id"] in image_ids:
                 faults.append("its id is another image's too")
             image_ids.add(entry["id"])
@@ -86,7 +86,7 @@ def examined(content: dict[str, Any], skeleton: Skeleton) -> Iterator[tuple[str,
 
 
 def person_faults(entry: Any, skeleton: Skeleton) -> list[str]:
-    """What is wrong with an entry of `annotations`, by itself; a person without joints has no or empty `keypoints`."""
+    """The faults of a single entry of `annotations`; missing or empty `keypoints` mean a person without joints."""
     found = broken_rules(entry, PERSON, OPTIONAL)
     if isinstance(entry, dict) and "keypoints" in entry:
         joints, needed = entry["keypoints"], 3 * skeleton.num_keypoints
@@ -102,7 +102,7 @@ def person_faults(entry: Any, skeleton: Skeleton) -> list[str]:
 
 
 def broken_rules(entry: Any, needed: dict[str, Rule], optional: dict[str, Rule] | None = None) -> list[str]:
-    """One line for the fields that an entry lacks, one for each that is not what its rule says."""
+    """The faults of an entry: one line for all missing fields, and one for each field that breaks its rule."""
     if not isinstance(entry, dict):
         return [f"{short(entry)} is not an object with fields"]
     missing = [field for field in needed if field not in entry]
@@ -115,22 +115,22 @@ def broken_rules(entry: Any, needed: dict[str, Rule], optional: dict[str, Rule] 
 
 
 def short(value: Any) -> str:
-    """The beginning of a value as JSON writes it: on one line, and never a number of a thousand digits."""
+    """A value as JSON on one line, cut to 40 characters, since even a number may have a thousand digits."""
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def name_of(kind: str, entry: Any) -> str:
-    """`image 3`, `annotation 7`: how a fault names its entry."""
+    """How a fault names its entry, such as `image 3` or `annotation 7`."""
     return f"{kind} {short(entry['id']) if isinstance(entry, dict) and 'id' in entry else '?'}"
 
 
 def read(images: Path, annotations: Path, skeleton: Skeleton) -> dict[str, Any]:
-    """The content of an annotation file, whose lists `images` and `annotations` exist, beside its folder of pictures.
+    """Read an annotation file; its image folder and its lists `images` and `annotations` must exist.
 
-    Joints are sorted into the order of the skeleton, annotations of other categories are left out, `categories` holds
-    the person category alone; a warning names each of these changes that the file needed.  FileNotFoundError or
-    ValueError where there is nothing to look at, or where the joints are not those of the skeleton.
+    The joints are sorted into the order of the skeleton, annotations of other categories are dropped, and `categories`
+    is reduced to the person category; a warning names each change that the file needed.  Raises NotFound if the file
+    or the folder is missing, and UserError if the file cannot be parsed or its joints are not the skeleton's.
     """
     for path, is_it, what in (
         (annotations, annotations.is_file(), "annotation file; give the COCO keypoint JSON"),
@@ -140,7 +140,7 @@ def read(images: Path, annotations: Path, skeleton: Skeleton) -> dict[str, Any]:
             raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} {what}")
     try:
         content = json.loads(annotations.read_text("utf-8-sig"))  # some editors begin with a byte order mark
-    except (ValueError, RecursionError) as error:  # of the text, of its letters, of a number; nested without end
+    except (ValueError, RecursionError) as error:  # bad JSON or UTF-8, a number too long, nesting too deep
         raise UserError(f"{annotations}: not JSON ({error}); is it damaged or cut off?") from None
     for name in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):

@@ -1,6 +1,6 @@
-"""A few fixed shapes: pad pictures and people, stack them into a `Batch`.  Every new shape would be a new compilation.
+"""Pad images and people to a few fixed shapes and stack them into a `Batch`, since each new shape compiles anew.
 
-Axes: B pictures, N people, G ignore regions.  Sizes are (height, width) in pixels.
+Axes: B images, N people, G ignore regions.  Sizes are (height, width) in pixels.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from inspose_jax.structures import Batch, Sample, is_target
 
 
 def choose_shapes(sizes: Int32[np.ndarray, "n 2"], shapes: Sequence[tuple[int, int]]) -> Int32[np.ndarray, " n"]:
-    """For every size the index of the smallest shape that holds it; UserError names the shapes that are missing."""
+    """The index of the smallest shape that holds each size; raises UserError with the shapes to add where none does."""
     table = np.asarray(shapes)
     fits = (sizes[:, None] <= table[None]).all(-1)
     outside = sizes[~fits.any(axis=-1)]
@@ -37,11 +37,13 @@ def pad(
     model: Any,
     num_ignore: int,
 ) -> Batch:
-    """A batch of images padded at the right and bottom; None is a blank image, which fills the last batch.
+    """Stack samples into a batch, padding images at the right and bottom; None becomes a blank image.
 
-    Labelled people become targets, at most N of them: of more the ones with the smallest pseudo boxes go first, to the
-    ignore regions, where crowds and people without a labelled joint are too; of those the largest G stay, `num_ignore`.
-    `model` is the config of any method: its skeleton, `num_people` and `ignore_unlabelled` are read.
+    Labelled people become targets, at most N of them.  If there are more, those with the smallest pseudo boxes become
+    ignore regions instead.  With `ignore_unlabelled`, crowds and people without a labelled joint are ignore regions
+    too.  Only the `num_ignore` (G) largest regions are kept.
+
+    `model` is the config of any method; only its skeleton, `num_people` and `ignore_unlabelled` are read.
     """
     batch = blank_batch(len(samples), shape, model, num_ignore)
     for b, (sample, original) in enumerate(zip(samples, original_sizes, strict=True)):
@@ -55,7 +57,7 @@ def pad(
 
         targets = np.flatnonzero(is_target(sample.keypoints, sample.is_crowd))
         by_size = targets[np.argsort(-pseudo_box_areas(sample.keypoints[targets]), kind="stable")]
-        kept = np.sort(by_size[: model.num_people])  # in the order of the file: ties go to the first listed
+        kept = np.sort(by_size[: model.num_people])  # keep the order of the file, so that ties go to the first listed
         batch.keypoints[b, : len(kept)] = sample.keypoints[kept]
         batch.is_person[b, : len(kept)] = True
         batch.people_dropped[b] = len(targets) - len(kept)
@@ -70,7 +72,7 @@ def pad(
 
 
 def blank_batch(batch_size: int, shape: tuple[int, int], model: Any, num_ignore: int) -> Batch:
-    """A batch of blank images: no size, nobody; also tells the shape and type of every field."""
+    """A batch of blank images of size 0 without people; it also defines the shape and dtype of every field."""
     num_people, num_keypoints = model.num_people, model.skeleton.num_keypoints
     return Batch(
         image=np.zeros((batch_size, *shape, 3), np.uint8),
@@ -85,7 +87,7 @@ def blank_batch(batch_size: int, shape: tuple[int, int], model: Any, num_ignore:
 
 
 def pseudo_box_areas(keypoints: np.ndarray) -> np.ndarray:
-    """f32[N] area of the smallest rectangle around each person's labelled joints; every person has one."""
+    """f32[N]: area of each person's tightest box around the labelled joints, of which there must be at least one."""
     is_labelled = keypoints[..., 2:] > 0
     low = np.where(is_labelled, keypoints[..., :2], np.inf).min(1, initial=np.inf)
     high = np.where(is_labelled, keypoints[..., :2], -np.inf).max(1, initial=-np.inf)

@@ -1,4 +1,4 @@
-"""The categories of a COCO file: which of them is the person, and in what order its joints stand."""
+"""Find the person category of a COCO file and the order of its joints."""
 
 import re
 from collections import Counter
@@ -12,18 +12,18 @@ PERSON_ID = 1  # COCO's own
 
 
 class Person(NamedTuple):
-    """What `categories` says of the people."""
+    """What `categories` says about people."""
 
     category_id: int
-    order: tuple[int, ...]  # for every joint of ours, where it stands in the file
-    remarks: tuple[str, ...]  # what the user should know, a line each
+    order: tuple[int, ...]  # for each joint of our skeleton, its index in the file
+    remarks: tuple[str, ...]  # what the user should know, one line each
 
 
 def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person:
-    """The one category with the joints of `skeleton`, in any order; ValueError names what is not so.
+    """Find the one category that has the joints of `skeleton`, in any order; raises UserError if there is none.
 
-    Where no category names its joints, they are taken to stand in the order of the skeleton, and the category is the
-    one that all annotations with keypoints have.
+    If no category names its joints, they are assumed to be in the order of the skeleton, and the category is the one
+    shared by all annotations with keypoints, or COCO's own id 1 if they do not share one.
     """
     listed = listed_categories(content, path)
     with_joints = [category for category in listed if category.get("keypoints")]
@@ -39,7 +39,7 @@ def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person
     if not with_joints:
         people = filter(has_keypoints, content["annotations"])
         used = {person["category_id"] for person in people if is_id(person.get("category_id"))}
-        if not used:  # nobody has joints, which is told elsewhere
+        if not used:  # nobody has joints, which is reported elsewhere
             return Person(PERSON_ID, as_is, ())
         (category_id,) = used if len(used) == 1 else (PERSON_ID,)
         unlisted = {"id": category_id, "name": "person"}
@@ -60,7 +60,7 @@ def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person
 
 
 def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """The entries of `categories`, none where the file has no such list; ValueError for one that is no category."""
+    """The entries of `categories`, empty if the file has none; raises UserError if one of them is malformed."""
     listed = content.get("categories") or []
     if not isinstance(listed, list):
         raise UserError(f"{path}: `categories` is no list; is it a COCO annotation file?")
@@ -78,12 +78,12 @@ def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any
 
 
 def has_joints_of(category: dict[str, Any], skeleton: Skeleton) -> bool:
-    """Whether a category has the joints of the skeleton, in any order."""
+    """Whether a category has exactly the joints of the skeleton, in any order."""
     return sorted(map(simple, category["keypoints"])) == sorted(map(simple, skeleton.keypoint_names))
 
 
 def order_of(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[int, ...]:
-    """For every joint of the skeleton its place in the category; ValueError shows the first that is not the same."""
+    """The index in the category of each joint of the skeleton; raises UserError naming the first that differs."""
     names = [simple(name) for name in category["keypoints"]]
     ours = [simple(name) for name in skeleton.keypoint_names]
     foreign = [i for i, name in enumerate(names) if name not in ours or name in names[:i]]
@@ -103,11 +103,11 @@ def order_of(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[
 
 
 def settle(content: dict[str, Any], person: Person, num_keypoints: int, path: Path) -> tuple[str, ...]:
-    """Sort the joints of all people and take out annotations of other listed categories, in place.
+    """Reorder everybody's joints and drop annotations of other listed categories, in place.
 
-    Gives back a line that counts what was taken out, nothing where that is none.  An annotation of another category
-    that has a labelled joint stays, to be named as a fault by whoever examines the content, unless its category lists
-    joints of its own; so do entries that are not what they should be.
+    Returns one line that counts the dropped annotations, or nothing.  An annotation of another category that has
+    non-zero joints is kept, so that `examined` reports it as a fault, unless its category lists joints of its own.
+    Malformed entries are kept for the same reason.
     """
     if person.order != tuple(range(num_keypoints)):
         for entry in content["annotations"]:
@@ -128,7 +128,7 @@ def settle(content: dict[str, Any], person: Person, num_keypoints: int, path: Pa
             left_out[entry["category_id"]] += 1
         else:
             kept.append(entry)
-    if not left_out or not any(map(has_keypoints, kept)):  # nobody would be left: whoever asked says so
+    if not left_out or not any(map(has_keypoints, kept)):  # nobody would be left, which the caller reports
         return ()
     content["annotations"] = kept
     which = ", ".join(f"{title(listed[number])}: {count}" for number, count in left_out.most_common(3))
@@ -137,21 +137,21 @@ def settle(content: dict[str, Any], person: Person, num_keypoints: int, path: Pa
 
 
 def has_keypoints(entry: Any) -> bool:
-    """Whether an annotation has a list of joints with anything but zeros in it."""
+    """Whether an annotation has `keypoints` that are not all zero."""
     joints = entry.get("keypoints") if isinstance(entry, dict) else None
     return bool(joints) and (not isinstance(joints, list) or any(joints))
 
 
 def is_id(value: Any) -> bool:
-    """A whole number that an i64 holds: the image ids of some data sets have eleven digits."""
+    """Whether the value is a non-negative whole number that fits an i64; some datasets' image ids have 11 digits."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def simple(name: str) -> str:
-    """A joint's name without what tools write differently: letter case, blanks, `_` and `-`."""
+    """A joint's name without the details that tools write differently: letter case, spaces, `_` and `-`."""
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 def title(category: dict[str, Any]) -> str:
-    """How a category is named in a line."""
+    """How a message names a category."""
     return f'"{category.get("name", "?")}" (id {category["id"]})'

@@ -1,4 +1,4 @@
-"""Every fault of a COCO folder, named once: what would stop, or silently spoil, a training run."""
+"""List every fault of a COCO folder that would stop a training run or silently spoil it."""
 
 import warnings
 from pathlib import Path
@@ -17,7 +17,7 @@ OUTSIDE = "a labelled joint lies outside the picture"
 
 
 def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
-    """One line a fault, empty for a good data set; FileNotFoundError or UserError where there is none to look at."""
+    """One line per fault, empty for a good dataset; raises NotFound or UserError if the dataset cannot be read."""
     images, annotations = paths.expanded(images), paths.expanded(annotations)
     found, num_labelled = [], 0
     sizes: dict[int, tuple[int, int]] = {}
@@ -48,7 +48,7 @@ def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
 
 
 def file_faults(entry: dict[str, Any], images: Path) -> list[str]:
-    """What is wrong with the file of a well-formed entry of `images`."""
+    """The faults of the image file of a well-formed entry of `images`."""
     said = entry["height"], entry["width"]
     try:
         size = read_annotated(images / entry["file_name"], said).shape[:2]
@@ -58,13 +58,13 @@ def file_faults(entry: dict[str, Any], images: Path) -> list[str]:
 
 
 def label_faults(person: dict[str, Any], size: tuple[int, int] | None) -> list[str]:
-    """What is wrong with a well-formed annotation in a picture of (height, width), if they are known."""
+    """The faults of a well-formed annotation; `size` is the (height, width) of its image, if known."""
     found = []
     joints = np.array(person.get("keypoints", ()), float).reshape(-1, 3)
     if not np.isin(joints[:, 2], (0, 1, 2)).all():
         found.append("visibility is 0, 1 or 2")
     labelled = joints[joints[:, 2] > 0, :2]
-    # half a pixel of room: some files give centres of pixels, some corners
+    # Allow half a pixel: some files count from pixel centres, some from pixel corners.
     if size is not None and ((labelled < -0.5) | (labelled > [size[1], size[0]])).any():
         found.append(OUTSIDE)
     if person.get("num_keypoints", len(labelled)) != len(labelled):

@@ -1,4 +1,4 @@
-"""A COCO folder: pictures and one JSON file -> samples, and back: drawn people -> a COCO folder."""
+"""Read a COCO folder (images and one JSON file) as samples, and write samples of drawn people as a COCO folder."""
 
 import hashlib
 import json
@@ -18,19 +18,19 @@ from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Sample, is_target
 
-LOOKED_AT = 1000  # images whose orientation is read at the start: of all of them it may take minutes from a slow disk
+LOOKED_AT = 1000  # images whose orientation is read at the start; reading all may take minutes from a slow disk
 
 
 class CocoFolder:
     """A source over `images` (a folder) and `annotations` (a COCO keypoint JSON).
 
-    COCO's joints are indices of pixels: `joint_pixel_offset` is added to the labelled ones.  The whole file is checked
-    for what training and evaluation cannot do without; ValueError or FileNotFoundError name the fault and the remedy.
+    COCO's joints are pixel indices, so `joint_pixel_offset` is added to the labelled ones.  The whole file is checked
+    for everything that training and evaluation need; UserError or NotFound names the fault and the remedy.
     """
 
     def __init__(self, images: Path, annotations: Path, skeleton: Skeleton, joint_pixel_offset: float):
         images, annotations = paths.expanded(images), paths.expanded(annotations)
-        self.images = images.absolute()  # images are read later, when a program may stand in another folder
+        self.images = images.absolute()  # images are read later, when the working directory may have changed
         self.skeleton, self.joint_pixel_offset = skeleton, joint_pixel_offset
         self.content = annotations_.read(images, annotations, skeleton)
         listed, everybody = self.content["images"], self.content["annotations"]
@@ -52,8 +52,8 @@ class CocoFolder:
         self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
         people: dict[int, list[dict]] = {int(image_id): [] for image_id in self.image_ids}
         for number, person in enumerate(everybody, start=1):
-            # What COCO's own files always say and others leave out or say otherwise; pycocotools cannot do without,
-            # and takes a match with an annotation whose id is 0 for none.
+            # COCO's own files always have these fields; others omit them or use other values.  pycocotools needs
+            # them, and treats a match with an annotation whose id is 0 as no match.
             person["keypoints"] = person.get("keypoints") or [0] * (3 * skeleton.num_keypoints)
             person["num_keypoints"] = sum(v > 0 for v in person["keypoints"][2::3])
             person.setdefault("iscrowd", 0)
@@ -71,19 +71,19 @@ class CocoFolder:
             warnings.warn(f"{annotations}: {remark}", stacklevel=2)
 
     def path(self, index: int) -> Path:
-        """The file of an image."""
+        """The path of an image."""
         return self.images / self.entries[index]["file_name"]
 
     def size(self, index: int) -> tuple[int, int]:
-        """(height, width) of an image, as its labels mean it."""
+        """The (height, width) of an image that its labels refer to."""
         return self.entries[index]["height"], self.entries[index]["width"]
 
     def ground_truth(self) -> dict[str, Any]:
-        """What stands in the file, as far as it is about people; what may be left out is filled in."""
+        """The content of the file, restricted to people, with optional fields filled in."""
         return self.content
 
     def labels_hash(self) -> str:
-        """A hash of everybody's joints, boxes, areas and whether they are crowds."""
+        """A hash of everybody's joints, boxes, areas and crowd flags."""
         known = hashlib.sha256()
         for fields in self.people:
             for array in fields:
@@ -91,7 +91,7 @@ class CocoFolder:
         return known.hexdigest()[:12]
 
     def parse(self, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of one picture."""
+        """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of one image."""
         num_keypoints = self.skeleton.num_keypoints
         keypoints = np.array([person["keypoints"] for person in people], np.float32).reshape(-1, num_keypoints, 3)
         is_labelled = keypoints[..., 2:] > 0
@@ -116,7 +116,7 @@ class CocoFolder:
 
 
 def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> dict[str, Any]:
-    """Samples -> the content of a COCO keypoint file, joints as indices of pixels again."""
+    """Samples -> the content of a COCO keypoint file, with joints converted back to pixel indices."""
     images, annotations = [], []
     for sample in samples:
         height, width = sample.image.shape[:2]
@@ -151,7 +151,7 @@ def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_o
 
 
 def write_folder(out: Path, samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> None:
-    """Samples -> `out`/images/*.jpg and `out`/annotations.json; `out` is a new or empty folder."""
+    """Write samples to `out`/images/*.jpg and `out`/annotations.json; `out` is a new or empty folder."""
     (out / "images").mkdir(parents=True)
 
     def written() -> Iterable[Sample]:

@@ -1,6 +1,6 @@
-"""Whether the numbers of an annotated set are pixels, x before y, and boxes x, y, width, height: its statistics tell.
+"""Detect from statistics whether coordinates are pixels with x before y, and boxes are x, y, width, height.
 
-A file in which they are something else is well formed, entry by entry; it is seen only over all of them.
+In a file that breaks this convention every single entry is well formed; only the whole file shows the mistake.
 """
 
 from collections.abc import Sequence
@@ -11,35 +11,35 @@ from jaxtyping import Bool, Float, Int
 
 from inspose_jax.skeletons import Skeleton
 
-FEWEST = 3  # people on whom a finding must rest that any one of them might give by chance
-FEWEST_LYING = 5  # three who lie the same way are no wonder
+FEWEST = 3  # people needed for a finding, since any single person might show it by chance
+FEWEST_LYING = 5  # more, since three people may well lie the same way by chance
 HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 FEET = ("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")
-FRACTIONS = (-0.5, 1.5)  # some joints are put a little outside of the image
+FRACTIONS = (-0.5, 1.5)  # beyond 0..1, as some joints are labelled slightly outside the image
 
 
 class Labels(NamedTuple):
-    """Everybody in a file who is no crowd: N people, K joints."""
+    """All people in a file, except crowds: N people, K joints."""
 
-    keypoints: Float[np.ndarray, "N K 3"]  # x, y, visibility as they stand in the file
-    boxes: Float[np.ndarray, "N 4"]  # as they stand in the file
-    sizes: Int[np.ndarray, "N 2"]  # height, width of each one's image
+    keypoints: Float[np.ndarray, "N K 3"]  # x, y, visibility as in the file
+    boxes: Float[np.ndarray, "N 4"]  # as in the file
+    sizes: Int[np.ndarray, "N 2"]  # height, width of each person's image
 
 
 class Finding(NamedTuple):
-    """What is wrong with the numbers of a file."""
+    """A fault in the coordinates of a file."""
 
-    line: str  # with its remedy
-    explains_outside: bool  # whether joints outside of their images follow from it
+    line: str  # the message, with its remedy
+    explains_outside: bool  # whether this fault explains joints outside their images
 
 
 def findings(labels: Labels) -> list[Finding]:
-    """What is found, nothing where the numbers are what they should be.
+    """The faults found in the coordinates, empty if there are none.
 
-    How people stand or lie is no fault, see `remark`: in some sets all lie the same way.
+    People's posture is not a fault, since in some datasets everybody lies the same way; see `remark`.
     """
     found = []
-    large = bool((labels.sizes > 4).all())  # else one may well have all joints in the first pixels
+    large = bool((labels.sizes > 4).all())  # a tiny image may really have all its joints within the first pixels
     is_labelled = labels.keypoints[..., 2] > 0
     points = labels.keypoints[is_labelled][:, :2]
     pixels = "multiply x by the image's width and y by its height"
@@ -49,13 +49,13 @@ def findings(labels: Labels) -> list[Finding]:
     if large and len(labels.boxes) and labels.boxes.any() and are_fractions(labels.boxes):
         line = f"all boxes lie within 0..1, as fractions of the image do; {pixels}"
         found.append(Finding(line, explains_outside=False))
-    if found:  # nothing else can be said of such numbers
+    if found:  # fractions cannot be tested for anything else
         return found
     exchanged = "x and y seem to be exchanged, of the joints or of the boxes; write x before y, width before height"
     if are_outside_unless_exchanged(labels, is_labelled):
         found.append(Finding(exchanged, explains_outside=True))
     elif are_beyond_boxes_unless_exchanged(labels, is_labelled):
-        found.append(Finding(exchanged, explains_outside=False))  # it may be the boxes
+        found.append(Finding(exchanged, explains_outside=False))  # the boxes may be at fault instead
     if are_corners(labels):
         line = "boxes seem to be corners, x0, y0, x1, y1; write x, y, width, height"
         found.append(Finding(line, explains_outside=False))
@@ -63,10 +63,10 @@ def findings(labels: Labels) -> list[Finding]:
 
 
 def remark(labels: Labels, skeleton: Skeleton) -> str:
-    """A line where nearly everybody has the feet to the right of the head, empty where not.
+    """A one-line remark if nearly everybody's feet lie to the right of the head, else empty.
 
-    So lies who stands in a file with x and y exchanged, and where joints and boxes are both exchanged in square images
-    nothing else tells of it.  People who are photographed from above may lie so too: it is no fault by itself.
+    A standing person looks like this when x and y are swapped, and if the joints and boxes of square images are both
+    swapped, this is the only sign.  It is not a fault by itself: people photographed from above may really lie so.
     """
     is_labelled, names = labels.keypoints[..., 2] > 0, np.array(skeleton.keypoint_names)
     head, feet = (is_labelled & np.isin(names, part) for part in (HEAD, FEET))
@@ -82,23 +82,23 @@ def remark(labels: Labels, skeleton: Skeleton) -> str:
 
 
 def mean(points: Float[np.ndarray, "N K 2"], which: Bool[np.ndarray, "N K"]) -> Float[np.ndarray, "N 2"]:
-    """The middle of some joints of each person; (0, 0) of none."""
+    """The mean of the selected joints of each person, or (0, 0) if there are none."""
     return (points * which[..., None]).sum(1) / np.maximum(which.sum(1), 1)[:, None]
 
 
 def are_fractions(numbers: Float[np.ndarray, "..."]) -> bool:
-    """Whether all are such as fractions of an image's sides."""
+    """Whether all numbers lie in the range of fractions of an image's sides."""
     return bool(((numbers >= FRACTIONS[0]) & (numbers <= FRACTIONS[1])).all())
 
 
 def are_outside_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
-    """Whether joints read as x, y lie clearly outside of their images, which read as y, x they do not."""
+    """Whether joints lie clearly outside their images when read as x, y, but not when read as y, x."""
     xy, width_height = labels.keypoints[..., :2], labels.sizes[:, None, ::-1]
     return is_only_so(xy, -2 - 0.05 * width_height, 2 + 1.05 * width_height, is_labelled)
 
 
 def are_beyond_boxes_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
-    """Whether joints read as x, y lie clearly outside of their people's boxes, which read as y, x they do not."""
+    """Whether joints lie clearly outside their person's box when read as x, y, but not when read as y, x."""
     low, high = labels.boxes[:, None, :2], labels.boxes[:, None, :2] + labels.boxes[:, None, 2:]
     room = 2 + 0.1 * (high - low)
     return is_only_so(labels.keypoints[..., :2], low - room, high + room, is_labelled)
@@ -110,16 +110,16 @@ def is_only_so(
     high: Float[np.ndarray, "N 1 2"],
     is_labelled: Bool[np.ndarray, "N K"],
 ) -> bool:
-    """Whether many people have joints out of these bounds, and hardly any where x and y are exchanged.
+    """Whether many people have joints outside these bounds, but hardly any once x and y are swapped.
 
-    Some people with joints a little out of them are no wonder, whichever side they are on.
+    A few people with joints slightly outside are normal in either order.
     """
     out, out_if_exchanged = (people_with((p < low) | (p > high), is_labelled).sum() for p in (xy, xy[..., ::-1]))
     return bool(out >= max(FEWEST, 0.2 * is_labelled.any(1).sum(), 10 * out_if_exchanged + 1))
 
 
 def are_corners(labels: Labels) -> bool:
-    """Whether boxes read as x, y, width, height reach out of their images, which read as corners they do not."""
+    """Whether boxes exceed their images when read as x, y, width, height, but not when read as corners."""
     low, last = labels.boxes[:, :2], labels.boxes[:, 2:]
     has_box = (last > 0).all(1)
     width_height = labels.sizes[:, ::-1]
@@ -129,12 +129,12 @@ def are_corners(labels: Labels) -> bool:
 
 
 def people_with(is_joint: Bool[np.ndarray, "N K 2"], is_labelled: Bool[np.ndarray, "N K"]) -> Bool[np.ndarray, " N"]:
-    """Who has a labelled joint of which that holds in x or y."""
+    """bool[N]: whether a person has a labelled joint for which `is_joint` holds in x or y."""
     return np.any(is_joint.any(-1) & is_labelled, axis=-1, keepdims=False)
 
 
 def stacked(people: Sequence[tuple[list, list, tuple[int, int]]], num_keypoints: int) -> Labels:
-    """Keypoints, box and image size of each person -> `Labels`; who has no keypoints has none that is labelled."""
+    """Each person's keypoints, box and image size -> `Labels`; empty keypoints become unlabelled joints."""
     nobody = [0.0] * (3 * num_keypoints)
     keypoints = np.array([joints or nobody for joints, _, _ in people], float).reshape(-1, num_keypoints, 3)
     boxes = np.array([box for _, box, _ in people], float).reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""Reading image files: bytes on disk -> u8[H,W,3] RGB, or one clear line."""
+"""Read image files: bytes on disk -> u8[H,W,3] RGB, or a one-line error."""
 
 import io
 from pathlib import Path
@@ -12,40 +12,40 @@ from inspose_jax.data import orientation
 from inspose_jax.data.pil_images import rgb_of
 from inspose_jax.errors import NotFound, UserError
 
-# Not .gif, which may move, nor .avif, which only some builds of OpenCV read.
+# Without .gif, which may be animated, and .avif, which only some builds of OpenCV can read.
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how such a file begins; the last two have offsets of 64 bits
-MOST_PIXELS, LONGEST_SIDE = 2**30, 2**20  # what OpenCV reads
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the magic numbers; the last two are BigTIFF, with 64-bit offsets
+MOST_PIXELS, LONGEST_SIDE = 2**30, 2**20  # OpenCV's limits
 
 
 def read_image(path: Path, follow_exif: bool) -> UInt8[np.ndarray, "H W 3"]:
-    """The image in a file as RGB bytes; grey, palette, CMYK and 16-bit files are converted.
+    """Read an image file as RGB bytes, converting grey, palette, CMYK and 16-bit files.
 
-    Transparency is left out: what counts is the colour stored below it.
+    The alpha channel is dropped, leaving the colours stored below it.
 
-    `follow_exif` turns the image as its orientation says; without, the pixels are those stored in the file, in every
-    format.  Raises FileNotFoundError where there is no file, UserError where it holds no image.
+    With `follow_exif` the image is rotated and mirrored as its orientation says; without, the pixels are those stored
+    in the file, in every format.  Raises NotFound if there is no such file, and UserError if it cannot be decoded.
     """
     if not path.is_file():
         raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} picture; check the path")
-    data = np.frombuffer(path.read_bytes(), np.uint8)  # np.fromfile passes over errors of the system
+    data = np.frombuffer(path.read_bytes(), np.uint8)  # np.fromfile ignores system errors
     begin = data[:12].tobytes()
     if begin.startswith(TIFF):
         image = unusual_tiff(data, path)
         image = decoded(data, path, cv2.IMREAD_COLOR_RGB) if image is None else image
-        # Pillow and OpenCV turn TIFF whatever they are asked.
+        # Pillow and OpenCV always apply the orientation of a TIFF file.
         return image if follow_exif else orientation.turned_back(image, orientation.read_header(path).orientation)
     image = decoded(data, path, cv2.IMREAD_COLOR_RGB | (0 if follow_exif else cv2.IMREAD_IGNORE_ORIENTATION))
-    if begin[4:8] == b"ftyp" and follow_exif:  # AVIF, which OpenCV never turns
+    if begin[4:8] == b"ftyp" and follow_exif:  # AVIF, to which OpenCV never applies the orientation
         return orientation.turned(image, orientation.read_header(path).orientation)
     return image
 
 
 def read_annotated(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
-    """The pixels that labels of an image of `size`, (height, width), belong to: the stored ones, which is what COCO
-    means, or the image turned by its orientation where only that is of this size.
+    """Read the pixels that the labels refer to, given the annotated `size` (height, width).
 
-    Where neither is, the stored ones; errors as `read_image`.
+    These are the stored pixels, as COCO intends, unless only the image rotated by its EXIF orientation has this size.
+    If neither has it, the stored pixels are returned.  Raises the same errors as `read_image`.
     """
     image = read_image(path, follow_exif=False)
     if image.shape[:2] != size and image.shape[1::-1] == size:
@@ -55,12 +55,12 @@ def read_annotated(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "H W 
 
 
 def decoded(data: UInt8[np.ndarray, " n"], path: Path, flags: int) -> UInt8[np.ndarray, "H W 3"]:
-    """What OpenCV makes of a file's bytes; UserError where that is nothing."""
+    """Decode a file's bytes with OpenCV; raises UserError if that fails."""
     try:
         image = cv2.imdecode(data, flags) if len(data) else None
     except cv2.error as error:
         image = None
-        if "CV_IO_MAX" in error.err:  # told by its header, before memory is taken for it
+        if "CV_IO_MAX" in error.err:  # OpenCV refuses by the header, before allocating memory
             raise UserError(
                 f"{path}: has more than 2^30 pixels, or 2^20 a side, which OpenCV does not read; make it smaller"
             ) from None
@@ -70,16 +70,17 @@ def decoded(data: UInt8[np.ndarray, " n"], path: Path, flags: int) -> UInt8[np.n
 
 
 def unusual_tiff(data: UInt8[np.ndarray, " n"], path: Path) -> UInt8[np.ndarray, "H W 3"] | None:
-    """A TIFF file of a kind that OpenCV blackens (transparent), miscolours (LAB) or refuses (32 bits), turned as it is
-    to be shown; None for every other kind.  UserError as `rgb_of`.
+    """Decode, by Pillow and in display orientation, a TIFF that OpenCV cannot; None for every other kind of TIFF.
+
+    OpenCV blackens transparent files, miscolours LAB and refuses 32 bits.  Raises UserError as `rgb_of` does.
     """
     try:
         image = TiffImageFile(io.BytesIO(data.tobytes()))
         is_usual = image.mode not in ("RGBA", "LAB", "I", "F")
         if is_usual or max(image.size) > LONGEST_SIDE or np.prod(image.size) > MOST_PIXELS:
             return None
-        image.info.pop("xmp", None)  # Pillow would also turn by an orientation in it, OpenCV does not
+        image.info.pop("xmp", None)  # Pillow would apply an orientation found in XMP; OpenCV does not
         image.load()
-    except Exception:  # Pillow raises a dozen kinds; whether the file is damaged is OpenCV's word
+    except Exception:  # Pillow raises a dozen types; OpenCV decides whether the file is damaged
         return None
     return rgb_of(image, str(path))

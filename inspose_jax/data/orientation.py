@@ -1,4 +1,4 @@
-"""The orientation in an image file's header, as EXIF counts it: how the stored pixels are turned to be looked at."""
+"""The EXIF orientation in an image file's header: how to rotate and mirror the stored pixels for display."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,38 +15,38 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 FORMATS = (JpegImageFile, PngImageFile, WebPImageFile, TiffImageFile, AvifImageFile)
-INVERSE = {6: 8, 8: 6}  # every other orientation undoes itself
+INVERSE = {6: 8, 8: 6}  # every other orientation is its own inverse
 
 
 class Header(NamedTuple):
-    """What the beginning of an image file tells before any pixel is decoded."""
+    """What the header of an image file says, without decoding any pixels."""
 
-    size: tuple[int, int]  # height and width of the stored pixels; (0, 0) where they cannot be told
-    orientation: int  # 1 to 8; 1 is to be shown as stored, 5 to 8 exchange height and width
+    size: tuple[int, int]  # height and width of the stored pixels; (0, 0) if unknown
+    orientation: int  # 1 to 8; 1 is displayed as stored, 5 to 8 swap height and width
 
 
 def read_header(path: Path) -> Header:
-    """Stored size and orientation of a file; those of nothing to turn where no header of a known format is there.
+    """Read a file's stored size and orientation; (0, 0) and 1 if it has no header of a known format.
 
-    For AVIF, whose container says how to turn the image, Pillow gives that as EXIF would.
+    An AVIF container stores the rotation itself; Pillow reports it as an EXIF orientation.
     """
-    for format_ in FORMATS:  # not Image.open: it refuses images with many pixels, and none is decoded here
+    for format_ in FORMATS:  # not Image.open, which refuses huge images, although no pixels are decoded here
         try:
             with path.open("rb") as file, format_(file) as image:
                 orientation = tag(image)
                 width, height = image.size
-                if isinstance(image, TiffImageFile):  # there `size` is turned, in some versions of Pillow
+                if isinstance(image, TiffImageFile):  # some versions of Pillow report `size` after rotation
                     width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
                 return Header((height, width), orientation if orientation in range(1, 9) else 1)
-        except Exception:  # Pillow's readers raise many kinds; another format, or damaged, which decoding tells
+        except Exception:  # Pillow raises many types: another format, or damage, which decoding reports
             continue
     return Header((0, 0), 1)
 
 
 def tag(image: ImageFile) -> Any:
-    """The orientation as it stands in an opened file, 1 where it says none.
+    """The EXIF orientation of an opened file, 1 if unspecified.
 
-    Not what Pillow's `getexif` gives, which also looks for it in XMP: by that OpenCV turns nothing.
+    Pillow's `getexif` is not used, since it also looks in XMP, which OpenCV ignores.
     """
     if isinstance(image, TiffImageFile):
         return image.tag_v2.get(ExifTags.Base.Orientation, 1)
@@ -56,7 +56,7 @@ def tag(image: ImageFile) -> Any:
 
 
 def turned(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Stored pixels -> the image as it is to be shown."""
+    """Stored pixels -> the image as displayed."""
     if orientation >= 5:
         image = image.transpose(1, 0, 2)
     rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
@@ -65,15 +65,15 @@ def turned(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndar
 
 
 def turned_back(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndarray, "_ _ 3"]:
-    """The image as it is shown -> its stored pixels."""
+    """The image as displayed -> its stored pixels."""
     return turned(image, INVERSE.get(orientation, orientation))
 
 
 def remark(headers: Iterable[tuple[Header, tuple[int, int]]], total: int) -> str:
-    """One line about annotated images that have an orientation other than 1, empty where there is none.
+    """A one-line remark about annotated images with an orientation other than 1, empty if there are none.
 
-    With every header comes the (height, width) of the annotation, which tells whether the labels belong to the image
-    as stored or as shown.  `total` is the number of images in the set, of which the headers may be a sample.
+    Each header comes with the annotated (height, width), which shows whether the labels refer to the image as stored
+    or as displayed.  `total` is the number of images in the dataset, of which the headers may be a sample.
     """
     count = num_oriented = num_turned = 0
     for header, annotated in headers:

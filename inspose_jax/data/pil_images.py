@@ -1,6 +1,6 @@
-"""PIL images of any mode -> u8[H,W,3] RGB, or one clear line.
+"""PIL images of any mode -> u8[H,W,3] RGB, or a one-line error.
 
-Transparency is left out, as OpenCV leaves it out of files: what counts is the colour stored below it.
+The alpha channel is dropped, leaving the colours stored below it, just as OpenCV does when it reads files.
 """
 
 import warnings
@@ -11,20 +11,20 @@ from PIL import Image
 
 from inspose_jax.errors import UserError
 
-# Modes that `convert("RGB")` refuses, or warns about, unless they come by way of another.
+# Modes that `convert("RGB")` refuses or warns about unless they are first converted to another mode.
 BY_WAY_OF = {"La": "LA", "P": "RGBA", "PA": "RGBA"}
 REMEDY = 'scale it to 0..255 and use `.convert("L")`'
 
 
 def rgb_of(image: Image.Image, name: str = "the PIL image") -> UInt8[np.ndarray, "H W 3"]:
-    """A PIL image of any mode as RGB bytes; 16 bits are scaled to 8, as those of files are.
+    """Convert a PIL image of any mode to RGB bytes; 16 bits are scaled to 8, as when reading files.
 
-    Raises UserError, which begins with `name`, for pixels whose range nobody knows: floats, and whole numbers
-    (mode I) below 0 or above 65535.  Those of mode I that do not exceed 255 are taken for 8 bits, with a warning.
+    Raises UserError, which begins with `name`, for pixels of unknown range: floats, and integers (mode I) below 0 or
+    above 65535.  If no pixel of mode I exceeds 255, the image is taken for 8 bits, with a warning.
     """
     if image.mode == "F":
         raise UserError(f"{name}: has floats for pixels (mode F), whose range is not known; {REMEDY}")
-    if image.mode == "I" or image.mode.startswith("I;16"):  # `convert` would cut these at 255
+    if image.mode == "I" or image.mode.startswith("I;16"):  # `convert` would clip these at 255
         values = np.asarray(image)
         low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
         if low < 0 or high > 65535:
@@ -41,5 +41,5 @@ def rgb_of(image: Image.Image, name: str = "the PIL image") -> UInt8[np.ndarray,
         return np.repeat((values >> 8 if is_deep else values).astype(np.uint8)[..., None], 3, -1)
     try:
         return np.asarray(image.convert(BY_WAY_OF.get(image.mode, image.mode)).convert("RGB"))
-    except ValueError:  # a mode that only Pillow versions to come may have
+    except ValueError:  # a mode that a future version of Pillow may add
         raise UserError(f'{name}: its mode {image.mode} has no colours; use `.convert("RGB")`') from None

@@ -1,6 +1,6 @@
-"""The plan, executed: grain runs read, resize, flip and pad in threads, in the plan's order.
+"""Execute the plan: grain reads, resizes, flips and pads in threads, in the plan's order.
 
-Position is the global step, so that going on after a stop is starting at that step: no iterator state is ever saved.
+The position in the data is the global step, so a run resumes by starting at that step; no iterator state is saved.
 """
 
 import hashlib
@@ -23,45 +23,45 @@ from inspose_jax.structures import Batch, Sample
 
 @runtime_checkable
 class Source(Protocol):
-    """What people are found in: random access to samples, and what the plan must know of them beforehand."""
+    """Images in which to find people: random access to samples, and what the plan must know about them in advance."""
 
-    sizes: np.ndarray  # i32[n,2] height and width of every picture
-    is_labelled: np.ndarray  # bool[n] has somebody to learn from
+    sizes: np.ndarray  # i32[n,2] height and width of every image
+    is_labelled: np.ndarray  # bool[n] whether the image has a person to learn from
     image_ids: np.ndarray  # i64[n]
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample:
-        """UserError or OSError where it cannot be read; every other error counts as a bug."""
+        """Read a sample; raises UserError or OSError if it cannot be read, and any other error counts as a bug."""
         ...
 
 
 @runtime_checkable
 class LabelledSource(Source, Protocol):
-    """What a data set is here: a source whose people are known, so that a model can learn from it and be measured."""
+    """A dataset: a source with labels, so that a model can be trained and evaluated on it."""
 
     def labels_hash(self) -> str:
-        """Other labels of the same images have another one; no image is read for it."""
+        """A hash that changes with the labels of the same images; no image is read to compute it."""
         ...
 
     def ground_truth(self) -> dict[str, Any]:
-        """The labels as the content of a COCO file, which results are scored against."""
+        """The labels as the content of a COCO file, against which results are scored."""
         ...
 
 
 def fingerprint(source: Source) -> str:
-    """How many pictures a source has, and a hash of what the plan knows of them: ids, sizes, who is labelled."""
+    """The number of images in a source, and a hash of what the plan knows: ids, sizes, and which are labelled."""
     known = (source.image_ids, source.sizes, source.is_labelled)
     return f"{len(source)}, {hashlib.sha256(b''.join(array.tobytes() for array in known)).hexdigest()[:12]}"
 
 
 def full_fingerprint(source: LabelledSource) -> str:
-    """Images and labels: what scores depend on."""
+    """The fingerprint of images and labels together, on which scores depend."""
     return f"{fingerprint(source)}, {source.labels_hash()}"
 
 
 class InMemory:
-    """A source that keeps every sample after its first use: for small pictures that cost more to make than to hold."""
+    """A source that caches every sample after its first use, for small images that are costly to make."""
 
     def __init__(self, source: LabelledSource):
         self.source = source
@@ -73,21 +73,21 @@ class InMemory:
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.samples[index]
-        if sample is None:  # two threads may both make it; they make the same
+        if sample is None:  # two threads may both make it, with the same result
             sample = self.samples[index] = self.source[index]
         return sample
 
     def labels_hash(self) -> str:
-        """That of the source which is kept."""
+        """The hash of the wrapped source."""
         return self.source.labels_hash()
 
     def ground_truth(self) -> dict[str, Any]:
-        """That of the source which is kept."""
+        """The ground truth of the wrapped source."""
         return self.source.ground_truth()
 
 
 class Pictures:
-    """A source of pictures in memory about which nobody is known."""
+    """A source of unlabelled images in memory."""
 
     def __init__(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], skeleton: Skeleton):
         self.pictures, self.skeleton = pictures, skeleton
@@ -105,9 +105,9 @@ class Pictures:
 
 
 class Tolerant:
-    """A source for training, in which a few pictures may turn out to be unreadable: they are named, and left blank.
+    """A source for training in which a few unreadable images are tolerated: a warning names each, and it stays blank.
 
-    ValueError beyond one in a thousand: then something is wrong with all of it.
+    Raises UserError if more than one in a thousand is unreadable, since then something is wrong with the whole dataset.
     """
 
     def __init__(self, source: Source):
@@ -129,7 +129,7 @@ class Tolerant:
             return None
 
     def check(self, unreadable: int) -> None:
-        """ValueError where so many are too many."""
+        """Raise UserError if this many unreadable images are too many."""
         if unreadable > len(self) / 1000:
             raise UserError(
                 f"{unreadable} of {len(self)} pictures cannot be read, which is more than one in a thousand; "
@@ -138,7 +138,7 @@ class Tolerant:
 
 
 def make_plan(source: Source | Tolerant, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:
-    """The plan of a run over `source`; training leaves out pictures without labels if the config says so."""
+    """The plan of a run over `source`; training leaves out images without labels if the config says so."""
     eligible = np.ones(len(source), bool)
     if train and config.data.only_labelled:
         eligible = np.asarray(source.is_labelled)
@@ -148,7 +148,7 @@ def make_plan(source: Source | Tolerant, config: config.Config, train: bool, bat
 
 
 def load_batch(source: Source | Tolerant, step: PlannedStep, config: config.Config, rows: slice = slice(None)) -> Batch:
-    """The rows of a planned step as a padded batch on the host."""
+    """Load the given rows of a planned step as a padded batch on the host."""
     samples, original_sizes = [], []
     for index, (height, width), mirrored in zip(step.index[rows], step.resized[rows], step.flip[rows], strict=True):
         sample = source[int(index)] if index >= 0 else None
@@ -171,9 +171,10 @@ def batches(
     rows: slice = slice(None),
     every: int = 1,
 ) -> Iterator[Batch]:
-    """Batches of the global steps from `start` up to `stop`, made ahead by `machine.num_threads` threads.
+    """The batches of global steps `start` to `stop` - 1, prefetched by `machine.num_threads` threads.
 
-    `rows` are this host's rows of the global batch; hosts that share out whole steps take one of `every` so many.
+    `rows` selects this host's rows of the global batch.  If whole steps are divided among hosts instead, a host takes
+    only every `every`-th step.
     """
     steps = grain.MapDataset.range(start, stop, every)
     dataset = steps.map(lambda step: load_batch(source, plan[int(step)], config, rows))

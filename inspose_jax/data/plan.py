@@ -1,7 +1,7 @@
-"""The order of everything: for (seed, epoch), which pictures every step takes, at what size, mirrored or not.
+"""The order of the data: for (seed, epoch), which images each step takes, at what size, and whether mirrored.
 
-The plan is a function of its arguments alone, the same on every host and after every restart; a run's position in it is
-its global step.  Whoever executes it (`pipeline.py`) has no order of its own.
+The plan is a pure function of its arguments, so it is the same on every host and after every restart; a run's position
+in it is its global step.  `pipeline.py`, which executes the plan, adds no order of its own.
 """
 
 import threading
@@ -21,7 +21,7 @@ from inspose_jax.errors import UserError
 class PlannedStep(NamedTuple):
     """What one global batch holds."""
 
-    index: Int32[np.ndarray, " B"]  # into the source; -1 is a blank picture
+    index: Int32[np.ndarray, " B"]  # into the source; -1 is a blank image
     shape: tuple[int, int]  # padded (height, width)
     resized: Int32[np.ndarray, "B 2"]  # (height, width) before padding
     flip: Bool[np.ndarray, " B"]
@@ -30,8 +30,8 @@ class PlannedStep(NamedTuple):
 class Plan:
     """The steps of a run, epoch after epoch: `plan[global_step]`.
 
-    `sizes` are the (height, width) of the source's pictures, `eligible` those that take part.  In training every epoch
-    is shuffled, scaled and mirrored anew; otherwise every epoch is the same: in order, at the test size.
+    `sizes` are the (height, width) of the source's images, and `eligible` marks those that take part.  In training
+    every epoch is shuffled, scaled and mirrored anew; otherwise every epoch is the same: in order, at the test size.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Plan:
     ):
         if not eligible.any():
             raise UserError("no picture to take: the data set is empty, or none has a labelled person")
-        if train:  # now, and not in the epoch in which the largest happens to be drawn
+        if train:  # fail now, not in the epoch that happens to draw the largest size
             largest = [resized_size(h, w, data.short_side[1], data.long_side) for h, w in sizes[eligible].tolist()]
             buckets.choose_shapes(np.array(largest, np.int32), data.shapes)
-        # Threads ask at the same time, around the end of an epoch for two of them in turn.
+        # Threads ask concurrently; around the end of an epoch they alternate between two epochs.
         self.lock = threading.Lock()
         self.steps_of = lru_cache(maxsize=2)(
             lambda epoch: make_epoch(epoch, sizes, eligible, data, batch_size, seed, train)
@@ -58,7 +58,7 @@ class Plan:
 
     def __getitem__(self, global_step: int) -> PlannedStep:
         with self.lock:
-            # Epochs differ in length: how many batches of each shape there are depends on the sizes drawn.
+            # Epochs differ in length, since the number of batches of each shape depends on the sizes drawn.
             while global_step >= self.starts[-1] + len(self.steps_of(len(self.starts) - 1)):
                 self.starts.append(self.starts[-1] + len(self.steps_of(len(self.starts) - 1)))
             epoch = bisect_right(self.starts, global_step) - 1
@@ -74,10 +74,10 @@ def make_epoch(
     seed: int,
     train: bool,
 ) -> list[PlannedStep]:
-    """All steps of an epoch: every eligible picture once, the last batch of each shape filled with blank pictures.
+    """All steps of an epoch: every eligible image once, with the last batch of each shape filled up with blank images.
 
-    Outside of training the only picture of a shape goes alone, so that a single one does not cost a whole batch: at
-    most two programs a shape.
+    Outside training, an image that is the only one of its shape forms a batch of one, so that it does not cost a whole
+    batch; each shape then compiles at most two programs.
     """
     rng = np.random.default_rng((seed, epoch))
     index = np.flatnonzero(eligible).astype(np.int32)
@@ -106,7 +106,7 @@ def make_epoch(
 
 
 def test_size(height: int, width: int, data: config.Data) -> tuple[int, int]:
-    """The (height, width) at which a picture is looked at: the test size, or smaller where no shape holds that."""
+    """The (height, width) at which an image is tested: the test size, or smaller if no shape holds that."""
     size = resized_size(height, width, data.test_short_side, data.long_side)
     if any(size[0] <= shape[0] and size[1] <= shape[1] for shape in data.shapes):
         return size
@@ -122,7 +122,7 @@ def planned_step(
     shape: tuple[int, int],
     batch_size: int,
 ) -> PlannedStep:
-    """The step of these rows of an epoch's arrays, filled up with blank pictures."""
+    """The step made of these rows of an epoch's arrays, filled up with blank images."""
     step = PlannedStep(
         np.full(batch_size, -1, np.int32), shape, np.zeros((batch_size, 2), np.int32), np.zeros(batch_size, bool)
     )

@@ -1,4 +1,4 @@
-"""Resize and flip: each maps a picture and its labels together (Sec. 4); nothing else is done to pictures."""
+"""Resize and flip: each transforms an image together with its labels (Sec. 4); there is no other augmentation."""
 
 import cv2
 import numpy as np
@@ -8,13 +8,13 @@ from inspose_jax.structures import Sample
 
 
 def resized_size(height: int, width: int, short_side: int, long_side: int) -> tuple[int, int]:
-    """(height, width) with the shorter side `short_side`, unless the longer one would exceed `long_side`; pixels."""
+    """(height, width) in pixels with shorter side `short_side`, or smaller so that the longer fits `long_side`."""
     factor = min(short_side / min(height, width), long_side / max(height, width))
     return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
 
 
 def resize(sample: Sample, size: tuple[int, int]) -> Sample:
-    """The sample at (height, width) pixels: x' = x (new width / width), each axis by its own ratio."""
+    """Resize the sample to (height, width) pixels: x' = x (new width / width), each axis by its own ratio."""
     old_height, old_width = sample.image.shape[:2]
     height, width = size
     if (height, width) == (old_height, old_width):
@@ -31,7 +31,7 @@ def resize(sample: Sample, size: tuple[int, int]) -> Sample:
 
 
 def flip(sample: Sample, skeleton: Skeleton) -> Sample:
-    """The sample in a mirror: x' = width - x, and every left joint becomes the right one."""
+    """Mirror the sample horizontally: x' = width - x, and left and right joints swap."""
     width = sample.image.shape[1]
     keypoints = sample.keypoints[:, list(skeleton.flip_order)]
     is_labelled = keypoints[..., 2] > 0

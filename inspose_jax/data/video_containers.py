@@ -1,21 +1,21 @@
-"""Whether a video file is shorter than its container says: the first sign of a copy or a recording that broke off.
+"""Whether a video file is shorter than its container says, which shows that a copy or recording was interrupted.
 
-Only sizes are read.  How many frames a file promises, or how long it lasts, does not tell: Matroska counts from second
-0 also where the video begins later, a file made by cutting promises the frames that were cut away, and where the rate
-varies the number of frames is a guess.
+Only sizes are compared.  The promised number of frames and the duration are no evidence: Matroska counts from second 0
+even if the video begins later, a file made by cutting still promises the frames that were cut away, and for a variable
+frame rate the number of frames is a guess.
 """
 
 import struct
 from pathlib import Path
 from typing import BinaryIO
 
-# What an mp4 or mov file may begin with: 4 bytes of size, then one of these.
+# An mp4 or mov file begins with 4 bytes of size, then one of these.
 MP4 = (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"  # Matroska and webm: a header, then one segment with everything
+EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"  # Matroska and WebM: a header, then one segment that holds everything
 
 
 def is_cut_off(path: Path) -> bool | None:
-    """Whether the file ends before its container does; None where the container does not say where that is."""
+    """Whether the file ends before its container does; None if the container does not say where it ends."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(8)
@@ -28,7 +28,7 @@ def is_cut_off(path: Path) -> bool | None:
 
 
 def is_mp4_cut_off(file: BinaryIO, size: int) -> bool:
-    """Whether a box of frames reaches beyond the end; what comes after the last box is often something else."""
+    """Whether an `mdat` box extends beyond the end of the file; other data often follows the last box."""
     place = 0
     while place + 16 <= size:
         file.seek(place)
@@ -36,14 +36,14 @@ def is_mp4_cut_off(file: BinaryIO, size: int) -> bool:
         length = longer if length == 1 else length
         if kind == b"mdat" and place + length > size:
             return True
-        if length < 8:  # 0 is "until the end of the file"
+        if length < 8:  # 0 means "until the end of the file"
             break
         place += length
     return False
 
 
 def matroska_end(file: BinaryIO) -> int | None:
-    """Where the segment ends; None where that was not known when it was written, as in a recording."""
+    """The file offset at which the segment ends; None if unknown at the time of writing, as in a live recording."""
     file.seek(len(EBML))
     file.seek(number(file) or 0, 1)
     if file.read(len(SEGMENT)) != SEGMENT:
@@ -53,7 +53,7 @@ def matroska_end(file: BinaryIO) -> int | None:
 
 
 def number(file: BinaryIO) -> int | None:
-    """A size as EBML writes it: as many zero bits in front as bytes follow the first; None for all ones, "unknown"."""
+    """Read a size in EBML's format, where n leading zero bits mean n more bytes; None for all ones, "unknown"."""
     first = file.read(1)
     if not first or not first[0]:
         return None

@@ -1,6 +1,7 @@
-"""Video files, a frame at a time: read as RGB arrays, written as mp4; never a whole video in memory.
+"""Video files, one frame at a time, never whole in memory: read as RGB arrays, written as mp4.
 
-What a file says of its rate is not when its frames are shown: a browser's recording claims its clock, 1000 a second.
+The frame rate that a file claims need not match its frames' timestamps: a browser recording claims its clock rate, 1000
+per second.
 """
 
 import contextlib
@@ -19,36 +20,37 @@ from inspose_jax.errors import NotFound, UserError
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
 CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV with FFmpeg can write
-LARGEST_NUMERATOR = 65535  # of a rate, in that codec
-SLOWEST = 0.1  # frames a second: OpenCV rounds rates to 0.001, and 0 is no rate
-FASTEST_CLAIM, USUAL = 240.0, 25.0  # frames a second: above, a file tells its clock; without a claim
-# A clock that starts again falls by more than so many seconds and by more than so many gaps between frames; the times
-# of frames that come out of order fall by less.
+LARGEST_NUMERATOR = 65535  # of a frame rate in that codec
+SLOWEST = 0.1  # frames per second: OpenCV rounds rates to 0.001, and 0 is not a valid rate
+# Frames per second: a higher claim is the clock rate rather than the frame rate; the rate assumed without a claim.
+FASTEST_CLAIM, USUAL = 240.0, 25.0
+# A clock has restarted if it falls by more than this many seconds and more than this many frame intervals; the
+# timestamps of frames that come out of order fall by less.
 RESTART = 1.0, 4.0
 
 
 class Frame(NamedTuple):
-    """One picture of a video."""
+    """One frame of a video."""
 
     image: UInt8[np.ndarray, "H W 3"]  # RGB
-    seconds: float  # since the first frame; never less than the frame before has
+    seconds: float  # since the first frame; never decreases
 
 
 class About(NamedTuple):
-    """What a video file says of itself."""
+    """What a video file says about itself."""
 
-    num_frames: int  # an estimate in some containers; 0 where nothing sensible is said
+    num_frames: int  # an estimate in some containers; 0 if unknown
     fps: float
 
 
 def about(path: Path) -> About:
-    """How many frames a video promises, and how fast they follow each other; errors as `read_frames`."""
+    """The promised number of frames and the frame rate of a video; raises the same errors as `read_frames`."""
     with opened(path) as capture:
         return claims(capture)
 
 
 def claims(capture: cv2.VideoCapture) -> About:
-    """What an open file says, where that can be; else 0 frames, and 25 a second."""
+    """What an open file claims if that is plausible, else 0 frames at 25 per second."""
     fps, number = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     if not 0 < fps <= FASTEST_CLAIM:
         return About(0, USUAL)
@@ -56,9 +58,9 @@ def claims(capture: cv2.VideoCapture) -> About:
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
-    """Every frame that can be decoded, in order; a warning where the file was clearly cut off.
+    """Yield every frame that can be decoded, in order; warns if the file was clearly cut off.
 
-    Raises FileNotFoundError where there is no file, ValueError where it is no video or holds no frame.
+    Raises NotFound if there is no such file, and UserError if it is not a video or has no frame that can be decoded.
     """
     number, seconds = 0, 0.0
     with opened(path) as capture:
@@ -72,7 +74,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
     if not number:
         raise UserError(f"{path}: no frame of this video can be decoded; is it empty or damaged?")
     is_cut = is_cut_off(path)
-    if is_cut is None:  # then what is there must end clearly too early, by number and, as some are left out, by time
+    if is_cut is None:  # then the frames must fall clearly short, by number and, as some are dropped, by time
         is_cut = max(number, seconds * fps) < 0.98 * promised - 1
     if is_cut:
         of = f" of {promised:.0f}" if promised > number else ""
@@ -80,26 +82,26 @@ def read_frames(path: Path) -> Iterator[Frame]:
 
 
 def frame_times(path: Path) -> Iterator[float]:
-    """`seconds` of every frame of `read_frames`, without the frames; errors as there.
+    """Yield `seconds` of every frame of `read_frames`, without the frames; raises the same errors.
 
-    The cost: the whole video is decoded for it, once more than for its frames.  In a damaged video it may go on behind
-    a frame at which `read_frames` ends, as only the conversion to RGB, left out here, tells that there is nothing.
+    This costs one more decoding of the whole video.  In a damaged video it may continue past the frame at which
+    `read_frames` ends, since only retrieving the image, which is skipped here, reveals that it is missing.
     """
     with opened(path) as capture:
         yield from running(clock(capture), claims(capture).fps)
 
 
 def clock(capture: cv2.VideoCapture) -> Iterator[float]:
-    """Go from frame to frame: the time of each in seconds, as the file has it."""
+    """Advance frame by frame, yielding each frame's timestamp from the file in seconds."""
     while capture.grab():
         yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
 
 
 def running(times: Iterable[float], fps: float) -> Iterator[float]:
-    """A file's times of its frames as seconds since the first, which never fall.
+    """Convert a file's frame timestamps to seconds since the first frame that never decrease.
 
-    A frame without a time (OpenCV gives 0) comes as long after the one before as that came, at first 1 / `fps`; so
-    does one at which the clock starts again, as where two recordings were put together.
+    A frame without a timestamp (OpenCV returns 0) follows its predecessor after the previous interval, initially
+    1 / `fps`; so does a frame at which the clock restarts, as where two recordings were joined.
     """
     first = shift = latest = 0.0
     gap = 1 / fps
@@ -119,12 +121,12 @@ def running(times: Iterable[float], fps: float) -> Iterator[float]:
 
 
 def mean_rate(seconds: Iterable[float], fps: float) -> float:
-    """Frames a second at which a video with frames at these times lasts as long; at `fps` where they do not tell.
+    """The constant frame rate that preserves the duration of a video with these frame times; `fps` if they do not tell.
 
-    The last frame lasts as long as is usual in this video: how long it is to be shown is not known, as OpenCV does not
-    tell a file's duration, and what it makes of that as a number of frames is no use where the rate varies.
+    The last frame is assumed to last the median interval.  Its real duration is unknown, since OpenCV does not report
+    a file's duration, and the number of frames that it derives from the duration is useless for a variable frame rate.
     """
-    times = np.fromiter(seconds, np.float64)  # eight bytes a frame
+    times = np.fromiter(seconds, np.float64)  # eight bytes per frame
     gaps = np.diff(times)
     if not gaps.any():
         return fps
@@ -132,7 +134,7 @@ def mean_rate(seconds: Iterable[float], fps: float) -> float:
 
 
 def refuse_foreign_name(path: Path) -> None:
-    """UserError for a name that is not UTF-8, at which OpenCV ends the process."""
+    """Raise UserError for a path that is not UTF-8, which would make OpenCV abort the process."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -143,12 +145,12 @@ def refuse_foreign_name(path: Path) -> None:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    """A file open for reading; FileNotFoundError or ValueError where that is none."""
+    """Open a video for reading; raises NotFound if there is no such file, and UserError if it is not a video."""
     if not path.is_file():
         raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} video; check the path")
     refuse_foreign_name(path)
     with path.open("rb"):
-        pass  # OpenCV does not tell a file that may not be read from one that is damaged
+        pass  # raises a permission error, which OpenCV cannot tell from a damaged file
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
@@ -160,11 +162,12 @@ def opened(path: Path) -> Iterator[cv2.VideoCapture]:
 
 @contextlib.contextmanager
 def writing(path: Path, fps: float) -> Iterator[Callable[[UInt8[np.ndarray, "H W 3"]], None]]:
-    """A function that adds a frame (RGB, all of one size) to an mp4 file of `fps` frames a second.
+    """Open an mp4 file of `fps` frames per second; yields a function that adds a frame (RGB, all of one size).
 
-    Below 0.1 a second each frame is written several times, so that the file lasts as long as it should.  An odd side
-    grows by one pixel, the last row or column again: the codec stores colours for 2 x 2 pixels.  OSError where frames
-    cannot be written; then the file is of no use.  UserError for a path that is not UTF-8.
+    Below 0.1 frames per second each frame is written several times, so that the file keeps its duration.  An odd side
+    grows by one pixel, which repeats the last row or column, because the codec stores colours for 2 x 2 pixels.
+    Raises OSError if frames cannot be written, after which the file is unusable, and UserError if the path is not
+    UTF-8.
     """
     refuse_foreign_name(path)
     writer = cv2.VideoWriter()
@@ -191,14 +194,14 @@ def writing(path: Path, fps: float) -> Iterator[Callable[[UInt8[np.ndarray, "H W
         yield add
     finally:
         writer.release()
-    # Nothing tells of a full disk but the file.
+    # A full disk raises no error; only the written file shows it.
     found = cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
     if found != written:
         raise OSError(f"the file holds {max(int(found), 0)} of {written} frames")
 
 
 def writable(fps: float) -> float:
-    """The nearest rate that the codec takes: as many decimals, at most three, as leave its numerator small enough."""
+    """The nearest rate that the codec accepts: with as many decimals, at most three, as its numerator allows."""
     for decimals in (3, 2, 1):
         if round(fps * 10**decimals) <= LARGEST_NUMERATOR:
             return round(fps, decimals)

@@ -1,4 +1,4 @@
-"""How good a model is: `evaluate` sends a dataset through a predictor, `coco_ap` scores what comes back."""
+"""How good a model is: `evaluate` runs a predictor on a dataset, `coco_ap` scores the results."""
 
 from inspose_jax.evaluation.evaluator import evaluate
 

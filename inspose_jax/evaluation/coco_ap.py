@@ -1,4 +1,4 @@
-"""The ten keypoint statistics of COCO, computed by pycocotools, or by hotcoco: the same to the last bit, but faster."""
+"""The ten keypoint statistics of COCO, computed by pycocotools, or faster and bit-identical by hotcoco."""
 
 import contextlib
 import io
@@ -12,14 +12,14 @@ from inspose_jax.skeletons import Skeleton
 from inspose_jax.versions import version
 
 NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
-READ = ("id", "image_id", "category_id", "keypoints", "num_keypoints", "area", "bbox", "iscrowd")  # of a person
-MAX_PEOPLE = 20  # COCO counts at most so many detections a picture
+READ = ("id", "image_id", "category_id", "keypoints", "num_keypoints", "area", "bbox", "iscrowd")  # fields per person
+MAX_PEOPLE = 20  # COCO counts at most this many detections per image
 
 
 def library() -> tuple[str, Any, Any]:
-    """Who computes: its name and version, and its COCO and COCOeval, which in both are called alike.
+    """The library that computes the statistics: its name and version, and its classes COCO and COCOeval.
 
-    hotcoco where it is installed, else pycocotools; the numbers do not depend on it.
+    It is hotcoco if installed, otherwise pycocotools, which has the same interface; both give the same numbers.
     """
     try:
         from hotcoco import COCO, COCOeval
@@ -36,26 +36,26 @@ def library() -> tuple[str, Any, Any]:
 def keypoint_ap(
     ground_truth: dict[str, Any], results: list[dict[str, Any]], skeleton: Skeleton, image_ids: list[int] | None = None
 ) -> dict[str, float]:
-    """Statistics of COCO results against the content of a COCO file, over all its pictures or those named.
+    """Statistics of COCO results against the content of a COCO file, over all its images or over `image_ids`.
 
-    -1 stands for a size class without people, as in COCO, and for everything where no image is named.  Crowds and
-    people without labelled joints are ignored.
+    A size class without people gives -1, as in COCO; so do all statistics if `image_ids` is empty.  Crowds and people
+    without labelled joints are ignored.
     """
     if image_ids is None:
         image_ids = [image["id"] for image in ground_truth["images"]]
-    if not image_ids:  # which the libraries take for all of them
+    if not image_ids:  # the libraries would take an empty list for all images
         return dict.fromkeys(NAMES, -1.0)
     _, coco, coco_eval = library()
     by_image = defaultdict(list)
     for result in results:
         by_image[result["image_id"]].append(result)
     best = [
-        dict(result)  # pycocotools writes into what it is given
+        dict(result)  # a copy, since pycocotools modifies its input
         for found in by_image.values()
         for result in sorted(found, key=lambda result: -result["score"])[:MAX_PEOPLE]
     ]
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "hotcoco: kpt_oks_sigmas differ")  # other skeletons have their own
+        warnings.filterwarnings("ignore", "hotcoco: kpt_oks_sigmas differ")  # other skeletons have their own sigmas
         truth = coco()
         truth.dataset = what_counts(ground_truth)
         truth.createIndex()
@@ -70,7 +70,7 @@ def keypoint_ap(
 
 
 def what_counts(ground_truth: dict[str, Any]) -> dict[str, Any]:
-    """A copy of what the statistics read: hotcoco refuses odd types in all the rest, pycocotools writes into it."""
+    """A copy of the fields that are read: hotcoco rejects odd types in the others, pycocotools modifies its input."""
     return {
         "images": [{"id": image["id"]} for image in ground_truth["images"]],
         "annotations": [
@@ -83,7 +83,7 @@ def what_counts(ground_truth: dict[str, Any]) -> dict[str, Any]:
 def ap_by_number_of_people(
     ground_truth: dict[str, Any], results: list[dict[str, Any]], skeleton: Skeleton
 ) -> dict[int, float]:
-    """AP over the pictures with 1, 2, 3, .. labelled people."""
+    """AP over the images with 1, 2, 3, .. labelled people."""
     count = {image["id"]: 0 for image in ground_truth["images"]}
     for person in ground_truth["annotations"]:
         count[person["image_id"]] += person["num_keypoints"] > 0 and not person["iscrowd"]
@@ -94,6 +94,6 @@ def ap_by_number_of_people(
 
 
 def table(statistics: dict[str, float]) -> str:
-    """The statistics in two lines, for people."""
+    """The statistics as two human-readable lines."""
     names = "  ".join(f"{name:>5}" for name in statistics)
     return names + "\n" + "  ".join(f"{value:5.3f}" if value >= 0 else "    -" for value in statistics.values())

@@ -1,6 +1,4 @@
-"""A data set through the predictor: every picture once, at the test size, no threshold -> COCO results, and how good
-they are.
-"""
+"""Run the predictor on every image of a dataset once, at the test size and without threshold, and score the results."""
 
 import hashlib
 from typing import Any, NamedTuple
@@ -14,36 +12,37 @@ from inspose_jax.data import pipeline
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.predictor import Predictor, coco_results
 
-Found = dict[int, list[dict[str, Any]]]  # a picture's index in the source -> its COCO results
+Found = dict[int, list[dict[str, Any]]]  # an image's index in the source -> its COCO results
 
 
 class Evaluated(NamedTuple):
-    """What an evaluation gives."""
+    """What an evaluation returns."""
 
-    statistics: dict[str, float]  # the ten of COCO
-    results: list[dict[str, Any]]  # COCO results, which they were computed from
+    statistics: dict[str, float]  # the ten COCO statistics
+    results: list[dict[str, Any]]  # the COCO results that they were computed from
 
 
 def evaluate(predictor: Predictor, source: pipeline.LabelledSource) -> Evaluated:
-    """How good a predictor is on a data set: the same in every process of a run, all of which must ask.
+    """Evaluate a predictor on a dataset.  Every process of a run must call it, and all get the same answer.
 
-    Errors as `find_all`.
+    Raises as `find_all`.
     """
     results = find_all(predictor, source)
     return Evaluated(coco_ap.keypoint_ap(source.ground_truth(), results, predictor.skeleton), results)
 
 
 def fingerprint(config: Config, source: pipeline.LabelledSource) -> str:
-    """What the scores of a run's evaluations depend on beside its model: images, labels, and test-time fields."""
+    """What the scores of a run's evaluations depend on besides its model: images, labels and test-time fields."""
     chosen = [(place.path, place.value) for place in places(config) if place.test_time]
     return f"{pipeline.full_fingerprint(source)}, {hashlib.sha256(repr(chosen).encode()).hexdigest()[:12]}"
 
 
 def find_all(predictor: Predictor, source: pipeline.Source) -> list[dict[str, Any]]:
-    """COCO results of everybody in every picture of a source, in its order; pictures are taken as they are stored.
+    """COCO results of all people in every image of a source, in its order; images are taken as they are stored.
 
-    Of several processes each looks at its share, on devices of its own, and all end with the same list.  Only the
-    results are kept.  What is wrong with a picture is a ValueError or OSError in all of them.
+    Each of several processes handles its share on its own devices, and all return the same list.  Only the results are
+    kept in memory.  A faulty image raises UserError or OSError in the process that reads it and UserError in the
+    others.
     """
 
     def share() -> list[tuple[int, list[dict[str, Any]]]]:
@@ -54,7 +53,7 @@ def find_all(predictor: Predictor, source: pipeline.Source) -> list[dict[str, An
 
 
 def find_share(predictor: Predictor, source: pipeline.Source, process: int, num_processes: int) -> Found:
-    """What one of `num_processes` finds: the pictures of every so many steps of the plan."""
+    """The share of one process: the images of every `num_processes`-th step of the plan."""
     offset = predictor.config.data.joint_pixel_offset
     found = {}
     total = -(-len(source) // num_processes)

@@ -1,7 +1,9 @@
-"""Batch norm of the images of a batch, on all devices, without the blank ones that fill it up.
+"""Batch norm over the images of a batch on all devices; the blank images that fill up the batch do not count.
 
 Parameters and statistics have the names and types of `flax.linen.BatchNorm`, so that checkpoints and torchvision's
-weights fit; that one's `mask` averages the means of devices, which is wrong where they hold unequal numbers of images.
+weights fit.  The `mask` of Flax's own layer averages the means of the devices, which is wrong where devices hold
+different numbers of real images.
+
 Axes: B images, h w map cells, C channels.
 """
 
@@ -12,30 +14,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-MOMENTUM, EPSILON = 0.9, 1e-5  # PyTorch's defaults, which count the momentum from the other side
+MOMENTUM, EPSILON = 0.9, 1e-5  # PyTorch's defaults; its momentum of 0.1 is 1 - MOMENTUM
 
 
 class RealImages(NamedTuple):
-    """Which images of a batch are none of the blank ones."""
+    """Which images of a batch are real, as opposed to blank fill images."""
 
-    is_real: Array  # bool[B] of those here
-    number: Array  # i32[] in the whole batch, on all devices
+    is_real: Array  # bool[B] for the images on this device
+    number: Array  # i32[] number of real images in the whole batch, on all devices
 
 
 def real_images(size: Int32[Array, "B 2"], axis: str | None) -> RealImages:
-    """Those that have a size, (height, width) in pixels; `axis` is the mesh axis that the batch is divided over."""
+    """The images of nonzero size, (height, width) in pixels; `axis` is the mesh axis that the batch is divided over."""
     is_real = (size > 0).all(-1)
     number = is_real.sum(dtype=jnp.int32)
     return RealImages(is_real, number if axis is None else jax.lax.psum(number, axis))
 
 
 class BatchNorm(nn.Module):
-    """Normalise each channel, then scale and shift it; what is computed is at least float32, what leaves is as it came.
+    """Normalise each channel, then scale and shift it; computes in at least float32, returns the input's type.
 
-    With `use_running_average` by the running statistics, which stay; else by mean and variance of the batch's real
-    images, padding inside of them included, which move the running ones.  Blank images then leave as zeros: nothing
-    bounds what the statistics of others would make of them, layer after layer.  A batch without a real image moves
-    nothing.  `axis` is the mesh axis that the batch is divided over.
+    With `use_running_average`, the layer normalises by the running statistics and leaves them unchanged.  Otherwise it
+    normalises by the mean and variance of the batch's real images, including the padding inside them, and updates the
+    running statistics.  Blank images then become zeros: normalised by the statistics of other images, layer after
+    layer, their values would be unbounded.  A batch without a real image updates nothing.  `axis` is the mesh axis that
+    the batch is divided over.
     """
 
     use_running_average: bool
@@ -58,7 +61,7 @@ class BatchNorm(nn.Module):
             for running, now in ((running_mean, mean), (running_var, var)):
                 moved = MOMENTUM * running.value + (1 - MOMENTUM) * now
                 running.value = jnp.where(real.number > 0, moved, running.value)
-        # Factor and bias of each image: those of a blank one are 0, so that it leaves as zeros.
+        # Factor and bias are per image; they are 0 for a blank image, so that its output is zero.
         factor = jnp.where(real.is_real[:, None], jax.lax.rsqrt(var + EPSILON) * scale, 0)
         bias = jnp.where(real.is_real[:, None], bias, 0)
         return ((precise - mean) * factor[:, None, None] + bias[:, None, None]).astype(x.dtype)
@@ -67,13 +70,13 @@ class BatchNorm(nn.Module):
 def statistics(
     x: Float[Array, "B h w C"], real: RealImages, axis: str | None
 ) -> tuple[Float[Array, " C"], Float[Array, " C"]]:
-    """Mean and variance (not Bessel's) of the channels of all real images on all devices; zeros where there is none.
+    """Mean and biased variance of each channel over all real images on all devices; zeros if there are none.
 
-    Of each image first, then over images: leaving some out costs no pass over the map.
+    Reduces each image first, then over images, so that leaving images out costs no extra pass over the map.
     """
     of_images = jnp.stack([x.mean((1, 2)), jnp.square(x).mean((1, 2))])
     sums = jnp.where(real.is_real[:, None], of_images, 0).sum(1)
     if axis is not None:
-        sums = jax.lax.psum(sums, axis)  # both at once: a round over the network costs more than its bytes
+        sums = jax.lax.psum(sums, axis)  # both at once: the latency of a round costs more than its bytes
     mean, mean_of_squares = sums / jnp.maximum(real.number, 1).astype(x.dtype)
-    return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0)  # below 0 by rounding
+    return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0)  # rounding can push it below 0

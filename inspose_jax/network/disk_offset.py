@@ -1,4 +1,4 @@
-"""Where inside its map cell a joint lies, the same for all people (Sec. 3.3)."""
+"""Where a joint lies inside its map cell, predicted once for all people (Sec. 3.3)."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -9,7 +9,7 @@ from inspose_jax.network.tower import Output, Tower
 class DiskOffset(nn.Module):
     """f[B,h,w,C] -> f[B,h,w,2K] in map cells; channel 2k is x, 2k+1 is y of joint k.
 
-    `depth` hidden convolutions: the paper's branch has two before the last; 0 reads a shared trunk directly.
+    `depth` is the number of hidden convolutions: 2 before the last one in the paper, 0 to read a shared trunk directly.
     """
 
     num_keypoints: int

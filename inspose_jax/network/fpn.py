@@ -1,4 +1,4 @@
-"""The neck: C2..C5 -> pyramid levels, all with the same channels (FPN, as FCOS uses it)."""
+"""The neck: C2..C5 -> pyramid levels with equally many channels (FPN, as FCOS uses it)."""
 
 from functools import partial
 
@@ -12,9 +12,9 @@ xavier = nn.initializers.xavier_uniform()
 
 
 class FPN(nn.Module):
-    """1x1 lateral convolutions, sums from the top down, 3x3 output convolutions; P6 and P7 by stride-2 convolutions.
+    """1x1 lateral convolutions, top-down sums and 3x3 output convolutions; stride-2 convolutions make P6 and P7.
 
-    `levels` are the ones given back; the top-down path always starts at C5.  Level 2 (stride 4) reads C2.
+    `levels` are the levels returned; the top-down path always starts at C5.  Level 2 (stride 4) reads C2.
     """
 
     levels: tuple[int, ...]
@@ -41,5 +41,5 @@ class FPN(nn.Module):
 
 
 def enlarge(x: Float[Array, "B h w C"], height: int, width: int) -> Float[Array, "B h2 w2 C"]:
-    """Twice as large by repeating cells, cut to the finer level's size where that is odd."""
+    """Upsample by 2, repeating cells, and crop to the finer level's size where that is odd."""
     return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)[:, :height, :width]

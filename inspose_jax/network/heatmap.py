@@ -1,4 +1,4 @@
-"""The auxiliary task of training: where the joints of anybody lie (Sec. 3.4); absent at test time."""
+"""The auxiliary training task: heatmaps of the joints of all people (Sec. 3.4); absent at test time."""
 
 import math
 
@@ -7,11 +7,11 @@ from jaxtyping import Array, Float
 
 from inspose_jax.network.tower import Output, Tower
 
-PRIOR = 0.1  # else the background at p = .5 drowns every other loss in the first steps
+PRIOR = 0.1  # starting at p = .5, the background would drown every other loss in the first steps
 
 
 class Heatmap(nn.Module):
-    """f[B,h,w,C] -> logits f[B,h,w,K]; `depth` hidden convolutions, two in the paper, 0 on a shared trunk."""
+    """f[B,h,w,C] -> logits f[B,h,w,K]; `depth` counts hidden convolutions: 2 in the paper, 0 on a shared trunk."""
 
     num_keypoints: int
     channels: int

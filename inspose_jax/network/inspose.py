@@ -1,4 +1,4 @@
-"""Figure 3, the boxes put together: a batch of pictures -> `Outputs`."""
+"""Figure 3 with its boxes connected: a batch of images -> `Outputs`."""
 
 from functools import partial
 from typing import Any
@@ -18,16 +18,17 @@ from inspose_jax.network.keypoint_features import KeypointFeatures
 from inspose_jax.network.resnet import ResNet
 from inspose_jax.structures import Outputs
 
-MEAN = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255; what torchvision's weights expect
+MEAN = (123.675, 116.28, 103.53)  # ImageNet's, RGB, 0..255, as torchvision's weights expect
 STD = (58.395, 57.12, 57.375)
-OUTER = {"stem", "logits", "theta", "features", "offsets"}  # layers that read the image, and last ones that are read
+OUTER = {"stem", "logits", "theta", "features", "offsets"}  # the layer that reads the image, and output layers
 
 
 class InsPose(nn.Module):
-    """The whole network.  `train=True` adds the heatmaps and, where the config trains them, batch statistics.
+    """The whole network.  `train=True` adds the heatmaps and, if the config trains batch norm, batch statistics.
 
-    `num_parameters` and `feature_channels` are what the dynamic network of a person needs and reads.  `data_axis` is
-    the mesh axis that a batch is divided over, where the network sees one device's rows (`shard_map`).
+    `num_parameters` is the size of a person's dynamic network and `feature_channels` the number of channels it reads.
+    `data_axis` is the mesh axis that a batch is divided over when the network sees only one device's rows
+    (`shard_map`).
     """
 
     config: config.Network
@@ -43,13 +44,13 @@ class InsPose(nn.Module):
         size: Int32[Array | np.ndarray, "B 2"],
         train: bool = False,
     ) -> Outputs:
-        """Pictures u8 RGB, padded; `size` i32[B,2] is the (height, width) of the real part of each."""
+        """`image` is padded RGB; `size` is the (height, width) of the real part of each image, in pixels."""
         parts = self.config
         train_norm = train and parts.batch_norm == "trained"
         pyramid_levels = tuple(range(min(parts.map_level, *parts.levels), max(parts.levels) + 1))
 
         picture = normalise(jnp.asarray(image), jnp.asarray(size))
-        if parts.compute_dtype == "bfloat16":  # every layer computes in the type of what it gets
+        if parts.compute_dtype == "bfloat16":  # every layer computes in the type of its input
             picture = picture.astype(jnp.bfloat16)
         backbone = ResNet(
             parts.backbone, parts.backbone_widths, train_norm, parts.frozen_stages, self.data_axis, name="backbone"
@@ -78,7 +79,7 @@ class InsPose(nn.Module):
 
 
 def trains(params: Any, network: config.Network) -> Any:
-    """A tree of bool like `params`: False for what is frozen, some first stages of the backbone and its norms."""
+    """A tree of bool like `params`: False for frozen parameters, in the backbone's first stages and its norms."""
 
     def parameter_trains(path: tuple, _: Any) -> bool:
         names = [entry.key for entry in path]
@@ -93,7 +94,7 @@ def trains(params: Any, network: config.Network) -> Any:
 
 
 def needs_weights(network: config.Network) -> str:
-    """Why the network cannot be trained from random weights, and the remedy; empty where it can."""
+    """Why the network cannot be trained from random weights, and the remedy; empty if it can."""
     if network.frozen_stages == 0 and network.batch_norm == "trained":
         return ""
     return (
@@ -103,7 +104,7 @@ def needs_weights(network: config.Network) -> str:
 
 
 def is_hidden(params: Any) -> Any:
-    """A tree of bool like `params`: True for the kernels that neither read the image nor are read themselves."""
+    """A tree of bool like `params`: True for kernels outside the first layer and the output layers."""
 
     def kernel_is_hidden(path: tuple, leaf: Any) -> bool:
         return leaf.ndim == 4 and not OUTER & {entry.key for entry in path}
@@ -112,8 +113,8 @@ def is_hidden(params: Any) -> Any:
 
 
 def normalise(image: UInt8[Array, "B H W 3"], size: Int32[Array, "B 2"]) -> Float[Array, "B H W 3"]:
-    """Bytes -> ImageNet's mean 0 and deviation 1; the padding becomes 0 (after normalising, as torchvision pads)."""
-    x = image.astype(jnp.result_type(float))  # float32, or float64 where a test has turned that on
+    """Bytes -> normalised by ImageNet's mean and deviation; then the padding is set to 0, as in torchvision."""
+    x = image.astype(jnp.result_type(float))  # float32, or float64 if a test has enabled it
     x = (x - jnp.asarray(MEAN, x.dtype)) / jnp.asarray(STD, x.dtype)
     is_real = jax.vmap(partial(geometry.real_cells, (image.shape[1], image.shape[2]), 1))(size)
     return jnp.where(is_real[..., None], x, 0)

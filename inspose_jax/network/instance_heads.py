@@ -1,8 +1,9 @@
-"""The dashed box of Figure 3: from every location, is there a person, and the parameters of its KP-Net.
+"""The dashed box of Figure 3: for every location, whether a person is there, and the parameters of its KP-Net.
 
-The same parameters serve all levels (Sec. 3.1); the locations of all levels end up in one list.  Theta is read at few
-of them, in training at the filled slots and at test time at the candidates, so the controller's last layer is applied
-there alone (`theta_at`): at all 22,400 locations of an image of 800 x 1344 it would be the largest array of a step.
+All levels share the same parameters (Sec. 3.1), and the locations of all levels end up in one list.  Theta is needed
+at only a few of them: in training at the filled slots, at test time at the candidates.  The controller's last layer is
+therefore applied only there (`theta_at`); at all 22,400 locations of an 800 x 1344 image its output would be the
+largest array of a step.
 
 Axes: B images, L locations of all levels, M of them, C channels of the controller's tower, P parameters of a KP-Net.
 """
@@ -17,11 +18,11 @@ from jaxtyping import Array, Float, Int32
 from inspose_jax.network.tower import Output, Tower, small_normal
 from inspose_jax.structures import Controller
 
-PRIOR = 0.01  # every location starts as a person with this probability, else the background drowns the first steps
+PRIOR = 0.01  # initial probability of a person at every location; else the background drowns the first steps
 
 
 class InstanceHeads(nn.Module):
-    """Two towers per level -> logits f[B,L], finest level first, row by row, and what theta is made from."""
+    """Two towers per level -> logits f[B,L], finest level first, row by row, and what theta is computed from."""
 
     channels: int
     depth: int
@@ -40,7 +41,7 @@ class InstanceHeads(nn.Module):
 
 
 class LastLayer(nn.Module):
-    """Kernel and bias of a layer like `tower.Output`, which somebody else applies; they have its names."""
+    """Kernel and bias, named as in `tower.Output`, of a layer that the caller applies."""
 
     channels: int
     kernel: int
@@ -62,15 +63,15 @@ class KernelAndBias(nn.Module):
 
 
 def theta_at(controller: Controller, location: Int32[Array, "B M"]) -> Float[Array, "B M P"]:
-    """The parameters of the KP-Nets of some locations, by their index into the list L; at least float32.
+    """The KP-Net parameters of some locations, given as indices into the list L; at least float32.
 
-    The controller's last convolution at these places: the cells around each are gathered and multiplied.  They never
-    cross a level's edge, beyond which lie zeros.
+    Applies the controller's last convolution at these locations only: gathers the cells around each and multiplies
+    them.  A patch never reaches into another level; beyond the edge of its own level it reads zeros.
     """
     sizes = [x.shape[1:3] for x in controller.features]
     features = jnp.concatenate([x.reshape(x.shape[0], -1, x.shape[-1]) for x in controller.features], 1)
     index = around(location, sizes, controller.kernel.shape[0])
-    # Image by image, so that the gradient adds within an image; what lies outside is the index L, which gives zeros.
+    # Image by image, so that the gradient adds up within an image.  Index L stands for cells outside and reads zeros.
     patches = jax.vmap(lambda one, rows: one.at[rows].get(mode="fill", fill_value=0))(features, index)
     kernel = controller.kernel.reshape(-1, controller.kernel.shape[-1]).astype(features.dtype)
     patches = patches.reshape(*location.shape, len(kernel))
@@ -80,14 +81,14 @@ def theta_at(controller: Controller, location: Int32[Array, "B M"]) -> Float[Arr
 
 
 def around(location: Int32[Array, "B M"], sizes: list[tuple[int, int]], kernel: int) -> Int32[Array, "B M k2"]:
-    """Indices of the kernel x kernel cells around each location on its own level; L for those beyond its edge."""
+    """Indices of the kernel x kernel cells around each location on its level; L for cells beyond the level's edge."""
     num_cells = [height * width for height, width in sizes]
     starts = jnp.array([sum(num_cells[:level]) for level in range(len(sizes))], jnp.int32)
     heights, widths = jnp.array(sizes, jnp.int32).T
     level = (location[..., None] >= starts).sum(-1) - 1
     start, height, width = (values[level][..., None] for values in (starts, heights, widths))
     row, column = jnp.divmod(location[..., None] - start, width)
-    steps = jnp.arange(kernel, dtype=jnp.int32) - (kernel - 1) // 2  # as flax pads: of even kernels more behind
+    steps = jnp.arange(kernel, dtype=jnp.int32) - (kernel - 1) // 2  # as Flax pads: even kernels reach further ahead
     row, column = row + jnp.repeat(steps, kernel), column + jnp.tile(steps, kernel)
     is_on_level = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     return jnp.where(is_on_level, start + row * width + column, sum(num_cells))

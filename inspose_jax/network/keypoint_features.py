@@ -1,4 +1,4 @@
-"""F_kp: the features that all KP-Nets of a picture share (Sec. 3.2, "Shared Inputs")."""
+"""F_kp: the features that all KP-Nets of an image share (Sec. 3.2, "Shared Inputs")."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -7,7 +7,7 @@ from inspose_jax.network.tower import Output, Tower
 
 
 class KeypointFeatures(nn.Module):
-    """A tower and a last convolution down to F_kp; gives back F_kp f[B,h,w,C] and the tower's f[B,h,w,D]."""
+    """A tower and a last convolution; returns F_kp f[B,h,w,C] and the tower's output f[B,h,w,D]."""
 
     channels: int
     depth: int

@@ -1,11 +1,11 @@
-"""The dynamic network, asked one image at a time: what training and decoding want to know of an image's people.
+"""The dynamic network, evaluated one image at a time for what training and decoding need to know of its people.
 
-A dynamic network is a function of one person: theta, made for that person, and what all people of the image share ->
-the person's keypoint map (Sec. 3.2).  `lift` makes of such a function what the rest of the program asks, for all people
-of an image.  The maps are the largest arrays of a step, and most images have far fewer people than there is room for:
-so they are made for a few people at a time, and not at all where there is nobody.
+A dynamic network is a function of one person: theta, predicted for that person, and the features that all people of
+the image share -> the person's keypoint map (Sec. 3.2).  `lift` turns such a function into the queries that the rest of
+the program makes for all people of an image.  The maps are the largest arrays of a step, and most images have far fewer
+people than there is room for, so the maps are computed for a few people at a time, and not at all for empty chunks.
 
-Axes: M slots, C candidates, N people, S of them at a time, P parameters, F channels of F_kp, h w map cells, K joints.
+Axes: M slots, C candidates, N people, S slots at a time, P parameters, F channels of F_kp, h w map cells, K joints.
 """
 
 from collections.abc import Callable
@@ -17,42 +17,43 @@ from jaxtyping import Array, Bool, Float, Int, Int32
 
 from inspose_jax import geometry
 
-# More at a time: more empty slots are computed and held.  Fewer: a GPU, which waits for the CPU at every turn of the
-# loop, has too little to do in one (experiments/benchmarks/train_step).
+# With more at a time, more empty slots are computed and held in memory.  With fewer, a GPU, which waits for the CPU at
+# every iteration of the loop, has too little to do in each (experiments/benchmarks/train_step).
 SLOTS_AT_ONCE = 64
-# More at a time: more are computed for nothing where a few are found, and from 16 on their maps, a megabyte each in the
-# paper's size, leave the caches of a CPU, which then takes twice as long for each (experiments/benchmarks/decode).
+# With more at a time, more are computed for nothing where few are found.  From 16 on, their maps, a megabyte each at
+# the paper's size, no longer fit into the caches of a CPU, which then takes twice as long for each
+# (experiments/benchmarks/decode).
 CANDIDATES_AT_ONCE = 4
 
 KeypointMap = Callable[[Array, Array, Array], Array]  # theta f[P], F_kp f[F,h,w], relative f[2,h,w] -> logits f[K,h,w]
 
 
 class Peak(NamedTuple):
-    """Answer to "where is each joint" (Eq. 2), a leading axis C for the candidates of an image."""
+    """Answer to "where is each joint" (Eq. 2), with a leading axis C for the candidates of an image."""
 
-    cell: Any  # i32[K] row-major map cell of the largest activation, the first of equals
-    logit: Any  # f32[K] its activation
-    log_sum_exp: Any  # f32[K] of the joint's whole map: exp(logit - log_sum_exp) is the softmax peak
+    cell: Any  # i32[K] row-major map cell of the largest activation, the first of several equal ones
+    logit: Any  # f32[K] the activation there
+    log_sum_exp: Any  # f32[K] over the joint's whole map; exp(logit - log_sum_exp) is the softmax peak
 
 
 class PerPerson(NamedTuple):
-    """The three questions, each for one image; `lift` spells out their arguments."""
+    """The three queries, each for one image; `lift` documents their arguments."""
 
-    num_parameters: int  # P, how many numbers the controller makes for a person
+    num_parameters: int  # P, how many numbers the controller predicts for a person
     log_likelihoods: Callable[..., Array]  # in training: Eq. 4 of the filled slots
     peaks: Callable[..., Peak]  # in decoding: Eq. 2 of the candidates
-    maps: Callable[..., Array]  # for drawings and tests: the maps themselves
+    maps: Callable[..., Array]  # for drawing and tests: the maps themselves
 
 
 def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
-    """The three questions, answered by computing the maps of a function of one person.
+    """The three queries, answered by computing the maps of `keypoint_map`, a function of one person.
 
     `keypoint_map(theta f[P], features f[F,h,w], relative f[2,h,w]) -> logits f[K,h,w]`; all are at least float32.
-    `relative` are a person's coordinates (x, y) of every cell.  The two kinds of input are apart, so that vmap over
-    people need not copy F_kp.
+    `relative` holds the coordinates (x, y) of every cell relative to a person.  The two kinds of input are separate, so
+    that vmap over people need not copy F_kp.
 
-    The questions take `centres`, the people's generating locations (x, y) in pixels, and `scales`, which their relative
-    coordinates are divided by, in pixels; `size`, the real image's (height, width) in pixels; and the maps' `stride` in
+    The queries take `centres`, the people's generating locations (x, y) in pixels; `scales`, the divisors of their
+    relative coordinates, in pixels; `size`, the real image's (height, width) in pixels; and the `stride` of the maps in
     pixels.
     """
 
@@ -66,15 +67,15 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         cells: Int[Array, "M K"],
         stride: int,
     ) -> Float[Array, "M K"]:
-        """Log of the softmax over all cells at each joint's own of `cells`, row-major: minus Eq. 4's cross-entropy.
+        """Log-softmax over all cells at each joint's own cell, a row-major index: minus the cross-entropy of Eq. 4.
 
-        Of the first `num_filled` slots; the other rows are 0 or what an empty slot gives.
+        Only the first `num_filled` slots count; the other rows are 0 or whatever an empty slot yields.
         """
         map_of = map_of_one(keypoint_map, features, stride)
         is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
 
         def of_slot(theta: Array, centre: Array, scale: Array, cells: Array) -> Float[Array, " K"]:
-            # Flat, and then masked: the other way round the compiler holds the maps in both forms.
+            # Flatten first, then mask: the other way round, the compiler holds the maps in both shapes.
             logits = masked(map_of(theta, centre, scale).reshape(len(cells), -1), is_cell.reshape(-1))
             at_cell = jnp.take_along_axis(logits, cells[:, None], axis=1)[:, 0]
             return at_cell - jax.nn.logsumexp(logits, axis=1)
@@ -90,7 +91,7 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         size: Int32[Array, " 2"],
         stride: int,
     ) -> Peak:
-        """Eq. 2 of the first `num_candidates`; the other rows are 0 or what their theta gives."""
+        """Eq. 2 for the first `num_candidates`; the other rows are 0 or whatever their theta yields."""
         map_of = map_of_one(keypoint_map, features, stride)
         is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
 
@@ -107,7 +108,7 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         size: Int32[Array, " 2"],
         stride: int,
     ) -> Float[Array, "N K h w"]:
-        """Logits of every joint in every map cell; cells that hold nothing of the real image have about -1e38."""
+        """Logits of every joint in every map cell; about -1e38 in cells that lie entirely in the padding."""
         map_of = map_of_one(keypoint_map, features, stride)
         is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
         return masked(jax.vmap(map_of)(at_least_float32(theta), centres, scales), is_cell)
@@ -118,19 +119,19 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
 def map_of_one(
     keypoint_map: KeypointMap, features: Float[Array, "h w F"], stride: int
 ) -> Callable[[Array, Array, Array], Array]:
-    """(theta f[P], centre f[2], scale f[]) -> logits f[K,h,w] of one person of an image, those of its padding too.
+    """(theta f[P], centre f[2], scale f[]) -> logits f[K,h,w] of one person, including cells in the padding.
 
-    Cells are the last axes, because a TPU pads the last axis to 128.
+    The cells are the last axes because a TPU pads the last axis to 128.
     """
     map_size = (features.shape[0], features.shape[1])
-    # Never in bfloat16, whatever the network computes in: with 8 bits neighbouring cells far from the centre have the
-    # same relative coordinates, and two logits near the peak are the same number.
+    # Never bfloat16, whatever type the network computes in: with its 8 bits, neighbouring cells far from the centre
+    # would have the same relative coordinates, and two logits near the peak would be equal.
     features = at_least_float32(features)
     places = jnp.asarray(geometry.cell_centres(map_size, stride), features.dtype).transpose(2, 0, 1)
 
     def of_one(theta: Float[Array, " P"], centre: Float[Array, " 2"], scale: Float[Array, ""]) -> Float[Array, "K h w"]:
         relative = (places - centre.astype(places.dtype)[:, None, None]) / scale.astype(places.dtype)
-        # Here and as one matrix, not before and with three axes: so the product takes it as it lies.
+        # Transposed here and as one matrix, not earlier with three axes: the product then reads it as it lies.
         shared = features.reshape(-1, features.shape[2]).T.reshape(-1, *map_size)
         return keypoint_map(theta, shared, relative)
 
@@ -138,23 +139,23 @@ def map_of_one(
 
 
 def masked(logits: Float[Array, "..."], is_cell: Bool[Array, "..."]) -> Float[Array, "..."]:
-    """About -1e38 in cells that hold nothing of the real image: no softmax and no maximum sees them.
+    """Set cells that lie entirely in the padding to about -1e38, so that softmax and maximum ignore them.
 
-    Not -inf: a blank image has no cell at all, and its empty slots must still have a finite gradient.
+    Not to -inf: a blank image has no real cell at all, and its empty slots must still have a finite gradient.
     """
     return jnp.where(is_cell, logits, jnp.finfo(logits.dtype).min / 4)
 
 
 def peak_of(logits: Float[Array, "K h w"]) -> Peak:
-    """Eq. 2 and the log-sum-exp, with two passes over the maps of one person.
+    """Eq. 2 and the log-sum-exp, in two passes over the maps of one person.
 
-    XLA's argmax is slow on a CPU: it takes one number after another.  Here it sees the rows' maxima, and one row.
+    XLA's argmax is slow on a CPU, where it goes number by number.  Here it sees only the rows' maxima and one row.
     """
     of_rows = logits.max(axis=2)
     row, logit = of_rows.argmax(axis=1), of_rows.max(axis=1)
     best_row = jnp.take_along_axis(logits, row[:, None, None], axis=1)[:, 0]
     cell = row * logits.shape[2] + best_row.argmax(axis=1)
-    # `jax.nn.logsumexp` would look for the maximum again.
+    # `jax.nn.logsumexp` would compute the maximum again.
     log_sum_exp = logit + jnp.log(jnp.exp(logits - logit[:, None, None]).sum(axis=(1, 2)))
     return Peak(cell.astype(jnp.int32), logit, log_sum_exp)
 
@@ -162,13 +163,13 @@ def peak_of(logits: Float[Array, "K h w"]) -> Peak:
 def of_filled(
     of_slot: Callable[..., Array], num_filled: Int32[Array, ""], slots: tuple[Array, ...]
 ) -> Float[Array, "M K"]:
-    """`of_slot` of every row of `slots`, in chunks, and 0 in the chunks that hold no filled slot.
+    """Apply `of_slot` to every row of `slots`, in chunks; chunks without a filled slot give 0.
 
-    For the gradient a chunk is computed again: only its `slots` are kept, never a map.
+    The backward pass recomputes each chunk: only its `slots` are kept, never a map.
     """
     chunks = in_chunks(slots, SLOTS_AT_ONCE)
     first = jnp.arange(len(chunks[0]), dtype=jnp.int32) * chunks[0].shape[1]
-    # A loop's two directions share nothing that a compiler could merge.
+    # The forward and backward passes of a loop share nothing that the compiler could merge.
     of_chunk = jax.checkpoint(jax.vmap(of_slot), prevent_cse=False)
     result = jax.eval_shape(of_chunk, *(chunk[0] for chunk in chunks))
 
@@ -184,7 +185,7 @@ def of_filled(
 
 
 def of_first(of_candidate: Callable[..., Any], number: Int32[Array, ""], candidates: tuple[Array, ...]) -> Any:
-    """`of_candidate` of the first `number` rows of `candidates`, in chunks; no other chunk is computed, and gives 0."""
+    """Apply `of_candidate` to the first `number` rows of `candidates`, in chunks; skipped chunks give 0."""
     chunks = in_chunks(candidates, CANDIDATES_AT_ONCE)
     num_chunks, width = chunks[0].shape[:2]
     of_chunk = jax.vmap(of_candidate)
@@ -200,7 +201,7 @@ def of_first(of_candidate: Callable[..., Any], number: Int32[Array, ""], candida
 
 
 def in_chunks(arrays: tuple[Array, ...], width: int) -> list[Array]:
-    """Each array's rows in chunks of `width`, or of all if they are fewer; the last row fills up the last chunk."""
+    """Split each array's rows into chunks of `width`, or one chunk if fewer; the last row fills up the last chunk."""
     number = len(arrays[0])
     width = min(width, number)
     rows = -(-number // width) * width
@@ -209,5 +210,5 @@ def in_chunks(arrays: tuple[Array, ...], width: int) -> list[Array]:
 
 
 def at_least_float32(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """No half precision here; what is float64 in a test stays it."""
+    """Convert half precision to float32; float64, which tests use, stays float64."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

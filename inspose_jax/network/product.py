@@ -1,8 +1,8 @@
-"""A 1x1 convolution, written as what it is: a matrix product over the channels.
+"""A 1x1 convolution, written as the matrix product over channels that it is.
 
-Half of a ResNet-50's work are such layers.  XLA's convolution and its gradients are slower than its products on a CPU,
-by a factor of almost four for the gradient of the kernel; on an accelerator both become the same.  Names, shapes and
-first values of the parameters are those of `flax.linen.Conv`.
+Half of a ResNet-50's work is in such layers.  On a CPU, XLA's convolution and its gradients are slower than its matrix
+product, by a factor of almost four for the gradient of the kernel; on an accelerator both compile to the same.  Names,
+shapes and initial values of the parameters are those of `flax.linen.Conv`.
 """
 
 from collections.abc import Callable

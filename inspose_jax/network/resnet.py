@@ -1,7 +1,7 @@
-"""The backbone: picture -> C2, C3, C4, C5, a ResNet laid out as torchvision's, whose weights it can start from.
+"""The backbone: image -> C2, C3, C4, C5, a ResNet laid out like torchvision's, whose weights it can load.
 
-The stride of a stage sits in the 3x3 convolution of its first block.  All padding is explicit: Flax's "SAME" pads
-(0, 1) at stride 2, PyTorch's files expect (1, 1).
+The stride of a stage is in the 3x3 convolution of its first block.  All padding is explicit: at stride 2, Flax's "SAME"
+pads (0, 1), while weights from PyTorch expect (1, 1).
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from inspose_jax.network.product import Product
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 BOTTLENECK = {"resnet18": False, "resnet50": True, "resnet101": True}
-EXPANSION = 4  # output channels of a bottleneck over its inner channels
+EXPANSION = 4  # ratio of a bottleneck's output channels to its inner channels
 
 Layer = Callable[..., nn.Module]
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions, or a bottleneck of 1x1, 3x3, 1x1, around a shortcut."""
+    """Two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1, with a shortcut."""
 
     width: int
     stride: int
@@ -52,7 +52,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks at one stride; the first may halve the map."""
+    """Blocks at one resolution; the first may halve the map."""
 
     width: int
     num_blocks: int
@@ -73,7 +73,7 @@ class Stage(nn.Module):
 
 
 class Stem(nn.Module):
-    """7x7 convolution and 3x3 max-pooling, both of stride 2."""
+    """7x7 convolution and 3x3 max-pooling, both with stride 2."""
 
     width: int
     conv: Layer
@@ -87,10 +87,10 @@ class Stem(nn.Module):
 
 
 def max_pool(x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 C"]:
-    """3x3 max-pooling of stride 2, padding 1, of values that are not negative.
+    """3x3 max-pooling with stride 2 and padding 1, for non-negative values.
 
-    Rows, then columns, as maxima of shifted slices: on a CPU the gradient of XLA's windowed maximum is three times
-    dearer.
+    Takes maxima of shifted slices, first over rows, then over columns: on a CPU the gradient of XLA's windowed maximum
+    is three times as expensive.
     """
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     last_row, last_column = x.shape[1] - 1, x.shape[2] - 1
@@ -100,14 +100,14 @@ def max_pool(x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 C"]:
 
 
 class ResNet(nn.Module):
-    """f[B,H,W,3] normalised picture -> {level: f[B, H / 2^level, W / 2^level, C]} for levels 2 to 5.
+    """f[B,H,W,3] normalised images -> {level: f[B, H / 2^level, W / 2^level, C]} for levels 2 to 5.
 
-    `size` i32[B,2] is the (height, width) of the real part of each; blank images, which have none, are no part of batch
-    statistics.
+    `size` i32[B,2] is the (height, width) of the real part of each image; blank images, whose size is 0, do not count
+    in batch statistics.
 
-    Frozen stages (`frozen_stages` counts the stem and the first stage as 1) keep their batch statistics even where
-    `train_norm` lets the others use those of the batch, which is divided over the mesh axis `data_axis`.  Their
-    weights would still get a gradient: the optimizer leaves it out.
+    Frozen stages (`frozen_stages` counts the stem and the first stage as 1) keep their batch statistics even if
+    `train_norm` makes the others use the statistics of the batch, which is divided over the mesh axis `data_axis`.
+    Their weights would still get a gradient; the optimiser drops it.
     """
 
     name_of: str

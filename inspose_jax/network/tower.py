@@ -1,4 +1,4 @@
-"""The stack that heads and branches begin with: 3x3 convolution, GroupNorm, ReLU, a few times (FCOS)."""
+"""The stack that heads and branches begin with: 3x3 convolution, GroupNorm and ReLU, repeated (FCOS)."""
 
 import math
 
@@ -6,12 +6,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Layers that are not part of the backbone start as in RetinaNet: small normal weights, no bias (Sec. 4).
+# Layers outside the backbone are initialised as in RetinaNet: small normal weights, zero bias (Sec. 4).
 small_normal = nn.initializers.normal(0.01)
 
 
 class Tower(nn.Module):
-    """`depth` times (conv3x3, GroupNorm, ReLU) with `channels` channels; the size of the map stays."""
+    """`depth` times (conv3x3, GroupNorm, ReLU) with `channels` channels; the map keeps its size."""
 
     channels: int
     depth: int
@@ -22,7 +22,7 @@ class Tower(nn.Module):
             conv = nn.Conv(
                 self.channels, (3, 3), use_bias=False, kernel_init=small_normal, dtype=x.dtype, name=f"conv{i}"
             )
-            # The plain variance: E[x²] - E[x]² loses all digits where the mean is large.
+            # Not the fast variance: E[x²] - E[x]² loses all digits where the mean is large.
             norm = nn.GroupNorm(
                 math.gcd(32, self.channels), epsilon=1e-5, use_fast_variance=False, dtype=x.dtype, name=f"norm{i}"
             )
@@ -31,9 +31,9 @@ class Tower(nn.Module):
 
 
 class Output(nn.Module):
-    """A last convolution with bias, neither norm nor ReLU; `bias` is where its bias starts.
+    """A last convolution with bias, without norm or ReLU; `bias` is the initial value of its bias.
 
-    What leaves the network is at least float32, whatever it is computed in.
+    The output is at least float32, whatever type the network computes in.
     """
 
     channels: int

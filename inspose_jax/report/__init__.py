@@ -1,3 +1,3 @@
-"""A run on one page: `run` reads what stands in its folder, `curves` and `people` make the pictures, `markup` is the
-HTML, `page` puts them together.
+"""A run on one page: `run` reads its folder, `curves` and `people` make the images, `markup` writes the HTML, and
+`page` puts them together.
 """

@@ -1,4 +1,4 @@
-"""Measurements over the steps of a run, as plots: small ones, so that their text stays readable on a narrow screen."""
+"""Plots of a run's measurements over its steps, kept small so that their text stays readable on a narrow screen."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -10,10 +10,10 @@ import numpy as np
 
 from inspose_jax.report.run import Series
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa3377", "#66a61e", "#e6ab02", "#7570b3", "#8c510a")  # of loss terms
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa3377", "#66a61e", "#e6ab02", "#7570b3", "#8c510a")  # of the loss terms
 STATISTICS = {"AP": "#0072b2", "AP50": "#7fb8d8", "AP75": "#004d78", "AR": "#d55e00"}
 INK, FAINT = "#1c2733", "#56657a"
-MEANS = 150  # points of a curve; each is the mean of as many steps as that takes
+MEANS = 150  # most points of a curve; each is the mean of an equal share of the steps
 STYLE: Any = {
     "font.size": 9,
     "axes.edgecolor": "#b8c2cc",
@@ -33,14 +33,14 @@ Panel = Callable[[Any, Metrics], None]  # draws on matplotlib axes
 
 
 def total_loss(axis: Any, metrics: Metrics) -> None:
-    """The weighted sum of all terms."""
+    """Plot the weighted sum of all loss terms."""
     curve(axis, metrics["loss/total"], "total", INK)
     axis.set_ylabel("loss")
     spread_out(axis)
 
 
 def loss_terms(axis: Any, metrics: Metrics) -> None:
-    """Every term of the loss, by the name that the method gives it."""
+    """Plot every term of the loss, under the name that the method gives it."""
     names = [name for name in metrics if name.startswith("loss/") and name != "loss/total"]
     for name, colour in zip(names, cycle(COLOURS)):
         curve(axis, metrics[name], name.removeprefix("loss/"), colour)
@@ -50,28 +50,28 @@ def loss_terms(axis: Any, metrics: Metrics) -> None:
 
 
 def gradient_norm(axis: Any, metrics: Metrics) -> None:
-    """Norm of the gradient before it is clipped."""
+    """Plot the gradient norm before clipping."""
     curve(axis, metrics["grad_norm"], "gradient norm", INK)
     axis.set_ylabel("gradient norm")
     spread_out(axis)
 
 
 def learning_rate(axis: Any, metrics: Metrics) -> None:
-    """The rate of every step."""
+    """Plot the learning rate of every step."""
     curve(axis, metrics["lr"], "learning rate", INK)
     axis.set_ylabel("learning rate")
     axis.set_ylim(bottom=0)
 
 
 def speed(axis: Any, metrics: Metrics) -> None:
-    """Training pictures a second."""
+    """Plot training throughput in images per second."""
     curve(axis, metrics["images_per_s"], "speed", INK)
     axis.set_ylabel("pictures per second")
     axis.set_ylim(bottom=0)
 
 
 def waiting(axis: Any, metrics: Metrics) -> None:
-    """Share of the time that went by in waiting for data."""
+    """Plot the share of time spent waiting for data."""
     steps, values = metrics["data_wait"]
     curve(axis, Series(steps, 100 * values), "waiting", INK)
     axis.set_ylabel("waiting for data, % of the time")
@@ -79,7 +79,7 @@ def waiting(axis: Any, metrics: Metrics) -> None:
 
 
 def evaluations(axis: Any, metrics: Metrics) -> None:
-    """The statistics of the evaluations during training."""
+    """Plot the statistics of the evaluations during training."""
     for name, colour in STATISTICS.items():
         if f"eval/{name}" in metrics:
             axis.plot(*metrics[f"eval/{name}"], label=name, color=colour, marker="o", markersize=3)
@@ -89,7 +89,7 @@ def evaluations(axis: Any, metrics: Metrics) -> None:
 
 
 def curve(axis: Any, series: Series, label: str, colour: str) -> None:
-    """A line through the means of equal shares of the series; behind it their range, for those that are several."""
+    """Plot the means of equal chunks of the series as a line, and the range of each chunk as a band behind it."""
     parts = [np.array_split(array, min(len(series.steps), MEANS)) for array in series]
     steps, means, low, high = (
         np.array([reduce(part) for part in parts[which]])
@@ -100,7 +100,7 @@ def curve(axis: Any, series: Series, label: str, colour: str) -> None:
 
 
 def spread_out(axis: Any) -> None:
-    """A logarithmic axis, with plain numbers, where the values span more than a factor of three."""
+    """Make the y axis logarithmic, with plain numbers, if the values span more than a factor of three."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     low, high = axis.dataLim.intervaly
@@ -112,13 +112,13 @@ def spread_out(axis: Any) -> None:
 
 
 def legend(axis: Any) -> None:
-    """The names of the lines, above the plot, where no line can run through them."""
+    """Put the legend above the plot, where no line can run through it."""
     narrow = {"handlelength": 1.2, "columnspacing": 1.0, "handletextpad": 0.4, "borderaxespad": 0.2}
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, **narrow)
 
 
 def plot_file(panels: Sequence[Panel], metrics: Metrics, target: Path | io.BytesIO, form: str) -> None:
-    """Panels side by side in a picture file, `form` being "png" or "svg"."""
+    """Draw panels side by side into an image file, `form` being "png" or "svg"."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -133,7 +133,7 @@ def plot_file(panels: Sequence[Panel], metrics: Metrics, target: Path | io.Bytes
 
 
 def svg(panel: Panel, metrics: Metrics) -> bytes:
-    """One panel as an SVG file's bytes, its letters as outlines: it looks the same everywhere."""
+    """One panel as the bytes of an SVG file, with text as outlines so that it looks the same everywhere."""
     target = io.BytesIO()
     plot_file([panel], metrics, target, "svg")
     return target.getvalue()

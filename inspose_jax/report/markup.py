@@ -1,4 +1,4 @@
-"""A self-contained HTML page and what it is put together from; readable on paper and on a telephone."""
+"""A self-contained HTML page and its building blocks; readable on paper and on a phone."""
 
 import base64
 import html
@@ -46,7 +46,7 @@ table.fields small { color: #56657a; }
 
 
 def page(title: str, lead: str, facts: dict[str, str], sections: Sequence[tuple[str, str]]) -> str:
-    """A page: a title, a sentence, the few numbers to be seen first, and sections of (heading, HTML)."""
+    """A page: a title, a lead sentence, a few key numbers, and sections of (heading, HTML)."""
     numbers = "".join(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in facts.items())
     numbers = f'<dl class="facts">{numbers}</dl>' if numbers else ""
     body = "".join(f"<section><h2>{html.escape(heading)}</h2>{content}</section>" for heading, content in sections)
@@ -56,18 +56,18 @@ def page(title: str, lead: str, facts: dict[str, str], sections: Sequence[tuple[
         f"<body><main><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>"
         f"{numbers}{body}</main></body></html>\n"
     )
-    return content.encode(errors="backslashreplace").decode()  # a file's name may be no text
+    return content.encode(errors="backslashreplace").decode()  # a file name may not be valid text
 
 
 def table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    """A table of numbers, named in the first column; it scrolls by itself on a narrow screen."""
+    """A table of numbers whose first column names the rows; on a narrow screen it scrolls separately."""
     head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def fields(tables: Mapping[str, Sequence[tuple[str, str, str]]]) -> str:
-    """Tables by title of (name, value, remark); what has a remark is set in bold.  Side by side where there is room."""
+    """Titled tables of (name, value, remark), side by side if there is room; rows with a remark are bold."""
     parts = []
     for title, rows in tables.items():
         lines = [
@@ -83,29 +83,29 @@ def fields(tables: Mapping[str, Sequence[tuple[str, str, str]]]) -> str:
 
 
 def note(text: str) -> str:
-    """A paragraph that explains."""
+    """An explanatory paragraph."""
     return f'<p class="note">{html.escape(text)}</p>'
 
 
 def gallery(figures: Sequence[tuple[str, str]], least: str) -> str:
-    """Pictures (as by `photo` or `drawing`) with a line below each, as many beside one another as are `least` wide."""
+    """Images (from `photo` or `drawing`) with captions, in as many columns as fit at the CSS width `least`."""
     parts = [f"<figure>{picture}<figcaption>{html.escape(text)}</figcaption></figure>" for picture, text in figures]
     return f'<div class="gallery" style="--least: {least}">{"".join(parts)}</div>'
 
 
 def photo(image: UInt8[np.ndarray, "H W 3"], alternative: str) -> str:
-    """A picture of pixels, carried inside the page."""
+    """A raster image, embedded in the page."""
     target = io.BytesIO()
     Image.fromarray(image).save(target, "JPEG", quality=88, subsampling=0)
     return embedded(target.getvalue(), "image/jpeg", alternative)
 
 
 def drawing(svg: bytes, alternative: str) -> str:
-    """A picture of lines, carried inside the page."""
+    """A vector image, embedded in the page."""
     return embedded(svg, "image/svg+xml", alternative)
 
 
 def embedded(content: bytes, kind: str, alternative: str) -> str:
-    """A picture file's bytes as an image of the page."""
+    """An `img` element that embeds the bytes of an image file."""
     data = base64.b64encode(content).decode()
     return f'<img src="data:{kind};base64,{data}" alt="{html.escape(alternative)}">'

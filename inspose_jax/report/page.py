@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file that shows all that stands in the run's folder, and needs nothing outside of it."""
+"""The page of a run: one self-contained HTML file that shows everything in the run's folder."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,9 @@ from inspose_jax.report.curves import Panel
 from inspose_jax.report.people import PersonMaps, Shown
 from inspose_jax.report.run import Run, throughput
 
-RECENT = 50  # steps whose mean is the loss at the end
+RECENT = 50  # the reported loss is the mean over this many last steps
 
-# A measurement, the plot that needs it, and what is said below the plot.
+# A measurement, the plot that needs it, and the caption of the plot.
 LOSS = (
     ("loss/total", curves.total_loss, "The weighted sum of all terms, which is minimised (Eq. 5)."),
     ("loss/total", curves.loss_terms, "Its terms."),
@@ -36,7 +36,7 @@ Section = tuple[str, str]  # heading, HTML
 
 
 def page_of(run: Run, shown: Shown, title: str = "", first: Sequence[Section] = ()) -> str:
-    """The page of a run; `first` are sections that only its caller can make, such as measurements on held-out data."""
+    """The page of a run; `first` are sections that only the caller can make, such as measurements on held-out data."""
     sections = [
         *first,
         ("People found", pictures(shown)),
@@ -54,7 +54,7 @@ def page_of(run: Run, shown: Shown, title: str = "", first: Sequence[Section] = 
 
 
 def lead(run: Run) -> str:
-    """Where the run stands, in words."""
+    """The lead sentences: what the run trains, and how far it has got."""
     source = run.about["data"].get("source")
     trains_on = {"drawn": "drawn people", "coco": "a COCO folder"}.get(str(source), source)
     backbone = run.about["model"].get("network", {}).get("backbone")
@@ -66,7 +66,7 @@ def lead(run: Run) -> str:
 
 
 def facts(run: Run) -> dict[str, str]:
-    """The few numbers to be seen first."""
+    """The key numbers at the top of the page."""
     found = {"step": f"{run.step}"}
     if "loss/total" in run.metrics:
         values = run.metrics["loss/total"].values
@@ -86,7 +86,7 @@ def facts(run: Run) -> dict[str, str]:
 
 
 def count_of(run: Run, name: str) -> int:
-    """`skipped` is 1 in every step that was; `unreadable` counts up."""
+    """The total of a counter: `skipped` is 1 in each skipped step, `unreadable` is a running count."""
     if name not in run.metrics:
         return 0
     values = run.metrics[name].values
@@ -94,7 +94,7 @@ def count_of(run: Run, name: str) -> int:
 
 
 def pictures(shown: Shown) -> str:
-    """What is found in some pictures."""
+    """The people found in some images."""
     figures = [(markup.photo(picture, f"people found; {caption}"), caption) for picture, caption in shown.pictures]
     return (markup.gallery(figures, "18rem") if figures else "") + markup.note(shown.about)
 
@@ -118,7 +118,7 @@ def keypoint_maps(maps: Sequence[PersonMaps]) -> str:
 
 
 def plots(run: Run, panels: Sequence[tuple[str, Panel, str]]) -> str:
-    """Those panels whose measurement was made; nothing if none was."""
+    """The panels whose measurement exists; empty if there is none."""
     figures = [
         (markup.drawing(curves.svg(panel, run.metrics), caption), caption)
         for name, panel, caption in panels
@@ -128,14 +128,14 @@ def plots(run: Run, panels: Sequence[tuple[str, Panel, str]]) -> str:
 
 
 def loss(run: Run) -> str:
-    """The loss and its terms; nothing before the first step."""
+    """The loss and its terms; empty before the first step."""
     figures = plots(run, LOSS)
     each = -(-len(run.metrics["loss/total"].steps) // curves.MEANS) if figures else 0
     return figures + (markup.note(f"Lines are means of up to {each} steps, shades their range.") if each > 1 else "")
 
 
 def evaluations(run: Run) -> str:
-    """Curves, and the statistics of the best and the last evaluation; nothing where there was none."""
+    """The curves, and the statistics of the best and the last evaluation; empty if there was none."""
     if "eval/AP" not in run.metrics:
         return ""
     steps, values = run.metrics["eval/AP"]
@@ -148,14 +148,14 @@ def evaluations(run: Run) -> str:
 
 
 def statistic(run: Run, name: str, step: int) -> str:
-    """A statistic of an evaluation; a dash where it has no value (COCO writes -1)."""
+    """A statistic of an evaluation; a dash if it is undefined (COCO writes -1)."""
     steps, values = run.metrics[name]
     found = values[steps == step]
     return f"{found[-1]:.3f}" if len(found) and found[-1] >= 0 else "–"
 
 
 def duration(seconds: float) -> str:
-    """`464 s`, `12 min`, `3 h 05 min`."""
+    """A duration in words, such as `464 s`, `12 min` or `3 h 05 min`."""
     minutes = round(seconds / 60)
     if minutes < 10:
         return f"{seconds:.0f} s"
@@ -163,17 +163,17 @@ def duration(seconds: float) -> str:
 
 
 def checkpoints(run: Run) -> str:
-    """Which steps are kept."""
+    """Which checkpoints are kept."""
     kept = ", ".join(map(str, run.checkpoints))
     text = f"Steps kept: {kept}." if kept else "No checkpoint is there yet."
     return markup.note(text + "".join(f" The best, by AP: step {step}." for step in run.best))
 
 
 def configuration(run: Run) -> str:
-    """Every field, grouped as `Config` is; those that differ from the defaults are marked."""
+    """Every field of the configuration, grouped as in `Config`; those that differ from the defaults are marked."""
     tables = {"": [(name, text_of(value), "") for name, value in run.about.items() if not isinstance(value, dict)]}
     usual = config_json.to_dict(Config())
-    if run.about["method"] != usual["method"]:  # what its model's fields are by default, only its recipe knows
+    if run.about["method"] != usual["method"]:  # only its recipe knows the defaults of its model's fields
         usual["model"] = run.about["model"]
     for where, values, defaults in parts(run.about, usual):
         tables[where] = [
@@ -185,7 +185,7 @@ def configuration(run: Run) -> str:
 
 
 def parts(values: dict[str, Any], defaults: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict, dict]]:
-    """Every nested dict of a configuration: where it stands, itself, and the same one of the defaults."""
+    """Yield every nested dict of a configuration: its dotted path, the dict, and its counterpart in the defaults."""
     for name, value in values.items():
         if isinstance(value, dict) and name != "skeleton":
             here, default = f"{where}.{name}".lstrip("."), defaults.get(name, {})
@@ -194,14 +194,14 @@ def parts(values: dict[str, Any], defaults: dict[str, Any], where: str = "") -> 
 
 
 def remark(value: Any, default: Any) -> str:
-    """The default, where a value differs from it."""
+    """A remark that states the default, if the value differs from it, else empty."""
     if value == default:
         return ""
     return "not a field of this version" if default is None else f"default {text_of(default)}"
 
 
 def text_of(value: Any) -> str:
-    """A field's value in few letters."""
+    """A field's value in short form."""
     if isinstance(value, dict):  # a skeleton
         return f"{value.get('name')}, {len(value.get('keypoint_names', ()))} joints"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What a run's model finds in some pictures, drawn: people beside their labels, and the maps of their KP-Nets."""
+"""Images of what a run's model finds: people beside their labels, and the maps of their KP-Nets."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,35 +16,35 @@ from inspose_jax.predictor import People, Predictor
 from inspose_jax.recipes import Recipe
 from inspose_jax.structures import Sample
 
-NUM_SHOWN = 12  # pictures
-THRESHOLD = 0.2  # of the people drawn
-SEARCHED = 60  # drawn pictures among which those to show are found
-MOSTLY_SEEN = 0.8  # of the joints, in both people of the drawn image with the keypoint maps
-SIDE, PAIR_SIDE, MAP_SIDE = 480, 256, 256  # pixels of a picture's longer side: alone, one of a pair, with a map
+NUM_SHOWN = 12  # images
+THRESHOLD = 0.2  # least score of the people shown
+SEARCHED = 60  # drawn images among which to look for those to show
+MOSTLY_SEEN = 0.8  # least share of visible joints, for both people of the drawn image with the keypoint maps
+SIDE, PAIR_SIDE, MAP_SIDE = 480, 256, 256  # pixels of an image's longer side: alone, one of a pair, with a map
 SHOWN_JOINTS = ("nose", "left_shoulder", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
 Picture = UInt8[np.ndarray, "H W 3"]
 
 
 class PersonMaps(NamedTuple):
-    """What one person's KP-Net draws."""
+    """The keypoint maps of one person's KP-Net."""
 
     person: Picture  # the person's joints
-    joints: dict[str, Picture]  # by name: the map of a joint, as light over the grey picture
-    num_parameters: int  # that the network generated for this person
+    joints: dict[str, Picture]  # by joint name: the joint's map, as light over the grey image
+    num_parameters: int  # number of parameters that the network generated for this person
 
 
 class Shown(NamedTuple):
-    """What there is to see of a model."""
+    """The images that show what a model finds."""
 
-    about: str  # which pictures these are
-    pictures: list[tuple[Picture, str]]  # with people drawn on them, and a caption each
-    maps: list[PersonMaps]  # of the best two people in one of them
+    about: str  # a description of the images
+    pictures: list[tuple[Picture, str]]  # images with people drawn on them, each with a caption
+    maps: list[PersonMaps]  # of the best two people in one image
 
 
 def show_run(workdir: Path, paths: Sequence[Path], recipe: Recipe | None = None) -> Shown:
-    """A run's newest checkpoint on some images; nothing to see, and the reason, where none can be read.
+    """Show a run's newest checkpoint on some images; if none can be loaded, only `about` is filled, with the reason.
 
-    `recipe` as in `checkpoints.load`.
+    `recipe` is as in `checkpoints.load`.
     """
     if not checkpoints.steps(workdir / run_folder.CHECKPOINTS):
         return Shown("No pictures yet: the run has not saved a checkpoint.", [], [])
@@ -56,7 +56,7 @@ def show_run(workdir: Path, paths: Sequence[Path], recipe: Recipe | None = None)
 
 
 def show(model: Predictor, step: int, paths: Sequence[Path] = ()) -> Shown:
-    """The model of a step on picture files, or without any on drawn ones, if it was trained on such."""
+    """Show the model of a step on image files, or, if there are none, on drawn images if it was trained on such."""
     which = f"the model of step {step}"
     if paths:
         return show_files(model, paths, which)
@@ -66,7 +66,7 @@ def show(model: Predictor, step: int, paths: Sequence[Path] = ()) -> Shown:
 
 
 def show_files(model: Predictor, paths: Sequence[Path], which: str) -> Shown:
-    """People found in the first files."""
+    """Show the people found in the first files."""
     images = [read_image(path, follow_exif=True) for path in paths[:NUM_SHOWN]]
     people = model(images, THRESHOLD)
     captions = [f"{path.name}: {len(one)} found" for path, one in zip(paths, people, strict=False)]
@@ -80,7 +80,7 @@ def show_files(model: Predictor, paths: Sequence[Path], which: str) -> Shown:
 
 
 def show_drawn(model: Predictor, which: str) -> Shown:
-    """People found in drawn pictures that nothing trains on, beside their labels."""
+    """Show the people found in drawn images that no training uses, beside their labels."""
     data, seed = model.config.data, model.config.schedule.seed
     held_out = DrawnPeople(data.scene, "validation", seed, SEARCHED, data.joint_pixel_offset, model.skeleton)
     samples = [sample for sample in map(held_out.__getitem__, range(SEARCHED)) if len(sample.area)]
@@ -98,18 +98,18 @@ def show_drawn(model: Predictor, which: str) -> Shown:
 
 
 def shows_two(sample: Sample) -> bool:
-    """Whether there are two people, both mostly seen."""
+    """Whether there are exactly two people, both mostly visible."""
     return len(sample.area) == 2 and bool((sample.keypoints[..., 2] == 2).mean(1).min() >= MOSTLY_SEEN)
 
 
 def paint(people: People, side: int = SIDE) -> Picture:
-    """A picture with everybody found, at the size at which it is shown: lines and dots fit that."""
+    """The image with everybody found, painted at display size so that lines and dots have the right thickness."""
     image, ratio = draw.scaled(people.image, side)
     return replace(people, image=image, keypoints=people.keypoints * ratio).plot()
 
 
 def beside_labels(sample: Sample, people: People) -> Picture:
-    """A pair: the labels of a picture left, what was found right."""
+    """A pair: the labels of an image on the left, the people found on the right."""
     image, ratio = draw.scaled(sample.image, PAIR_SIDE)
     truth = draw.draw_people(image, sample.keypoints[..., :2] * ratio, sample.keypoints[..., 2] > 0, people.skeleton)
     return np.concatenate([truth, np.full((len(truth), 4, 3), 255, np.uint8), paint(people, PAIR_SIDE)], 1)
@@ -119,9 +119,10 @@ def beside_labels(sample: Sample, people: People) -> Picture:
 
 
 def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
-    """Figure 1 for one image: what the KP-Nets of its best two people draw from the same features.
+    """Figure 1 for one image: the maps that the KP-Nets of its best two people compute from the same features.
 
-    Fewer where fewer are left by the suppression; without a threshold: a model that is sure of nobody shows its maps.
+    There are fewer if fewer people are left after the suppression.  No score threshold applies, so that a model which
+    is not confident of anybody shows its maps too.
     """
     if predictor.method.maps is None:
         return []
@@ -144,7 +145,7 @@ def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
 
 
 def glowing(heat: Float[np.ndarray, "H W"], image: Picture) -> Picture:
-    """A map as light over the darkened grey picture: its root, which shows the faint second guesses too."""
+    """A map as light over the darkened grey image; its square root also shows the faint second guesses."""
     from matplotlib import colormaps
 
     glow = np.sqrt(heat / heat.max())
@@ -154,7 +155,7 @@ def glowing(heat: Float[np.ndarray, "H W"], image: Picture) -> Picture:
 
 
 def maps_sheet(maps: Sequence[PersonMaps]) -> Picture:
-    """A row a person: the joints, then map by map; of at least one person."""
+    """One row per person: the joints, then map by map; needs at least one person."""
     tiles = [
         draw.captioned(picture, name.replace("_", " "))
         for number, one in enumerate(maps, start=1)

@@ -1,4 +1,4 @@
-"""What a run left in its folder, read as it stands: a finished run, one that is still going, one that was killed."""
+"""Read what a run left in its folder, whether the run is finished, still in progress or was killed."""
 
 import json
 import math
@@ -15,40 +15,40 @@ from inspose_jax.run_folder import VALIDATION, is_same_set, measured
 
 
 class Series(NamedTuple):
-    """One measurement over the run, where it was made and finite."""
+    """One measurement over the run, at the steps where it was made and is finite."""
 
     steps: Int64[np.ndarray, " n"]
     values: Float64[np.ndarray, " n"]
 
 
 class Run(NamedTuple):
-    """A run's folder, read."""
+    """The content of a run's folder."""
 
     workdir: Path
-    about: dict[str, Any]  # config.json: the config and, beside its parts, what else decides the numbers
-    versions: dict[str, Any]  # versions.json; empty where there is none
+    about: dict[str, Any]  # config.json: the parts of the config and everything else that determines the results
+    versions: dict[str, Any]  # versions.json; empty if there is none
     metrics: dict[str, Series]
     checkpoints: list[int]  # finished steps, oldest first
     best: list[int]  # the step of the best checkpoint, if one is kept
 
     @property
     def step(self) -> int:
-        """The last step that was measured; 0 before the first."""
+        """The last measured step; 0 before the first."""
         return max((int(series.steps[-1]) for series in self.metrics.values()), default=0)
 
     @property
     def num_steps(self) -> int:
-        """The length that the run was started for."""
+        """The planned length of the run in steps."""
         return self.about["num_steps"]
 
     @property
     def batch_size(self) -> int:
-        """Pictures of a step."""
+        """Images per step."""
         return self.about["schedule"]["batch_size"]
 
 
 def read_run(workdir: Path) -> Run:
-    """Everything that is there; FileNotFoundError or ValueError for a folder that is no run."""
+    """Read a run's folder; raises NotFound if there is no such folder, and UserError if it does not hold a run."""
     workdir = paths.expanded(workdir)
     if not workdir.is_dir():
         what = "is no" if workdir.exists() else "no such"
@@ -80,7 +80,7 @@ def read_run(workdir: Path) -> Run:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; ValueError where it holds something else."""
+    """Read the object in a JSON file; raises UserError if the file holds something else."""
     try:
         content = json.loads(path.read_text())
     except ValueError as error:
@@ -91,9 +91,9 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(workdir: Path) -> dict[str, Series]:
-    """The measurements in a run's `metrics.jsonl` by name; ValueError names a line that is none.
+    """Read a run's `metrics.jsonl` by measurement name; raises UserError naming the line if one is malformed.
 
-    Of evaluations only those on the pictures that the last one looked at: others do not compare.
+    Only evaluations on the same images as the last one are kept, since others are not comparable.
     """
     columns: dict[str, tuple[array, array]] = {}
     validation = None
@@ -112,20 +112,20 @@ def read_metrics(workdir: Path) -> dict[str, Series]:
 
 
 def throughput(metrics: dict[str, Series], batch_size: int) -> dict[str, float]:
-    """How long training took, its median speed after the first window, which compiles, and its waiting share.
+    """The training time, the median speed after the first window, which compiles, and the share of time spent waiting.
 
-    From the speeds that stand at every tenth step; empty before the first of them.
+    They are computed from the speeds logged at every tenth step; the result is empty before the first of them.
     """
     if "images_per_s" not in metrics:
         return {}
     steps, speeds = metrics["images_per_s"]
-    # A file that was edited or cut may hold a step twice, one before the first, or speeds without their waiting.
+    # A file that was edited or truncated may hold a step twice, a step before the first, or speeds without `data_wait`.
     steps, first = np.unique(steps, return_index=True)
     speeds = speeds[first][steps > 0]
     steps = steps[steps > 0]
     if not len(steps):
         return {}
-    seconds = np.diff(steps, prepend=0) * batch_size / np.maximum(speeds, 0.005)  # they are rounded to 0.01
+    seconds = np.diff(steps, prepend=0) * batch_size / np.maximum(speeds, 0.005)  # speeds are rounded to 0.01
     told = {
         "training_seconds": round(float(seconds.sum()), 1),
         "images_per_s": round(float(np.median(speeds[1:] if len(speeds) > 1 else speeds)), 2),

@@ -1,4 +1,4 @@
-"""Our names and torchvision's: the only place that knows both, and how the axes of a kernel are ordered in each."""
+"""Our names and torchvision's, and the order of a kernel's axes in each: the only place that knows both."""
 
 import numpy as np
 
@@ -21,5 +21,5 @@ def torchvision_name(path: tuple[str, ...]) -> str:
 
 
 def to_flax(array: np.ndarray) -> np.ndarray:
-    """A PyTorch tensor in our axis order: kernels from [out, in, h, w] to [h, w, in, out], the rest as it is."""
+    """A PyTorch tensor in our axis order: kernels from [out, in, h, w] to [h, w, in, out], the rest unchanged."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array

@@ -1,6 +1,6 @@
-"""Tensors out of `.pth` files, both formats of torch.save, without torch and without running code from the file.
+"""Read tensors from `.pth` files, in both formats of torch.save, without torch and without running code from them.
 
-A `.pth` is a pickle, which may name any function to call.  This reader knows only those that rebuild tensors.
+A `.pth` is a pickle, which may call any function by name.  This reader allows only those that rebuild tensors.
 """
 
 import io
@@ -15,7 +15,7 @@ import numpy as np
 
 from inspose_jax.errors import UserError
 
-# bfloat16 has no numpy type: it is read as the upper half of a float32.
+# numpy has no bfloat16: it is read as the upper half of a float32.
 STORAGES = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
@@ -32,21 +32,21 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
 class StorageType:
-    """Stands for torch.FloatStorage and its kin."""
+    """Stands in for torch.FloatStorage and the other storage types."""
 
     def __init__(self, name: str):
         self.name, self.dtype = name, STORAGES[name]
 
 
 class Reader(pickle.Unpickler):
-    """An unpickler of tensors; `storage` turns a persistent id into its flat array."""
+    """An unpickler of tensors; `storage` maps a persistent id to its storage type and flat array."""
 
     def __init__(self, file: Any, path: Path, storage: Callable[[tuple], tuple[str, np.ndarray]]):
         super().__init__(file)
         self.path, self.storage = path, storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """Only what rebuilds tensors; ValueError for anything else."""
+        """Allow only what rebuilds tensors; raises UserError for anything else."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if module == "torch" and name in STORAGES:
@@ -68,10 +68,10 @@ class Reader(pickle.Unpickler):
 def rebuild_tensor(
     storage: tuple[str, np.ndarray], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> np.ndarray:
-    """A view of a flat storage as torch lays it out, copied; bfloat16 becomes float32."""
+    """A tensor, copied from its flat storage by offset, size and stride; bfloat16 becomes float32."""
     kind, flat = storage
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    is_backwards = min(0, offset, *size, *stride) < 0  # one stride may, and another make up for it in `last`
+    is_backwards = min(0, offset, *size, *stride) < 0  # `last` misses it if another stride makes up for a negative one
     if is_backwards or (min(size, default=1) > 0 and last >= len(flat)):
         raise UserError("a tensor reaches beyond its storage")
     flat = flat[offset:]
@@ -83,10 +83,10 @@ def rebuild_tensor(
 
 
 def read_pth(path: Path) -> dict[str, np.ndarray]:
-    """The state_dict in a file; ValueError if it is none, or holds more than tensors."""
+    """The state_dict in a file; raises UserError if it has none, or holds objects other than tensors."""
     try:
         content = read_zip(path) if zipfile.is_zipfile(path) else read_legacy(path)
-    except ValueError as error:  # numpy's and pickle's too, of a damaged file
+    except ValueError as error:  # also those of numpy and pickle for a damaged file
         raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}; is it damaged?") from None
     except (
         pickle.UnpicklingError,
@@ -108,7 +108,7 @@ def read_pth(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_zip(path: Path) -> Any:
-    """The format since PyTorch 1.6: a zip of one pickle and a file a storage."""
+    """The format since PyTorch 1.6: a zip of one pickle and one file per storage."""
     with zipfile.ZipFile(path) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
         folder = name.removesuffix("data.pkl")
@@ -121,9 +121,10 @@ def read_zip(path: Path) -> Any:
 
 
 def read_legacy(path: Path) -> Any:
-    """The format before: pickles one after the other, then the storages in the order of their keys.
+    """The format before PyTorch 1.6: several pickles in a row, then the storages in the order of their keys.
 
-    The pickle refers to storages whose bytes come later, so it is read twice: first to learn their types.
+    The pickle of the tensors refers to storages whose bytes come later, so it is read twice, first only to learn the
+    types of the storages.
     """
     data = path.read_bytes()
     file = io.BytesIO(data)

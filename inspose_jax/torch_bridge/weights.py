@@ -1,4 +1,4 @@
-"""torchvision's ResNet weights -> our backbone; all of them or an error, never a guess."""
+"""Torchvision's ResNet weights -> our backbone: either all of them fit or it is an error, never a guess."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from inspose_jax.torch_bridge.pth import read_pth
 def load_backbone(path: Path, network: config.Network, variables: Any) -> Any:
     """`variables` ({"params": .., "batch_stats": ..}) with the backbone from a torchvision file, .pth or .safetensors.
 
-    ValueError lists what is missing, unknown or of another shape; then nothing was loaded.
+    Raises UserError, which lists what is missing, unknown or of another shape; then nothing is loaded.
     """
     tensors = read_tensors(path)
     used: set[str] = set()
@@ -47,12 +47,12 @@ def load_backbone(path: Path, network: config.Network, variables: Any) -> Any:
 
 
 def is_unused(name: str) -> bool:
-    """Whether a tensor of the file belongs to what we leave out: the classifier, and counters."""
+    """Whether a tensor of the file is one that we do not use: the classifier or a counter."""
     return any(part in name for part in names.UNUSED)
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """All tensors of a file by name, without the prefixes that wrappers add; ValueError for other files."""
+    """All tensors of a file by name, without the prefixes that wrappers add; raises UserError for other files."""
     if path.suffix == ".safetensors":
         try:
             tensors = load_file(path)

@@ -1,6 +1,7 @@
 """From batches to trained parameters.
 
-`step` is the arithmetic (state, batch) -> (state, measurements); `optimizer` how gradients move parameters; `sharding`
-puts both on all devices; `loop` drives them, from what `start` gives it, at the steps of a `timetable`, and writes what
-happened: `log` the measurements, `trace` a profile.  `workdir` is a run's folder, `interruption` a signal to leave.
+`step` is the arithmetic (state, batch) -> (state, measurements), and `optimizer` is how gradients move parameters;
+`sharding` puts both on all devices.  `loop` drives them from the state that `start` provides; a `timetable` says what
+is due at which step.  `log` writes the measurements and `trace` a profile.  `workdir` prepares the folder of a run, and
+`interruption` catches the signals that ask a run to stop.
 """

@@ -1,4 +1,4 @@
-"""A run that is asked to stop ends its step, saves and leaves; asked a second time, it leaves at once."""
+"""A run that is asked to stop finishes its step, saves and exits; asked a second time, it exits at once."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ ASKING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """Whether SIGTERM or Ctrl-C came while inside `with`; outside of a main thread nothing is caught."""
+    """Whether SIGTERM or Ctrl-C arrived inside the `with`; outside the main thread nothing is caught."""
 
     def __init__(self) -> None:
         self.came = False
@@ -25,9 +25,9 @@ class Interruption:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def note(self, number: int, _: FrameType | None) -> None:
-        """Remember it, and let the next one do what it always does: end the process."""
+        """Remember the signal, and install the system's default handlers, so that the next one ends the process."""
         self.came = True
         for asking in ASKING:
             signal.signal(asking, signal.SIG_DFL)
-        # Not print: it may be interrupted in the middle of a print.
+        # Not `print`: the signal may have arrived in the middle of one.
         os.write(2, f"\ninspose: {signal.Signals(number).name}: saving; once more to leave at once\n".encode())

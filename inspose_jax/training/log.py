@@ -1,7 +1,7 @@
-"""What a run tells: a line a step in `metrics.jsonl`, curves and pictures for TensorBoard.
+"""What a run records: one line per step in `metrics.jsonl`, and curves and images for TensorBoard.
 
-Measurements stay on the device and are fetched together every ten steps, so that no step waits for the one before it to
-be read.
+Measurements stay on the device and are fetched together every ten steps, so that no step waits until the previous
+step's measurements are read.
 """
 
 import math
@@ -20,14 +20,14 @@ from inspose_jax.errors import NotFinite
 from inspose_jax.run_folder import METRICS, TENSORBOARD, VALIDATION, metrics_line
 
 FETCH_EVERY = 10
-MOST_SKIPPED = 20  # steps in a row that are not finite; a run that came to so many would go on for nothing
+MOST_SKIPPED = 20  # consecutive steps that are not finite; a run with so many would only waste time
 
 
 class Log:
-    """Measurements on their way from the device to a workdir's files, and the speed since the last write.
+    """Carries measurements from the device to a workdir's files, with the speed since the last write.
 
-    `pictures_of(step)` are the image ids of a step, to name where a loss broke.  Without `writes` nothing is written:
-    of several processes one writes, and all see what is not finite.
+    `pictures_of(step)` returns the image ids of a step, so that an error can name them.  Without `writes` nothing is
+    written: of several processes only one writes, but all check that measurements are finite.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Log:
         self.board = SummaryWriter(str(workdir / TENSORBOARD), purge_step=start + 1) if writes else None
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.begin, self.waited = time.perf_counter(), 0.0
-        self.num_skipped = 0  # steps in a row, up to now
+        self.num_skipped = 0  # consecutive steps that were not finite, up to now
 
     def __enter__(self) -> "Log":
         return self
@@ -55,27 +55,27 @@ class Log:
             self.board.close()
 
     def add(self, step: int, measurements: dict[str, jax.Array]) -> None:
-        """Remember a step's scalars without reading them."""
+        """Keep a step's scalars without reading them."""
         self.pending.append((step, measurements))
 
     def wait_for_device(self) -> None:
-        """Wait until the device has no more to do than the last step it was given.
+        """Wait until the device has at most one unfinished step, the last one submitted.
 
-        Every step that waits there has its batch in the device's memory; two of them keep it busy.
+        Every submitted step holds its batch in the device's memory, and two steps are enough to keep the device busy.
         """
         if len(self.pending) > 1:
             jax.block_until_ready(self.pending[-2][1])
 
     def is_device_idle(self) -> bool:
-        """Whether the device has done all that it was given."""
+        """Whether the device has finished everything submitted to it."""
         last: Any = self.pending[-1][1]["loss/total"] if self.pending else None
         return last is None or last.is_ready()
 
     def write(self, unreadable: int) -> str:
-        """Fetch everything at once, write a line a step; a summary for the progress bar.
+        """Fetch everything at once and write one line per step; returns a summary for the progress bar.
 
-        `unreadable` pictures were left blank so far.  `NotFinite` at the first step that is not finite or, where such
-        steps are skipped, after `MOST_SKIPPED` of them in a row.
+        `unreadable` is the number of images left blank so far.  Raises NotFinite at the first step that is not finite
+        or, if such steps are skipped, after `MOST_SKIPPED` of them in a row.
         """
         fetched = jax.device_get(self.pending)
         seconds = time.perf_counter() - self.begin
@@ -107,22 +107,22 @@ class Log:
         return f"loss {loss:.3f}, {speed['images_per_s']:.1f} images/s"
 
     def line(self, step: int, values: dict[str, float], speed: dict[str, float]) -> None:
-        """A step's values into the file; every tenth with the speed, and to TensorBoard."""
+        """Write a step's values to the file; every tenth step also the speed, and both to TensorBoard."""
         if self.lines is None or self.board is None:
             return
         if step % FETCH_EVERY == 0:
             values = values | speed
             for name, value in values.items():
                 self.board.add_scalar(name, value, step)
-        # JSON knows neither NaN nor infinity.
+        # JSON has neither NaN nor infinity.
         row = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self.lines.write(metrics_line(step, row))
         self.lines.flush()
 
     def evaluation(self, step: int, statistics: dict[str, float], sheet: np.ndarray, validation: str) -> None:
-        """The statistics of a step as a line of their own, and u8[H,W,3] with predictions, to TensorBoard.
+        """Write a step's evaluation as a line of its own, and to TensorBoard with `sheet`, u8[H,W,3] predictions.
 
-        `validation` is the fingerprint of the pictures.
+        `validation` is the fingerprint of what the evaluation looked at.
         """
         if self.lines is None or self.board is None:
             return
@@ -132,10 +132,10 @@ class Log:
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
         self.board.add_image("eval/predictions", sheet, step, dataformats="HWC")
-        self.begin = time.perf_counter()  # an evaluation is no training time
+        self.begin = time.perf_counter()  # an evaluation does not count as training time
 
 
 def first_broken(measurements: dict[str, np.ndarray]) -> str:
-    """The first measurement that is not finite, the terms before their sum and its gradient; empty where all are."""
+    """The first non-finite measurement, loss terms before their sum and the gradient; empty if all are finite."""
     order = sorted(measurements, key=lambda name: (not name.startswith("loss/"), name == "loss/total"))
     return next((name for name in order if not math.isfinite(measurements[name])), "")

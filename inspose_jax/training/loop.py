@@ -1,7 +1,7 @@
-"""The run: for each batch a step, a line of metrics, now and then a checkpoint; it goes on exactly where it stopped.
+"""The run: one step and one line of metrics per batch, sometimes a checkpoint; it resumes exactly where it stopped.
 
-Nothing is saved before all measurements up to it were seen to be finite.  Every process of a run does the same at the
-same step; only the first one writes.
+Before anything is saved, all measurements up to that step are checked to be finite.  Every process of a run does the
+same at the same step; only the first one writes.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from inspose_jax.training.workdir import told_value
 
 
 class Records(NamedTuple):
-    """What a run writes to."""
+    """Where a run writes."""
 
     latest: Checkpoints
     best: Checkpoints
@@ -50,18 +50,19 @@ def train(
     note: str = "training",
     method: Method | None = None,
 ) -> int:
-    """Run `num_steps` steps (the schedule fits them) or up to `stop_at`, from the start or, with `resume`, from the
-    newest checkpoint in `workdir`; gives back the step it came to, an earlier one after SIGTERM or Ctrl-C.
+    """Train up to step `num_steps`, for which the schedule is laid out, or only up to `stop_at`.
 
-    `method` is what is trained, by default the one that the config is for.
-    Raises ValueError for a workdir in use or a run that differs from the stored one, FloatingPointError when a loss is
-    not finite, OSError when a checkpoint cannot be written; what was saved before stays.
+    A run starts from step 0 or, with `resume`, from the newest readable checkpoint in `workdir`.  Returns the step it
+    reached, an earlier one after SIGTERM or Ctrl-C.  `method` is what is trained, by default the config's own.
+
+    Raises UserError if the workdir is in use or the run differs from the stored one, NotFinite if a loss is not finite,
+    NotWritten if a checkpoint cannot be written; what was saved before stays intact.
     """
     run, state = begin(config, source, workdir, num_steps, stop_at, resume, pretrained, extras, method)
     due, batches = run.due, batches_of(run)
     make_step = sharding.jit_train_step(run.method, config.schedule, num_steps, run.mesh, extras.on_nan)
     with (
-        Interruption() as interruption,  # first: what is saved last is waited for inside of it
+        Interruption() as interruption,  # outermost, so that it covers the wait for the last save
         opened(run, note) as records,
         Trace(run.workdir / run_folder.PROFILE, due.traced) as trace,
     ):
@@ -78,7 +79,7 @@ def train(
             if due.fetches(step) or saves or evaluates:
                 write_measurements(run, records)
             records.bar.update()
-            if saves:  # before anything else that may fail
+            if saves:  # before anything else that can fail
                 records.latest.save(step, state, config, run.method.recipe)
             if evaluates:
                 best_value = evaluate(run, records, step, state, best_value)
@@ -92,7 +93,7 @@ def train(
 
 @contextlib.contextmanager
 def opened(run: Run, note: str) -> Iterator[Records]:
-    """The records of a run; in the end all that was given to them is on disk."""
+    """The records of a run; on exit everything given to them is on disk."""
     start, batch_size, writes = run.due.start, run.config.schedule.batch_size, processes.is_first()
 
     def image_ids_of(step: int) -> list[int]:
@@ -115,32 +116,33 @@ def batches_of(run: Run) -> Iterator[Batch]:
 
 
 def next_batch(batches: Iterator[Batch], mesh: jax.sharding.Mesh, log: Log) -> Batch:
-    """The next batch, on the devices; the log learns how long they waited for it."""
+    """The next batch, on the devices; the log is told how long they waited for it."""
     log.wait_for_device()
     asked = time.perf_counter()
     batch = sharding.put_batch(next(batches), mesh)
-    if log.is_device_idle():  # what the device computes meanwhile is no waiting
+    if log.is_device_idle():  # while the device computes, it does not wait
         log.waited += time.perf_counter() - asked
     return batch
 
 
 def is_told_to_leave(interruption: Interruption, is_meeting: bool) -> bool:
-    """Whether the run is to end after this step; several processes, all at the same step, ask each other at some."""
+    """Whether the run ends after this step; several processes agree on it, at steps where `is_meeting` is set."""
     if jax.process_count() == 1:
         return interruption.came
     return is_meeting and processes.total(interruption.came) > 0
 
 
 def write_measurements(run: Run, records: Records) -> None:
-    """Write what was measured since the last time; errors as `Log.write`, UserError if too little can be read."""
+    """Write new measurements; raises as `Log.write`, and UserError if too many images are unreadable."""
     unreadable = processes.union_size(run.images.unreadable, len(run.images))
     run.images.check(unreadable)
     records.bar.set_postfix_str(records.log.write(unreadable))
 
 
 def evaluate_what_was_cut_off(run: Run, records: Records, state: State) -> float:
-    """What the best checkpoint was chosen by; before the first step, an evaluation that is missing is made up, as it
-    may have been cut off, or the best checkpoint after it.
+    """Make up for an evaluation due at the step that a run resumes from; returns the value of the best checkpoint.
+
+    The earlier run may have been cut off before that evaluation, or between it and saving the best checkpoint.
     """
     best_value = checkpoints.best_value(records.best.folder) if processes.is_first() else -math.inf
     best_value = processes.of_first(best_value)
@@ -152,7 +154,7 @@ def evaluate_what_was_cut_off(run: Run, records: Records, state: State) -> float
 
 
 def evaluate(run: Run, records: Records, step: int, state: State, best_value: float, is_told: bool = False) -> float:
-    """Evaluate, tell it unless it was told before, save where it is better than `best_value`; the best value now."""
+    """Evaluate, log it unless `is_told`, save the state if it beats `best_value`; returns the new best value."""
     assert run.extras.evaluate is not None
     found: Evaluation = run.extras.evaluate(evaluated_variables(run, state))
     if not is_told:
@@ -166,17 +168,17 @@ def evaluate(run: Run, records: Records, step: int, state: State, best_value: fl
 
 
 def try_out_evaluation(run: Run, records: Records, state: State) -> None:
-    """See that an evaluation fits on the device; jax's error where it does not."""
+    """Check that an evaluation fits on the device; raises JAX's error if it does not."""
     assert run.extras.try_out is not None
     run.extras.try_out(evaluated_variables(run, state))
-    records.log.begin = time.perf_counter()  # it is no training time
+    records.log.begin = time.perf_counter()  # it does not count as training time
 
 
 def evaluated_variables(run: Run, state: State) -> Any:
-    """What is evaluated of a state, on the host."""
+    """The variables of a state that are evaluated, on the host."""
     return jax.device_get(checkpoints.evaluated(state._asdict(), run.config))
 
 
 def run_length(config: Config, source: pipeline.Source) -> int:
-    """Steps of `schedule.epochs` epochs over `source`."""
+    """Number of steps in `schedule.epochs` epochs over `source`."""
     return config.schedule.epochs * pipeline.make_plan(source, config, train=True).steps_per_epoch

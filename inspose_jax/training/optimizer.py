@@ -1,6 +1,6 @@
 """How gradients move parameters: SGD with momentum (Sec. 4), or AdamW or Muon for small runs from random weights.
 
-What a method freezes gets no gradient, no decay and no update.
+Parameters that a method freezes get no gradient, no weight decay and no update.
 """
 
 from collections.abc import Hashable
@@ -16,17 +16,17 @@ from inspose_jax.method import Method
 
 Rate = Any  # Callable[[i32[]], f32[]]: step -> learning rate
 
-# Muon is for the matrices inside the network; Adam, at this fraction of its rate, for what reads and what is read:
-# stem, last layers, norms and biases.  At Muon's full rate theta never settles.
+# Muon moves the matrices inside the network.  Adam, at this fraction of Muon's rate, moves the rest: stem, output
+# layers, norms and biases.  At Muon's full rate theta never settles.
 ADAM_FRACTION = 0.3
 
 
 def learning_rate(schedule: config.Schedule, num_steps: int) -> Rate:
-    """Rate of every step of a run of `num_steps`: linear warm-up from a third, then drops by 10 or half a cosine."""
+    """Rate at every step of a run of `num_steps`: linear warm-up from a third, then drops by 10 or half a cosine."""
     warmup = min(schedule.warmup_steps, num_steps // 10)
 
     def rate(step: Int[Array, ""]) -> Float[Array, ""]:
-        progress = step.astype(jnp.float32)  # a whole step times a Python float has no strict type
+        progress = step.astype(jnp.float32)  # strict types forbid an integer step times a Python float
         factor = jnp.minimum(1.0, 1 / 3 + 2 / 3 * progress / warmup) if warmup else jnp.ones(())
         if schedule.decay == "cosine":
             left = (progress - warmup) / max(num_steps - warmup, 1)
@@ -40,12 +40,12 @@ def learning_rate(schedule: config.Schedule, num_steps: int) -> Rate:
 
 
 def freeze(gradient: Any, trains: Any) -> Any:
-    """The gradient with zeros where nothing trains; the backward pass there is never computed."""
+    """The gradient with zeros for frozen parameters, so that their backward pass is never computed."""
     return jax.tree.map(lambda g, train: g if train else jnp.zeros_like(g), gradient, trains)
 
 
 def make_optimizer(schedule: config.Schedule, method: Method, num_steps: int) -> optax.GradientTransformationExtraArgs:
-    """Clip by global norm, then the schedule's rule on everything that trains; expects `freeze`-d gradients."""
+    """Clip by global norm, then apply the schedule's rule to everything that trains; expects `freeze`-d gradients."""
     rate = learning_rate(schedule, num_steps)
     rules: dict[Hashable, optax.GradientTransformation] = {"frozen": optax.set_to_zero()}
     if schedule.optimizer == "sgd":
@@ -76,12 +76,12 @@ def make_optimizer(schedule: config.Schedule, method: Method, num_steps: int) ->
 
 
 def updates_done(optimizer_state: Any) -> Int[Array, ""]:
-    """How often the parameters moved: what the rate depends on.  Fewer than batches seen, where steps were skipped."""
-    return optax.tree.get_all_with_path(optimizer_state, "count")[0][1]  # every rule counts, all alike
+    """Number of updates, which the rate depends on; fewer than the batches seen if steps were skipped."""
+    return optax.tree.get_all_with_path(optimizer_state, "count")[0][1]  # every rule has a count, and all are equal
 
 
 def adam(schedule: config.Schedule, rate: Rate) -> optax.GradientTransformation:
-    """AdamW; its second moment forgets a little faster than usual, since small runs are short."""
+    """AdamW with a second moment that forgets a little faster than usual, since small runs are short."""
     return optax.chain(
         optax.scale_by_adam(schedule.momentum, 0.99),
         optax.add_decayed_weights(schedule.weight_decay),

@@ -1,7 +1,7 @@
-"""All devices as one: batches split over a mesh axis `data`, the state the same on every device.
+"""All devices as one: batches are split over a mesh axis `data`, the state is replicated on every device.
 
-The state is replicated whole: 36 million parameters with their momentum are .3 GB, far below what any chip holds, and
-then a step needs no communication but the sum of gradients, statistics and counts.
+The whole state is replicated: 36 million parameters with their momentum take 0.3 GB, far less than any chip holds, and
+a step then only communicates to sum gradients, statistics and counts.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from inspose_jax.training.step import DATA_AXIS, State
 
 
 def make_mesh(schedule: config.Schedule, devices: Sequence[Any] = ()) -> Mesh:
-    """`devices`, or all devices of all hosts, in a row; ValueError if a global batch does not divide over them."""
-    # By process: the rows that one process loads follow each other in the global batch.
+    """`devices`, or all devices of all hosts, in a row; raises UserError if a batch does not divide over them."""
+    # Sorted by process: the rows that one process loads are contiguous in the global batch.
     devices = devices or sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     parts = len(devices) * schedule.accumulate
     if schedule.batch_size % parts:
@@ -30,12 +30,12 @@ def make_mesh(schedule: config.Schedule, devices: Sequence[Any] = ()) -> Mesh:
             f"schedule.batch_size {schedule.batch_size} does not divide over {len(devices)} devices{each}; take a "
             f"multiple of {parts}, or show the program fewer devices"
         )
-    # Auto: the compiler places what is between inputs and outputs (scatter and gather want that).
+    # Auto: the compiler shards what lies between inputs and outputs, as scatter and gather require.
     return Mesh(np.asarray(devices), (DATA_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device."""
+    """Replicated on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -45,24 +45,24 @@ def split(mesh: Mesh) -> NamedSharding:
 
 
 def host_rows(batch_size: int, host: int, num_hosts: int) -> slice:
-    """The rows of the global batch that one of `num_hosts` processes loads; their number divides the batch."""
+    """The rows of the global batch that process `host` of `num_hosts` loads; `num_hosts` divides the batch size."""
     rows = batch_size // num_hosts
     return slice(host * rows, (host + 1) * rows)
 
 
 def put_batch(batch: Batch, mesh: Mesh) -> Batch:
-    """This host's rows -> one global array a field, split over `data`."""
+    """This host's rows -> one global array per field, split over `data`."""
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(split(mesh), x), batch)
 
 
 def new_state(method: Method, schedule: config.Schedule, num_steps: int, mesh: Mesh) -> State:
-    """A random state, made where it lives."""
+    """A random state, created on the devices of the mesh."""
     create = jax.jit(lambda key: step.new_state(key, method, schedule, num_steps), out_shardings=replicated(mesh))
     return create(jax.random.key(schedule.seed))
 
 
 def abstract_state(method: Method, schedule: config.Schedule, num_steps: int, mesh: Mesh) -> Any:
-    """Shapes, types and places of a state, without making one: what a checkpoint is restored into."""
+    """Shapes, types and shardings of a state, without creating one: what a checkpoint is restored into."""
     shapes = jax.eval_shape(lambda key: step.new_state(key, method, schedule, num_steps), jax.random.key(0))
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), shapes)
 
@@ -70,7 +70,7 @@ def abstract_state(method: Method, schedule: config.Schedule, num_steps: int, me
 def jit_train_step(
     method: Method, schedule: config.Schedule, num_steps: int, mesh: Mesh, on_nan: Literal["stop", "skip"] = "stop"
 ) -> Any:
-    """The compiled step: state in, state out in the same memory, batch split, measurements on every device."""
+    """The compiled step: it updates the state in place, takes a split batch, and puts measurements on every device."""
     return jax.jit(
         step.make_train_step(method, schedule, num_steps, mesh, on_nan),
         in_shardings=(replicated(mesh), split(mesh)),

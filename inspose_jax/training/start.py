@@ -1,4 +1,4 @@
-"""How a run starts: what it is given, and its first state, which is new or the one where it stopped."""
+"""How a run starts: its inputs, and its first state, which is new or restored from a checkpoint."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,32 +21,32 @@ from inspose_jax.training.workdir import changes, description, is_in_use, open_w
 
 
 class Evaluation(NamedTuple):
-    """What is known of a model in the middle of its training."""
+    """What an evaluation finds out about a model during training."""
 
-    statistics: dict[str, float]  # the first is what the best checkpoint is chosen by
-    sheet: np.ndarray  # u8[H,W,3] pictures with predictions
+    statistics: dict[str, float]  # the first one selects the best checkpoint
+    sheet: np.ndarray  # u8[H,W,3] images with predictions
 
 
 class Pretrained(NamedTuple):
     """Weights that a new run starts from."""
 
-    path: Path  # the file they come from: a run goes on with no other
-    into: Callable[[Any], Any]  # puts them into new variables
+    path: Path  # the file they come from; a run resumes with no other
+    into: Callable[[Any], Any]  # loads them into new variables
 
 
 class Extras(NamedTuple):
-    """What a launch may add to a run without changing the numbers of its steps."""
+    """What a launch may add to a run without changing the numbers that its steps compute."""
 
     evaluate: Callable[[Any], Evaluation] | None = None  # variables on the host -> how good they are
-    eval_every: int = 0  # steps; at the end in any case
-    on_nan: Literal["stop", "skip"] = "stop"  # what a step does whose loss or gradient is not finite
+    eval_every: int = 0  # steps; the end of the run is always evaluated
+    on_nan: Literal["stop", "skip"] = "stop"  # what to do at a step whose loss or gradient is not finite
     profile: range = range(0)  # steps that are traced into the workdir
     validation: str = ""  # the fingerprint of what `evaluate` looks at
-    try_out: Callable[[Any], None] | None = None  # variables on the host -> fails where `evaluate` lacks memory
+    try_out: Callable[[Any], None] | None = None  # variables on the host -> fails if `evaluate` would lack memory
 
 
 class Run(NamedTuple):
-    """What stays the same while a run goes on."""
+    """What stays the same throughout a run."""
 
     config: Config
     method: Method
@@ -69,16 +69,17 @@ def begin(
     extras: Extras,
     method: Method | None,
 ) -> tuple[Run, State]:
-    """A run that may go on from its first state; last of all its folder is made ready, so that one which cannot start
-    leaves nothing behind.
+    """Prepare a run and its first state.
 
-    `method` is what is trained, by default the one that the config is for.
-    UserError, and OSError where a file cannot be read, say why it cannot.
+    The folder is prepared last, so that a run that cannot start leaves nothing behind.  `method` is what is trained, by
+    default the config's own.
+
+    Raises UserError if the run cannot start, OSError if a file cannot be read.
     """
     check(config)
     devices.check()
     method = method or method_of(config.model)
-    workdir = paths.absolute(workdir)  # a program may change its folder meanwhile
+    workdir = paths.absolute(workdir)  # the program may change its working directory meanwhile
     mesh = sharding.make_mesh(config.schedule)
     images = pipeline.Tolerant(source)
     plan = pipeline.make_plan(images, config, train=True)
@@ -102,7 +103,7 @@ def begin(
         has_trial=extras.try_out is not None,
         traced=traced_steps(extras.profile, start, stop),
     )
-    processes.wait_for_all("start")  # nobody looks at the workdir any more when the first changes it
+    processes.wait_for_all("start")  # all have finished reading the workdir before the first changes it
     if processes.is_first():
         open_workdir(workdir, about, changed, start, extras.validation)
     processes.wait_for_all("workdir")
@@ -118,7 +119,7 @@ def first_state(
     num_steps: int,
     mesh: jax.sharding.Mesh,
 ) -> tuple[int, State]:
-    """How many steps are done, and the state after them: a new one, or the newest readable one of those `saved`."""
+    """The number of steps done and the state after them: a new one, or the newest readable one of the steps `saved`."""
     if saved:
         like = sharding.abstract_state(method, schedule, num_steps, mesh)
         found, fields = checkpoints.newest(workdir / run_folder.CHECKPOINTS, like)

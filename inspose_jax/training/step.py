@@ -19,15 +19,15 @@ DATA_AXIS = "data"  # the mesh axis that a batch is divided over
 class State(NamedTuple):
     """Everything that a step changes."""
 
-    step: Any  # i32[] batches seen, which is the position in the data: skipped steps count too
+    step: Any  # i32[] batches seen, i.e. the position in the data; skipped steps count too
     params: Any
     batch_stats: Any  # running statistics of the backbone's norms
     optimizer: Any  # the optimizer's own state
-    average: Any  # running average of {params, batch_stats}; () without
+    average: Any  # running average of {params, batch_stats}; () if there is none
 
 
 def new_state(key: jax.Array, method: Method, schedule: config.Schedule, num_steps: int) -> State:
-    """A new state from a random key; jit it with shardings, so that it is born where it lives."""
+    """A new state from a random key; jit it with output shardings to create it on its devices."""
     return state_of(method.init(key), method, schedule, num_steps)
 
 
@@ -36,7 +36,7 @@ def state_of(variables: Any, method: Method, schedule: config.Schedule, num_step
     params, batch_stats = variables["params"], variables["batch_stats"]
     rule = optimizer.make_optimizer(schedule, method, num_steps)
     average = {"params": params, "batch_stats": batch_stats} if schedule.ema > 0 else ()
-    # A copy: a donated state must not hold one buffer twice.
+    # A copy, because a donated state must not hold the same buffer twice.
     average = jax.tree.map(jnp.copy, average)
     return State(jnp.zeros((), jnp.int32), params, batch_stats, rule.init(params), average)
 
@@ -44,7 +44,7 @@ def state_of(variables: Any, method: Method, schedule: config.Schedule, num_step
 def piece_loss(
     params: Any, batch_stats: Any, batch: Batch, targets: Any, counts: Any, method: Method
 ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-    """What some images add to the total loss of a global batch with `counts`; new batch statistics, and the terms."""
+    """What some images add to the total loss of a global batch with `counts`; also batch statistics and the terms."""
     variables = {"params": params, "batch_stats": batch_stats}
     outputs, batch_stats = method.apply(variables, batch.image, batch.size, train=True, data_axis=DATA_AXIS)
     with jax.named_scope("losses"):
@@ -58,15 +58,15 @@ def total(terms: dict[str, jax.Array], weights: dict[str, float]) -> jax.Array:
 
 
 def make_gradient(method: Method, num_parts: int, mesh: Mesh) -> Callable[..., tuple[Any, Any, dict[str, jax.Array]]]:
-    """(params, batch_stats, batch, targets, counts) -> gradient of the total loss, new batch statistics, its terms.
+    """(params, batch_stats, batch, targets, counts) -> gradient of the total loss, new batch statistics, loss terms.
 
-    Every device works on its own rows, `num_parts` parts of them one after another.  Devices talk where batch
-    statistics are averaged, and once at the end.
+    Every device works on its own rows, in `num_parts` parts one after another.  Devices communicate to average batch
+    statistics, and once at the end.
     """
 
     def on_device(params: Any, batch_stats: Any, batch: Batch, targets: Any, counts: Any):
-        # A copy of its own on every device: else the gradients are summed over the devices at each use of a parameter,
-        # and some layers are used once a pyramid level.
+        # Every device gets its own copy; otherwise the gradients would be summed over the devices at each use of a
+        # parameter, and some layers are used once per pyramid level.
         params = jax.lax.pcast(params, DATA_AXIS, to="varying")
         value = jax.value_and_grad(piece_loss, has_aux=True)
 
@@ -78,7 +78,7 @@ def make_gradient(method: Method, num_parts: int, mesh: Mesh) -> Callable[..., t
             gradient, batch_stats, terms = part(so_far[1], *rows)
             return (jax.tree.map(jnp.add, so_far[0], gradient), batch_stats), terms
 
-        # On a CPU no loop, not even one of a single turn: convolutions inside of one are fifteen times slower there.
+        # No loop on a CPU, not even with a single iteration: convolutions inside a loop are fifteen times slower there.
         is_cpu = mesh.devices.flat[0].platform == "cpu"
         if num_parts == 1:
             gradient, batch_stats, terms = part(batch_stats, batch, targets)
@@ -99,15 +99,15 @@ def make_train_step(
 ) -> Callable[[State, Batch], tuple[State, dict[str, jax.Array]]]:
     """The step of a run of `num_steps` on the devices of `mesh`; measurements are scalars that stay on the device.
 
-    With "skip", a step whose loss or gradient is not finite leaves everything as it was but `State.step`, and says so
-    in the measurement `skipped`.  With "stop" the caller looks at the measurements.
+    With "skip", a step whose loss or gradient is not finite changes nothing but `State.step`, and the measurement
+    `skipped` is 1.  With "stop", the caller has to check the measurements.
     """
     rule = optimizer.make_optimizer(schedule, method, num_steps)
     rate = optimizer.learning_rate(schedule, num_steps)
     gradient_of = make_gradient(method, schedule.accumulate, mesh)
 
     def train_step(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-        # The scopes are what a trace calls the parts of a step.
+        # The scopes name the parts of a step in a trace.
         with jax.named_scope("targets"):
             targets = method.targets(batch)
         counts = method.count(targets)
@@ -140,7 +140,7 @@ def make_train_step(
 
 
 def move_average(average: Any, params: Any, batch_stats: Any, updates_done: jax.Array, ema: float) -> Any:
-    """The running average after an update; it forgets faster at first, so that the random start does not linger."""
+    """The running average after an update; it forgets faster at first, so that the random initial values fade."""
     if ema == 0:
         return ()
     done = updates_done.astype(jnp.float32)

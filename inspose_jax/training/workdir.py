@@ -1,4 +1,4 @@
-"""A run's folder: whether a run may start or go on there, what it was started with, no line of a step done twice."""
+"""A run's folder: whether a run may start or resume there, and its config, versions, history and metrics."""
 
 import contextlib
 import hashlib
@@ -17,16 +17,16 @@ from inspose_jax.method import Method
 from inspose_jax.run_folder import VALIDATION, is_same_set, measured
 from inspose_jax.skeletons import Skeleton
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # as they are imported
-PICTURES, LABELS = "pictures", "labels"  # fingerprints of the data in config.json
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # by their import names
+PICTURES, LABELS = "pictures", "labels"  # keys of the data's fingerprints in config.json
 
 
 def description(
     config: Config, method: Method, num_steps: int, source: pipeline.LabelledSource, weights: Path | None
 ) -> dict[str, Any]:
-    """All that decides what a run computes, for its `config.json`.
+    """Everything that determines what a run computes, for its `config.json`.
 
-    `weights` is the file that a new run's backbone starts from.
+    `weights` is the file that a new run's backbone is initialised from.
     """
     about = {
         "num_steps": num_steps,
@@ -42,7 +42,7 @@ def description(
 
 
 def is_in_use(workdir: Path, resume: bool) -> bool:
-    """Whether there is something in `workdir`; UserError where there is, and no run shall go on."""
+    """Whether `workdir` holds anything; raises UserError if it does and `resume` is not set."""
     if not workdir.exists() or not any(workdir.iterdir()):
         return False
     if not resume:
@@ -51,9 +51,9 @@ def is_in_use(workdir: Path, resume: bool) -> bool:
 
 
 def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method, has_saved: bool) -> list[str]:
-    """What differs between the run in `workdir` and the one that is to go on there, and changes none of its numbers.
+    """Permitted differences, which change none of its numbers, between the run in `workdir` and the one resuming there.
 
-    UserError where something else differs, or no run is there.
+    Raises UserError if anything else differs, or if `workdir` holds no run.
     """
     stored = workdir / run_folder.CONFIG
     if not stored.exists():
@@ -74,10 +74,10 @@ def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method
         raise UserError(f"{stored}: {error}; take another folder") from None
 
     others, now = ({name: one[name] for name in one if name not in config_json.NAMES} for one in (before, about))
-    # In a checkpoint are the first weights too: they need not be given again, but others would do nothing.
+    # A checkpoint supersedes the initial weights: they need not be given again, but others would have no effect.
     if has_saved and "weights" in others:
         now.setdefault("weights", others["weights"])
-    # An early version did not store the labels; where the images are others, so are the labels.
+    # Labels are not compared if an early version did not store them, or if the images differ: then labels do too.
     if not (others.get(LABELS) and now.get(LABELS) and others.get(PICTURES) == now[PICTURES]):
         others, now = ({name: one[name] for name in one if name != LABELS} for one in (others, now))
     refused = [
@@ -109,12 +109,12 @@ def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method
 
 
 def told(value: Any) -> str:
-    """A field's value in few words."""
+    """A field's value as short text."""
     return value.name if isinstance(value, Skeleton) else str(value)
 
 
 def written_by(workdir: Path) -> dict[str, str]:
-    """What `versions.json` says of the code that a run was made with; empty where it cannot be read."""
+    """What `versions.json` says about the code that made a run; empty if it cannot be read."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         told = json.loads((workdir / run_folder.VERSIONS).read_text())
         return {"version": told.get("inspose-jax"), "commit": told.get("commit")}
@@ -122,11 +122,11 @@ def written_by(workdir: Path) -> dict[str, str]:
 
 
 def open_workdir(workdir: Path, about: dict[str, Any], changed: list[str], start: int, validation: str) -> None:
-    """Make `workdir` ready for step `start` + 1: config and versions in use, a line of history, no metrics of steps
-    beyond.
+    """Prepare `workdir` for step `start` + 1: write config, versions and history, and drop metrics after `start`.
 
-    `changed` is what differs from the run's values so far.  A best checkpoint that something else than `validation` (a
-    fingerprint) chose is set aside: the scores do not compare.  One of an early version does not say, and stays.
+    `changed` lists the differences from the run's values so far.  A best checkpoint that was chosen by another
+    fingerprint than `validation` is set aside, because the scores are not comparable.  One from an early version, which
+    did not store the fingerprint, stays.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     best = workdir / run_folder.BEST
@@ -152,9 +152,7 @@ def open_workdir(workdir: Path, about: dict[str, Any], changed: list[str], start
 
 
 def told_value(workdir: Path, step: int, validation: str) -> float:
-    """The first statistic of the evaluation at a step on the pictures of a fingerprint, as far as the metrics tell;
-    NaN where they tell of none.
-    """
+    """The first statistic in the metrics of the evaluation at a step with this fingerprint; NaN if there is none."""
     evaluations = (row for at, row, _ in measured(workdir) if at == step and VALIDATION in row)
     found = [row for row in evaluations if is_same_set(row[VALIDATION], validation)]
     return next(iter(found[-1].values())) if found else math.nan

@@ -1,6 +1,6 @@
-"""Drawn people: endless images with known joints, to learn from and test with without files.
+"""Drawn people: an endless supply of images with known joints, for training and testing without any files.
 
-`people` is the source, an image a seed; `scene` puts people, things behind and things before them together and labels
-what is seen; `body` is a posed body in space, `person` how it looks, `surroundings` what is around it; all of them
+`people` is the source, with one image per seed; `scene` composes people, background and occluders and labels what is
+visible; `body` poses a body in space, `person` paints it, and `surroundings` paints everything around it; all of them
 paint on a `canvas`.
 """

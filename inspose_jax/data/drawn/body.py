@@ -1,10 +1,10 @@
 """An articulated human body: a random plausible pose, turned in space and seen by a camera, as 17 joints and 16 parts.
 
-A part is the convex hull of a few balls, so that its picture is the hull of a few circles.  Angles stay within joint
-limits because they are clipped to them; poses look natural because they vary around a table of everyday ones.
+A part is the convex hull of a few balls, so its image is the hull of a few circles.  Angles are clipped to joint
+limits; poses look natural because they vary around a table of everyday ones.
 
 Two frames: the body's (x to its left, y up, z forward) and the camera's (x right, y down, z towards the viewer, all
-in units of the upright body's height until `posed` scales them to pixels).  P points, B balls.
+in units of the upright body's height until `posed` scales them to pixels).  Axes: P points, B balls.
 """
 
 from dataclasses import dataclass, replace
@@ -40,14 +40,15 @@ BALLS: dict[str, tuple[tuple[str, float], ...]] = {
         ("foot", "ankle", 0.04, "toe", 0.03),
     )
 }
-# The same as arrays over the balls of all parts, in the order of `PARTS`; part p owns FIRST_BALL[p : p + 2].
+# The same as arrays over the balls of all parts, in the order of `PARTS`; part p owns the balls from FIRST_BALL[p] up
+# to FIRST_BALL[p + 1].
 BALL_POINTS = np.array([POINT[name] for part in PARTS for name, _ in BALLS[part]])
 BALL_RADII = np.array([radius for part in PARTS for _, radius in BALLS[part]])
 BALL_IS_HEAD = np.array([part == "head" for part in PARTS for _ in BALLS[part]])
 FIRST_BALL = np.cumsum([0, *(len(BALLS[part]) for part in PARTS)])
 HEAD_RADIUS = BALLS["head"][0][1]
 
-# What may be seen at a joint's pixel for the joint to count as seen.
+# The parts of which one must be visible at a joint's pixel for the joint to count as visible.
 SHOWN_BY: dict[str, tuple[str, ...]] = dict.fromkeys(COCO.keypoint_names[:5], ("head",)) | {
     f"{side}_{joint}": tuple(part if part in PART else f"{side}_{part}" for part in parts)
     for side in ("left", "right")
@@ -61,12 +62,12 @@ SHOWN_BY: dict[str, tuple[str, ...]] = dict.fromkeys(COCO.keypoint_names[:5], ("
     )
 }
 
-# Directions from the head's centre in the head's frame; 1 is the head's surface before it is stretched upwards.
+# Directions from the head's centre in the head's frame; length 1 is the head's surface before it is stretched upwards.
 FACE = np.array([(0, -0.15, 1.05), (0.4, 0.2, 0.88), (-0.4, 0.2, 0.88), (1.04, -0.02, -0.1), (-1.04, -0.02, -0.1)])
-FACE_SHOWN_ABOVE = np.array([-0.1, 0.1, 0.1, -0.48, -0.48])  # its direction's part towards the viewer; ears stick out
+FACE_SHOWN_ABOVE = np.array([-0.1, 0.1, 0.1, -0.48, -0.48])  # least z (towards the viewer); ears stick out
 HEAD_STRETCH = 0.18
 
-# Degrees: thigh forward, knee, upper arm forward, upper arm out, elbow, and where the forearm bends to.
+# Degrees: thigh forward, knee, upper arm forward, upper arm out, elbow; then the direction in which the forearm bends.
 Side = tuple[float, float, float, float, float, str]
 EASY: Side = (0, 6, 0, 13, 18, "forward")
 POSES: dict[str, tuple[float, float, Side, Side]] = {  # weight, lean forward, one side, the other
@@ -90,11 +91,11 @@ BEND_TO = {"forward": (0.0, 0.3, 1.0), "medial": (-1.0, 0.3, 0.45), "up": (-0.1,
 
 @dataclass(frozen=True)
 class Body:
-    """A posed body in the camera's frame, pixels; its origin is the middle of the hips until `moved`."""
+    """A posed body in the camera's frame, in pixels; the origin is the middle of the hips until `moved`."""
 
     points: Float[np.ndarray, "P 3"]  # the joints first, then `EXTRA`
-    scale: float  # pixels of the upright body's height
-    thickness: float  # factor on all radii but the head's
+    scale: float  # the upright body's height in pixels
+    thickness: float  # factor on all radii except the head's
     head_size: float  # factor on the head's radius
     head_axes: Float[np.ndarray, "3 3"]  # rows: the head's left, up and forward in the camera's frame
     chest_axes: Float[np.ndarray, "3 3"]  # the same for the chest
@@ -103,27 +104,27 @@ class Body:
 
     @property
     def joints(self) -> Float[np.ndarray, "17 2"]:
-        """x, y in pixels."""
+        """The joints' x, y in pixels."""
         return self.points[: COCO.num_keypoints, :2]
 
     @property
     def head_radius(self) -> float:
-        """Pixels."""
+        """The head's radius in pixels."""
         return HEAD_RADIUS * self.head_size * self.scale
 
     def balls(self) -> tuple[Float[np.ndarray, "B 3"], Float[np.ndarray, " B"]]:
-        """Centres (x, y, towards the viewer) and radii in pixels of the balls of all parts."""
+        """Centres (x, y, z towards the viewer) and radii of the balls of all parts, in pixels."""
         size = np.where(BALL_IS_HEAD, self.head_size, self.thickness)
         return self.points[BALL_POINTS], BALL_RADII * (self.scale * size)
 
     def on_head(self, directions: np.ndarray) -> np.ndarray:
-        """Pixels [n, 2] of unit directions [n, 3] of the camera's frame on the surface of the head."""
+        """Pixels [n, 2] of the points on the head's surface in unit directions [n, 3] of the camera's frame."""
         up = self.head_axes[1]
         stretched = directions + HEAD_STRETCH * (directions @ up)[:, None] * up
         return self.points[POINT["head"], :2] + self.head_radius * stretched[:, :2]
 
     def box(self) -> np.ndarray:
-        """x0, y0, x1, y1 of the whole body before anything hides or cuts it; pixels."""
+        """x0, y0, x1, y1 in pixels of the whole body, before any occlusion or truncation."""
         centres, radii = self.balls()
         crown = self.on_head(np.array([(0.0, -1.0, 0.0), (0.0, 1.0, 0.0)]))  # the head is taller than its ball
         low = np.minimum((centres[:, :2] - radii[:, None]).min(0), crown.min(0))
@@ -131,14 +132,14 @@ class Body:
         return np.concatenate([low, high])
 
     def moved(self, offset: np.ndarray) -> "Body":
-        """The same body, offset (x, y) pixels further."""
+        """The same body, shifted by `offset` (x, y) pixels."""
         points = self.points.copy()
         points[:, :2] += offset
         return replace(self, points=points)
 
 
 def posed(rng: np.random.Generator, height: float, camera_pitch: float) -> Body:
-    """A random body whose picture is `height` pixels tall, seen from `camera_pitch` radians above the horizon."""
+    """A random body whose image is `height` pixels tall, seen from `camera_pitch` radians above the horizon."""
     name = list(POSES)[rng.choice(len(POSES), p=POSE_WEIGHTS / POSE_WEIGHTS.sum())]
     points, chest, head = _in_body_frame(rng, name)
     camera = _camera(_facing(rng), camera_pitch)
@@ -155,7 +156,7 @@ def posed(rng: np.random.Generator, height: float, camera_pitch: float) -> Body:
     for pair in (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")):
         left, right = (points[POINT[joint]] for joint in pair)
         far = JOINT[pair[0] if left[2] < right[2] else pair[1]]
-        # beyond about 50 degrees of turn the far shoulder or hip lies behind the torso, whatever is painted there
+        # Beyond a turn of about 50 degrees the far shoulder or hip lies behind the torso, whatever is painted there.
         faces_viewer[far] = abs(left[2] - right[2]) < 0.77 * float(np.linalg.norm(left - right))
     unit = Body(points, 1.0, thickness, head_size, head_axes, chest_axes, faces_viewer, name == "sitting")
     box = unit.box()
@@ -181,7 +182,7 @@ def _in_body_frame(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.
     long = rng.uniform(0.94, 1.06)
     leg, arm, wide = long, long * rng.uniform(0.95, 1.05), rng.uniform(0.92, 1.12)
     chest = _axes(radians(np.clip(rng.normal(lean, 4), -8, 48)), radians(rng.normal(0, 4)), radians(rng.normal(0, 8)))
-    # people mostly keep their heads up: of a lean only a part is left
+    # People mostly keep their heads up, so the head follows only a part of the lean.
     head = _axes(radians(0.4 * lean + rng.normal(3, 7)), radians(rng.normal(0, 6)), radians(rng.normal(0, 18)))
     point = dict.fromkeys(POINT, np.zeros(3))
     throat = chest[1] * 0.29
@@ -201,7 +202,7 @@ def _in_body_frame(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.
         point[f"{side}_hip"] = np.array([sign * 0.078 * wide, 0, 0])
         point[f"{side}_knee"] = point[f"{side}_hip"] + thigh * (0.235 * leg)
         point[f"{side}_ankle"] = point[f"{side}_knee"] + shin * (0.225 * leg)
-        # the sole follows the shin in part, so that a lifted foot points down
+        # The sole partly follows the shin, so that a lifted foot points down.
         toe = toe * 0.6 + np.array([0, shin[2], -shin[1]]) * 0.4
         point[f"{side}_toe"] = point[f"{side}_ankle"] + toe * 0.085 + np.array([0, -0.012, 0])
         upper = _swing(sign, forward, out) @ chest
@@ -229,7 +230,10 @@ def _axes(lean: float, tilt: float, turn: float) -> np.ndarray:
 
 
 def _camera(turn: float, pitch: float) -> np.ndarray:
-    """Body frame to camera frame: a body turned by `turn`, seen from `pitch` above; facing us, its left is right."""
+    """Rotation from body to camera frame for a body turned by `turn`, seen from `pitch` above; radians.
+
+    When the body faces the viewer, its left is on the right.
+    """
     turned = np.array([(cos(turn), 0, sin(turn)), (0, 1, 0), (-sin(turn), 0, cos(turn))])
     seen = np.array([(1, 0, 0), (0, -cos(pitch), sin(pitch)), (0, sin(pitch), cos(pitch))])
     return seen @ turned

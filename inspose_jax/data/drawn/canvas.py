@@ -1,31 +1,31 @@
-"""What is painted on: an image, and beside it a map of labels that remembers who covers what.
+"""The canvas: an image, and beside it a label map that records who covers which pixel.
 
-Whatever hides people is painted twice, into the image and, as a number, into the map.  Positions are pixels of
-the image; colours are RGB.
+Everything that can hide people is painted twice, into the image and, as a number, into the map.  Positions are pixels
+of the image; colours are RGB.
 """
 
 import cv2
 import numpy as np
 
-FINER = 2  # the picture is painted this many times larger and then shrunk, which smooths its edges
-SHIFT = 4  # binary digits after the point in OpenCV's polygons
+FINER = 2  # the image is painted this many times larger and then shrunk, which smooths its edges
+SHIFT = 4  # fractional bits of the coordinates in OpenCV's polygons
 NOBODY = -1
 TURN = np.arange(14) * np.pi / 7
 CIRCLE = np.stack([np.cos(TURN), np.sin(TURN)], 1)
 
 
 class Canvas:
-    """A picture `FINER` times larger than asked for, u8[FINER * S, FINER * S, 3], and its map of labels, i16[S, S]."""
+    """An image `FINER` times the requested size, u8[FINER * S, FINER * S, 3], and its label map, i16[S, S]."""
 
     def __init__(self, picture: np.ndarray):
-        """Paint on `picture`; nobody is there yet."""
+        """Paint on `picture`; the label map starts with nobody in it."""
         self.picture = picture
         self.size = picture.shape[0] // FINER
         self.labels = np.full((self.size, self.size), NOBODY, np.int16)
-        self.edge_width = max(1, round(self.size / 128))  # pixels of the larger picture
+        self.edge_width = max(1, round(self.size / 128))  # pixels of the larger image
 
     def fill(self, polygon: np.ndarray, colour: np.ndarray, label: int | None = None, edge: float = 0.0) -> None:
-        """Fill a convex polygon [n, 2]; a label also goes to the map; `edge` is the brightness of its outline."""
+        """Fill a convex polygon [n, 2], in the map too if given a label; `edge` is the brightness of its outline."""
         points = _fixed(polygon, FINER)
         cv2.fillConvexPoly(self.picture, points, _rgb(colour), cv2.LINE_8, SHIFT)
         if edge:
@@ -40,12 +40,12 @@ class Canvas:
 
 
 def cloth_colour(rng: np.random.Generator) -> np.ndarray:
-    """A random colour of clothes or things."""
+    """A random colour for clothes or objects."""
     return np.clip(rng.uniform(25, 235) + rng.normal(0, 50, 3), 12, 245)
 
 
 def _fixed(points: np.ndarray, scale: int) -> np.ndarray:
-    """Points for OpenCV, whose whole numbers are the middles of pixels where ours are their edges."""
+    """Points in OpenCV's fixed-point format; its whole numbers are pixel centres, ours are pixel edges."""
     return np.rint(points * (scale << SHIFT) - (1 << (SHIFT - 1))).astype(np.int32)
 
 

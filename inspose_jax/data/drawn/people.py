@@ -1,4 +1,4 @@
-"""Drawn people as a source: endless images with known joints, made from a seed, to learn from and test with."""
+"""Drawn people as a source: an endless supply of images with known joints, generated from a seed."""
 
 import hashlib
 from functools import cached_property
@@ -18,7 +18,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class DrawnPeople:
-    """A source of drawn pictures: random access, the same picture for the same place in the same split and seed."""
+    """A source of drawn images with random access; split, seed and index determine the image."""
 
     def __init__(
         self,
@@ -29,45 +29,45 @@ class DrawnPeople:
         joint_pixel_offset: float = Data().joint_pixel_offset,
         skeleton: Skeleton = COCO,
     ):
-        """Images 0 to `count` - 1 of a split; the offset is what a COCO file's joints lie below ours.
+        """Images 0 to `count` - 1 of a split; `joint_pixel_offset` is subtracted from the joints in `ground_truth`.
 
-        The joints are those of `skeleton`, found by their names among COCO's; UserError where one is none of them.
+        The joints are those of `skeleton`, matched to COCO's by name; raises UserError if one is not among them.
         """
         self.scene, self.seed, self.count, self.joint_pixel_offset = scene, seed, count, joint_pixel_offset
         self.skeleton, self.joints = skeleton, joints_of(skeleton)
         self.split: Split = split
         self.sizes = np.full((count, 2), scene.size, np.int32)
-        self.is_labelled = np.ones(count, bool)  # also the empty ones: they teach what is nobody
+        self.is_labelled = np.ones(count, bool)  # empty images too, since they teach the background
         self.image_ids = np.arange(count)
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
-        """Draw picture `index`."""
+        """Draw image `index`."""
         sample = draw(self.scene, split_seed(self.split, self.seed, int(index)))
         return sample._replace(keypoints=sample.keypoints[:, self.joints])
 
     def labels_hash(self) -> str:
-        """A hash of all that the labels follow from."""
+        """A hash of everything that determines the labels."""
         known = (self.scene, self.split, self.seed, self.count)
-        if self.skeleton != COCO:  # which goes without saying
+        if self.skeleton != COCO:  # the default is left out
             known = (*known, self.skeleton)
         return hashlib.sha256(repr(known).encode()).hexdigest()[:12]
 
     def ground_truth(self) -> dict[str, Any]:
-        """The labels as the content of a COCO file; they are what can be seen, so every image is drawn, once."""
+        """The labels as the content of a COCO file; visibility needs the pixels, so every image is drawn, once."""
         return self.truth
 
     @cached_property
     def truth(self) -> dict[str, Any]:
-        """What `ground_truth` tells, from the first time on."""
+        """The cached result of `ground_truth`."""
         return coco.ground_truth_of(map(self.__getitem__, range(len(self))), self.skeleton, self.joint_pixel_offset)
 
 
 def joints_of(skeleton: Skeleton) -> list[int]:
-    """Where the joints of a skeleton stand among those that are drawn, COCO's."""
+    """The indices of a skeleton's joints among the drawn ones, which are COCO's; raises UserError for any other."""
     unknown = [name for name in skeleton.keypoint_names if name not in COCO.keypoint_names]
     if unknown:
         raise UserError(
@@ -78,5 +78,5 @@ def joints_of(skeleton: Skeleton) -> list[int]:
 
 
 def split_seed(split: Split, seed: int, index: int) -> tuple[int, int, int]:
-    """The seed of picture `index` of a split; those of different splits never meet."""
+    """The seed of image `index` of a split; different splits never share a seed."""
     return SPLITS.index(split), seed, index

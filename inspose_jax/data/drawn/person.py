@@ -1,6 +1,6 @@
-"""How a body looks: skin, hair, face and clothes, painted part by part from far to near.
+"""The appearance of a body: skin, hair, face and clothes, painted part by part from far to near.
 
-Nothing but facing, face and clothes tells a left side from a right one.
+Only the facing direction, the face and the clothes distinguish left from right.
 """
 
 import cv2
@@ -13,11 +13,11 @@ SKIN = np.array([(246, 214, 186), (234, 192, 156), (214, 164, 124), (176, 124, 8
 HAIR = np.array([(30, 24, 22), (70, 44, 26), (116, 74, 38), (196, 158, 88), (128, 52, 28), (160, 158, 156)], float)
 EYE_WHITE, PUPIL = np.full(3, 245.0), np.array([25.0, 20.0, 20.0])
 
-# Directions from the head's centre in its own frame: the edge of the face, 67 degrees around a point below its middle,
-# is where hair begins.
+# Directions from the head's centre in the head's frame.  Hair begins at the edge of the face, 67 degrees around a
+# direction slightly below straight ahead.
 FACE_EDGE = 0.92 * CIRCLE @ np.array([(1, 0, 0), (0, 0.97, 0.24)]) + 0.39 * np.array([0, -0.24, 0.97])
 MOUTH = np.array([(-0.3, -0.56, 0.78), (0.0, -0.62, 0.8), (0.3, -0.56, 0.78)])
-# Pulls parts towards the viewer that are about as near as the torso; body heights.
+# Offsets towards the viewer, in body heights, which order parts that are about as near as the torso.
 NEARER = {
     "torso": 0.02, "pelvis": 0.0, "neck": -0.02, "head": 0.05,
     "upper_arm": 0.03, "forearm": 0.055, "hand": 0.06, "thigh": -0.005, "shin": 0.0, "foot": 0.01,
@@ -27,11 +27,11 @@ PULL = np.array([NEARER[kind] for kind in KIND])
 
 
 def paint_person(canvas: Canvas, body: Body, person: int, rng: np.random.Generator) -> None:
-    """Shadow, seat and all parts of a body; its labels are person * len(PARTS) + part."""
+    """Paint the shadow, seat and all parts of a body; its labels are person * len(PARTS) + part."""
     skin = SKIN[rng.integers(len(SKIN))] * rng.uniform(0.92, 1.06)
     hair = HAIR[rng.integers(len(HAIR))] * rng.uniform(0.85, 1.15)
     if np.abs(hair - skin).sum() < 120:
-        hair = hair * 0.45  # a back of the head shall not look like a face
+        hair = hair * 0.45  # the back of a head must not look like a face
     shirt, trousers, shoes, seat = (cloth_colour(rng) for _ in range(4))
     print_colour = (shirt + rng.uniform(90, 160, 3)) % 240
     is_striped, long_sleeves, long_legs = rng.random(3) < (0.3, 0.45, 0.7)
@@ -49,7 +49,7 @@ def paint_person(canvas: Canvas, body: Body, person: int, rng: np.random.Generat
     middles = np.add.reduceat(centres, FIRST_BALL[:-1]) / balls_of[:, None]
     sheen = 0.42 * middles[:, :2] - 0.12 * (np.add.reduceat(radii, FIRST_BALL[:-1]) / balls_of)[:, None]
     nearness = middles[:, 2] / body.scale + PULL
-    # what is farther away is a little darker, so that the far limbs stand apart from the near ones
+    # Farther parts are slightly darker, so that the far limbs stand out from the near ones.
     brightness = 1 + 0.9 * np.clip(nearness, -0.2, 0.1)
     for part in np.argsort(nearness).tolist():
         label = person * len(PARTS) + part
@@ -65,7 +65,7 @@ def paint_person(canvas: Canvas, body: Body, person: int, rng: np.random.Generat
 
 
 def _paint_shirt(canvas: Canvas, body: Body, shirt: np.ndarray, contrast: np.ndarray, is_striped: bool) -> None:
-    """What tells a chest from a back: an opening, a collar and a print, or a seam; stripes go all around."""
+    """Paint what distinguishes chest from back: an opening, a collar and a print, or a seam; stripes go all around."""
     left, up, forward = body.chest_axes * body.scale
     chest, front = body.points[POINT["chest"], :2], body.points[POINT["front"], :2]
     plane = np.stack([left, up])[:, :2]
@@ -86,7 +86,7 @@ def _paint_shirt(canvas: Canvas, body: Body, shirt: np.ndarray, contrast: np.nda
 
 
 def _paint_head(canvas: Canvas, body: Body, skin: np.ndarray, hair: np.ndarray, label: int) -> None:
-    """Hair all around, skin where the face is, and eyes, nose, ears and mouth where they can be seen."""
+    """Paint hair all around, skin where the face is, and eyes, nose, ears and mouth where they are visible."""
     radius = body.head_radius
     joints, seen = body.joints, body.faces_viewer
     ears = [JOINT["left_ear"], JOINT["right_ear"]]
@@ -101,7 +101,7 @@ def _paint_head(canvas: Canvas, body: Body, skin: np.ndarray, hair: np.ndarray, 
     canvas.fill(body.on_head(np.pad(CIRCLE, ((0, 0), (0, 1)))), hair, label, edge=0.5)
     edge = FACE_EDGE @ body.head_axes
     if (edge[:, 2] > 0).any():
-        away = edge[:, 2] < 0  # what lies behind the head's rim is cut off there
+        away = edge[:, 2] < 0  # clip what lies behind the head's outline to the outline
         edge[away, :2] /= np.linalg.norm(edge[away, :2], axis=1, keepdims=True)
         canvas.fill(_hull(body.on_head(edge).astype(np.float32)), skin)
     paint_ears(behind=False)
@@ -117,7 +117,7 @@ def _paint_head(canvas: Canvas, body: Body, skin: np.ndarray, hair: np.ndarray, 
 
 
 def _paint_shadow(canvas: Canvas, body: Body) -> None:
-    """A dark ellipse on the ground under the feet."""
+    """Paint a dark ellipse on the ground under the feet."""
     feet = body.joints[[JOINT["left_ankle"], JOINT["right_ankle"]]]
     centre = np.array([feet[:, 0].mean(), feet[:, 1].max() + 0.03 * body.scale]) * FINER
     half = np.array([np.ptp(feet[:, 0]) / 2 + 0.14 * body.scale, 0.05 * body.scale]) * FINER
@@ -132,7 +132,7 @@ def _paint_shadow(canvas: Canvas, body: Body) -> None:
 
 
 def _paint_seat(canvas: Canvas, body: Body, colour: np.ndarray) -> None:
-    """A block under a seated person; it hides who is behind it."""
+    """Paint a block under a seated person, which hides whoever is behind it."""
     x, y = body.points[POINT["seat"], :2]
     wide, bottom = 0.15 * body.scale, body.points[[POINT["left_toe"], POINT["right_toe"]], 1].min()
     corners = np.array([(x - wide, y), (x + wide, y), (x + wide, bottom), (x - wide, bottom)])
@@ -140,5 +140,5 @@ def _paint_seat(canvas: Canvas, body: Body, colour: np.ndarray) -> None:
 
 
 def _hull(points: np.ndarray) -> np.ndarray:
-    """Outline [m, 2] of f32 points [..., 2]."""
+    """The convex hull [m, 2] of f32 points [..., 2]."""
     return cv2.convexHull(points.reshape(-1, 2))[:, 0]

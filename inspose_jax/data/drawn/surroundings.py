@@ -1,4 +1,4 @@
-"""What is around drawn people: a background, things before them, and the light and noise of a camera."""
+"""What surrounds drawn people: a background, occluders, and the light and noise of a camera."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from inspose_jax.data.drawn.canvas import CIRCLE, FINER, NOBODY, Canvas, cloth_c
 
 
 def paint_background(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Wall and ground with soft texture, and things on them: u8[FINER * size, FINER * size, 3]."""
+    """A wall and a ground with soft texture and objects on them: u8[FINER * size, FINER * size, 3]."""
     size = scene.size * FINER
     wall, ground = (rng.uniform(55, 205) + rng.normal(0, 22, 3) for _ in range(2))
     horizon = int(rng.uniform(0.3, 0.85) * 16)
@@ -40,7 +40,7 @@ def paint_background(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_occluder(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A box, a pole or a bush before the people so far."""
+    """Paint a box, a pole or a bush in front of the people painted so far."""
     size = canvas.size
     centre, half = rng.uniform((0, 0.3), (1, 1)) * size, rng.uniform(0.04, 0.13, 2) * size
     colour, kind = cloth_colour(rng), rng.integers(3)
@@ -63,7 +63,7 @@ def paint_occluder(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def photograph(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """The picture at its own size, with uneven light, blur and noise as a camera sees it."""
+    """Shrink the image to its final size and add a camera's uneven light, blur and noise."""
     image = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
     light = rng.uniform(0.8, 1.15) * rng.uniform(0.85, 1.12, (3, 3)).astype(np.float32)
     light = cv2.resize(light.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)

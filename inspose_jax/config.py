@@ -336,10 +336,9 @@ def places(
 
 def check(config: Config) -> None:
     """Raise UserError, in one line, if values have the wrong type, are out of range or do not fit together."""
-    built(type(config.model), dataclasses.asdict(config.model), "config.model", tuple)
-    for one in ("data", "schedule", "machine"):
-        value = getattr(config, one)
-        built(type(value), dataclasses.asdict(value), f"config.{one}", tuple)
+    for one in dataclasses.fields(config):
+        value = getattr(config, one.name)
+        built(type(value), dataclasses.asdict(value), f"config.{one.name}", tuple)
     for place in places(config):
         allowed = place.field.metadata.get("allowed", ANY)
         if not allowed.holds(place.value):

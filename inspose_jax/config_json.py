@@ -15,7 +15,7 @@ from inspose_jax.errors import UserError
 
 FORMAT = 2
 OWN = "own"  # the method's name if a recipe defines its own config class
-PARTS = ("model", "data", "schedule", "machine")
+PARTS = tuple(field.name for field in dataclasses.fields(Config))
 NAMES = ("format", "method", *PARTS)
 
 

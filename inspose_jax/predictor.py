@@ -130,6 +130,7 @@ class Predictor:
         self.method = method or method_of(config.model)
         self.poses = jax.jit(self.poses_of)
         self.look = jax.jit(self.look_at)
+        self.explain = jax.jit(self.method.maps, static_argnums=2) if self.method.maps else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the config, variables and method, for process pools and the like; functions are compiled again."""
@@ -181,13 +182,13 @@ class Predictor:
         numbers = poses.keypoints, poses.keypoint_scores, poses.scores, poses.class_scores
         return People(*numbers, image, self.skeleton, self.config.data.joint_pixel_offset, path)
 
-    def maps(self, image: Any, threshold: float = 0.3, most: int | None = None) -> "PeopleMaps":
+    def maps(self, image: Any, threshold: float = 0.3, most: int | None = None) -> PeopleMaps:
         """The people in one image, at most `most` of them, with the maps, theta and F_kp behind their poses (Figure 1).
 
         Accepts the images that `__call__` accepts and raises the same errors; also raises UserError if the method has
         no such maps.
         """
-        if self.method.maps is None:
+        if self.explain is None:
             raise UserError("this model's method has no maps of its people")
         pixels = as_array(image)
         source = pipeline.Pictures([pixels], self.skeleton)
@@ -197,8 +198,7 @@ class Predictor:
         kept = np.flatnonzero(found.scores >= threshold)[:most]
         found = jax.tree.map(lambda x: x[kept], found)
         padded = batch.image.shape[1:3]
-        explain = jax.jit(self.method.maps, static_argnums=2)
-        made_by = explain(outputs, batch.size, padded, found.location[None])
+        made_by = self.explain(outputs, batch.size, padded, found.location[None])
         made_by = jax.tree.map(lambda x: x[0], jax.device_get(made_by))
         height, width = batch.size[0]
         return PeopleMaps(

@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -50,62 +51,67 @@ def is_in_use(workdir: Path, resume: bool) -> bool:
     return True
 
 
-def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method, has_saved: bool) -> list[str]:
-    """Permitted differences, which change none of its numbers, between the run in `workdir` and the one resuming there.
+def stored_run(workdir: Path, kind: type) -> tuple[dict[str, Any], Config]:
+    """The content of a run's `config.json`, and the config in it, whose `model` is a `kind`.
 
-    Raises UserError if anything else differs, or if `workdir` holds no run.
+    Raises UserError if `workdir` holds no run, or a run whose config cannot be read.
     """
     stored = workdir / run_folder.CONFIG
     if not stored.exists():
         raise UserError(f"{workdir}: holds files but no run (no {run_folder.CONFIG}); take another folder")
     try:
-        before = json.loads(stored.read_text())
+        about = json.loads(stored.read_text())
     except ValueError:
-        before = None
-    if not isinstance(before, dict) or not before.keys() >= {"num_steps", "model"}:
+        about = None
+    if not isinstance(about, dict) or not about.keys() >= {"num_steps", "model"}:
         raise UserError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
     try:
-        then = config_json.from_dict(
-            {name: before[name] for name in config_json.NAMES if name in before}, type(config.model)
-        )
+        return about, config_json.from_dict(only(about, config_json.NAMES), kind)
     except config_json.OtherFields as error:
         raise UserError(f"{workdir}: {provenance.of_another(str(error), written_by(workdir))}") from None
     except UserError as error:
         raise UserError(f"{stored}: {error}; take another folder") from None
 
-    others, now = ({name: one[name] for name in one if name not in config_json.NAMES} for one in (before, about))
+
+def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method, has_saved: bool) -> list[str]:
+    """Permitted differences, which change none of its numbers, between the run in `workdir` and the one resuming there.
+
+    Raises UserError if anything else differs, or as `stored_run` does.
+    """
+    before, then = stored_run(workdir, type(config.model))
+    others, now = (only(one, one.keys() - set(config_json.NAMES)) for one in (before, about))
     # A checkpoint supersedes the initial weights: they need not be given again, but others would have no effect.
     if has_saved and "weights" in others:
         now.setdefault("weights", others["weights"])
     # Labels are not compared if an early version did not store them, or if the images differ: then labels do too.
     if not (others.get(LABELS) and now.get(LABELS) and others.get(PICTURES) == now[PICTURES]):
-        others, now = ({name: one[name] for name in one if name != LABELS} for one in (others, now))
-    refused = [
-        f"{name} {others.get(name)} -> {now.get(name)}"
-        for name in {**others, **now}
-        if others.get(name) != now.get(name)
-    ]
-    is_data = any(line.startswith((f"{PICTURES} ", f"{LABELS} ")) for line in refused)
+        others, now = (only(one, one.keys() - {LABELS}) for one in (others, now))
+    differing = [name for name in {**others, **now} if others.get(name) != now.get(name)]
+    refused = [f"{name} {others.get(name)} -> {now.get(name)}" for name in differing]
     allowed = []
     for one, other in zip(places(then), places(config), strict=True):
         if one.value == other.value:
             continue
         line = f"{'.'.join(one.typed)} {told(one.value)} -> {told(other.value)}"
-        if one.test_time or one.path[0] == "machine":
+        is_accumulate = one.path == ("schedule", "accumulate")
+        if is_accumulate and method.sees_batch:
+            refused.append(f"{line} (its batch norm is trained, with the statistics of such a part)")
+        elif one.test_time or one.path[0] == "machine" or is_accumulate:
             allowed.append(line)
-        elif one.path == ("schedule", "accumulate"):
-            if method.sees_batch:
-                refused.append(f"{line} (its batch norm is trained, with the statistics of such a part)")
-            else:
-                allowed.append(line)
         else:
             refused.append(line)
     if refused:
+        is_data = {PICTURES, LABELS} & set(differing)
         remedy = "begin a new run with these: another --workdir, and the same --init" if is_data else "another folder"
         raise UserError(f"{workdir}: was started with other values: {'; '.join(refused)}. Take those, or {remedy}")
     if before.get("format", 1) != config_json.FORMAT:
         allowed.append(f"format {before.get('format', 1)} -> {config_json.FORMAT}")
     return allowed
+
+
+def only(values: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The entries of these names, in the order of `values`."""
+    return {name: value for name, value in values.items() if name in names}
 
 
 def told(value: Any) -> str:

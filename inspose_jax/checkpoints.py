@@ -25,7 +25,8 @@ import orbax.checkpoint as ocp
 from inspose_jax import config_json, devices, paths, processes, provenance, run_folder, seals
 from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, NotWritten, UserError
-from inspose_jax.method import Method, of_recipe
+from inspose_jax.method import Method
+from inspose_jax.methods import of_recipe
 from inspose_jax.recipes import Recipe
 
 KEPT = 2  # the newest, and the one before it in case the newest is lost

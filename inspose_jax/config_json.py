@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from inspose_jax import config, method, skeletons
+from inspose_jax import config, methods, skeletons
 from inspose_jax.config import Config
 from inspose_jax.errors import UserError
 
@@ -26,7 +26,7 @@ class OtherFields(UserError):
 def to_dict(config: Config) -> dict[str, Any]:
     """A config in the form of JSON, with every field written out."""
     values = as_lists({name: dataclasses.asdict(getattr(config, name)) for name in PARTS})
-    return {"format": FORMAT, "method": method.name_of(config.model) or OWN, **values}
+    return {"format": FORMAT, "method": methods.name_of(config.model) or OWN, **values}
 
 
 def as_lists(value: Any) -> Any:
@@ -43,7 +43,7 @@ def from_dict(stored: Any, own: type | None = None) -> Config:
     and unknown fields, or UserError for an invalid value.
     """
     stored = upgraded(stored)
-    kind = own if stored.get("method") == OWN else method.kind_of(stored.get("method"))
+    kind = own if stored.get("method") == OWN else methods.kind_of(stored.get("method"))
     if kind is None:
         raise UserError(f"config.method is {stored.get('method')!r:.40}, which is none of this version")
     kinds = {"model": kind, "data": config.Data, "schedule": config.Schedule, "machine": config.Machine}

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from inspose_jax import checkpoints, draw, paths, recipes
+from inspose_jax import checkpoints, draw, methods, paths, recipes
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline, video_files
 from inspose_jax.data.image_files import read_image
@@ -26,7 +26,6 @@ from inspose_jax.data.pil_images import rgb_of
 from inspose_jax.data.plan import Plan
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
-from inspose_jax.method import of as method_of
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Batch, Poses
 
@@ -127,7 +126,7 @@ class Predictor:
         self.place = NamedSharding(self.mesh, PartitionSpec()) if self.mesh else alone  # sharding of the variables
         self.take(variables)
         self.skeleton: Skeleton = config.model.skeleton
-        self.method = method or method_of(config.model)
+        self.method = method or methods.of(config.model)
         self.poses = jax.jit(self.poses_of)
         self.look = jax.jit(self.look_at)
         self.explain = jax.jit(self.method.maps, static_argnums=2) if self.method.maps else None

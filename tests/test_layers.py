@@ -11,10 +11,11 @@ LAYERS = [
     {"paths", "structures", "files", "devices", "processes", "provenance", "seals"},
     {"skeletons", "run_folder"},
     {"config"},
-    {"geometry", "draw", "recipes"},
+    {"geometry", "draw", "recipes", "method"},
     {"network", "data", "targets", "nms"},
     {"losses", "decode"},
-    {"method"},
+    {"paper"},
+    {"methods"},
     {"config_json"},
     {"checkpoints"},
     {"predictor"},
@@ -23,8 +24,8 @@ LAYERS = [
     {"__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-NUMERIC = {"network", "targets", "losses", "decode", "nms", "geometry", "method"}
-PAPERS = {"network", "targets", "losses", "decode", "nms"}  # what only a method knows
+NUMERIC = {"network", "targets", "losses", "decode", "nms", "geometry", "method", "methods", "paper"}
+PAPERS = {"paper", "network", "targets", "losses", "decode", "nms"}  # what only a method knows
 BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine
 STANDARD = {"typing", "functools", "itertools", "collections", "dataclasses", "math"}
 

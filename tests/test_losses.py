@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import config, losses, method
+from inspose_jax import config, losses, methods
 from inspose_jax.network import kp_net
 from inspose_jax.targets import make_targets
 from inspose_jax.training import step
@@ -146,6 +146,6 @@ def test_weights_multiply_their_own_term():
         "offset": jnp.float32(100),
         "heatmap": jnp.float32(1e3),
     }
-    weights = method.of(tiny.model(weights=config.Weights(cls=2.0, keypoint=3.0, offset=4.0, heatmap=5.0))).weights
+    weights = methods.of(tiny.model(weights=config.Weights(cls=2.0, keypoint=3.0, offset=4.0, heatmap=5.0))).weights
     assert float(step.total(terms, weights)) == 5432
     assert float(step.total({"cls": terms["cls"]}, weights)) == 2

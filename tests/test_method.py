@@ -15,7 +15,7 @@ import tiny
 from PIL import Image
 
 import inspose_jax
-from inspose_jax import checkpoints, cli, method, recipes
+from inspose_jax import checkpoints, cli, methods, recipes
 from inspose_jax.errors import UserError
 
 TOY = Path(__file__).parent / "toy_recipe.py"
@@ -24,8 +24,6 @@ OWN = """
 import jax.numpy as jnp
 import tiny
 from dataclasses import replace
-from inspose_jax import config
-from inspose_jax.method import paper
 from inspose_jax.network.per_person import lift
 from inspose_jax.skeletons import COCO
 
@@ -41,7 +39,7 @@ def method(model):
         weight, bias = theta[:-joints].reshape(joints, inputs), theta[-joints:]
         x = jnp.concatenate([features, jnp.abs(relative)])
         return jnp.einsum("ki,ihw->khw", weight, x) + bias[:, None, None]
-    return paper(model, lift(one_layer, (inputs + 1) * joints))
+    return paper.method(model, lift(one_layer, (inputs + 1) * joints))
 """
 
 
@@ -151,7 +149,7 @@ def test_a_recipe_whose_method_is_none_is_told(tmp_path, text, line):
 
     def made():
         recipe = recipes.read(file)
-        return method.of_recipe(recipe, recipe.config.model)
+        return methods.of_recipe(recipe, recipe.config.model)
 
     with pytest.raises(UserError, match=line):
         made()

@@ -14,7 +14,7 @@ import jax
 import pytest
 import tiny
 
-from inspose_jax import config, method
+from inspose_jax import config, methods
 from inspose_jax.training import sharding, step
 
 # Five steps of one global batch: people, empty pictures, a blank one that fills the batch; GroupNorm and, trained or
@@ -30,7 +30,7 @@ jax.config.update("jax_enable_x64", sys.argv[1] == "float64")
 from dataclasses import replace
 import numpy as np
 import tiny
-from inspose_jax import method
+from inspose_jax import methods
 from inspose_jax.network import per_person
 from inspose_jax.training import sharding, step
 
@@ -54,7 +54,7 @@ for way in ways:
         tiny.CONFIG, model=tiny.model(batch_norm=batch_norm), schedule=replace(schedule, accumulate=accumulate)
     )
     mesh = sharding.make_mesh(config.schedule, jax.devices()[:devices])
-    model = method.of(config.model)
+    model = methods.of(config.model)
     train_step = sharding.jit_train_step(model, config.schedule, 5, mesh)
     answers.append([])
     for variables in starts:
@@ -121,7 +121,7 @@ def compile_for_eight(model: config.Model, batch_size: int, accumulate: int) -> 
     changed = replace(tiny.CONFIG, model=model, schedule=schedule)
     mesh = sharding.make_mesh(schedule)
     with jax.numpy_dtype_promotion("standard"):  # optax, see training/conftest.py
-        method_ = method.of(changed.model)
+        method_ = methods.of(changed.model)
         state = sharding.abstract_state(method_, changed.schedule, 10, mesh)
         lowered = sharding.jit_train_step(method_, changed.schedule, 10, mesh).lower(
             state, tiny.batch([[]] * batch_size)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inspose_jax import config, geometry, method
+from inspose_jax import config, geometry, methods
 from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
 from inspose_jax.structures import Batch, Controller
@@ -46,7 +46,7 @@ CONFIG = config.Config(
     ),
     schedule=config.Schedule(batch_size=2, epochs=1, optimizer="adamw", learning_rate=1e-3, decay="cosine"),
 )
-METHOD = method.of(MODEL)
+METHOD = methods.of(MODEL)
 
 
 def person(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:

@@ -43,7 +43,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax import checkpoints, devices, files, processes, recipes
     from inspose_jax.cli import sources
     from inspose_jax.evaluation import coco_ap, evaluator
-    from inspose_jax.method import of_recipe
+    from inspose_jax.methods import of_recipe
     from inspose_jax.predictor import Predictor, check_fit
 
     devices.check()

@@ -92,7 +92,7 @@ def run(argv: list[str]) -> None:
     validation = sources.validation_source(config, launch.val_images, launch.val_annotations, launch.eval_every)
 
     from inspose_jax.evaluation import evaluator
-    from inspose_jax.method import of_recipe
+    from inspose_jax.methods import of_recipe
     from inspose_jax.torch_bridge import weights
     from inspose_jax.training import loop
 

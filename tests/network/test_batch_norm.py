@@ -10,7 +10,7 @@ import pytest
 import tiny
 from jax.sharding import PartitionSpec
 
-from inspose_jax import method
+from inspose_jax import methods
 from inspose_jax.losses import count
 from inspose_jax.network.batch_norm import BatchNorm, real_images
 from inspose_jax.targets import make_targets
@@ -108,7 +108,7 @@ def gradient_of():
 
         def run(params, stats, batch):
             targets = make_targets(batch, tiny.grid(config.model), config.model.assignment)
-            gradient_of = step.make_gradient(method.of(config.model), accumulate, mesh)
+            gradient_of = step.make_gradient(methods.of(config.model), accumulate, mesh)
             return gradient_of(params, stats, batch, targets, count(targets))
 
         with jax.enable_x64(True):

@@ -16,7 +16,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from inspose_jax import cli, config, config_json, method
+from inspose_jax import cli, config, config_json, methods
 from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.cli import demo
 from inspose_jax.evaluation.coco_ap import NAMES
@@ -100,7 +100,7 @@ def trained(tmp_path_factory):
     write_run(workdir, 30)
     variables = tiny.variables(MODEL)
     with Checkpoints(workdir / "checkpoints", 0) as checkpoints, jax.numpy_dtype_promotion("standard"):
-        checkpoints.save(30, step.state_of(variables, method.of(CONFIG.model), CONFIG.schedule, 30), CONFIG)
+        checkpoints.save(30, step.state_of(variables, methods.of(CONFIG.model), CONFIG.schedule, 30), CONFIG)
     return workdir
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import config, method
+from inspose_jax import config, methods
 from inspose_jax.network.instance_heads import theta_at
 from inspose_jax.training import sharding
 
@@ -22,7 +22,7 @@ def step_of(model: config.Model):
     """The step of the tiny recipe with a model, on one device; and the shapes of its state."""
     config_ = replace(tiny.CONFIG, model=model, schedule=replace(tiny.CONFIG.schedule, optimizer="sgd"))
     mesh = sharding.make_mesh(config_.schedule, jax.devices()[:1])
-    step = method.of(config_.model), config_.schedule, 10, mesh
+    step = methods.of(config_.model), config_.schedule, 10, mesh
     return sharding.jit_train_step(*step), sharding.abstract_state(*step)
 
 

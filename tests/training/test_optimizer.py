@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import config, method
+from inspose_jax import config, methods
 from inspose_jax.training import optimizer
 
 PAPER = config.Schedule()
@@ -37,7 +37,7 @@ def test_cosine_ends_at_zero():
 def moved(schedule, gradients, model=tiny.MODEL, num_steps=10):
     """Parameters after updates with the given multiples of an all-ones gradient, starting from ones."""
     params = jax.tree.map(jnp.ones_like, tiny.variables(model)["params"])
-    method_ = method.of(model)
+    method_ = methods.of(model)
     rule = optimizer.make_optimizer(schedule, method_, num_steps)
     state = rule.init(params)
     for value in gradients:

@@ -7,7 +7,7 @@ import pytest
 import tiny
 from small_run import CONFIG, SOURCE, lines
 
-from inspose_jax import config_json, method
+from inspose_jax import config_json, methods
 from inspose_jax.config import Data
 from inspose_jax.errors import UserError
 from inspose_jax.training import loop
@@ -63,7 +63,7 @@ def test_accumulate_may_differ_where_batch_norm_is_frozen_and_not_where_it_is_tr
         changes(tmp_path / "trained", more)
     model = tiny.model(batch_norm="frozen")
     begin(tmp_path / "frozen", replace(CONFIG, model=model))
-    found = changes(tmp_path / "frozen", replace(more, model=model), method.of(model))
+    found = changes(tmp_path / "frozen", replace(more, model=model), methods.of(model))
     assert found == ["schedule.accumulate 1 -> 2"]
 
 

@@ -22,9 +22,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from inspose_jax import config, geometry
+from inspose_jax import config, geometry, paper
 from inspose_jax.decode import decode
-from inspose_jax.method import paper
 from inspose_jax.network import kp_net
 from inspose_jax.structures import Controller, Outputs
 
@@ -63,7 +62,7 @@ def made_up(num_people: int) -> tuple[Outputs, np.ndarray]:
 
 def forward() -> Callable[[], object]:
     """The R50's outputs for one image, compiled; random weights."""
-    method, size = paper(MODEL), np.array([IMAGE], np.int32)
+    method, size = paper.method(MODEL), np.array([IMAGE], np.int32)
     image = np.random.default_rng(0).integers(0, 256, (1, *IMAGE, 3), np.uint8)
     variables = jax.jit(method.init)(jax.random.key(0))
     outputs = jax.jit(lambda variables, image: method.apply(variables, image, size)[0])

@@ -15,7 +15,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from inspose_jax import method, recipes
+from inspose_jax import methods, recipes
 from inspose_jax.config import Config
 from inspose_jax.config import replace as with_fields
 from inspose_jax.data import buckets
@@ -62,7 +62,7 @@ def run(config: Config, device: jax.Device) -> list[float]:
     print(f"compiled in {time.perf_counter() - begin:.0f} s", flush=True)
     mesh = sharding.make_mesh(config.schedule, [device])
     state, batch = (
-        sharding.new_state(method.of(config.model), config.schedule, 1000, mesh),
+        sharding.new_state(methods.of(config.model), config.schedule, 1000, mesh),
         sharding.put_batch(made_up(config), mesh),
     )
     times = []
@@ -77,8 +77,8 @@ def run(config: Config, device: jax.Device) -> list[float]:
 def lower(config: Config, device: jax.Device) -> jax.stages.Lowered:
     """The step for one device, not compiled yet."""
     mesh = sharding.make_mesh(config.schedule, [device])
-    state = sharding.abstract_state(method.of(config.model), config.schedule, 1000, mesh)
-    return sharding.jit_train_step(method.of(config.model), config.schedule, 1000, mesh).lower(state, made_up(config))
+    state = sharding.abstract_state(methods.of(config.model), config.schedule, 1000, mesh)
+    return sharding.jit_train_step(methods.of(config.model), config.schedule, 1000, mesh).lower(state, made_up(config))
 
 
 def operations(config: Config) -> float:

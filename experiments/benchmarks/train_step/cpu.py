@@ -11,7 +11,7 @@ import accelerator
 import jax
 import numpy as np
 
-from inspose_jax import method, recipes
+from inspose_jax import methods, recipes
 from inspose_jax.training import sharding
 
 
@@ -20,9 +20,9 @@ def main(num_steps: int = 4) -> None:
     config = recipes.read("r50_coco_36e").config
     config = replace(config, schedule=replace(config.schedule, batch_size=2))
     mesh = sharding.make_mesh(config.schedule, jax.devices()[:1])
-    state = sharding.new_state(method.of(config.model), config.schedule, 1000, mesh)
+    state = sharding.new_state(methods.of(config.model), config.schedule, 1000, mesh)
     batch = sharding.put_batch(accelerator.made_up(config), mesh)
-    step = sharding.jit_train_step(method.of(config.model), config.schedule, 1000, mesh).lower(state, batch).compile()
+    step = sharding.jit_train_step(methods.of(config.model), config.schedule, 1000, mesh).lower(state, batch).compile()
     times = []
     for _ in range(1 + num_steps):
         begin = time.perf_counter()

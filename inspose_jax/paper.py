@@ -1,0 +1,79 @@
+"""The paper's model as a `Method`: Figure 3 (`network/`) and Sec. 3.1 to 3.4, one file each, put together."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from inspose_jax import config, decode, geometry, losses, targets
+from inspose_jax.method import Method
+from inspose_jax.network import inspose, kp_net
+from inspose_jax.network.per_person import PerPerson
+from inspose_jax.structures import Batch, KeypointMaps, Outputs, Poses, Targets
+
+
+def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
+    """InsPose as in Sec. 3.1 to 3.4 of the paper, one file each; `per_person` replaces the paper's KP-Net."""
+    per_person = per_person or kp_net.make(model.kp_net, model.skeleton.num_keypoints)
+    network = inspose.InsPose(
+        config=model.network,
+        num_keypoints=model.skeleton.num_keypoints,
+        num_parameters=per_person.num_parameters,
+        feature_channels=model.kp_net.feature_channels,
+    )
+
+    def grid_of(image_size: tuple[int, int]) -> geometry.Grid:
+        return geometry.make_grid(
+            image_size, model.network.levels, model.network.map_level, model.kp_net.relative_scale
+        )
+
+    def init(key: jax.Array) -> Any:
+        # Parameters do not depend on the size of the image; a small one that has every level is enough.
+        image, size = jnp.zeros((1, 64, 64, 3), jnp.uint8), jnp.full((1, 2), 64, jnp.int32)
+        return network.init(key, image, size, train=True)
+
+    def apply(
+        variables: Any, image: jax.Array, size: jax.Array, train: bool = False, data_axis: str | None = None
+    ) -> tuple[Any, Any]:
+        outputs, changed = network.clone(data_axis=data_axis).apply(
+            variables, image, size, train=train, mutable=["batch_stats"]
+        )
+        return outputs, changed["batch_stats"]
+
+    def targets_of(batch: Batch) -> Targets:
+        return targets.make_targets(batch, grid_of(batch.image.shape[1:3]), model.assignment)
+
+    def losses_of(outputs: Outputs, targets: Targets, counts: losses.Counts, batch: Batch) -> dict[str, jax.Array]:
+        grid = grid_of(batch.image.shape[1:3])
+        return losses.losses(outputs, targets, counts, batch.size, grid, per_person)
+
+    def measure(targets: Targets) -> dict[str, jax.Array]:
+        return {"num_positives": targets.is_slot.sum(), "slots_dropped": targets.slots_dropped.sum()}
+
+    def poses_of(outputs: Outputs, size: jax.Array, image_size: tuple[int, int]) -> Poses:
+        return decode.decode(outputs, size, grid_of(image_size), model.decoding, per_person)
+
+    def maps_of(outputs: Outputs, size: jax.Array, image_size: tuple[int, int], location: jax.Array) -> KeypointMaps:
+        return decode.keypoint_maps(outputs, size, grid_of(image_size), location, per_person)
+
+    weights = model.weights
+    return Method(
+        init=init,
+        apply=apply,
+        targets=targets_of,
+        count=losses.count,
+        losses=losses_of,
+        weights={
+            "cls": weights.cls,
+            "keypoint": weights.keypoint,
+            "offset": weights.offset,
+            "heatmap": weights.heatmap,
+        },
+        measure=measure,
+        decode=poses_of,
+        maps=maps_of,
+        trains=lambda params: inspose.trains(params, model.network),
+        is_hidden=inspose.is_hidden,
+        needs_weights=inspose.needs_weights(model.network),
+        sees_batch=model.network.batch_norm == "trained",
+    )

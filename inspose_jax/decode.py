@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from inspose_jax import config, geometry, nms
-from inspose_jax.network.instance_heads import theta_at
+from inspose_jax.network.instance_heads import theta_at, theta_at_first
 from inspose_jax.network.per_person import Peak, PerPerson
 from inspose_jax.structures import KeypointMaps, Outputs, Poses
 
@@ -27,12 +27,14 @@ def decode(
         return best_locations(logits, size, grid, decoding.num_candidates)
 
     class_scores, location = jax.vmap(locations_of)(outputs.logits, size)
+    num_candidates = (class_scores > decoding.score_threshold).sum(-1, dtype=jnp.int32)
+    theta = theta_at_first(outputs.controller, location, num_candidates)
     # One image at a time: their numbers of candidates differ, and memory should hold the maps of only one image.
     peaks = jax.lax.map(
         lambda image: per_person.peaks(*image, grid.map_stride),
         (
-            (class_scores > decoding.score_threshold).sum(-1, dtype=jnp.int32),
-            theta_at(outputs.controller, location),
+            num_candidates,
+            theta,
             outputs.features,
             jnp.asarray(grid.points)[location],
             jnp.asarray(grid.scales)[location],

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int32
 from inspose_jax.network.tower import Output, Tower, small_normal
 from inspose_jax.structures import Controller
 
+LOCATIONS_AT_ONCE = 32  # whose theta decoding computes at a time; few images have more candidates
 PRIOR = 0.01  # initial probability of a person at every location; else the background drowns the first steps
 
 
@@ -78,6 +79,27 @@ def theta_at(controller: Controller, location: Int32[Array, "B M"]) -> Float[Arr
     precise = jnp.promote_types(features.dtype, jnp.float32)
     theta = jax.lax.dot_general(patches, kernel, (((2,), (0,)), ((), ())), preferred_element_type=precise)
     return theta + controller.bias.astype(precise)
+
+
+def theta_at_first(
+    controller: Controller, location: Int32[Array, "B M"], number: Int32[Array, " B"]
+) -> Float[Array, "B M P"]:
+    """`theta_at` of the first `number` locations of each image; the other rows are 0 or the theta of their location.
+
+    At test time few of the candidates are above the score threshold, and theta is computed for no more chunks than
+    the image with the most of them needs.  A loop of dynamic length has no gradient, so training uses `theta_at`.
+    """
+    num_locations = location.shape[1]
+    width = min(LOCATIONS_AT_ONCE, num_locations)
+    location = jnp.pad(location, ((0, 0), (0, -num_locations % width)))
+
+    def visit(i: Array, theta: Float[Array, "B M P"]) -> Float[Array, "B M P"]:
+        chunk = jax.lax.dynamic_slice_in_dim(location, i * width, width, axis=1)
+        return jax.lax.dynamic_update_slice_in_dim(theta, theta_at(controller, chunk), i * width, axis=1)
+
+    like = jax.eval_shape(theta_at, controller, location)
+    found = jax.lax.fori_loop(0, (number.max() + width - 1) // width, visit, jnp.zeros(like.shape, like.dtype))
+    return found[:, :num_locations]
 
 
 def around(location: Int32[Array, "B M"], sizes: list[tuple[int, int]], kernel: int) -> Int32[Array, "B M k2"]:

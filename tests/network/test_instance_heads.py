@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inspose_jax.network.instance_heads import KernelAndBias, theta_at
+from inspose_jax.network import instance_heads
+from inspose_jax.network.instance_heads import KernelAndBias, theta_at, theta_at_first
 from inspose_jax.network.tower import small_normal
 from inspose_jax.structures import Controller
 
@@ -49,6 +50,20 @@ def test_the_gradient_is_that_of_the_convolution_where_it_is_read():
 
     for found, expected in zip(*(jax.tree.leaves(jax.grad(f)(one)) for f in (read, convolved)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("number", "num_computed"), [((0, 0), 0), ((2, 0), 3), ((3, 1), 3), ((4, 6), 6), ((48, 48), 48)]
+)
+def test_theta_of_the_first_locations_is_computed_for_no_more_chunks_than_they_fill(number, num_computed, monkeypatch):
+    monkeypatch.setattr(instance_heads, "LOCATIONS_AT_ONCE", 3)
+    some = EVERY[:, 8:48]  # 40 locations, no multiple of 3
+    found = theta_at_first(controller(3), some, jnp.array(number, jnp.int32))
+    np.testing.assert_allclose(
+        found[:, :num_computed], theta_at(controller(3), some)[:, :num_computed], rtol=1e-5, atol=1e-6
+    )
+    assert (found[:, num_computed:] == 0).all()
+    assert found.shape == (2, 40, 9)
 
 
 def test_half_precision_is_added_up_in_float32():

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import tiny
 
-from inspose_jax import checkpoints, method
+from inspose_jax import checkpoints, methods
 from inspose_jax.config import Scene
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
@@ -56,7 +56,7 @@ def test_a_batch_is_learnt_by_heart():
     plan = pipeline.make_plan(source, CONFIG, train=True)
     mesh = sharding.make_mesh(CONFIG.schedule, jax.devices()[:1])
     batch = sharding.put_batch(pipeline.load_batch(source, plan[0], CONFIG), mesh)
-    run = method.of(CONFIG.model), CONFIG.schedule, STEPS, mesh
+    run = methods.of(CONFIG.model), CONFIG.schedule, STEPS, mesh
     state, train_step = sharding.new_state(*run), sharding.jit_train_step(*run)
     for _ in range(STEPS):
         state, measurements = train_step(state, batch)

@@ -171,11 +171,11 @@ class Predictor:
         """
         if not isinstance(images, list | tuple):
             return self([images], threshold)[0]
-        pictures = [as_array(image) for image in images]
+        arrays = [as_array(image) for image in images]
         people: dict[int, People] = {}
-        for i, poses in self.find(pipeline.Pictures(pictures, self.skeleton)) if pictures else ():
-            people[i] = self.people_of(poses, pictures[i], path_of(images[i])).above(threshold)
-        return [people[i] for i in range(len(pictures))]
+        for i, poses in self.find(pipeline.Images(arrays, self.skeleton)) if arrays else ():
+            people[i] = self.people_of(poses, arrays[i], path_of(images[i])).above(threshold)
+        return [people[i] for i in range(len(arrays))]
 
     def people_of(self, poses: Poses, image: UInt8[np.ndarray, "H W 3"], path: Path | None) -> People:
         """Combine poses, in pixels of an image, with that image."""
@@ -191,7 +191,7 @@ class Predictor:
         if self.explain is None:
             raise UserError("this model's method has no maps of its people")
         pixels = as_array(image)
-        source = pipeline.Pictures([pixels], self.skeleton)
+        source = pipeline.Images([pixels], self.skeleton)
         batch = pipeline.load_batch(source, self.plan(source)[0], self.config)
         outputs, poses = self.look(self.variables, batch.image, batch.size)
         (found,) = in_originals(jax.device_get(poses), batch)
@@ -312,7 +312,7 @@ def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
         return image
     what = f"an array of {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise UserError(f"a picture is a path, a PIL image or an RGB array u8[height, width, 3]; this is {what}")
+    raise UserError(f"an image is a path, a PIL image or an RGB array u8[height, width, 3]; this is {what}")
 
 
 def load(path: str | Path, devices: Sequence[Any] = (), recipe: str | Path | None = None) -> Predictor:

@@ -59,7 +59,7 @@ def reference() -> Path:
 
 @pytest.fixture(scope="session")
 def coco_real() -> Path:
-    """The folder of real COCO pictures, or a skip that says how to get there."""
+    """The folder of real COCO images, or a skip that says how to get there."""
     folder = REFERENCE / "data" / "coco_real"
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}; set INSPOSE_REFERENCE_DATA")

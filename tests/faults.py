@@ -168,7 +168,7 @@ def own_run(change: Callable[[Path], object]) -> Callable[[Path], None]:
 
 
 def png(width: int, height: int) -> bytes:
-    """A black picture, one bit a pixel: large ones are small files."""
+    """A black image, one bit a pixel: large ones are small files."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -180,13 +180,13 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def picture(name: str, kind: str, **options: Any) -> Callable[[Path], None]:
-    """The first drawn picture in another PIL mode and format."""
+def converted(name: str, kind: str, **options: Any) -> Callable[[Path], None]:
+    """The first drawn image in another PIL mode and format."""
     return lambda here: Image.open(here / FIRST).convert(kind).save(here / name, **options)
 
 
 def sixteen_bit(name: str) -> Callable[[Path], None]:
-    """The first drawn picture, grey, 16 bits a pixel."""
+    """The first drawn image, grey, 16 bits a pixel."""
 
     def prepare(here: Path) -> None:
         grey = np.asarray(Image.open(here / FIRST).convert("L"), np.uint16)
@@ -196,7 +196,7 @@ def sixteen_bit(name: str) -> Callable[[Path], None]:
 
 
 def turned(name: str) -> Callable[[Path], None]:
-    """The first drawn picture with the word that it is to be turned by a quarter when shown."""
+    """The first drawn image with the word that it is to be turned by a quarter when shown."""
 
     def prepare(here: Path) -> None:
         exif = Image.Exif()

@@ -40,7 +40,7 @@ def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place,
     assert [row["step"] for row in rows if "eval/AP" in row] == [2, 3]
     assert len(checkpoints.steps(run / "best")) == 1
     judged_by = checkpoints.about_best(run / "best")["validation"]
-    assert judged_by.startswith("4, "), "the four pictures that it was evaluated on"
+    assert judged_by.startswith("4, "), "the four images that it was evaluated on"
     assert len(list(run.glob("profile/**/*.xplane.pb"))) == 1
 
 
@@ -59,7 +59,7 @@ def test_a_training_is_evaluated_ten_times_on_all_devices(place, tmp_path, monke
     assert predictors[0].mesh.size == jax.local_device_count() == 8
 
 
-def test_drawn_pictures_are_kept_where_memory_holds_them():
+def test_drawn_images_are_kept_where_memory_holds_them():
     def source(side):  # nothing is drawn before it is asked for
         return sources.training_source(
             Config(data=Data(source="drawn", num_drawn=100, scene=Scene(size=side))), None, None
@@ -89,7 +89,7 @@ def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys)
     cli.main(["eval", "--checkpoint", str(place / "run"), *drawn(place), "--out", str(out)])
     printed = capsys.readouterr().out
     assert printed.split()[:3] == ["AP", "AP50", "AP75"]
-    assert printed.endswith(f"over 4 pictures, computed by {coco_ap.library()[0]}\n")
+    assert printed.endswith(f"over 4 images, computed by {coco_ap.library()[0]}\n")
     people = tmp_path / "people.json"
     found = tmp_path / "found"
     checkpoint = ["--checkpoint", str(place / "run"), "--threshold", "0"]

@@ -22,7 +22,7 @@ TOLD = PerPerson(34, log_likelihoods=lambda *_: None, peaks=told, maps=lambda *_
 
 
 def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:
-    """Outputs of one picture in which some locations have (logit, cells, softmax peak); the rest is background."""
+    """Outputs of one image in which some locations have (logit, cells, softmax peak); the rest is background."""
     logits, theta = np.full((1, NUM_LOCATIONS), -9.0, np.float32), np.ones((1, NUM_LOCATIONS, 34), np.float32)
     for location, (logit, cells, peak) in people.items():
         logits[0, location] = logit

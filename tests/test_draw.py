@@ -9,7 +9,7 @@ from inspose_jax.structures import Sample
 
 
 def sample(*people: tuple[dict[int, tuple[float, float, int]], tuple[float, float, float, float], bool]) -> Sample:
-    """A black picture of 100 x 200 pixels with people: (joints by index, box, is a crowd)."""
+    """A black image of 100 x 200 pixels with people: (joints by index, box, is a crowd)."""
     keypoints = np.zeros((len(people), 17, 3), np.float32)
     for n, (joints, _, _) in enumerate(people):
         for k, joint in joints.items():
@@ -51,7 +51,7 @@ def test_boxes_say_who_is_a_target():
     assert 0.1 < is_red.mean() < 0.25  # two of every twelve pixels
 
 
-def test_what_lies_outside_the_picture_paints_nothing():
+def test_what_lies_outside_the_image_paints_nothing():
     outside = sample(
         ({0: (-50, 500, 2), 1: (500, 50, 1)}, (300, 300, 400, 400), False),
         ({}, (-400, -400, -300, -300), False),
@@ -70,7 +70,7 @@ def test_the_caption_counts_everybody_once():
     assert draw.describe_labels(sample(*everybody)) == "image 7: 2 people, 3 without joints, 2 crowd"
 
 
-def test_a_caption_stands_above_the_picture():
+def test_a_caption_stands_above_the_image():
     image = np.full((20, 300, 3), 7, np.uint8)
     captioned = draw.captioned(image, "image 7")
     assert (captioned[-20:] == image).all()

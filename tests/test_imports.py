@@ -72,7 +72,7 @@ def test_importing_changes_nothing_of_the_process():
 def test_the_command_line_keeps_opencv_quiet_and_in_one_thread(broken):
     done = in_a_process(COMMAND_LINE)
     _, image, video, threads = done.stdout.splitlines()
-    assert image.startswith("half.bmp: not a picture")
+    assert image.startswith("half.bmp: not an image")
     assert video.startswith("half.mp4: not a video")
     assert (threads[0], done.stderr) == ("1", "")
 

@@ -1,4 +1,4 @@
-"""Every term of Eq. 5 against hand values, and the laws: padding adds nothing, empty pictures stay finite."""
+"""Every term of Eq. 5 against hand values, and the laws: padding adds nothing, empty images stay finite."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def variables():
 def terms_and_gradient(variables, batch):
     def total(params):
         everything = {"params": params, "batch_stats": variables["batch_stats"]}
-        frozen = tiny.network(tiny.model(batch_norm="frozen"))  # so that pictures do not see each other
+        frozen = tiny.network(tiny.model(batch_norm="frozen"))  # so that images do not see each other
         outputs = frozen.apply(everything, batch.image, batch.size, train=True)
         targets = make_targets(batch, tiny.grid(), MODEL.assignment)
         terms = losses.losses(outputs, targets, losses.count(targets), batch.size, tiny.grid(), KP_NET)
@@ -81,7 +81,7 @@ def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
     np.testing.assert_array_equal(touched, found.is_positive)
 
 
-def test_the_keypoint_loss_holds_no_more_maps_than_those_of_one_picture():
+def test_the_keypoint_loss_holds_no_more_maps_than_those_of_one_image():
     side = 128  # at which an image's maps are larger than the parameters of its KP-Nets
     grid = tiny.grid(size=(side, side))
 
@@ -102,7 +102,7 @@ def test_the_keypoint_loss_holds_no_more_maps_than_those_of_one_picture():
 
     maps = 4 * MODEL.assignment.num_slots * 17 * (side // 8) ** 2  # of one image
     assert held(1) > maps
-    assert held(9) - held(1) < 8 * maps  # of every further picture less than its maps
+    assert held(9) - held(1) < 8 * maps  # of every further image less than its maps
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_loss_and_gradient_are_finite(variables, people):
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-def test_blank_pictures_add_no_loss(variables):
+def test_blank_images_add_no_loss(variables):
     people = [[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]]
     _, alone = terms_and_gradient(variables, jax.tree.map(lambda x: x[:1], tiny.batch(people)))
     gradient, filled = terms_and_gradient(variables, tiny.blank(tiny.batch(people), 1))
@@ -131,11 +131,11 @@ def test_blank_pictures_add_no_loss(variables):
 
 
 def test_every_term_is_divided_by_its_count(variables):
-    picture = [tiny.person(6, 6, 18, 18)]
-    _, once = terms_and_gradient(variables, jax.tree.map(lambda x: x[:1], tiny.batch([picture, picture])))
-    twice = jax.tree.map(lambda x: np.concatenate([x[:1], x[:1]]), tiny.batch([picture, picture]))
+    people = [tiny.person(6, 6, 18, 18)]
+    _, once = terms_and_gradient(variables, jax.tree.map(lambda x: x[:1], tiny.batch([people, people])))
+    twice = jax.tree.map(lambda x: np.concatenate([x[:1], x[:1]]), tiny.batch([people, people]))
     _, both = terms_and_gradient(variables, twice)
-    for name in once:  # the same picture twice: sums and counts double
+    for name in once:  # the same image twice: sums and counts double
         np.testing.assert_allclose(both[name], once[name], rtol=1e-5)
 
 

@@ -1,6 +1,6 @@
 """Perfect outputs, made from the targets, go through decode and evaluation and give an AP near 1.
 
-Holds targets, geometry, decode, the way back to the original picture and the evaluator against one another; what is
+Holds targets, geometry, decode, the way back to the original image and the evaluator against one another; what is
 lost is lost to people who share a cell or have no location of their own.
 """
 
@@ -35,7 +35,7 @@ TOLD = PerPerson(17, log_likelihoods=lambda *_: None, peaks=told, maps=lambda *_
 def perfect_outputs(targets: Targets, grid: geometry.Grid) -> Outputs:
     """True classes, every slot's theta the cells of its person, true offsets."""
 
-    def one_picture(t: Targets) -> Outputs:
+    def one_image(t: Targets) -> Outputs:
         # Joints without a label go where a labelled one is, so that rectangles stay as they are.
         first = jnp.take_along_axis(t.cells, t.is_joint.argmax(1)[:, None], 1)
         cells = jnp.where(t.is_joint, t.cells, first)
@@ -44,7 +44,7 @@ def perfect_outputs(targets: Targets, grid: geometry.Grid) -> Outputs:
         logits = jnp.where(t.is_positive, 9.0, -9.0)
         return Outputs(logits, theta, jnp.zeros((*t.is_cell.shape, 1)), t.disk_offsets, None)
 
-    outputs = jax.vmap(one_picture)(targets)
+    outputs = jax.vmap(one_image)(targets)
     return outputs._replace(controller=tiny.controller(outputs.controller, grid))
 
 
@@ -66,7 +66,7 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
 
 
 @pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
-def test_perfect_outputs_on_real_pictures_give_almost_everything(coco_real, split):
+def test_perfect_outputs_on_real_images_give_almost_everything(coco_real, split):
     paper = config.Config()
     annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
     source = coco.CocoFolder(coco_real / split, annotations, COCO, paper.data.joint_pixel_offset)

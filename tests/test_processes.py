@@ -40,7 +40,7 @@ def test_evaluation_split_over_processes_writes_the_same_bytes(place, drawn, tmp
     assert printed == [alone.stdout, *[""] * (number - 1)]
 
 
-def test_a_picture_that_only_one_process_reads_is_named_by_both(place, drawn, tmp_path):
+def test_an_image_that_only_one_process_reads_is_named_by_both(place, drawn, tmp_path):
     content = json.loads((drawn / "annotations.json").read_text())
     content["images"][12]["height"] = 32  # in the second batch, the second process's
     (tmp_path / "labels.json").write_text(json.dumps(content))
@@ -166,11 +166,11 @@ def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, a
         assert one.dtype == np.float64
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10 * np.abs(one).max())
 
-    given = train_process.pictures_of_steps(alone / "steps0")
+    given = train_process.image_ids_of_steps(alone / "steps0")
     for i in range(number):  # every process loads its own rows and no others
         rows = slice(i * 4 // number, (i + 1) * 4 // number)
-        own = train_process.pictures_of_steps(place / f"steps{i}")
-        assert own == {step: pictures[rows] for step, pictures in given.items()}
+        own = train_process.image_ids_of_steps(place / f"steps{i}")
+        assert own == {step: images[rows] for step, images in given.items()}
     steps = [row["step"] for row in train_process.rows(place / "run")]
     assert steps == [1, 2, 3, 4, 5, 6, *[6] * is_evaluated]  # written by one of them; the last one is an evaluation
     assert checkpoints.steps(alone / "run/best") == [6]
@@ -179,7 +179,7 @@ def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, a
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_goes_on_with_other_pictures_to_be_judged_by(recipe, drawn, place, tmp_path):
+def test_a_run_of_two_processes_goes_on_with_other_images_to_be_judged_by(recipe, drawn, place, tmp_path):
     def train(stop_at, data, *more):
         validation = ["--val-images", data / "images", "--val-annotations", data / "annotations.json"]
         arguments = ["--workdir", tmp_path / "run", "--steps", 6, "--stop-at", stop_at, "--eval-every", 3, *validation]

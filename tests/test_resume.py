@@ -45,7 +45,7 @@ def recipe(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def straight(recipe, tmp_path_factory) -> Path:
-    """A run without a stop, and beside it the pictures that every step was given."""
+    """A run without a stop, and beside it the images that every step was given."""
     workdir = tmp_path_factory.mktemp("straight") / "run"
     train_process.run(recipe, "--workdir", workdir, "--steps", STEPS, STEPS_FILE=workdir.with_name("steps"))
     return workdir
@@ -71,7 +71,7 @@ def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_not(recipe, s
     assert in_a_save > 0
     train_process.run(recipe, "--workdir", workdir, "--steps", STEPS, "--resume", STEPS_FILE=seen)
     assert_same_run(workdir, straight)
-    assert train_process.pictures_of_steps(seen) == train_process.pictures_of_steps(straight.with_name("steps"))
+    assert train_process.image_ids_of_steps(seen) == train_process.image_ids_of_steps(straight.with_name("steps"))
 
 
 def test_sigterm_saves_and_the_line_it_prints_goes_on(recipe, straight, tmp_path):
@@ -127,8 +127,8 @@ def test_a_run_stopped_on_eight_devices_goes_on_with_others(eight, tmp_path, dev
     recipe, straight, stopped = eight
     workdir, seen = shutil.copytree(stopped, tmp_path / "run"), tmp_path / "steps"
     train_process.run(recipe, "--workdir", workdir, "--steps", 12, "--resume", devices=devices, STEPS_FILE=seen)
-    given = train_process.pictures_of_steps(straight.with_name("steps"))
-    assert train_process.pictures_of_steps(seen) == {step: given[step] for step in range(7, 13)}
+    given = train_process.image_ids_of_steps(straight.with_name("steps"))
+    assert train_process.image_ids_of_steps(seen) == {step: given[step] for step in range(7, 13)}
     losses = [[row["loss/total"] for row in train_process.rows(run)] for run in (workdir, straight)]
     np.testing.assert_allclose(*losses, rtol=1e-6)
 

@@ -17,7 +17,7 @@ import tiny
 from inspose_jax import config, method
 from inspose_jax.training import sharding, step
 
-# Five steps of one global batch: people, empty pictures, a blank one that fills the batch; GroupNorm and, trained or
+# Five steps of one global batch: people, empty images, a blank one that fills the batch; GroupNorm and, trained or
 # frozen, batch norm.  A process of its own: float64 is a setting of the whole process.
 # In float32 the rate is low, and what counts is the median difference from three starts: where rounding moves an
 # activation over the kink of a ReLU, its whole gradient comes or goes, from one start and not from another.  A fault of
@@ -94,7 +94,7 @@ def test_five_steps_give_the_same_on_devices_x_parts(dtype, bound, batch_norm, w
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
-BATCH_SIZE, OWN = 40, 5  # pictures in all and of each of the eight devices; nothing else has these sizes
+BATCH_SIZE, OWN = 40, 5  # images in all and of each of the eight devices; nothing else has these sizes
 OTHER_COMMUNICATION = ("all-gather", "all-to-all", "reduce-scatter", "collective-permute", "collective-broadcast")
 SCALARS = 4 * 16  # bytes of counts, terms and measurements
 
@@ -146,7 +146,7 @@ def test_devices_send_each_other_every_gradient_once_and_statistics_and_counts_a
     assert sent <= 1.1 * parameters
 
 
-def test_every_device_convolves_its_own_pictures_and_never_sees_the_whole_batch(compiled):
+def test_every_device_convolves_its_own_images_and_never_sees_the_whole_batch(compiled):
     program, _ = compiled
     assert not [array for array in sizes(program) if BATCH_SIZE in array[1]]
     arrays = dict(re.findall(r"%(\S+) = (\w+\[[\d,]*\])", program))

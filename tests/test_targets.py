@@ -10,7 +10,7 @@ from inspose_jax import targets
 
 
 def of(people, model=tiny.MODEL, **changes):
-    """Targets of one 64-pixel picture."""
+    """Targets of one 64-pixel image."""
     batch = tiny.batch([people], model)._replace(**changes)
     return jax.tree.map(lambda x: x[0], targets.make_targets(batch, tiny.grid(model), model.assignment))
 
@@ -129,7 +129,7 @@ def test_permuting_people_permutes_owners():
     np.testing.assert_array_equal(first.heatmaps, second.heatmaps)
 
 
-def test_a_blank_picture_is_ignored_everywhere():
+def test_a_blank_image_is_ignored_everywhere():
     found = jax.tree.map(
         lambda x: x[0], targets.make_targets(tiny.blank(tiny.batch([[]]), 0), tiny.grid(), tiny.MODEL.assignment)
     )

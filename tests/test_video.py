@@ -1,4 +1,4 @@
-"""Videos through the model: people frame by frame, as on single pictures; files whole or not at all; memory flat."""
+"""Videos through the model: people frame by frame, as on single images; files whole or not at all; memory flat."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def model(place):
     return predictor.load(place / "run", jax.local_devices())  # as the command does
 
 
-def test_every_frame_gives_the_people_of_its_picture_in_order(video, model):
+def test_every_frame_gives_the_people_of_its_image_in_order(video, model):
     frames = list(video_files.read_frames(video))
     found = list(model.video(video, threshold=0.0))
     expected = model([frame.image for frame in frames], threshold=0.0)
@@ -69,10 +69,10 @@ def test_predict_draws_the_video_and_writes_a_line_a_frame(place, video, model, 
     assert video_files.about(tmp_path / "drawn/people.mp4") == video_files.About(NUMBER, 12.5)
     for drawn, people in zip(video_files.read_frames(tmp_path / "drawn/people.mp4"), found, strict=True):
         assert drawn.image.shape == people.image.shape
-        from_drawing, from_picture = (
+        from_drawing, from_image = (
             np.abs(drawn.image.astype(float) - image).mean() for image in (people.plot(), people.image)
         )
-        assert len(people) == 0 or from_drawing < from_picture  # compression takes less than drawing gives
+        assert len(people) == 0 or from_drawing < from_image  # compression takes less than drawing gives
 
 
 def test_a_recording_of_variable_rate_is_drawn_as_long_as_it_lasts(place, tmp_path, capsys):

@@ -67,7 +67,7 @@ def wait_for_lines(process: subprocess.Popen, metrics: Path, number: int) -> Non
         time.sleep(0.05)
 
 
-def pictures_of_steps(path: Path) -> dict[int, list[int]]:
+def image_ids_of_steps(path: Path) -> dict[int, list[int]]:
     """The checksums of the images that each step was given, the last time it was made."""
     return dict(json.loads(line) for line in path.read_text().splitlines() if line.endswith("]"))
 

@@ -24,7 +24,7 @@ COMMANDS = {
     "demo": ("demo", "learn, measure and draw people: no data, no GPU"),
     "train": ("train", "train a recipe on drawn people or a COCO folder"),
     "eval": ("evaluate", "the ten COCO keypoint statistics of a checkpoint"),
-    "predict": ("predict", "find people in pictures, draw them, write their joints"),
+    "predict": ("predict", "find people in images, draw them, write their joints"),
     "report": ("report", "show a run on one HTML page: curves, throughput, configuration, people found"),
     "data": ("data", "draw a data set, show one with its labels, or check one"),
 }
@@ -119,7 +119,7 @@ def one_line(error: Exception, command: str) -> str:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}; check the path, its permissions and the space there"
     if isinstance(error, MemoryError):
-        return "out of memory; take smaller pictures, or fewer at a time"
+        return "out of memory; take smaller images, or fewer at a time"
     return distributed.runtime_fault(error, command)
 
 
@@ -128,7 +128,7 @@ def usage() -> str:
     lines = [f"  {name:8} {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: inspose COMMAND ...   find every person in a picture, and their joints, in one look",
+            "usage: inspose COMMAND ...   find every person in an image, and their joints, in one look",
             "",
             *lines,
             "",

@@ -10,7 +10,7 @@ from typing import Any
 from inspose_jax.cli import arguments
 
 STEPS, QUICK_STEPS = 2600, 450  # fixed, so that the result does not depend on the machine's speed
-TEST_PICTURES, QUICK_TEST_PICTURES = 1000, 100
+TEST_IMAGES, QUICK_TEST_IMAGES = 1000, 100
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Demo:
     """
 
     out: Path = Path("demo_out")
-    """Folder for the page, the pictures, the numbers and the checkpoint."""
+    """Folder for the page, the images, the numbers and the checkpoint."""
     quick: bool = False
     """Far fewer steps: everything runs, and no AP is promised."""
 
@@ -50,7 +50,7 @@ def run(argv: list[str]) -> None:
         print(f"stopped at step {done} of {num_steps}; the same command goes on from there")
         return
 
-    number = QUICK_TEST_PICTURES if launch.quick else TEST_PICTURES
+    number = QUICK_TEST_IMAGES if launch.quick else TEST_IMAGES
     held_out = sources.drawn(config, "validation", number)
     run_ = read_run(workdir)
     loaded = checkpoints.load(workdir)
@@ -62,7 +62,7 @@ def run(argv: list[str]) -> None:
     panels = [panel for _, panel, _ in page.LOSS]
     with files.whole(launch.out / "loss.png") as place:
         curves.plot_file(panels, run_.metrics, place, "png")
-    sheet = draw.contact_sheet([picture for picture, _ in shown.pictures], columns=3, gap=10)
+    sheet = draw.contact_sheet([image for image, _ in shown.images], columns=3, gap=10)
     with files.whole(launch.out / "predictions.png") as place:
         Image.fromarray(sheet).save(place)
     if shown.maps:  # a model after few steps may find nobody
@@ -72,7 +72,7 @@ def run(argv: list[str]) -> None:
     files.write(launch.out / "metrics.json", json.dumps(metrics, indent=2))
     title = f"InsPose on drawn people: AP {metrics['AP']:.3f}"
     files.write(launch.out / "index.html", page.page_of(run_, shown, title, [how_good(metrics, config)]))
-    print(f"\nAP {metrics['AP']:.3f} on {number} held-out pictures, {metrics['seconds']:.0f} s in all")
+    print(f"\nAP {metrics['AP']:.3f} on {number} held-out images, {metrics['seconds']:.0f} s in all")
     for name in ("index.html", "metrics.json", "loss.png", "predictions.png", "keypoint_maps.png", "run"):
         if (launch.out / name).exists():
             print(f"  {launch.out / name}")
@@ -112,12 +112,12 @@ def how_good(metrics: dict[str, Any], config: Any) -> tuple[str, str]:
         "How good",
         markup.table(NAMES, [[f"{metrics[name]:.3f}" if metrics[name] >= 0 else "–" for name in NAMES]])
         + markup.note(
-            f"COCO keypoint statistics over {metrics['pictures']} held-out pictures. {remark}People are ranked by "
+            f"COCO keypoint statistics over {metrics['pictures']} held-out images. {remark}People are ranked by "
             f"class score times mean softmax peak; by class score alone AP is "
             f"{metrics['AP_by_class_score_alone']:.3f}."
         )
         + markup.table(
-            ["people in the picture", *(number for number, _ in per_number)],
+            ["people in the image", *(number for number, _ in per_number)],
             [["AP", *(f"{value:.3f}" for _, value in per_number)]],
         ),
     )

@@ -14,10 +14,10 @@ STATUS = re.compile(  # the prefix of the runtime's errors
 )
 LESS_MEMORY = {  # how to use less memory, by command
     "train": "take a smaller --config.schedule.batch-size, work it off in parts with --config.schedule.accumulate, or "
-    "take smaller pictures; another program on the device may hold the memory too",
-    "eval": "take smaller pictures with --config.data.test-short-side, or JAX_PLATFORMS=cpu; another program on the "
+    "take smaller images; another program on the device may hold the memory too",
+    "eval": "take smaller images with --config.data.test-short-side, or JAX_PLATFORMS=cpu; another program on the "
     "device may hold the memory too",
-    "": "make the pictures smaller, or set JAX_PLATFORMS=cpu; another program on the device may hold the memory too",
+    "": "make the images smaller, or set JAX_PLATFORMS=cpu; another program on the device may hold the memory too",
 }
 LOST_AFTER = 30  # seconds without a heartbeat after which a process counts as lost
 LEAVE_AFTER = 60  # seconds that a finished process waits for the others to finish

@@ -19,7 +19,7 @@ class Evaluate:
     checkpoint: Path
     """A run's folder, or one of its checkpoints."""
     images: Path
-    """Folder of pictures."""
+    """Folder of images."""
     annotations: Path
     """COCO keypoint JSON."""
     out: Path | None = None
@@ -27,7 +27,7 @@ class Evaluate:
     recipe: arguments.Place = None
     """The run's recipe, where that has a method of its own."""
     distributed: bool = False
-    """One of several processes that share the pictures; a cluster tells each of the others, or
+    """One of several processes that share the images; a cluster tells each of the others, or
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do."""
 
 
@@ -62,7 +62,7 @@ def run(argv: list[str]) -> None:
         statistics, results = evaluator.evaluate(predictor, source)
         if processes.is_first():
             print(coco_ap.table(statistics))
-            print(f"over {len(source)} pictures, computed by {coco_ap.library()[0]}")
+            print(f"over {len(source)} images, computed by {coco_ap.library()[0]}")
         if out is not None:
             files.write(out / "results.json", json.dumps(results))
             files.write(out / "metrics.json", json.dumps(statistics, indent=2))

@@ -20,7 +20,7 @@ LONGEST_JPEG = 65500  # pixels, libjpeg's limit
 
 @dataclass
 class Predict:
-    """Find people in pictures and videos.
+    """Find people in images and videos.
 
     Example: inspose predict --checkpoint demo_out/run photo.jpg holiday/ --out drawn --json people.json
 
@@ -28,13 +28,13 @@ class Predict:
     """
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
-    """Pictures, videos, or folders of them, in which hidden files, folders and what is neither are passed over."""
+    """Images, videos, or folders of them, in which hidden files, folders and what is neither are passed over."""
     checkpoint: Path
     """A run's folder, or one of its checkpoints."""
     out: Path | None = None
-    """Folder for the pictures (NAME.jpg) and videos (NAME.mp4) with people drawn on them."""
+    """Folder for the images (NAME.jpg) and videos (NAME.mp4) with people drawn on them."""
     json: Path | None = None
-    """Of pictures a COCO results list, with each picture's file name.  Of videos a .jsonl: a line a frame,
+    """Of images a COCO results list, with each image's file name.  Of videos a .jsonl: a line a frame,
     {"file_name", "frame" from 0, "seconds", "people": COCO results, whose image_id is the frame}."""
     recipe: arguments.Place = None
     """The run's recipe, where that has a method of its own."""
@@ -58,12 +58,12 @@ def run(argv: list[str]) -> None:
             raise UserError(f"{target}: is a file given; write the results elsewhere, so that it stays")
         written.add(place)
     videos = [path for path in paths if is_video(path)]
-    pictures = [path for path in paths if not is_video(path)]
-    if launch.json is not None and videos and pictures:
-        raise UserError(f"{launch.json}: pictures give COCO results, videos a line a frame; predict them apart")
+    images = [path for path in paths if not is_video(path)]
+    if launch.json is not None and videos and images:
+        raise UserError(f"{launch.json}: images give COCO results, videos a line a frame; predict them apart")
     if launch.json is not None and videos and launch.json.suffix != ".jsonl":
         raise UserError(f"{launch.json}: videos give a JSON line a frame; name the file {launch.json.stem}.jsonl")
-    ids = image_ids(pictures) if launch.json is not None else []
+    ids = image_ids(images) if launch.json is not None else []
 
     import jax
 
@@ -74,7 +74,7 @@ def run(argv: list[str]) -> None:
     others = passed_over(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
     devices.check()
     model = predictor.load(launch.checkpoint, jax.local_devices(), launch.recipe)
-    for path in pictures:  # reading twice costs little beside the network, and avoids half a folder of results
+    for path in images:  # reading twice costs little beside the network, and avoids half a folder of results
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
         if launch.out is not None and max(height, width) > LONGEST_JPEG:
             raise UserError(
@@ -84,8 +84,8 @@ def run(argv: list[str]) -> None:
     for path in videos:
         next(video_files.read_frames(path))
     with files.results_folder(launch.out), files.whole(launch.json) if launch.json else nullcontext() as partial:
-        if pictures:
-            results = predict_pictures(model, pictures, launch.threshold, drawn, ids)
+        if images:
+            results = predict_images(model, images, launch.threshold, drawn, ids)
             if partial is not None:
                 partial.write_text(json.dumps(results))
         with partial.open("w") if partial is not None and videos else nullcontext() as lines:
@@ -95,7 +95,7 @@ def run(argv: list[str]) -> None:
         print(line)
 
 
-def predict_pictures(
+def predict_images(
     model: Any, paths: list[Path], threshold: float, drawn: dict[Path, Path], ids: list[int]
 ) -> list[dict[str, Any]]:
     """Predict image by image, print a line each, and draw to the paths in `drawn`; COCO results if there are `ids`."""
@@ -154,7 +154,7 @@ def image_ids(paths: list[Path]) -> list[int]:
     named = {path: int(path.stem) for path in paths if path.stem.isdecimal()}
     for number, times in Counter(named.values()).items():
         if times > 1:
-            raise UserError(f"{number}: image_id of {times} pictures, which are named by it; predict them apart")
+            raise UserError(f"{number}: image_id of {times} images, which are named by it; predict them apart")
     taken = set(named.values())
     running = (number for number in count() if number not in taken)
     return [named[path] if path in named else next(running) for path in paths]
@@ -187,14 +187,14 @@ def list_files(given: tuple[Path, ...]) -> list[Path]:
             found, others = look_into(path, suffixes)
             if not found:
                 held = f"; it holds {others}" if others else ""
-                raise UserError(f"{path}: no picture or video in this folder ({', '.join(suffixes)}){held}")
+                raise UserError(f"{path}: no image or video in this folder ({', '.join(suffixes)}){held}")
             paths += found
         elif path.is_file():
             paths.append(path)
         else:
-            raise NotFound(f"{path}: no such picture, video or folder; check the path")
+            raise NotFound(f"{path}: no such image, video or folder; check the path")
     if not paths:
-        raise UserError("no picture or video given; name files or folders")
+        raise UserError("no image or video given; name files or folders")
     return list(dict.fromkeys(paths))  # each file once, even if it is given along with its folder
 
 

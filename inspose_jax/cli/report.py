@@ -46,7 +46,7 @@ def run(argv: list[str]) -> None:
     found = list_files((launch.images,)) if launch.images is not None else []
     paths = [path for path in found if not is_video(path)]
     if found and not paths:
-        raise UserError(f"{launch.images}: no picture there, only videos; `inspose predict` draws them")
+        raise UserError(f"{launch.images}: no image there, only videos; `inspose predict` draws them")
     others = passed_over((launch.images,), image_files.SUFFIXES) if launch.images is not None else []
     with files.whole(out) as partial:
         partial.write_text(page.page_of(run_, people.show_run(launch.workdir, paths, recipe)), encoding="utf-8")

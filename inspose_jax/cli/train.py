@@ -30,7 +30,7 @@ class Train:
     workdir: arguments.Place = None
     """Where the run lives; by default runs/RECIPE."""
     images: arguments.Place = None
-    """Folder of pictures, for recipes over COCO data."""
+    """Folder of images, for recipes over COCO data."""
     annotations: arguments.Place = None
     """COCO keypoint JSON, for recipes over COCO data."""
     init: arguments.Place = None

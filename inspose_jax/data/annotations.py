@@ -40,7 +40,7 @@ def is_inside(value: Any) -> bool:
 
 IMAGE: dict[str, Rule] = {
     "id": (is_id, "a whole number below 2^63"),
-    "file_name": (is_inside, "a file's name in the folder of pictures"),
+    "file_name": (is_inside, "a file's name in the folder of images"),
     "height": (lambda value: is_whole(value) and value > 0, "a number of pixels"),
     "width": (lambda value: is_whole(value) and value > 0, "a number of pixels"),
 }
@@ -134,7 +134,7 @@ def read(images: Path, annotations: Path, skeleton: Skeleton) -> dict[str, Any]:
     """
     for path, is_it, what in (
         (annotations, annotations.is_file(), "annotation file; give the COCO keypoint JSON"),
-        (images, images.is_dir(), f"folder of pictures; give the one that {annotations} lists"),
+        (images, images.is_dir(), f"folder of images; give the one that {annotations} lists"),
     ):
         if not is_it:
             raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} {what}")

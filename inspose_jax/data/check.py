@@ -13,7 +13,7 @@ from inspose_jax.data.image_files import read_annotated
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import Skeleton
 
-OUTSIDE = "a labelled joint lies outside the picture"
+OUTSIDE = "a labelled joint lies outside the image"
 
 
 def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:

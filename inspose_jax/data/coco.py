@@ -47,7 +47,7 @@ class CocoFolder:
         self.entries = sorted(listed, key=lambda entry: entry["id"])
         for entry in self.entries:
             if not (images / entry["file_name"]).is_file():
-                raise NotFound(f"{images / entry['file_name']}: no such picture; is {images} its folder?")
+                raise NotFound(f"{images / entry['file_name']}: no such image; is {images} its folder?")
         self.image_ids = np.array([entry["id"] for entry in self.entries], np.int64)
         self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
         people: dict[int, list[dict]] = {int(image_id): [] for image_id in self.image_ids}

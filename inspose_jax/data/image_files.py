@@ -27,7 +27,7 @@ def read_image(path: Path, follow_exif: bool) -> UInt8[np.ndarray, "H W 3"]:
     in the file, in every format.  Raises NotFound if there is no such file, and UserError if it cannot be decoded.
     """
     if not path.is_file():
-        raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} picture; check the path")
+        raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} image; check the path")
     data = np.frombuffer(path.read_bytes(), np.uint8)  # np.fromfile ignores system errors
     begin = data[:12].tobytes()
     if begin.startswith(TIFF):
@@ -65,7 +65,7 @@ def decoded(data: UInt8[np.ndarray, " n"], path: Path, flags: int) -> UInt8[np.n
                 f"{path}: has more than 2^30 pixels, or 2^20 a side, which OpenCV does not read; make it smaller"
             ) from None
     if image is None:
-        raise UserError(f"{path}: not a picture that can be read; is it damaged, or not one of {', '.join(SUFFIXES)}?")
+        raise UserError(f"{path}: not an image that can be read; is it damaged, or not one of {', '.join(SUFFIXES)}?")
     return image
 
 

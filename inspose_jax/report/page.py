@@ -18,7 +18,7 @@ LOSS = (
     ("loss/total", curves.total_loss, "The weighted sum of all terms, which is minimised (Eq. 5)."),
     ("loss/total", curves.loss_terms, "Its terms."),
 )
-EVALUATIONS = (("eval/AP", curves.evaluations, "COCO keypoint statistics on the validation pictures."),)
+EVALUATIONS = (("eval/AP", curves.evaluations, "COCO keypoint statistics on the validation images."),)
 OPTIMISATION = (
     ("grad_norm", curves.gradient_norm, "Norm of the whole gradient, before it is clipped."),
     ("lr", curves.learning_rate, "Learning rate."),
@@ -27,7 +27,7 @@ SPEED = (
     (
         "images_per_s",
         curves.speed,
-        "Pictures per second, in windows of ten steps; the first compiles.",
+        "Images per second, in windows of ten steps; the first compiles.",
     ),
     ("data_wait", curves.waiting, "Share of the time in which the device waited for data."),
 )
@@ -39,7 +39,7 @@ def page_of(run: Run, shown: Shown, title: str = "", first: Sequence[Section] = 
     """The page of a run; `first` are sections that only the caller can make, such as measurements on held-out data."""
     sections = [
         *first,
-        ("People found", pictures(shown)),
+        ("People found", images(shown)),
         ("Keypoint maps", keypoint_maps(shown.maps) if shown.maps else ""),
         ("Loss", loss(run)),
         ("Evaluations during training", evaluations(run)),
@@ -75,10 +75,10 @@ def facts(run: Run) -> dict[str, str]:
         found["best AP so far"] = f"{run.metrics['eval/AP'].values.max():.3f}"
     speed = throughput(run.metrics, run.batch_size)
     if speed:
-        found["pictures per second, median"] = f"{speed['images_per_s']:.1f}"
+        found["images per second, median"] = f"{speed['images_per_s']:.1f}"
         found["waiting for data"] = f"{speed['data_wait']:.1%}" if "data_wait" in speed else "not known"
         found["training time"] = duration(speed["training_seconds"])
-    for name, label in (("skipped", "steps skipped, not finite"), ("unreadable", "pictures unreadable")):
+    for name, label in (("skipped", "steps skipped, not finite"), ("unreadable", "images unreadable")):
         number = count_of(run, name)
         if number:
             found[label] = f"{number}"
@@ -93,9 +93,9 @@ def count_of(run: Run, name: str) -> int:
     return int(values.sum() if name == "skipped" else values.max())
 
 
-def pictures(shown: Shown) -> str:
+def images(shown: Shown) -> str:
     """The people found in some images."""
-    figures = [(markup.photo(picture, f"people found; {caption}"), caption) for picture, caption in shown.pictures]
+    figures = [(markup.photo(image, f"people found; {caption}"), caption) for image, caption in shown.images]
     return (markup.gallery(figures, "18rem") if figures else "") + markup.note(shown.about)
 
 
@@ -104,15 +104,15 @@ def keypoint_maps(maps: Sequence[PersonMaps]) -> str:
     rows = [
         markup.gallery(
             [
-                (markup.photo(picture, f"keypoint map, person {number}: {name}"), name.replace("_", " "))
-                for name, picture in {f"person {number}": one.person, **one.joints}.items()
+                (markup.photo(image, f"keypoint map, person {number}: {name}"), name.replace("_", " "))
+                for name, image in {f"person {number}": one.person, **one.joints}.items()
             ],
             "6.8rem",
         )
         for number, one in enumerate(maps, start=1)
     ]
     return "".join(rows) + markup.note(
-        f"Figure 1 of the paper: the networks of all people in a picture read the same features; only their "
+        f"Figure 1 of the paper: the networks of all people in an image read the same features; only their "
         f"{maps[0].num_parameters} generated numbers differ. Each should light up at its own person's joints."
     )
 

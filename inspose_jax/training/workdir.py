@@ -19,7 +19,7 @@ from inspose_jax.run_folder import VALIDATION, is_same_set, measured
 from inspose_jax.skeletons import Skeleton
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # by their import names
-PICTURES, LABELS = "pictures", "labels"  # keys of the data's fingerprints in config.json
+IMAGES, LABELS = "pictures", "labels"  # keys of the data's fingerprints in config.json
 
 
 def description(
@@ -31,7 +31,7 @@ def description(
     """
     about = {
         "num_steps": num_steps,
-        PICTURES: pipeline.fingerprint(source),
+        IMAGES: pipeline.fingerprint(source),
         LABELS: source.labels_hash(),
     }
     if weights is not None:
@@ -84,7 +84,7 @@ def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method
     if has_saved and "weights" in others:
         now.setdefault("weights", others["weights"])
     # Labels are not compared if an early version did not store them, or if the images differ: then labels do too.
-    if not (others.get(LABELS) and now.get(LABELS) and others.get(PICTURES) == now[PICTURES]):
+    if not (others.get(LABELS) and now.get(LABELS) and others.get(IMAGES) == now[IMAGES]):
         others, now = (only(one, one.keys() - {LABELS}) for one in (others, now))
     differing = [name for name in {**others, **now} if others.get(name) != now.get(name)]
     refused = [f"{name} {others.get(name)} -> {now.get(name)}" for name in differing]
@@ -101,7 +101,7 @@ def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method
         else:
             refused.append(line)
     if refused:
-        is_data = {PICTURES, LABELS} & set(differing)
+        is_data = {IMAGES, LABELS} & set(differing)
         remedy = "begin a new run with these: another --workdir, and the same --init" if is_data else "another folder"
         raise UserError(f"{workdir}: was started with other values: {'; '.join(refused)}. Take those, or {remedy}")
     if before.get("format", 1) != config_json.FORMAT:

@@ -1,4 +1,4 @@
-"""Padding: who is a target, who an ignore region, and what blank pictures look like."""
+"""Padding: who is a target, who an ignore region, and what blank images look like."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def pad(one: Sample | None, model=tiny.MODEL):
     return buckets.pad([one], (64, 64), [(20, 100)], model, 2)
 
 
-def test_pictures_are_padded_at_the_right_and_bottom():
+def test_images_are_padded_at_the_right_and_bottom():
     batch = pad(sample([]))
     assert batch.image.dtype == np.uint8
     assert batch.image[0, :40, :50].min() == 9
@@ -47,14 +47,14 @@ def test_of_too_many_people_the_smallest_become_ignore_regions_and_are_counted()
     assert sorted(batch.ignore_boxes[0, :, 0].tolist()) == [1, 3]
 
 
-def test_a_blank_picture_has_no_size_and_nobody():
+def test_a_blank_image_has_no_size_and_nobody():
     batch = pad(None)
     assert not batch.is_real[0]
     assert batch.size[0].tolist() == [0, 0]
     assert not batch.is_person.any()
 
 
-def test_the_smallest_shape_that_holds_a_picture_is_taken():
+def test_the_smallest_shape_that_holds_an_image_is_taken():
     shapes = ((64, 96), (96, 64), (64, 64))
     sizes = np.array([[60, 60], [60, 90], [90, 60], [64, 96]], np.int32)
     assert buckets.choose_shapes(sizes, shapes).tolist() == [2, 0, 1, 0]

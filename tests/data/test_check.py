@@ -11,13 +11,13 @@ from inspose_jax.skeletons import COCO
 
 @pytest.fixture
 def good(tmp_path):
-    """One picture, 8 wide and 6 high, with one person in it."""
+    """One image, 8 wide and 6 high, with one person in it."""
     Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
     joints = [7, 5, 2, *[0] * 48]
     person = {"id": 1, "image_id": 2, "bbox": [1, 2, 3, 4], "area": 5, "keypoints": joints, "category_id": 1}
-    picture = {"id": 2, "file_name": "a.png", "height": 6, "width": 8}
+    image = {"id": 2, "file_name": "a.png", "height": 6, "width": 8}
     category = {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names)}
-    return {"images": [picture], "annotations": [person], "categories": [category]}
+    return {"images": [image], "annotations": [person], "categories": [category]}
 
 
 def faults(tmp_path, content):
@@ -39,8 +39,8 @@ def test_a_good_folder_has_no_fault(tmp_path, good):
         ({"bbox": [1, 2, 3]}, "annotation 1: bbox is [1, 2, 3], not x, y, width, height"),
         ({"area": float("nan")}, "annotation 1: area is NaN, not a number of pixels"),
         ({"keypoints": [float("nan"), 5, 2, *[0] * 48]}, "annotation 1: keypoints are not all finite and below 1e9"),
-        ({"keypoints": [5, 7, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the picture"),
-        ({"keypoints": [-1, 3, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the picture"),
+        ({"keypoints": [5, 7, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the image"),
+        ({"keypoints": [-1, 3, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the image"),
         ({"num_keypoints": 2}, "annotation 1: num_keypoints is 2, 1 are labelled"),
         ({"area": "5"}, 'annotation 1: area is "5", not a number of pixels'),
         ({"bbox": None}, "annotation 1: bbox is null, not x, y, width, height"),
@@ -76,23 +76,23 @@ def test_faults_of_the_lists_are_named(tmp_path, good):
     good["images"][1] = {"id": 3, "file_name": 5, "height": "6", "width": 0}
     good["annotations"].append(1)
     assert faults(tmp_path, good) == [
-        "image 3: file_name is 5, not a file's name in the folder of pictures",
+        "image 3: file_name is 5, not a file's name in the folder of images",
         'image 3: height is "6", not a number of pixels',
         "image 3: width is 0, not a number of pixels",
         "annotation ?: 1 is not an object with fields",
     ]
 
 
-def test_a_damaged_picture_is_named(tmp_path, good):
-    (tmp_path / "a.png").write_bytes(b"no picture")
+def test_a_damaged_image_is_named(tmp_path, good):
+    (tmp_path / "a.png").write_bytes(b"no image")
     (fault,) = faults(tmp_path, good)
     assert fault.startswith("image 2: ")
-    assert "not a picture that can be read" in fault
+    assert "not an image that can be read" in fault
 
 
 def test_where_there_is_nothing_to_look_at_the_check_says_so(tmp_path, good):
     faults(tmp_path, good)
-    with pytest.raises(FileNotFoundError, match="no such folder of pictures"):
+    with pytest.raises(FileNotFoundError, match="no such folder of images"):
         check.faults(tmp_path / "none", tmp_path / "truth.json", COCO)
     with pytest.raises(FileNotFoundError, match="no such annotation file"):
         check.faults(tmp_path, tmp_path / "none.json", COCO)

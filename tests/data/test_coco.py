@@ -48,7 +48,7 @@ def test_limbs_are_written_as_coco_counts_from_one(folder):
 
 @pytest.fixture
 def by_hand(tmp_path):
-    """Two pictures 8 wide and 6 high, listed backwards: number 2 has a person, number 5 only a labelled crowd."""
+    """Two images 8 wide and 6 high, listed backwards: number 2 has a person, number 5 only a labelled crowd."""
     joints = [3, 4, 1, 7, 7, 0, *[0] * 45]
     person = {"id": 1, "image_id": 2, "bbox": [1, 2, 3, 4], "area": 5, "keypoints": joints, "category_id": 1}
     crowd = {**person, "id": 2, "image_id": 5, "iscrowd": 1}
@@ -91,17 +91,17 @@ def test_an_annotation_of_id_0_counts_as_any_other(folder, tmp_path):
     assert coco_ap.keypoint_ap(truth, results, COCO)["AP"] == pytest.approx(1)
 
 
-def test_pictures_that_cannot_be_read_are_refused(by_hand):
+def test_images_that_cannot_be_read_are_refused(by_hand):
     Image.new("RGB", (8, 6)).save(by_hand / "images" / "2.jpg")
     source = read(by_hand)
-    (by_hand / "images" / "2.jpg").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="not a picture that can be read"):
+    (by_hand / "images" / "2.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match="not an image that can be read"):
         source[0]
     (by_hand / "images" / "2.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match="no such picture"):
+    with pytest.raises(FileNotFoundError, match="no such image"):
         source[0]
-    with pytest.raises(FileNotFoundError, match="no such folder of pictures"):
-        coco.CocoFolder(by_hand / "pictures", by_hand / "annotations.json", COCO, 0.5)
+    with pytest.raises(FileNotFoundError, match="no such folder of images"):
+        coco.CocoFolder(by_hand / "gone", by_hand / "annotations.json", COCO, 0.5)
 
 
 def spoil(folder, tmp_path, change):
@@ -145,7 +145,7 @@ def other_size(truth):
             lambda truth: truth["images"][0].update(id=2**63),
             "image 9223372036854775808: id is 9223372036854775808, not",
         ),
-        (lambda truth: truth["images"][0].update(file_name="gone.jpg"), "gone.jpg: no such picture"),
+        (lambda truth: truth["images"][0].update(file_name="gone.jpg"), "gone.jpg: no such image"),
         (lambda truth: {"annotations": []}, "no list `images`"),
         (lambda truth: {"images": []}, "no list `annotations`"),
     ],
@@ -155,7 +155,7 @@ def test_a_spoilt_file_is_refused_with_its_fault(folder, tmp_path, change, messa
         read(folder, spoil(folder, tmp_path, change))
 
 
-def test_pictures_that_are_not_what_was_annotated_are_refused(folder, tmp_path):
+def test_images_that_are_not_what_was_annotated_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="64 x 64 pixels, but its annotation says 65 x 64"):
         read(folder, spoil(folder, tmp_path, other_size))[0]
     with pytest.raises(FileNotFoundError, match="no such annotation file"):
@@ -170,13 +170,13 @@ def test_pictures_that_are_not_what_was_annotated_are_refused(folder, tmp_path):
     [
         (lambda a, i: a.update(keypoints=[1] * 50), "50 numbers"),
         (lambda a, i: a.update(keypoints=[1, 1, 3] * 17), "visibility is 0, 1 or 2"),
-        (lambda a, i: a.update(keypoints=[900, 1, 2] * 17, num_keypoints=17), "outside the picture"),
+        (lambda a, i: a.update(keypoints=[900, 1, 2] * 17, num_keypoints=17), "outside the image"),
         (lambda a, i: a.update(num_keypoints=99), "num_keypoints is 99"),
         (lambda a, i: a.update(area=0), "area is 0"),
         (lambda a, i: a.update(image_id=77), "image 77 is not in the list"),
         (lambda a, i: a.pop("bbox"), "no bbox"),
         (lambda a, i: i.update(width=9), "the file has"),
-        (lambda a, i: i.update(file_name="gone.jpg"), "no such picture"),
+        (lambda a, i: i.update(file_name="gone.jpg"), "no such image"),
     ],
 )
 def test_every_planted_fault_is_named(folder, tmp_path, change, message):
@@ -188,7 +188,7 @@ def test_every_planted_fault_is_named(folder, tmp_path, change, message):
     assert any(message in fault for fault in found), found
 
 
-def test_the_real_pictures_are_read_without_a_fault(coco_real):
+def test_the_real_images_are_read_without_a_fault(coco_real):
     for split, people in (("train", 349), ("val", 72)):
         annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
         assert check.faults(coco_real / split, annotations, COCO) == []

@@ -129,4 +129,4 @@ def test_joints_outside_are_named_beside_a_finding_that_does_not_explain_them(tm
     (tmp_path / "a.json").write_text(json.dumps(truth))
     first, second = check.faults(tmp_path, tmp_path / "a.json", COCO)
     assert first.startswith("boxes seem to be corners")
-    assert second == "annotation 3: a labelled joint lies outside the picture"
+    assert second == "annotation 3: a labelled joint lies outside the image"

@@ -1,4 +1,4 @@
-"""Pictures of every kind come as the same RGB bytes; what is none, or too large, is refused before memory is taken."""
+"""Images of every kind come as the same RGB bytes; what is none, or too large, is refused before memory is taken."""
 
 import errno
 import os
@@ -62,7 +62,7 @@ def test_palette_and_bits_are_their_colours(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.avif"])
 @pytest.mark.parametrize("number", range(1, 9))
-def test_exif_turns_a_picture_only_where_asked(tmp_path, number, name):
+def test_exif_turns_an_image_only_where_asked(tmp_path, number, name):
     """Pixel (0, 0) of the file stands where EXIF's table says: top left, top right, bottom right, bottom left, ..."""
     exif = Image.Exif()
     exif[0x0112] = number
@@ -97,9 +97,9 @@ def test_an_orientation_in_xmp_alone_turns_nothing(tmp_path, name, mode):
 
 
 @pytest.mark.parametrize("content", [b"hello", b""])
-def test_what_is_no_picture_is_refused(tmp_path, content):
+def test_what_is_no_image_is_refused(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(ValueError, match="not a picture that can be read"):
+    with pytest.raises(ValueError, match="not an image that can be read"):
         read_image(tmp_path / "a.jpg", follow_exif=False)
 
 
@@ -118,7 +118,7 @@ def test_half_a_file_is_refused(tmp_path, name):
     Image.fromarray(COLOURS.repeat(20, 0).repeat(20, 1)).save(tmp_path / name)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="not a picture that can be read"):
+    with pytest.raises(ValueError, match="not an image that can be read"):
         read_image(tmp_path / name, follow_exif=False)
 
 
@@ -142,4 +142,4 @@ def test_twenty_thousand_pixels_a_side_are_read_in_less_than_3_gb(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
     shape, peak = done.stdout.rsplit(" ", 1)
     assert shape == "(20000, 20000, 3)"
-    assert int(peak) < 3_000_000  # kB; the picture itself is 1.2 GB
+    assert int(peak) < 3_000_000  # kB; the image itself is 1.2 GB

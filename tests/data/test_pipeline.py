@@ -40,11 +40,9 @@ def test_starting_later_gives_what_would_have_come(straight):
 
 
 @pytest.mark.parametrize("num_hosts", [1, 2, 3, 8])
-def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_picture_once(num_hosts):
-    # 55 pictures, tall and wide ones, in batches of 24 of one shape each
-    source = pipeline.Pictures(
-        [np.full((64 - 16 * (i % 2), 48 + 16 * (i % 2), 3), i, np.uint8) for i in range(55)], COCO
-    )
+def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_image_once(num_hosts):
+    # 55 images, tall and wide ones, in batches of 24 of one shape each
+    source = pipeline.Images([np.full((64 - 16 * (i % 2), 48 + 16 * (i % 2), 3), i, np.uint8) for i in range(55)], COCO)
     config = replace(tiny.CONFIG, data=replace(tiny.CONFIG.data, only_labelled=False, shapes=((64, 48), (48, 64))))
 
     def epoch(threads, rows):
@@ -53,7 +51,7 @@ def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_picture_
         return list(pipeline.batches(source, plan, threaded, 0, plan.steps_per_epoch, rows))
 
     whole = epoch(2, slice(None))
-    assert len(whole) == 4  # 28 and 27 pictures of the two shapes
+    assert len(whole) == 4  # 28 and 27 images of the two shapes
     hosts = [epoch(1 + host % 4, host_rows(24, host, num_hosts)) for host in range(num_hosts)]
     for batch, *parts in zip(whole, *hosts, strict=True):
         assert all(len(part.image) == 24 // num_hosts for part in parts)
@@ -62,7 +60,7 @@ def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_picture_
     assert sorted(seen.tolist()) == list(range(55))
 
 
-def test_flipped_pictures_are_mirrored(straight):
+def test_flipped_images_are_mirrored(straight):
     plan = pipeline.make_plan(SOURCE, tiny.CONFIG, train=True, batch_size=4)
     for batch, step in zip(straight, (plan[i] for i in range(9)), strict=True):
         for image, index, mirrored in zip(batch.image, step.index, step.flip, strict=True):
@@ -71,7 +69,7 @@ def test_flipped_pictures_are_mirrored(straight):
                 np.testing.assert_array_equal(image, original[:, ::-1] if mirrored else original)
 
 
-def test_training_leaves_out_pictures_without_labels_if_the_config_says_so():
+def test_training_leaves_out_images_without_labels_if_the_config_says_so():
     source = pipeline.InMemory(SOURCE)
     source.is_labelled = np.arange(7) < 2
     assert pipeline.make_plan(source, tiny.CONFIG, train=True, batch_size=1).steps_per_epoch == 2

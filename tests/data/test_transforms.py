@@ -11,7 +11,7 @@ from inspose_jax.structures import Sample
 
 
 def lit_pixel(x: int, y: int, height: int = 21, width: int = 31) -> Sample:
-    """A black picture with one white pixel and the nose at its centre."""
+    """A black image with one white pixel and the nose at its centre."""
     image = np.zeros((height, width, 3), np.uint8)
     image[y, x] = 255
     keypoints = np.zeros((1, 17, 3), np.float32)

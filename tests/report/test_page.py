@@ -32,7 +32,7 @@ CONFIG = replace(tiny.CONFIG, model=MODEL)
 
 
 class Page(HTMLParser):
-    """Checks that elements close in order; collects the text and the pictures."""
+    """Checks that elements close in order; collects the text and the images."""
 
     def __init__(self, content: str):
         super().__init__()
@@ -116,7 +116,7 @@ def test_a_killed_run_without_checkpoint_gives_the_page_of_what_is_there(tmp_pat
     page = Page((tmp_path / "run/report.html").read_text())
     assert "At step 21 of 30: it still goes on, or was stopped there." in page.text
     assert "No checkpoint is there yet." in page.text
-    assert "No pictures yet" in page.text
+    assert "No images yet" in page.text
     assert page.fact("loss, mean of 21 steps") == f"{10 - 11 / 10:.3f}"
     assert [kind for kind, _ in page.images] == ["image/svg+xml"] * 7
     for _, content in page.images:
@@ -135,12 +135,12 @@ def test_numbers_on_the_page_are_those_of_the_run(trained):
     assert f"Run {trained}" in page.words  # with a < in its name
     assert "All 30 steps are done." in page.text
     assert page.fact("loss, mean of 30 steps") == f"{10 - 1.55:.3f}"
-    assert page.fact("pictures per second, median") == "40.0"
+    assert page.fact("images per second, median") == "40.0"
     assert page.fact("waiting for data") == "25.0%"
     assert page.fact("training time") == f"{30 * 2 / 40:.0f} s"
     assert page.fact("best AP so far") == "0.400"
     assert page.fact("steps skipped, not finite") == "1"
-    assert page.fact("pictures unreadable") == "2"
+    assert page.fact("images unreadable") == "2"
     assert [["", "AP", "APL"], ["best, step 10", "0.400", "–"], ["last, step 30", "0.200", "–"]] in page.tables
     assert "Steps kept: 30." in page.text
     assert [["jax", "9.8.7"], ["machine", "abacus"]] in page.tables
@@ -179,7 +179,7 @@ def test_a_run_with_a_checkpoint_shows_people_and_maps(trained, tmp_path):
     assert sum(" there, " in word for word in page.words) == people.NUM_SHOWN
 
 
-def test_pictures_of_a_folder_are_shown_with_their_names(trained, tmp_path):
+def test_images_of_a_folder_are_shown_with_their_names(trained, tmp_path):
     for number in range(14):
         Image.fromarray(np.full((40, 64, 3), 9 * number, np.uint8)).save(tmp_path / f"{number:02}.png")
     (tmp_path / "03.png").rename(tmp_path / "03\udcff.png")  # a name that is no text
@@ -187,7 +187,7 @@ def test_pictures_of_a_folder_are_shown_with_their_names(trained, tmp_path):
     page = Page((tmp_path / "a.html").read_text())
     names = [word.split(":")[0] for word in page.words if ".png" in word]
     assert names == [f"{number:02}.png" if number != 3 else "03\\udcff.png" for number in range(12)]
-    assert "12 of 14 pictures" in page.text
+    assert "12 of 14 images" in page.text
 
 
 def test_maps_are_those_of_the_people_found(predictor):
@@ -220,9 +220,9 @@ def test_only_people_that_the_suppression_left_get_maps(predictor, number):
 def test_a_map_glows_where_it_is_high():
     heat = np.zeros((4, 4))
     heat[1, 2] = 0.5
-    picture = people.glowing(heat, np.full((4, 4, 3), 100, np.uint8))
-    assert picture[1, 2].min() > 150
-    assert (np.delete(picture.reshape(16, 3), 6, 0) == 60).all()
+    image = people.glowing(heat, np.full((4, 4, 3), 100, np.uint8))
+    assert image[1, 2].min() > 150
+    assert (np.delete(image.reshape(16, 3), 6, 0) == 60).all()
 
 
 def test_the_demos_page_is_that_of_its_run_with_what_was_measured(trained):
@@ -238,8 +238,8 @@ def test_the_demos_page_is_that_of_its_run_with_what_was_measured(trained):
         list(NAMES),
         ["0.500", "0.510", "0.520", "0.530", "–", *(f"0.5{n}0" for n in range(5, 10))],
     ]
-    assert page.tables[1] == [["people in the picture", "2", "10"], ["AP", "0.250", "0.125"]]
-    assert "over 77 held-out pictures. No value for APL: at 64 pixels" in page.text
+    assert page.tables[1] == [["people in the image", "2", "10"], ["AP", "0.250", "0.125"]]
+    assert "over 77 held-out images. No value for APL: at 64 pixels" in page.text
     assert "by class score alone AP is 0.375" in page.text
     plain = Page(page_of(run, people.Shown("", [], [])))
     assert page.tables[2:] == plain.tables
@@ -252,6 +252,6 @@ def test_a_checkpoint_that_cannot_be_read_is_named_on_the_page(trained, tmp_path
     shutil.rmtree(run / "checkpoints/30/about")
     with pytest.warns(UserWarning, match="damaged"):
         shown = people.show_run(run, [])
-    assert "No pictures: " in shown.about
+    assert "No images: " in shown.about
     assert "can be read" in shown.about
-    assert shown.pictures == []
+    assert shown.images == []

@@ -78,7 +78,7 @@ def test_a_folder_that_is_no_run_gets_one_line(tmp_path, files, message):
 
 
 def test_throughput_weighs_each_window_by_its_time():
-    # 10 steps of 8 pictures at 10, 20, 40 pictures a second: 8, 4, 2 seconds
+    # 10 steps of 8 images at 10, 20, 40 images a second: 8, 4, 2 seconds
     metrics = {
         "images_per_s": series((10, 10), (20, 20), (30, 40)),
         "data_wait": series((10, 0.5), (20, 0.25), (30, 0)),

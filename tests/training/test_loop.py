@@ -89,9 +89,9 @@ def test_a_run_is_not_written_over(workdir):
     other = replace(CONFIG, schedule=replace(CONFIG.schedule, learning_rate=0.5))
     with pytest.raises(ValueError, match=r"schedule.learning_rate 0.001 -> 0.5"):
         loop.train(other, SOURCE, workdir, num_steps=12, resume=True)
-    pictures = DrawnPeople(CONFIG.data.scene, "train", 0, 15)
+    images = DrawnPeople(CONFIG.data.scene, "train", 0, 15)
     with pytest.raises(ValueError, match=r"was started with other values: pictures 16, \w+ -> 15, \w+. Take those"):
-        loop.train(CONFIG, pictures, workdir, num_steps=12, resume=True)
+        loop.train(CONFIG, images, workdir, num_steps=12, resume=True)
 
 
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_path):
@@ -111,7 +111,7 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(tmp_path):
         loop.train(wild, SOURCE, tmp_path / "c", num_steps=8)
     step = int(re.search(r"step (\d+)", str(error.value))[1])
     index = pipeline.make_plan(SOURCE, wild, train=True)[step - 1].index
-    assert f"(pictures {SOURCE.image_ids[index].tolist()})" in str(error.value)
+    assert f"(images {SOURCE.image_ids[index].tolist()})" in str(error.value)
     assert checkpoints.steps(tmp_path / "c" / "checkpoints")[-1] == step - 1
     for number in checkpoints.steps(tmp_path / "c" / "checkpoints"):
         saved = checkpoints.load(tmp_path / "c" / "checkpoints" / str(number)).variables
@@ -151,7 +151,7 @@ def test_steps_that_are_finite_again_begin_the_count_anew(tmp_path):
 
 
 class Broken:
-    """A source of many pictures, of which some cannot be read."""
+    """A source of many images, of which some cannot be read."""
 
     def __init__(self, number: int, broken: set[int]):
         self.broken = broken
@@ -164,7 +164,7 @@ class Broken:
 
     def __getitem__(self, index):
         if index in self.broken:
-            raise UserError(f"{index}.jpg: not a picture that can be read.")
+            raise UserError(f"{index}.jpg: not an image that can be read.")
         return SOURCE[index % 16]._replace(image_id=index + 100)
 
     def labels_hash(self):
@@ -197,25 +197,25 @@ def test_two_steps_at_most_wait_on_the_device(tmp_path, monkeypatch):
     assert numbers == [1, 2, 2, 2]
 
 
-def test_a_few_unreadable_pictures_are_named_counted_and_left_blank(tmp_path, capsys):
+def test_a_few_unreadable_images_are_named_counted_and_left_blank(tmp_path, capsys):
     config = replace(CONFIG, data=replace(CONFIG.data, only_labelled=False))
     first = int(pipeline.make_plan(Broken(2000, set()), config, train=True)[0].index[3])
     loop.train(config, Broken(2000, {first}), tmp_path / "e", num_steps=10)
     assert lines(tmp_path / "e")[-1]["unreadable"] == 1
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert warnings == [
-        f"inspose: warning: {first}.jpg: not a picture that can be read. Its place in the batch stays blank."
+        f"inspose: warning: {first}.jpg: not an image that can be read. Its place in the batch stays blank."
     ]
 
 
-def test_more_than_one_unreadable_picture_in_a_thousand_stops(capsys):
+def test_more_than_one_unreadable_image_in_a_thousand_stops(capsys):
     source = pipeline.Tolerant(Broken(2000, {3, 4, 5}))
     plan = pipeline.make_plan(source, CONFIG, train=False)
     batch = pipeline.load_batch(source, plan[0]._replace(index=np.int32([2, 3, -1, 4])), CONFIG, slice(4))
     assert batch.is_real.tolist() == [True, False, False, False]
     np.testing.assert_array_equal(batch.image[0], SOURCE[2].image)
     assert not batch.image[1:].any()
-    with pytest.raises(ValueError, match=r"3 of 2000 pictures cannot be read, which is more than one in a thousand"):
+    with pytest.raises(ValueError, match=r"3 of 2000 images cannot be read, which is more than one in a thousand"):
         source[5]
 
 
@@ -273,7 +273,7 @@ def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path,
     assert tried == [*expected, 5]
 
 
-def test_scores_on_other_pictures_do_not_compare(tmp_path):
+def test_scores_on_other_images_do_not_compare(tmp_path):
     scores, run = iter([0.5, 0.1, 0.2]), tmp_path / "run"
 
     def extras(validation):
@@ -302,13 +302,13 @@ def test_an_evaluation_that_fails_loses_no_step_and_is_made_up(tmp_path):
     def evaluate(variables):
         seen.append(variables)
         if len(seen) == 1:
-            raise ValueError("a picture that cannot be read")
+            raise ValueError("an image that cannot be read")
         return loop.Evaluation({"AP": 0.5}, np.zeros((8, 8, 3), np.uint8))
 
     def train():
         loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=5, resume=True, extras=loop.Extras(evaluate, 5))
 
-    with pytest.raises(ValueError, match="a picture that cannot be read"):
+    with pytest.raises(ValueError, match="an image that cannot be read"):
         train()
     assert checkpoints.steps(tmp_path / "run/checkpoints") == [5]
     train()
@@ -318,7 +318,7 @@ def test_an_evaluation_that_fails_loses_no_step_and_is_made_up(tmp_path):
     assert checkpoints.steps(tmp_path / "run/best") == [5]
 
 
-def test_a_picture_that_two_processes_cannot_read_counts_once(monkeypatch):
+def test_an_image_that_two_processes_cannot_read_counts_once(monkeypatch):
     theirs = np.array([False, True, True, False])
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(

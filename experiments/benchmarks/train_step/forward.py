@@ -1,4 +1,4 @@
-"""The paper's R50 on one picture of 800 x 1216: python experiments/benchmarks/train_step/forward.py
+"""The paper's R50 on one image of 800 x 1216: python experiments/benchmarks/train_step/forward.py
 
 Network and decoding as in prediction, random weights: time, and memory as the compiler and the system count it.
 """
@@ -30,7 +30,7 @@ def main() -> None:
         jax.block_until_ready(poses(variables, image, size))
         times.append(time.perf_counter() - begin)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"median of {CALLS}: {np.median(times):.2f} s a picture ({min(times):.2f} to {max(times):.2f})")
+    print(f"median of {CALLS}: {np.median(times):.2f} s an image ({min(times):.2f} to {max(times):.2f})")
     print(f"{memory.temp_size_in_bytes / 1e6:.0f} MB of intermediate values beside {weights / 1e6:.0f} MB of weights")
     print(f"the process grew from {before / 1e3:.0f} to {peak / 1e3:.0f} MB at most, compilation included")
 

@@ -1,4 +1,4 @@
-"""Real COCO pictures through the command line: checked, learnt from, measured."""
+"""Real COCO images through the command line: checked, learnt from, measured."""
 
 import json
 import os

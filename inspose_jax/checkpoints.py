@@ -110,7 +110,7 @@ class Checkpoints:
                 )
                 self.manager = ocp.CheckpointManager(self.folder, options=options)
             written = self.manager.save(step, args=items)
-        assert written, f"{self.folder}: step {step} is there already, or a later one"
+        assert written, f"{self.folder}: step {step} or a later one is saved already"
 
     def make_sure_of_space(self, step: int, state: Any) -> None:
         """Raise NotWritten, before anything is written, if the disk lacks the space for the whole checkpoint."""
@@ -120,7 +120,7 @@ class Checkpoints:
         if free < needed:
             raise NotWritten(
                 f"{self.folder}: step {step} needs {needed / 1e6:.1f} MB, of which {free / 1e6:.1f} MB are free; what "
-                f"was saved before stays. Make room, and go on with --resume"
+                f"was saved before is intact. Free some space, and continue with --resume"
             )
 
     def finish(self) -> None:
@@ -144,8 +144,8 @@ class Checkpoints:
             step, self.writing = self.writing, None
             remove_unfinished(self.folder)
             raise NotWritten(
-                f"{self.folder}: step {step} could not be saved ({reason(error)}); what was saved before stays. "
-                f"Mend that, and go on with --resume"
+                f"{self.folder}: step {step} could not be saved ({reason(error)}); what was saved before is intact. "
+                f"Remove the cause, and continue with --resume"
             ) from error
 
 
@@ -228,7 +228,7 @@ def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
     except config_json.OtherFields as error:
         raise UserError(f"{path}: {provenance.of_another(str(error), about.get('written_by', {}))}") from None
     except UserError as error:
-        raise UserError(f"{path}: a checkpoint whose config does not hold, {error}") from None
+        raise UserError(f"{path}: the checkpoint's config is invalid: {error}") from None
     method = of_recipe(recipe, config.model)
     return Loaded(config, method, jax.tree.map(np.asarray, evaluated(state, config)), int(about["step"]))
 
@@ -237,17 +237,17 @@ def check_recipe(path: Path, stored: dict[str, str] | None, given: Recipe | None
     """Raise UserError unless the given recipe, or None, is the one that the checkpoint needs."""
     if stored is None:
         if given is not None and given.make_method is not None:
-            raise UserError(f"{path}: was not trained with a method of a recipe's own; leave out {given.path}")
+            raise UserError(f"{path}: was not trained with a recipe's own method; leave out {given.path}")
         return
     if given is None:
         raise UserError(
-            f"{path}: was trained with a method of its own, that of the recipe {stored['name']}, and a checkpoint "
-            f"executes no code; give the file again with --recipe (in Python, load(path, recipe=FILE))"
+            f"{path}: was trained with the method of the recipe {stored['name']}, and a checkpoint runs no code; give "
+            f"the recipe's file with --recipe (in Python, load(path, recipe=FILE))"
         )
     if given.sha256 != stored["sha256"]:
         raise UserError(
-            f"{path}: was trained with the recipe {stored['name']} as it was then, and {given.path} has another text; "
-            f"give that one, which the checkpoint keeps in about/metadata under recipe, text"
+            f"{path}: was trained with the recipe {stored['name']}, but {given.path} differs from it; "
+            f"give the original file, whose text the checkpoint keeps in about/metadata under recipe, text"
         )
 
 
@@ -271,8 +271,10 @@ def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, An
             passing = passing if isinstance(error, Damaged) else error
             warnings.warn(f"{error}; it is skipped", stacklevel=2)
     if passing is not None:
-        raise UserError(f"{folder}: no checkpoint can be read; {passing}. Try again when it can")
-    raise UserError(f"{folder}: none of the checkpoints {found} can be read; take another run's folder, or start anew")
+        raise UserError(f"{folder}: no checkpoint can be read; {passing}. Try again later")
+    raise UserError(
+        f"{folder}: none of the checkpoints {found} can be read; use another run's folder, or start a new run"
+    )
 
 
 def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -309,7 +311,7 @@ def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise Damaged(f"{folder}: damaged or not written by inspose")
     if state is None:
         raise UserError(
-            f"{folder}: a checkpoint of another model, {'; '.join(differing)}; take a workdir of this config's own"
+            f"{folder}: a checkpoint of another model: {'; '.join(differing)}; use another workdir for this config"
         )
     return about, state
 
@@ -350,7 +352,7 @@ def read_intact_about(folder: Path) -> dict[str, Any]:
     with explained(folder):
         if lost := seals.changed_files(folder):
             others = f" and {len(lost) - 1} other files are" if len(lost) > 1 else " is"
-            raise Damaged(f"{folder}: damaged, {lost[0]}{others} gone or changed")
+            raise Damaged(f"{folder}: damaged: {lost[0]}{others} missing or changed")
         # Orbax keeps the JSON in a file `metadata`.  Its own reader would wait for the other processes, but a single
         # process may call this.
         return json.loads((folder / "about" / "metadata").read_text())
@@ -366,7 +368,7 @@ def about_best(folder: Path) -> dict[str, Any]:
         try:
             return second_try(lambda path=path: read_intact_about(path))
         except Unreadable as error:
-            warnings.warn(f"{error}; it is {set_aside(path).name} from here on", stacklevel=2)
+            warnings.warn(f"{error}; it is kept as {set_aside(path).name}", stacklevel=2)
     return {}
 
 
@@ -394,7 +396,7 @@ def differences(wanted: Any, found: Any) -> list[str]:
 
     one, other = leaves(wanted), leaves(found)
     return [
-        f"{name}: {one.get(name, 'nothing')} wanted, {other.get(name, 'nothing')} found"
+        f"{name}: {one.get(name, 'nothing')} expected, {other.get(name, 'nothing')} found"
         for name in sorted({**one, **other})
         if one.get(name) != other.get(name)
     ]

@@ -45,7 +45,7 @@ def from_dict(stored: Any, own: type | None = None) -> Config:
     stored = upgraded(stored)
     kind = own if stored.get("method") == OWN else method.kind_of(stored.get("method"))
     if kind is None:
-        raise UserError(f"config.method is {stored.get('method')!r:.40}, which is none of this version")
+        raise UserError(f"config.method is {stored.get('method')!r:.40}, which this version does not have")
     kinds = {"model": kind, "data": config.Data, "schedule": config.Schedule, "machine": config.Machine}
     found = [
         f"config: {fault} fields {sorted(names)}"
@@ -67,7 +67,7 @@ def from_dict(stored: Any, own: type | None = None) -> Config:
 def upgraded(stored: Any) -> dict[str, Any]:
     """A stored config in this version's format; raises UserError if it is no config or its format is a later one."""
     if not isinstance(stored, dict) or not isinstance(stored.get("model"), dict):
-        raise UserError("it is no configuration")
+        raise UserError("it is not a configuration")
     number = stored.get("format", 1)
     if number not in (*UPGRADES, FORMAT):
         raise OtherFields(f"config.format is {number!r:.40}; this version reads 1 to {FORMAT}")

@@ -14,8 +14,8 @@ MAGENTA, BLUE, ORANGE, LIMB = (230, 0, 200), (40, 90, 255), (255, 140, 0), (90, 
 PERSON_BOX, UNLABELLED_BOX, CROWD_BOX = (255, 255, 255), (255, 210, 0), (240, 50, 50)
 INK = (28, 39, 51)
 LABELS_LEGEND = (
-    "Dots: joints that are seen; rings: hidden ones. White box: a person to learn from; yellow: a person without "
-    "joints; red, hatched: a crowd. Nobody learns from the last two."
+    "Dots: visible joints; rings: hidden ones. White box: a person to learn from; yellow: a person without "
+    "joints; red, hatched: a crowd. The last two are not learnt from."
 )
 
 

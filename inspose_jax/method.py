@@ -140,7 +140,8 @@ def of(model: Any) -> Method:
     """The method of this package that a `Config.model` belongs to; raises UserError if there is none."""
     if not name_of(model):
         raise UserError(
-            f"Config.model is a {type(model).__name__}, of no method here; its recipe must bring the method"
+            f"Config.model is a {type(model).__name__}, which has no method in this package; its recipe must define "
+            f"the method"
         )
     return METHODS[name_of(model)][1](model)
 

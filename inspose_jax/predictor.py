@@ -89,7 +89,7 @@ class People:
         try:
             import supervision  # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise UserError("to_supervision() needs a package more: pip install supervision") from None
+            raise UserError("to_supervision() needs another package: pip install supervision") from None
         return supervision.KeyPoints(
             xy=self.keypoints,
             class_id=np.zeros(len(self), int),
@@ -293,7 +293,7 @@ def check_fit(method: Method, variables: Any) -> None:
     wanted = jax.eval_shape(method.init, jax.random.key(0))
     if differing := checkpoints.differences(wanted, variables):
         raise UserError(
-            f"the checkpoint does not fit the config, {'; '.join(differing)}; leave out the --config fields that "
+            f"the checkpoint does not fit the config: {'; '.join(differing)}; leave out the --config fields that "
             f"change the network"
         )
 

@@ -31,8 +31,8 @@ def about() -> dict[str, str]:
 def of_another(fields: str, written_by: dict[str, str]) -> str:
     """An error message for a config of another version: `fields` says what differs; adds which code can read it."""
     return (
-        f"{fields}; it was written by {words(written_by)}, this is {words(about())}: take a checkout of the commit "
-        f"that wrote it"
+        f"{fields}; it was written by {words(written_by)}, this is {words(about())}: use a checkout of the commit that "
+        f"wrote it"
     )
 
 

@@ -48,7 +48,9 @@ def measured(workdir: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
                 if abs(step) >= 2**63:
                     raise OverflowError
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-                raise UserError(f"{metrics}: line {number} is no step's measurements; take that line out") from None
+                raise UserError(
+                    f"{metrics}: line {number} is not the measurements of a step; remove that line"
+                ) from None
             yield step, row, line
 
 

@@ -136,7 +136,7 @@ def test_help_fits_a_screen_and_imports_no_jax(command):
     ("error", "line"),
     [
         (UserError("a\n  b"), "a b"),
-        (OSError(28, "No space left"), "No space left; check the path, its permissions and the space there"),
+        (OSError(28, "No space left"), "No space left; check the path, its permissions and the free space"),
         (OSError(13, "Permission denied", "a/b"), "a/b: Permission denied; check the path, its permissions and the "),
     ],
 )
@@ -169,7 +169,7 @@ def test_a_run_to_go_on_with_that_is_not_there_is_told(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "train", lambda *_, **__: 3000)
     cli.main(["train", "drawn_people", "--resume"])
-    line = "inspose: runs/drawn_people: no checkpoint to go on from; the run begins at its first step\n"
+    line = "inspose: runs/drawn_people: no checkpoint to resume from; the run starts at its first step\n"
     assert capsys.readouterr().out == line
     (tmp_path / "runs/drawn_people/checkpoints/7").mkdir(parents=True)  # a save that a kill cut off
     cli.main(["train", "drawn_people", "--resume"])
@@ -187,7 +187,7 @@ def test_a_device_that_is_not_there_is_named_before_anything_is_read(command, pl
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("inspose: error: cuda: no such device can be had (")
+    assert line.startswith("inspose: error: cuda: no such device is available (")
     assert "damaged" not in line
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "x.png"])
 

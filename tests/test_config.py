@@ -64,7 +64,7 @@ def test_json_of_another_version_names_the_fields():
         config_json.from_dict(content)
     with pytest.raises(config_json.OtherFields, match=r"config.format is 3; this version reads 1 to 2"):
         config_json.from_dict({**content, "format": 3})
-    with pytest.raises(UserError, match=r"config.method is 'other', which is none of this version"):
+    with pytest.raises(UserError, match=r"config.method is 'other', which this version does not have"):
         config_json.from_dict({**config_json.to_dict(config.Config()), "method": "other"})
 
 
@@ -137,13 +137,13 @@ def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, mes
         ("model", {"centre_radius": 1e30}, "at most 100 strides"),
         ("model", {"map_level": 4, "levels": (4,), "level_limits": ()}, "map_level is 4"),
         ("model", {"frozen_stages": 5}, "frozen_stages is 5"),
-        ("model", {"backbone_widths": (8,)}, "must have 4 numbers of 1 or more, one a stage"),
+        ("model", {"backbone_widths": (8,)}, "must be 4 numbers of at least 1, one per stage"),
         ("model", {"score_threshold": 1.5}, "score_threshold is 1.5"),
         ("data", {"shapes": ((100, 128),)}, "multiples of 32, from 32"),
         (
             "data",
             {"short_side": (800, 640)},
-            r"data.short_side is \(800, 640\); it must be its low and its high end, above 0",
+            r"data.short_side is \(800, 640\); it must be a low and a high end, above 0",
         ),
         ("schedule", {"batch_size": 0}, "batch_size is 0; it must be 1 to 1,000,000"),
         ("schedule", {"learning_rate": -1.0}, "learning_rate is -1.0"),
@@ -156,7 +156,7 @@ def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, mes
         (
             "data",
             {"scene": config.Scene(num_people=(3, 1))},
-            r"data.scene.num_people is \(3, 1\); it must be its low and its high end, not below 0",
+            r"data.scene.num_people is \(3, 1\); it must be a low and a high end, not below 0",
         ),
     ],
 )

@@ -114,5 +114,5 @@ def test_a_link_stays_one_and_what_it_points_to_is_replaced(tmp_path):
 
 def test_a_device_or_a_folder_is_not_replaced(tmp_path):
     for place in (tmp_path, os.devnull):
-        with pytest.raises(ValueError, match="no file that can be replaced; choose another place"):
+        with pytest.raises(ValueError, match="not a file that can be replaced; choose another place"):
             files.write(type(tmp_path)(place), "x")

@@ -124,25 +124,25 @@ def test_a_run_of_an_own_method_goes_on_and_not_with_another_text(toy_run, tmp_p
 
 
 def test_what_is_loaded_without_its_recipe_or_with_another_is_told_in_one_line(toy_run, tmp_path, place):
-    with pytest.raises(UserError, match=r"run: was trained with a method of its own, that of the recipe toy_recipe.py"):
+    with pytest.raises(UserError, match=r"run: was trained with the method of the recipe toy_recipe.py"):
         inspose_jax.load(toy_run)
     other = tmp_path / "changed.py"
     other.write_text(TOY.read_text() + "\n")
-    with pytest.raises(UserError, match=r"toy_recipe.py as it was then, and .*changed.py has another text; give that"):
+    with pytest.raises(UserError, match=r"toy_recipe.py, but .*changed.py differs from it; give the original file"):
         inspose_jax.load(toy_run, recipe=other)
     about = json.loads((toy_run / "checkpoints/3/about/metadata").read_text())
     assert about["recipe"]["text"] == TOY.read_text()
-    with pytest.raises(UserError, match=r"was not trained with a method of a recipe's own; leave out .*toy_recipe.py"):
+    with pytest.raises(UserError, match=r"was not trained with a recipe's own method; leave out .*toy_recipe.py"):
         inspose_jax.load(place / "run", recipe=TOY)
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("method = 3", r"`method` is no function of `Config.model` that returns a Method"),
+        ("method = 3", r"`method` is not a function of `Config.model` that returns a Method"),
         ("def method(model): return 3", r"`method` returns int; it must return a Method"),
-        ("def method(model): return 1 / 0", r"the recipe fails with ZeroDivisionError: division by zero; mend it"),
-        ("", r"Config.model is a Toy, of no method here; its recipe must bring the method"),
+        ("def method(model): return 1 / 0", r"the recipe fails with ZeroDivisionError: division by zero; correct it"),
+        ("", r"Config.model is a Toy, which has no method in this package; its recipe must define the method"),
     ],
 )
 def test_a_recipe_whose_method_is_none_is_told(tmp_path, text, line):
@@ -161,7 +161,7 @@ def test_weights_for_a_method_without_a_backbone_are_refused(tmp_path, capsys):
     (tmp_path / "a.pth").touch()
     with pytest.raises(SystemExit, match="2"):
         run("train", TOY, "--workdir", tmp_path / "run", "--init", tmp_path / "a.pth")
-    assert "toy_recipe.py has no backbone for it; leave out --init" in capsys.readouterr().err
+    assert "toy_recipe.py has no backbone to load it into; leave out --init" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

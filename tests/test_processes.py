@@ -81,7 +81,10 @@ def test_a_process_that_is_not_told_enough_says_so(monkeypatch, told, message):
             "RESOURCE_EXHAUSTED: Out of memory trying to allocate 9 bytes.\nAllocations:",
             "out of memory (RESOURCE",
         ),
-        ("UNAVAILABLE: Connection closed by peer", "process 0 of 2: another process of this run is gone (UNAVAILABLE"),
+        (
+            "UNAVAILABLE: Connection closed by peer",
+            "process 0 of 2: another process of this run has ended (UNAVAILABLE",
+        ),
         ("UNREADABLE: the words of somebody else", ""),
         ("a.jpg: INTERNAL: no status, since it does not begin with it", ""),
     ],
@@ -208,7 +211,7 @@ def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path
         for process in running:
             process.kill()
             process.communicate()
-    ours = f"inspose: error: process {1 - victim} of 2: another process of this run is gone"
+    ours = f"inspose: error: process {1 - victim} of 2: another process of this run has ended"
     if victim == 0 and running[1].returncode == -signal.SIGABRT:
         # The first process is whom the others ask about each other: jax may end them before Python can say anything.
         assert "This most likely indicates that another task died" in err
@@ -231,5 +234,5 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(recipe, tmp_path):
     assert [process.returncode for process in running] == [0, 0], outputs
     (step,) = checkpoints.steps(tmp_path / "run/checkpoints")
     assert step % 10 == 0
-    assert f"stopped at step {step} of 1000000; go on with: inspose train" in outputs[0][0]
-    assert "go on with" not in outputs[1][0]
+    assert f"stopped at step {step} of 1000000; resume with: inspose train" in outputs[0][0]
+    assert "resume with" not in outputs[1][0]

@@ -81,10 +81,10 @@ def test_sigterm_saves_and_the_line_it_prints_goes_on(recipe, straight, tmp_path
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert "SIGTERM: saving; once more to leave at once" in err
+    assert "SIGTERM: saving and stopping; a second signal stops at once" in err
     step = checkpoints.steps(workdir / "checkpoints")[-1]
     assert 2 * SAVE_EVERY < step < STEPS
-    assert out.startswith(f"stopped at step {step} of {STEPS}; go on with: inspose train ")
+    assert out.startswith(f"stopped at step {step} of {STEPS}; resume with: inspose train ")
     assert len(train_process.rows(workdir)) == step
     again = shlex.split(out.split("inspose train ")[1])
     assert again[-1] == "--resume"

@@ -57,8 +57,8 @@ def test_a_file_is_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"oks_sigmas": [0.1]}, "oks_sigmas must be 5 numbers above 0, one a joint"),
-        ({"oks_sigmas": [0.1, 0.1, 0, 0.1, 0.1]}, "oks_sigmas must be 5 numbers above 0, one a joint"),
+        ({"oks_sigmas": [0.1]}, "oks_sigmas must be 5 numbers above 0, one per joint"),
+        ({"oks_sigmas": [0.1, 0.1, 0, 0.1, 0.1]}, "oks_sigmas must be 5 numbers above 0, one per joint"),
         ({"oks_sigmas": "wide"}, "no skeleton .*ValueError"),
         ({"limbs": [[0, 5]]}, "limbs must be pairs of two joints, each from 0 to 4"),
         ({"limbs": [[0, 0]]}, "limbs must be pairs of two joints"),
@@ -85,7 +85,9 @@ def test_other_files_and_names_are_told(tmp_path):
     with pytest.raises(UserError, match=r"b\.json: no skeleton \(KeyError: 'limbs'\); it must be an object with name"):
         skeletons.read(str(tmp_path / "b.json"))
     broken = replace(COCO, oks_sigmas=COCO.oks_sigmas[1:])
-    with pytest.raises(UserError, match="it must have joints of different names, a sigma each, and pairs of them"):
+    with pytest.raises(
+        UserError, match="it must have joints of different names, one sigma per joint, and pairs of joints"
+    ):
         check(Config(tiny.model(skeleton=broken)))
 
 

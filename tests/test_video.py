@@ -57,7 +57,7 @@ def test_predict_draws_the_video_and_writes_a_line_a_frame(place, video, model, 
     arguments = ["--checkpoint", str(place / "run"), "--threshold", "0.2", "--out", str(tmp_path / "drawn")]
     cli.main(["predict", str(video), *arguments, "--json", str(lines)])
     printed = capsys.readouterr()
-    assert re.search(rf"people.mp4: {NUMBER} frames, \d people at most in one", printed.out)
+    assert re.search(rf"people.mp4: {NUMBER} frames with at most \d people in one", printed.out)
     assert f"{NUMBER}/{NUMBER}" in printed.err  # the bar knows the number of frames
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
     found = list(model.video(video, threshold=0.2))

@@ -46,7 +46,9 @@ def parse(
             flags = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(launch)]  # type: ignore[arg-type]
             hint = did_you_mean(argument, flags, f"see inspose {command} --help")
             if with_config and argument.split("=")[0].rstrip(".") == "--config":
-                hint = "a field is set by --config.FIELD VALUE; inspose train drawn_people --config-help lists them"
+                hint = (
+                    "set a field with --config.FIELD VALUE; inspose train drawn_people --config-help lists the fields"
+                )
             raise UserError(f"{argument}: no such option of inspose {command}; {hint}")
     if rest and not rest[0].startswith("--config."):
         raise UserError(f"{rest[0]}: not expected here; see inspose {command} --help")

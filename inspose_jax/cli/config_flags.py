@@ -81,8 +81,9 @@ def placed(argument: str, stands: dict[str, str]) -> str:
 def describe(config_: Config) -> str:
     """List every field of a config: its flag, type and value, the default if it differs, and its meaning."""
     lines = [
-        "* and (default ..): not the default.  Any of them can be set for one run: --config.schedule.batch-size 4;",
-        "a bool by its flag alone: --config.model.heatmap or --config.model.no-heatmap.",
+        "* and (default ..) mark a value that differs from the default.  To set a field for one run: "
+        "--config.schedule.batch-size 4;",
+        "a bool with its flag alone: --config.model.heatmap or --config.model.no-heatmap.",
     ]
     defaults = {place.path: place.value for place in config.places(Config(type(config_.model)()))}
     owner = None

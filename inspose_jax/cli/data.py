@@ -29,7 +29,7 @@ class Draw:
     size: Count = 128
     """Side of the images in pixels."""
     seed: Count = 0
-    """Other seeds give other images; none of them is one that a demo trains on."""
+    """Other seeds give other images; the demo trains on none of them."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Show:
     annotations: Path
     """COCO keypoint JSON."""
     out: Path = Path("labels.html")
-    """The page or the sheet."""
+    """File to write: the page or the sheet."""
     count: Count = 24
     """Number of images, evenly spaced over the file."""
 
@@ -72,7 +72,7 @@ def run(argv: list[str]) -> None:
         print("example: inspose data draw --out drawn --count 500")
         return
     if argv[0] not in commands:
-        hint = did_you_mean(argv[0], commands, f"there are {', '.join(commands)}")
+        hint = did_you_mean(argv[0], commands, f"the commands are {', '.join(commands)}")
         raise UserError(f"data {argv[0]}: no such command; {hint}")
     commands[argv[0]](argv[1:])
 
@@ -103,8 +103,8 @@ def draw(argv: list[str]) -> None:
     ):
         coco.write_folder(folder, (source[i] for i in bar), COCO, Data().joint_pixel_offset)
     print(
-        f"{launch.out}: {launch.count} images; look at them, or: inspose data check --images {launch.out}/images "
-        f"--annotations {launch.out}/annotations.json"
+        f"{launch.out}: {launch.count} image{'s' * (launch.count > 1)}; look at them, or run: inspose data check "
+        f"--images {launch.out}/images --annotations {launch.out}/annotations.json"
     )
 
 
@@ -115,9 +115,9 @@ def show(argv: list[str]) -> None:
         raise UserError(f"--count is {launch.count}; it must be 1 to {MOST_SHOWN}")
     form = {".html": "", ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(launch.out.suffix.lower())
     if form is None:
-        raise UserError(f"{launch.out}: neither a page nor a sheet; name it .html, .jpg or .png")
+        raise UserError(f"{launch.out}: neither a page nor a sheet; the name must end in .html, .jpg or .png")
     if launch.images.resolve() in launch.out.resolve().parents:
-        raise UserError(f"{launch.out}: lies among the images, which stay as they are; choose another place")
+        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
 
     import numpy as np
     from PIL import Image
@@ -162,6 +162,7 @@ def check(argv: list[str]) -> None:
         print(fault)
     if found:
         raise UserError(
-            f"{launch.annotations}: {len(found)} fault{'s' * (len(found) > 1)}; mend, or leave those images out"
+            f"{launch.annotations}: {len(found)} fault{'s' * (len(found) > 1)}; correct the file, or leave those "
+            f"images out"
         )
     print(f"{launch.annotations}: no fault found")

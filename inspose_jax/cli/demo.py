@@ -23,7 +23,7 @@ class Demo:
     out: Path = Path("demo_out")
     """Folder for the page, the images, the numbers and the checkpoint."""
     quick: bool = False
-    """Far fewer steps: everything runs, and no AP is promised."""
+    """Run everything with far fewer steps; the AP will be low."""
 
 
 def run(argv: list[str]) -> None:
@@ -47,7 +47,7 @@ def run(argv: list[str]) -> None:
     with files.results_folder(launch.out):
         done = loop.train(config, source, workdir, num_steps, resume=True, note="learning")
     if done < num_steps:
-        print(f"stopped at step {done} of {num_steps}; the same command goes on from there")
+        print(f"stopped at step {done} of {num_steps}; the same command resumes from there")
         return
 
     number = QUICK_TEST_IMAGES if launch.quick else TEST_IMAGES
@@ -106,7 +106,9 @@ def how_good(metrics: dict[str, Any], config: Any) -> tuple[str, str]:
 
     absent = [name for name in NAMES if metrics[name] < 0]
     size = config.data.scene.size
-    remark = f"No value for {', '.join(absent)}: at {size} pixels nobody falls into that size class. " if absent else ""
+    remark = (
+        f"No value for {', '.join(absent)}: at {size} pixels no person falls into that size class. " if absent else ""
+    )
     per_number = sorted((int(number), value) for number, value in metrics["AP_per_number_of_people"].items())
     return (
         "How good",

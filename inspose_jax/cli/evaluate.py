@@ -25,7 +25,7 @@ class Evaluate:
     out: Path | None = None
     """Folder for results.json (COCO results) and metrics.json."""
     recipe: arguments.Place = None
-    """The run's recipe, where that has a method of its own."""
+    """The run's recipe, if it defines a method of its own."""
     distributed: bool = False
     """One of several processes that share the images; a cluster tells each of the others, or
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do."""
@@ -55,7 +55,7 @@ def run(argv: list[str]) -> None:
     source = sources.coco(config, launch.images, launch.annotations)
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):
-            raise UserError(f"{launch.annotations}: would be written over; choose another --out, so that it stays")
+            raise UserError(f"{launch.annotations}: would be overwritten; choose another --out")
     out = launch.out if processes.is_first() else None  # the other processes have the same results
     with files.results_folder(out):
         predictor = Predictor(config, loaded.variables, jax.local_devices(), method)

@@ -28,18 +28,18 @@ class Predict:
     """
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
-    """Images, videos, or folders of them, in which hidden files, folders and what is neither are passed over."""
+    """Images, videos, or folders of them; hidden files, subfolders and other files in a folder are skipped."""
     checkpoint: Path
     """A run's folder, or one of its checkpoints."""
     out: Path | None = None
     """Folder for the images (NAME.jpg) and videos (NAME.mp4) with people drawn on them."""
     json: Path | None = None
-    """Of images a COCO results list, with each image's file name.  Of videos a .jsonl: a line a frame,
+    """For images a COCO results list with each image's file name.  For videos a .jsonl with one line per frame:
     {"file_name", "frame" from 0, "seconds", "people": COCO results, whose image_id is the frame}."""
     recipe: arguments.Place = None
-    """The run's recipe, where that has a method of its own."""
+    """The run's recipe, if it defines a method of its own."""
     threshold: Annotated[float, tyro.conf.arg(metavar="T")] = 0.3
-    """People of lower score are left out."""
+    """Leave out people with a lower score."""
 
 
 def run(argv: list[str]) -> None:
@@ -53,16 +53,20 @@ def run(argv: list[str]) -> None:
     for target in (*drawn.values(), *([launch.json] if launch.json is not None else [])):
         place = os.path.realpath(target)
         if place in written:
-            raise UserError(f"{target}: two results would be written there; predict those files apart")
+            raise UserError(f"{target}: two results would be written there; run predict on those files separately")
         if place in given:
-            raise UserError(f"{target}: is a file given; write the results elsewhere, so that it stays")
+            raise UserError(
+                f"{target}: is one of the given files; write the results elsewhere, so that it is not overwritten"
+            )
         written.add(place)
     videos = [path for path in paths if is_video(path)]
     images = [path for path in paths if not is_video(path)]
     if launch.json is not None and videos and images:
-        raise UserError(f"{launch.json}: images give COCO results, videos a line a frame; predict them apart")
+        raise UserError(
+            f"{launch.json}: images give COCO results, videos one line per frame; run predict on them separately"
+        )
     if launch.json is not None and videos and launch.json.suffix != ".jsonl":
-        raise UserError(f"{launch.json}: videos give a JSON line a frame; name the file {launch.json.stem}.jsonl")
+        raise UserError(f"{launch.json}: videos give one JSON line per frame; name the file {launch.json.stem}.jsonl")
     ids = image_ids(images) if launch.json is not None else []
 
     import jax
@@ -78,8 +82,8 @@ def run(argv: list[str]) -> None:
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
         if launch.out is not None and max(height, width) > LONGEST_JPEG:
             raise UserError(
-                f"{path}: {height} x {width} pixels (height x width), to be drawn as .jpg, which holds at most "
-                f"{LONGEST_JPEG} a side; leave out --out, or make it smaller"
+                f"{path}: {height} x {width} pixels (height x width) cannot be drawn as .jpg, which holds at most "
+                f"{LONGEST_JPEG} a side; leave out --out, or make the image smaller"
             )
     for path in videos:
         next(video_files.read_frames(path))
@@ -129,7 +133,7 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
         if drawn is not None:
             half = stack.enter_context(files.whole(drawn))
             # The frame rate must be known before the first frame is written, and depends on the times of all frames.
-            times = tqdm(video_files.frame_times(path), desc=f"{path.name}: times", leave=False, **options)
+            times = tqdm(video_files.frame_times(path), desc=f"{path.name}: reading times", leave=False, **options)
             rate = video_files.mean_rate(iter(times), about.fps)
             options["total"] = times.n
             add_frame = stack.enter_context(video_files.writing(half, rate))
@@ -141,7 +145,7 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
                 line = {"file_name": path.name, "frame": number, "seconds": people.seconds}
                 lines.write(json.dumps({**line, "people": people.to_coco(number)}) + "\n")
             number, most = number + 1, max(most, len(people))
-    print(f"{path}: {number} frames, {number_of_people(most)} at most in one")
+    print(f"{path}: {number} frames with at most {number_of_people(most)} in one")
 
 
 def number_of_people(number: int) -> str:
@@ -154,7 +158,10 @@ def image_ids(paths: list[Path]) -> list[int]:
     named = {path: int(path.stem) for path in paths if path.stem.isdecimal()}
     for number, times in Counter(named.values()).items():
         if times > 1:
-            raise UserError(f"{number}: image_id of {times} images, which are named by it; predict them apart")
+            raise UserError(
+                f"{number}: is the image_id of {times} images, since it comes from the file name; run predict on them "
+                f"separately"
+            )
     taken = set(named.values())
     running = (number for number in count() if number not in taken)
     return [named[path] if path in named else next(running) for path in paths]
@@ -201,7 +208,7 @@ def list_files(given: tuple[Path, ...]) -> list[Path]:
 def passed_over(given: tuple[Path, ...], suffixes: tuple[str, ...]) -> list[str]:
     """One line for each folder that contains anything other than files with these suffixes."""
     others = {path: look_into(path, suffixes)[1] for path in given if path.is_dir()}
-    return [f"passed over in {path}: {held}" for path, held in others.items() if held]
+    return [f"skipped in {path}: {held}" for path, held in others.items() if held]
 
 
 def look_into(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], str]:

@@ -25,7 +25,7 @@ class Report:
     images: arguments.Place = None
     """Folder of images: the first twelve are shown with the people found in them."""
     recipe: arguments.Place = None
-    """The run's recipe, where that has a method of its own."""
+    """The run's recipe, if it defines a method of its own."""
 
 
 def run(argv: list[str]) -> None:
@@ -33,7 +33,7 @@ def run(argv: list[str]) -> None:
     launch, _ = arguments.parse(Report, argv, "report")
     out = launch.out or launch.workdir / run_folder.PAGE
     if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"{out}: not named like a page; name it .html")
+        raise UserError(f"{out}: not named like a page; the name must end in .html")
 
     from inspose_jax import files, recipes
     from inspose_jax.cli.predict import is_video, list_files, passed_over

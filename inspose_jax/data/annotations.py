@@ -67,7 +67,7 @@ def examined(content: dict[str, Any], skeleton: Skeleton) -> Iterator[tuple[str,
         faults = broken_rules(entry, IMAGE)
         if isinstance(entry, dict) and is_id(entry.get("id")):  # the id counts even if the entry has other faults
             if entry["id"] in image_ids:
-                faults.append("its id is another image's too")
+                faults.append("another image has the same id")
             image_ids.add(entry["id"])
         yield "image", entry, faults
     person_id = content["categories"][0]["id"]
@@ -78,10 +78,10 @@ def examined(content: dict[str, Any], skeleton: Skeleton) -> Iterator[tuple[str,
             if entry["category_id"] != person_id:
                 faults.append(f"category_id is {entry['category_id']}, not {person_id}, the person category")
             if entry["id"] in annotation_ids:
-                faults.append("its id is another annotation's too")
+                faults.append("another annotation has the same id")
             annotation_ids.add(entry["id"])
             if entry["image_id"] not in image_ids:
-                faults.append(f"its image {entry['image_id']} is not in the list")
+                faults.append(f"its image {entry['image_id']} is not listed in `images`")
         yield "annotation", entry, faults
 
 
@@ -132,12 +132,12 @@ def read(images: Path, annotations: Path, skeleton: Skeleton) -> dict[str, Any]:
     is reduced to the person category; a warning names each change that the file needed.  Raises NotFound if the file
     or the folder is missing, and UserError if the file cannot be parsed or its joints are not the skeleton's.
     """
-    for path, is_it, what in (
-        (annotations, annotations.is_file(), "annotation file; give the COCO keypoint JSON"),
-        (images, images.is_dir(), f"folder of images; give the one that {annotations} lists"),
-    ):
-        if not is_it:
-            raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} {what}")
+    if not annotations.is_file():
+        fault = "not a file" if annotations.exists() else "no such annotation file"
+        raise NotFound(f"{annotations}: {fault}; give the COCO keypoint JSON")
+    if not images.is_dir():
+        fault = "not a folder" if images.exists() else "no such folder of images"
+        raise NotFound(f"{images}: {fault}; give the folder of images that {annotations} lists")
     try:
         content = json.loads(annotations.read_text("utf-8-sig"))  # some editors begin with a byte order mark
     except (ValueError, RecursionError) as error:  # bad JSON or UTF-8, a number too long, nesting too deep

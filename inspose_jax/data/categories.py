@@ -32,7 +32,7 @@ def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person
         if len(ours) > 1:
             raise UserError(
                 f"{path}: {len(ours)} categories have {skeleton.name}'s keypoints: {', '.join(map(title, ours))}; "
-                f"leave one, the people, in the file"
+                f"leave only the one for people in the file"
             )
         with_joints = ours or with_joints[:1]
     as_is = tuple(range(skeleton.num_keypoints))
@@ -44,18 +44,18 @@ def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person
         (category_id,) = used if len(used) == 1 else (PERSON_ID,)
         unlisted = {"id": category_id, "name": "person"}
         found = next((category for category in listed if category["id"] == category_id), unlisted)
-        remarks = [f"no names of joints in `categories`; they are taken to stand in {skeleton.name}'s order"]
+        remarks = [f"`categories` names no joints; they are assumed to be in {skeleton.name}'s order"]
         order = as_is
     else:
         (found,) = with_joints
         category_id, order, remarks = found["id"], order_of(found, path, skeleton), []
         if order != as_is:
             remarks.append(
-                f"its joints stand in another order than {skeleton.name}'s; they are sorted by their names, and "
-                f"results come in {skeleton.name}'s order"
+                f"its joints are in another order than {skeleton.name}'s; they are sorted by name, and results are in "
+                f"{skeleton.name}'s order"
             )
     if simple(str(found.get("name"))) != "person":
-        remarks.append(f"category {title(found)} is taken for the people")
+        remarks.append(f"category {title(found)} is used as the person category")
     return Person(category_id, order, tuple(f"{path}: {remark}" for remark in remarks))
 
 
@@ -63,7 +63,7 @@ def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any
     """The entries of `categories`, empty if the file has none; raises UserError if one of them is malformed."""
     listed = content.get("categories") or []
     if not isinstance(listed, list):
-        raise UserError(f"{path}: `categories` is no list; is it a COCO annotation file?")
+        raise UserError(f"{path}: `categories` is not a list; is it a COCO annotation file?")
     seen = set()
     for entry in listed:
         if not isinstance(entry, dict) or not is_id(entry.get("id")):
@@ -73,7 +73,9 @@ def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any
         seen.add(entry["id"])
         names = entry.get("keypoints") or []
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UserError(f"{path}: category {title(entry)}: its keypoints are no list of names; give them as COCO's")
+            raise UserError(
+                f"{path}: category {title(entry)}: its keypoints are not a list of names; write them as COCO does"
+            )
     return listed
 
 

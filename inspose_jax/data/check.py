@@ -40,7 +40,7 @@ def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
         found = [fault for fault in found if not fault.endswith(OUTSIDE)]
     found = [finding.line for finding in about_all] + found
     if not found and not num_labelled:
-        found.append("nobody has a labelled joint")
+        found.append("no person has a labelled joint")
     posture = "" if about_all else coordinates.remark(labels, skeleton)
     for remark in filter(None, (orientation.remark(headers, len(headers)), posture)):
         warnings.warn(f"{annotations}: {remark}", stacklevel=2)
@@ -54,7 +54,7 @@ def file_faults(entry: dict[str, Any], images: Path) -> list[str]:
         size = read_annotated(images / entry["file_name"], said).shape[:2]
     except (OSError, UserError) as error:
         return [str(error)]
-    return [] if size == said else [f"the file has {size}, the JSON {said} (height, width)"]
+    return [] if size == said else [f"the file has {size}, but the JSON says {said} (height, width)"]
 
 
 def label_faults(person: dict[str, Any], size: tuple[int, int] | None) -> list[str]:
@@ -62,11 +62,11 @@ def label_faults(person: dict[str, Any], size: tuple[int, int] | None) -> list[s
     found = []
     joints = np.array(person.get("keypoints", ()), float).reshape(-1, 3)
     if not np.isin(joints[:, 2], (0, 1, 2)).all():
-        found.append("visibility is 0, 1 or 2")
+        found.append("visibility must be 0, 1 or 2")
     labelled = joints[joints[:, 2] > 0, :2]
     # Allow half a pixel: some files count from pixel centres, some from pixel corners.
     if size is not None and ((labelled < -0.5) | (labelled > [size[1], size[0]])).any():
         found.append(OUTSIDE)
     if person.get("num_keypoints", len(labelled)) != len(labelled):
-        found.append(f"num_keypoints is {person['num_keypoints']}, {len(labelled)} are labelled")
+        found.append(f"num_keypoints is {person['num_keypoints']}, but {len(labelled)} are labelled")
     return found

@@ -35,7 +35,7 @@ class CocoFolder:
         self.content = annotations_.read(images, annotations, skeleton)
         listed, everybody = self.content["images"], self.content["annotations"]
         if not everybody:
-            raise UserError(f"{annotations}: nobody in it (`annotations` is empty); there is nothing to use")
+            raise UserError(f"{annotations}: it holds no people (`annotations` is empty); there is nothing to use")
         if not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
             raise UserError(
                 f"{annotations}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
@@ -43,11 +43,11 @@ class CocoFolder:
         for kind, entry, faults in annotations_.examined(self.content, skeleton):
             if faults:
                 name = annotations_.name_of(kind, entry)
-                raise UserError(f"{annotations}: {name}: {faults[0]}; `inspose data check` lists all")
+                raise UserError(f"{annotations}: {name}: {faults[0]}; `inspose data check` lists all faults")
         self.entries = sorted(listed, key=lambda entry: entry["id"])
         for entry in self.entries:
             if not (images / entry["file_name"]).is_file():
-                raise NotFound(f"{images / entry['file_name']}: no such image; is {images} its folder?")
+                raise NotFound(f"{images / entry['file_name']}: no such image; is {images} the right folder?")
         self.image_ids = np.array([entry["id"] for entry in self.entries], np.int64)
         self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
         people: dict[int, list[dict]] = {int(image_id): [] for image_id in self.image_ids}
@@ -64,7 +64,9 @@ class CocoFolder:
         self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
         self.is_labelled = np.array([bool(is_target(joints, crowd).any()) for joints, _, _, crowd in self.people], bool)
         if not self.is_labelled.any():
-            raise UserError(f"{annotations}: nobody has a labelled joint (visibility above 0); there is nothing to use")
+            raise UserError(
+                f"{annotations}: no person has a labelled joint (visibility above 0); there is nothing to use"
+            )
         some = range(0, len(self), -(-len(self) // LOOKED_AT))
         headers = ((orientation.read_header(self.path(i)), self.size(i)) for i in some)
         if remark := orientation.remark(headers, len(self)):

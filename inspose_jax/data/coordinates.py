@@ -51,7 +51,7 @@ def findings(labels: Labels) -> list[Finding]:
         found.append(Finding(line, explains_outside=False))
     if found:  # fractions cannot be tested for anything else
         return found
-    exchanged = "x and y seem to be exchanged, of the joints or of the boxes; write x before y, width before height"
+    exchanged = "x and y of the joints or of the boxes seem to be exchanged; write x before y, width before height"
     if are_outside_unless_exchanged(labels, is_labelled):
         found.append(Finding(exchanged, explains_outside=True))
     elif are_beyond_boxes_unless_exchanged(labels, is_labelled):
@@ -76,8 +76,8 @@ def remark(labels: Labels, skeleton: Skeleton) -> str:
     if lies_right < max(FEWEST_LYING, 0.75 * len(down) + 1):
         return ""
     return (
-        f"{lies_right} of {len(down)} people have their feet to the right of their head; do they lie, or are x and y "
-        f"exchanged? Look at some with `inspose data show`"
+        f"{lies_right} of {len(down)} people have their feet to the right of their head; are they lying, or are x and "
+        f"y exchanged? Look at some with `inspose data show`"
     )
 
 

@@ -27,7 +27,7 @@ def read_image(path: Path, follow_exif: bool) -> UInt8[np.ndarray, "H W 3"]:
     in the file, in every format.  Raises NotFound if there is no such file, and UserError if it cannot be decoded.
     """
     if not path.is_file():
-        raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} image; check the path")
+        raise NotFound(f"{path}: {'not a file' if path.exists() else 'no such image'}; check the path")
     data = np.frombuffer(path.read_bytes(), np.uint8)  # np.fromfile ignores system errors
     begin = data[:12].tobytes()
     if begin.startswith(TIFF):

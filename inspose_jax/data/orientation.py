@@ -86,7 +86,9 @@ def remark(headers: Iterable[tuple[Header, tuple[int, int]]], total: int) -> str
     sample = f"looked at, of {total} in all, " if count < total else ""
     line = f"{num_oriented} of {count} images {sample}have an EXIF orientation other than 1"
     if num_turned:
-        line += f"; {num_turned} are turned as it says, since the JSON's height and width are those of the turned image"
+        line += (
+            f"; {num_turned} are rotated accordingly, since the JSON's height and width are those of the rotated image"
+        )
     if num_oriented > num_turned:
         line += (
             f"; {num_oriented - num_turned} stay as stored, and labels must be those of the stored pixels: look at "

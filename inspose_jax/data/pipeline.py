@@ -132,8 +132,8 @@ class Tolerant:
         """Raise UserError if this many unreadable images are too many."""
         if unreadable > len(self) / 1000:
             raise UserError(
-                f"{unreadable} of {len(self)} images cannot be read, which is more than one in a thousand; "
-                f"`inspose data check` lists all"
+                f"{unreadable} of {len(self)} images cannot be read, which is more than one in a thousand; `inspose "
+                f"data check` lists all faults"
             )
 
 

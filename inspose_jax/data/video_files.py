@@ -78,7 +78,9 @@ def read_frames(path: Path) -> Iterator[Frame]:
         is_cut = max(number, seconds * fps) < 0.98 * promised - 1
     if is_cut:
         of = f" of {promised:.0f}" if promised > number else ""
-        warnings.warn(f"{path}: ends after {number}{of} frames; is it cut off? What is there was used", stacklevel=2)
+        warnings.warn(
+            f"{path}: ends after {number}{of} frames; is it cut off? The frames in it were used", stacklevel=2
+        )
 
 
 def frame_times(path: Path) -> Iterator[float]:
@@ -147,7 +149,7 @@ def refuse_foreign_name(path: Path) -> None:
 def opened(path: Path) -> Iterator[cv2.VideoCapture]:
     """Open a video for reading; raises NotFound if there is no such file, and UserError if it is not a video."""
     if not path.is_file():
-        raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} video; check the path")
+        raise NotFound(f"{path}: {'not a file' if path.exists() else 'no such video'}; check the path")
     refuse_foreign_name(path)
     with path.open("rb"):
         pass  # raises a permission error, which OpenCV cannot tell from a damaged file

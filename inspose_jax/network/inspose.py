@@ -98,7 +98,7 @@ def needs_weights(network: config.Network) -> str:
     if network.frozen_stages == 0 and network.batch_norm == "trained":
         return ""
     return (
-        "what is frozen would stay random: give pretrained weights (--init resnet50.pth), or train all of it "
+        "the frozen layers would stay random: give pretrained weights (--init resnet50.pth), or train all layers "
         "(--config.model.batch-norm trained --config.model.frozen-stages 0)"
     )
 

@@ -62,7 +62,7 @@ def show(model: Predictor, step: int, paths: Sequence[Path] = ()) -> Shown:
         return show_files(model, paths, which)
     if model.config.data.source == "drawn":
         return show_drawn(model, which)
-    return Shown("No images: the run's own are not in its folder; name some with --images FOLDER.", [], [])
+    return Shown("No images: the run's own images are not in its folder; give some with --images FOLDER.", [], [])
 
 
 def show_files(model: Predictor, paths: Sequence[Path], which: str) -> Shown:
@@ -86,12 +86,13 @@ def show_drawn(model: Predictor, which: str) -> Shown:
     samples = [sample for sample in map(held_out.__getitem__, range(SEARCHED)) if len(sample.area)]
     found = model([sample.image for sample in samples[:NUM_SHOWN]], THRESHOLD)
     pairs = [
-        (beside_labels(sample, people), f"{len(sample.area)} there, {len(people)} found")
+        (beside_labels(sample, people), f"{len(sample.area)} labelled, {len(people)} found")
         for sample, people in zip(samples, found, strict=False)
     ]
     two = [sample.image for sample in samples if shows_two(sample)]
     about = (
-        f"Drawn images that no step has seen: left of each pair the labels, right what {which} finds with a score of "
+        f"Drawn images that were not trained on: each pair shows the labels on the left, and on the right what {which} "
+        f"finds with a score of "
         f"at least {THRESHOLD}. Nose magenta, left side blue, right side orange."
     )
     return Shown(about, pairs, keypoint_maps(model, two[0]) if two else [])

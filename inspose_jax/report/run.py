@@ -51,12 +51,12 @@ def read_run(workdir: Path) -> Run:
     """Read a run's folder; raises NotFound if there is no such folder, and UserError if it does not hold a run."""
     workdir = paths.expanded(workdir)
     if not workdir.is_dir():
-        what = "is no" if workdir.exists() else "no such"
+        what = "not a" if workdir.exists() else "no such"
         raise NotFound(f"{workdir}: {what} folder; give the --workdir of a run")
     if not (workdir / run_folder.CONFIG).is_file():
         inner = workdir / "run"
         hint = f"did you mean {inner}?" if (inner / run_folder.CONFIG).is_file() else "give the --workdir of a run"
-        raise UserError(f"{workdir}: no run (no {run_folder.CONFIG}); {hint}")
+        raise UserError(f"{workdir}: not a run (there is no {run_folder.CONFIG}); {hint}")
     about = read_object(workdir / run_folder.CONFIG)
     if (
         not all(isinstance(about.get(part), dict) for part in ("model", "data", "schedule"))

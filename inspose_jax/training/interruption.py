@@ -30,4 +30,7 @@ class Interruption:
         for asking in ASKING:
             signal.signal(asking, signal.SIG_DFL)
         # Not `print`: the signal may have arrived in the middle of one.
-        os.write(2, f"\ninspose: {signal.Signals(number).name}: saving; once more to leave at once\n".encode())
+        os.write(
+            2,
+            f"\ninspose: {signal.Signals(number).name}: saving and stopping; a second signal stops at once\n".encode(),
+        )

@@ -91,16 +91,17 @@ class Log:
                 where = f"step {step}: {broken} is {measurements[broken]} (images {self.image_ids_of(step)})"
                 if self.on_nan == "stop":
                     raise NotFinite(
-                        f"{where}; nothing from this step on was saved. Go on from the last checkpoint with --resume "
-                        f"and --on-nan skip, or start anew with a lower --config.schedule.learning-rate"
+                        f"{where}; nothing from this step on was saved. Continue from the last checkpoint with "
+                        f"--resume "
+                        f"and --on-nan skip, or start again with a lower --config.schedule.learning-rate"
                     )
-                tqdm.write(f"inspose: warning: {where}; skipped, the state stays as it was", file=sys.stderr)
+                tqdm.write(f"inspose: warning: {where}; the step is skipped and the state unchanged", file=sys.stderr)
             self.line(step, {name: value.item() for name, value in measurements.items()}, speed)
             if self.num_skipped == MOST_SKIPPED:
                 raise NotFinite(
                     f"{MOST_SKIPPED} steps in a row, from step {step - MOST_SKIPPED + 1} on, were not finite (at the "
-                    f"last, {broken} is {measurements[broken]}); what was saved stays. Look at their images, or "
-                    f"start anew with a lower --config.schedule.learning-rate"
+                    f"last one, {broken} is {measurements[broken]}); what was saved is intact. Look at their images, "
+                    f"or start again with a lower --config.schedule.learning-rate"
                 )
         self.pending, self.begin, self.waited = [], time.perf_counter(), 0.0
         loss = fetched[-1][1]["loss/total"]

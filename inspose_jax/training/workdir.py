@@ -47,7 +47,7 @@ def is_in_use(workdir: Path, resume: bool) -> bool:
     if not workdir.exists() or not any(workdir.iterdir()):
         return False
     if not resume:
-        raise UserError(f"{workdir}: holds a run already; take another folder, or --resume to go on with it")
+        raise UserError(f"{workdir}: already holds a run; use another folder, or continue it with --resume")
     return True
 
 
@@ -58,19 +58,19 @@ def stored_run(workdir: Path, kind: type) -> tuple[dict[str, Any], Config]:
     """
     stored = workdir / run_folder.CONFIG
     if not stored.exists():
-        raise UserError(f"{workdir}: holds files but no run (no {run_folder.CONFIG}); take another folder")
+        raise UserError(f"{workdir}: holds files but no run (there is no {run_folder.CONFIG}); use another folder")
     try:
         about = json.loads(stored.read_text())
     except ValueError:
         about = None
     if not isinstance(about, dict) or not about.keys() >= {"num_steps", "model"}:
-        raise UserError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
+        raise UserError(f"{stored}: not the configuration of a run; is it damaged? Use another folder")
     try:
         return about, config_json.from_dict(only(about, config_json.NAMES), kind)
     except config_json.OtherFields as error:
         raise UserError(f"{workdir}: {provenance.of_another(str(error), written_by(workdir))}") from None
     except UserError as error:
-        raise UserError(f"{stored}: {error}; take another folder") from None
+        raise UserError(f"{stored}: {error}; use another folder") from None
 
 
 def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method, has_saved: bool) -> list[str]:
@@ -95,15 +95,15 @@ def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method
         line = f"{'.'.join(one.typed)} {told(one.value)} -> {told(other.value)}"
         is_accumulate = one.path == ("schedule", "accumulate")
         if is_accumulate and method.sees_batch:
-            refused.append(f"{line} (its batch norm is trained, with the statistics of such a part)")
+            refused.append(f"{line} (its trained batch norm uses the statistics of each part)")
         elif one.test_time or one.path[0] == "machine" or is_accumulate:
             allowed.append(line)
         else:
             refused.append(line)
     if refused:
         is_data = {IMAGES, LABELS} & set(differing)
-        remedy = "begin a new run with these: another --workdir, and the same --init" if is_data else "another folder"
-        raise UserError(f"{workdir}: was started with other values: {'; '.join(refused)}. Take those, or {remedy}")
+        remedy = "start a new run with these: another --workdir, and the same --init" if is_data else "another folder"
+        raise UserError(f"{workdir}: was started with other values: {'; '.join(refused)}. Use those, or {remedy}")
     if before.get("format", 1) != config_json.FORMAT:
         allowed.append(f"format {before.get('format', 1)} -> {config_json.FORMAT}")
     return allowed
@@ -140,7 +140,7 @@ def open_workdir(workdir: Path, about: dict[str, Any], changed: list[str], start
     if validation and judged_by and not is_same_set(judged_by, validation):
         aside = checkpoints.set_aside(best)
         warnings.warn(
-            f"{best}: was chosen by other images, labels or test-time fields than now; it is {aside.name} from here on",
+            f"{best}: was chosen by other images, labels or test-time fields than now; it is kept as {aside.name}",
             stacklevel=2,
         )
     in_use = {name: versions.version(name) for name in PACKAGES} | {

@@ -43,7 +43,7 @@ def sort_by_name(truth, spelt=lambda name: name):
 def test_joints_in_another_order_are_sorted_by_their_names(folder, changed, spelt):
     original = read(folder, folder / "annotations.json")
     annotations = changed(lambda truth: sort_by_name(truth, spelt))
-    with pytest.warns(UserWarning, match=r"changed.json: its joints stand in another order than coco's; they are sor"):
+    with pytest.warns(UserWarning, match=r"changed.json: its joints are in another order than coco's; they are sor"):
         source = read(folder, annotations)
     for ours, other in zip(original, source, strict=False):
         np.testing.assert_array_equal(ours.keypoints, other.keypoints)
@@ -80,9 +80,7 @@ def test_without_names_the_joints_are_taken_in_our_order_and_that_is_said(folder
             del truth["categories"]
 
     annotations = changed(change)
-    with pytest.warns(
-        UserWarning, match="no names of joints in `categories`; they are taken to stand in coco"
-    ) as warned:
+    with pytest.warns(UserWarning, match="`categories` names no joints; they are assumed to be in coco") as warned:
         source = read(folder, annotations)
     assert len(warned) == 1
     np.testing.assert_array_equal(source[0].keypoints, read(folder, folder / "annotations.json")[0].keypoints)
@@ -95,7 +93,7 @@ def test_a_category_of_any_name_and_id_whose_joints_are_ours_is_the_people(folde
             person["category_id"] = 7
 
     annotations = changed(change)
-    with pytest.warns(UserWarning, match=r'changed.json: category "worker" .id 7. is taken for the people'):
+    with pytest.warns(UserWarning, match=r'changed.json: category "worker" .id 7. is used as the person category'):
         source = read(folder, annotations)
     results = [{**person, "score": 1.0} for person in source.ground_truth()["annotations"] if person["num_keypoints"]]
     assert {result["category_id"] for result in results} == {1}  # COCO's, as in all results
@@ -159,7 +157,7 @@ def test_of_several_categories_with_joints_the_one_with_ours_is_the_people(folde
             [{"id": 1, "name": "cat", "keypoints": ["ear"]}, {"id": 2, "name": "dog", "keypoints": ["tail"]}],
             r'category "cat" .id 1. has other joints than coco: joint 1 is "ear"',
         ),
-        ({"1": "person"}, "`categories` is no list"),
+        ({"1": "person"}, "`categories` is not a list"),
         (["person"], "an entry of `categories` has no whole number as its id"),
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "two categories have the id 1"),
         ([{"id": 1, "name": "person", "keypoints": {"nose": 1}}], "its keypoints are no list of names"),
@@ -200,7 +198,7 @@ def test_labels_belong_to_the_turned_image_where_the_size_says_so(folder, tmp_pa
     category = {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names)}
     content = {"images": images, "annotations": [person], "categories": [category]}
     (tmp_path / "a.json").write_text(json.dumps(content))
-    line = "3 of 3 images have an EXIF orientation other than 1; 2 are turned as it says, .*; 1 stay as stored"
+    line = "3 of 3 images have an EXIF orientation other than 1; 2 are rotated accordingly, .*; 1 stay as stored"
     with pytest.warns(UserWarning, match=line):
         source = read(tmp_path, tmp_path / "a.json")
     assert source.sizes.tolist() == [list(sizes[i]) for i in (1, 2, 3)]

@@ -57,9 +57,9 @@ def test_a_good_folder_has_no_fault(tmp_path, good):
         ({"area": 10**400}, f"annotation 1: area is 1{'0' * 38}…, not a number of pixels"),
         ({"keypoints": [1e300, 5, 2, *[0] * 48]}, "annotation 1: keypoints are not all finite and below 1e9"),
         ({"area": 0}, "annotation 1: area is 0; OKS divides by it"),
-        ({"image_id": 3}, "annotation 1: its image 3 is not in the list"),
-        ({"iscrowd": 1}, "nobody has a labelled joint"),
-        ({"keypoints": [0] * 51}, "nobody has a labelled joint"),
+        ({"image_id": 3}, "annotation 1: its image 3 is not listed in `images`"),
+        ({"iscrowd": 1}, "no person has a labelled joint"),
+        ({"keypoints": [0] * 51}, "no person has a labelled joint"),
     ],
 )
 def test_a_fault_of_a_person_is_named_alone(tmp_path, good, person, message):
@@ -69,7 +69,7 @@ def test_a_fault_of_a_person_is_named_alone(tmp_path, good, person, message):
 
 def test_faults_of_the_lists_are_named(tmp_path, good):
     good["annotations"] *= 2
-    assert faults(tmp_path, good) == ["annotation 1: its id is another annotation's too"]
+    assert faults(tmp_path, good) == ["annotation 1: another annotation has the same id"]
     good["annotations"] = good["annotations"][:1]
     good["images"].append({"id": 3, "file_name": "a.png", "width": 8})
     assert faults(tmp_path, good) == ["image 3: no height"]

@@ -138,7 +138,7 @@ def other_size(truth):
     ("change", "message"),
     [
         (without_keypoints, "no annotation has `keypoints`"),
-        (without_labels, "nobody has a labelled joint"),
+        (without_labels, "no person has a labelled joint"),
         (too_short, "3 numbers for keypoints; coco needs 51"),
         (lambda truth: truth["annotations"][0].update(bbox=None), "annotation 1: bbox is null, not x, y"),
         (
@@ -169,11 +169,11 @@ def test_images_that_are_not_what_was_annotated_are_refused(folder, tmp_path):
     ("change", "message"),
     [
         (lambda a, i: a.update(keypoints=[1] * 50), "50 numbers"),
-        (lambda a, i: a.update(keypoints=[1, 1, 3] * 17), "visibility is 0, 1 or 2"),
+        (lambda a, i: a.update(keypoints=[1, 1, 3] * 17), "visibility must be 0, 1 or 2"),
         (lambda a, i: a.update(keypoints=[900, 1, 2] * 17, num_keypoints=17), "outside the image"),
         (lambda a, i: a.update(num_keypoints=99), "num_keypoints is 99"),
         (lambda a, i: a.update(area=0), "area is 0"),
-        (lambda a, i: a.update(image_id=77), "image 77 is not in the list"),
+        (lambda a, i: a.update(image_id=77), "image 77 is not listed in `images`"),
         (lambda a, i: a.pop("bbox"), "no bbox"),
         (lambda a, i: i.update(width=9), "the file has"),
         (lambda a, i: i.update(file_name="gone.jpg"), "no such image"),

@@ -45,7 +45,9 @@ def test_every_mode_that_pillow_knows_gives_its_colours(mode):
 
 
 def test_whole_numbers_that_fit_into_eight_bits_are_not_scaled_and_that_is_said():
-    line = r'PIL image: has no pixel above 255 \(mode I\) and is taken for 8 bits; if it has 16, use `.convert\("I;16'
+    line = (
+        r'PIL image: has no pixel above 255 \(mode I\) and is taken to have 8 bits; if it has 16, use `.convert\("I;16'
+    )
     with pytest.warns(UserWarning, match=line):
         found = rgb_of(Image.fromarray(GREY.astype(np.int32)))
     np.testing.assert_array_equal(found, np.stack([GREY] * 3, -1))
@@ -54,7 +56,7 @@ def test_whole_numbers_that_fit_into_eight_bits_are_not_scaled_and_that_is_said(
 @pytest.mark.parametrize(
     ("values", "what"),
     [
-        (np.full((2, 2), 0.5, np.float32), r"floats for pixels \(mode F\), whose range is not known; scale it"),
+        (np.full((2, 2), 0.5, np.float32), r"float pixels \(mode F\), whose range is unknown; scale it"),
         (np.array([[-1, 5]], np.int32), r"pixels from -1 to 5 \(mode I\), neither 8 bits nor 16; scale it"),
         (np.array([[0, 65536]], np.int32), r"pixels from 0 to 65536 \(mode I\), neither 8 bits nor 16; scale it"),
     ],

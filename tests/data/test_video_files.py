@@ -189,7 +189,7 @@ def test_what_is_no_video_is_named(tmp_path):
         ("empty.mp4", ValueError, "not a video that can be read"),
         ("half.mp4", ValueError, "not a video that can be read; is it damaged, empty or cut off"),
         ("gone.mp4", FileNotFoundError, "no such video"),
-        ("folder.mp4", FileNotFoundError, "is no video"),
+        ("folder.mp4", FileNotFoundError, "not a file"),
     ):
         with pytest.raises(error, match=rf"{name}: {what}"):
             list(video_files.read_frames(tmp_path / name))

@@ -114,8 +114,8 @@ def test_a_killed_run_without_checkpoint_gives_the_page_of_what_is_there(tmp_pat
     cli.main(["report", str(tmp_path / "run")])
     assert capsys.readouterr().out.strip() == str(tmp_path / "run/report.html")
     page = Page((tmp_path / "run/report.html").read_text())
-    assert "At step 21 of 30: it still goes on, or was stopped there." in page.text
-    assert "No checkpoint is there yet." in page.text
+    assert "At step 21 of 30: the run is still going on, or was stopped there." in page.text
+    assert "There is no checkpoint yet." in page.text
     assert "No images yet" in page.text
     assert page.fact("loss, mean of 21 steps") == f"{10 - 11 / 10:.3f}"
     assert [kind for kind, _ in page.images] == ["image/svg+xml"] * 7

@@ -57,7 +57,7 @@ def test_a_number_that_no_array_holds_is_left_out(tmp_path):
 @pytest.mark.parametrize("line", ["nonsense", '{"loss/total": 1}', '{"step": "x"}', "[1]", '{"step": 1e30}'])
 def test_a_damaged_line_in_the_middle_is_named(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
-    with pytest.raises(ValueError, match="line 2 is no step's measurements; take that line out"):
+    with pytest.raises(ValueError, match="line 2 is not the measurements of a step; remove that line"):
         read_metrics(tmp_path)
 
 

@@ -53,7 +53,7 @@ def test_a_parameter_is_its_tensor(tmp_path):
     ("module", "name"), [("builtins", "eval"), ("torch", "load"), ("torch._utils", "_rebuild_tensor"), ("os", "system")]
 )
 def test_only_what_rebuilds_tensors_is_known(tmp_path, module, name):
-    with pytest.raises(ValueError, match=f"holds {module}.{name}, which is no tensor and is not run"):
+    with pytest.raises(ValueError, match=f"holds {module}.{name}, which is not a tensor and is not executed"):
         pth.Reader(io.BytesIO(), tmp_path, lambda pid: pid).find_class(module, name)
 
 

@@ -46,7 +46,7 @@ class Malicious:
 def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch, write):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "bad.pth", {"weight": Malicious()})
-    with pytest.raises(ValueError, match=r"bad.pth: holds \w+.system, which is no tensor"):
+    with pytest.raises(ValueError, match=r"bad.pth: holds \w+.system, which is not a tensor"):
         pth.read_pth(tmp_path / "bad.pth")
     assert not (tmp_path / "harmed").exists()
 

@@ -96,7 +96,7 @@ def test_a_run_is_not_written_over(workdir):
 
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_path):
     odd = replace(CONFIG, schedule=replace(CONFIG.schedule, batch_size=6))
-    with pytest.raises(ValueError, match="batch_size 6 does not divide over 8 devices"):
+    with pytest.raises(ValueError, match="batch_size 6 cannot be divided over 8 devices"):
         loop.train(odd, SOURCE, tmp_path / "b", num_steps=2)
     assert not (tmp_path / "b").exists()
 
@@ -127,7 +127,9 @@ def test_steps_that_are_not_finite_can_be_skipped(tmp_path, capsys):
     assert skipped
     assert skipped == list(range(skipped[0], 7)), "the state stays, so every later batch breaks on it as well"
     assert all(row["grad_norm"] is None or row["loss/total"] is None for row in rows[skipped[0] - 1 :])
-    warnings = [line for line in capsys.readouterr().err.splitlines() if "skipped, the state stays" in line]
+    warnings = [
+        line for line in capsys.readouterr().err.splitlines() if "the step is skipped and the state unchanged" in line
+    ]
     assert len(warnings) == len(skipped)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoints.load(tmp_path / "d").variables))
 
@@ -285,7 +287,7 @@ def test_scores_on_other_images_do_not_compare(tmp_path):
     loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=2, extras=extras("one set"))
     with pytest.warns(
         UserWarning,
-        match=r"best: was chosen by other images, labels or test-time fields than now; it is best.aside from here on",
+        match=r"best: was chosen by other images, labels or test-time fields than now; it is kept as best.aside",
     ):
         loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=4, resume=True, extras=extras("another"))
     assert checkpoints.steps(run / "best.aside") == [2]
@@ -332,7 +334,7 @@ def test_an_image_that_two_processes_cannot_read_counts_once(monkeypatch):
 
 def test_steps_that_are_not_made_cannot_be_traced(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
-    message = "no step of 3 to 7 can be traced: this run is done, at step 12"
+    message = "none of the steps 3 to 7 can be traced: this run is complete, at step 12"
     with pytest.raises(ValueError, match=message):
         loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True, extras=loop.Extras(profile=range(3, 8)))
 

@@ -176,7 +176,7 @@ def test_a_best_checkpoint_that_cannot_be_read_is_never_lost(tmp_path, monkeypat
     expected = contextlib.nullcontext()
     if fails == "always":
         expected = pytest.warns(
-            UserWarning, match=r"best/4: cannot be read at the moment \(Stale.*; it is 4.aside from"
+            UserWarning, match=r"best/4: cannot be read at the moment \(Stale.*; it is kept as 4.aside"
         )
     with expected:
         loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=8, resume=True, extras=loop.Extras(evaluate, 4))
@@ -189,7 +189,7 @@ def test_checkpoints_that_cannot_be_read_at_the_moment_are_no_reason_to_start_an
     failing_reads(monkeypatch, lambda _: OSError(errno.EIO, "Input/output error"))
     with (
         pytest.warns(UserWarning, match="is skipped"),
-        pytest.raises(UserError, match=r"no checkpoint can be read; .*\(Input/output error\)\. Try again when it can$"),
+        pytest.raises(UserError, match=r"no checkpoint can be read; .*\(Input/output error\)\. Try again later$"),
     ):
         checkpoints.load(workdir)
 
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_another_version_names_the_fields_and_the_way_out(workdi
     line = (
         r"run: config.data: missing fields \['flip'\]; config.model.assignment: missing fields \['centre_radius'\]; "
         r"config.schedule: unknown fields \['gone'\]; it was written by inspose-jax 0.1.9 \(commit abc1\), this is "
-        rf"inspose-jax {inspose_jax.__version__}.*: take a checkout of the commit that wrote it"
+        rf"inspose-jax {inspose_jax.__version__}.*: use a checkout of the commit that wrote it"
     )
     with pytest.raises(UserError, match=line):
         checkpoints.load(run)
@@ -225,7 +225,7 @@ def test_a_checkpoint_whose_config_cannot_be_is_named(workdir, tmp_path):
     (run / "checkpoints/12/checksums.json").unlink()  # somebody edited it by hand
     about = run / "checkpoints/12/about/metadata"
     about.write_text(about.read_text().replace('"score_threshold": ', '"score_threshold": 3'))
-    with pytest.raises(ValueError, match=r"run: a checkpoint whose config does not hold, model.score_threshold is 3"):
+    with pytest.raises(ValueError, match=r"run: the checkpoint's config is invalid: model.score_threshold is 3"):
         checkpoints.load(run)
 
 
@@ -252,7 +252,7 @@ def test_a_checkpoint_of_another_model_is_refused_with_every_difference(workdir,
     # 10 x 4 + 4 + 4 x 4 + 4 + 4 x 17 + 17 parameters of a KP-Net where 313 were
     for name in ("params", "average/params", "optimizer/1/inner_states/rest/inner_state/0/mu"):
         for leaf, found, wanted in (("bias", "[313]", "[149]"), ("kernel", "[3, 3, 8, 313]", "[3, 3, 8, 149]")):
-            line = f"{name}/instance_heads/theta/conv/{leaf}: float32{wanted} wanted, float32{found} found"
+            line = f"{name}/instance_heads/theta/conv/{leaf}: float32{wanted} expected, float32{found} found"
             assert line in str(error.value)
 
 

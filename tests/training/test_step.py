@@ -57,8 +57,8 @@ def test_a_step_that_is_not_finite_is_skipped_as_if_its_batch_had_not_been(skipp
 @pytest.mark.parametrize(
     ("batch_size", "accumulate", "message"),
     [
-        (6, 1, "schedule.batch_size 6 does not divide over 4 devices; take a multiple of 4"),
-        (12, 2, r"12 does not divide over 4 devices with 2 parts \(schedule.accumulate\) each; take a multiple of 8"),
+        (6, 1, "schedule.batch_size 6 cannot be divided over 4 devices; use a multiple of 4"),
+        (12, 2, r"12 cannot be divided over 4 devices with 2 parts \(schedule.accumulate\) each; use a multiple of 8"),
     ],
 )
 def test_a_batch_that_does_not_divide_into_parts_is_refused(batch_size, accumulate, message):

@@ -46,7 +46,7 @@ def test_only_steps_that_are_made_are_traced():
     assert traced_steps(range(5, 9), start=0, stop=120) == range(5, 9)
     assert traced_steps(range(5, 9), start=6, stop=7) == range(7, 8)
     assert not traced_steps(range(0), start=0, stop=120)
-    with pytest.raises(UserError, match="no step of 5 to 8 can be traced: this run makes the steps 11 to 20"):
+    with pytest.raises(UserError, match="none of the steps 5 to 8 can be traced: this run covers the steps 11 to 20"):
         traced_steps(range(5, 9), start=10, stop=20)
-    with pytest.raises(UserError, match="this run is done, at step 20"):
+    with pytest.raises(UserError, match="this run is complete, at step 20"):
         traced_steps(range(5, 9), start=20, stop=20)

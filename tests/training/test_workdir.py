@@ -52,7 +52,7 @@ def test_what_the_machine_needs_and_test_time_fields_may_differ(tmp_path):
 )
 def test_what_changes_numbers_is_refused(tmp_path, other, line):
     begin(tmp_path)
-    with pytest.raises(UserError, match=f"was started with other values: {line}. Take those, or another folder"):
+    with pytest.raises(UserError, match=f"was started with other values: {line}. Use those, or another folder"):
         changes(tmp_path, other)
 
 
@@ -69,7 +69,7 @@ def test_accumulate_may_differ_where_batch_norm_is_frozen_and_not_where_it_is_tr
 
 def test_what_is_frozen_needs_first_weights_in_python_too(tmp_path):
     frozen = replace(CONFIG, model=tiny.model(batch_norm="frozen"))
-    with pytest.raises(UserError, match=r"what is frozen would stay random: give pretrained weights"):
+    with pytest.raises(UserError, match=r"the frozen layers would stay random: give pretrained weights"):
         loop.train(frozen, SOURCE, tmp_path / "run", num_steps=2)
     assert not (tmp_path / "run").exists()
 
@@ -148,9 +148,7 @@ def test_a_run_does_not_go_on_with_other_labels_of_the_same_images(tmp_path):
     begun, other = (workdir_.description(CONFIG, tiny.METHOD, 12, source, None) for source in (SOURCE, Corrected()))
     workdir_.open_workdir(tmp_path, begun, [], 0, "")
     assert workdir_.changes(tmp_path, begun, CONFIG, tiny.METHOD, has_saved=True) == []
-    message = (
-        r"other values: labels \w+ -> corrected. Take those, or begin a new run .*another --workdir, .*same --init"
-    )
+    message = r"other values: labels \w+ -> corrected. Use those, or begin a new run .*another --workdir, .*same --init"
     with pytest.raises(ValueError, match=message):
         workdir_.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True)
     # An early version did not store them: its runs go on.

@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 from inspose_jax import config_json, devices, paths, processes, provenance, run_folder, seals
 from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, NotWritten, UserError
-from inspose_jax.method import Method, of_recipe
+from inspose_jax.method import Method, from_recipe
 from inspose_jax.recipes import Recipe
 
 KEPT = 2  # the newest, and the one before it in case the newest is lost
@@ -90,7 +90,7 @@ class Checkpoints:
         `recipe` is `Method.recipe`; `more` is saved as JSON beside the config.
         """
         self.finish()
-        self.make_sure_of_space(step, state)
+        self.check_space(step, state)
         about = {
             "config": config_json.to_dict(config),
             "recipe": recipe,
@@ -100,7 +100,7 @@ class Checkpoints:
         }
         items = ocp.args.Composite(state=ocp.args.StandardSave(as_dict(state)), about=ocp.args.JsonSave(about))
         self.writing = step
-        with self.failing():
+        with self.as_not_written():
             if self.manager is None:
                 sealing = ocp.AsyncOptions(post_finalization_callback=self.seal)
                 # Processes synchronise on barriers by name; the prefix lets two folders be written at the same time.
@@ -112,7 +112,7 @@ class Checkpoints:
             written = self.manager.save(step, args=items)
         assert written, f"{self.folder}: step {step} or a later one is saved already"
 
-    def make_sure_of_space(self, step: int, state: Any) -> None:
+    def check_space(self, step: int, state: Any) -> None:
         """Raise NotWritten, before anything is written, if the disk lacks the space for the whole checkpoint."""
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         present = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
@@ -126,7 +126,7 @@ class Checkpoints:
     def finish(self) -> None:
         """Wait until the last save is on disk."""
         if self.manager is not None and self.writing is not None:
-            with self.failing():
+            with self.as_not_written():
                 self.manager.wait_until_finished()
             self.writing = None
 
@@ -136,7 +136,7 @@ class Checkpoints:
             seals.write(unfinished)
 
     @contextlib.contextmanager
-    def failing(self) -> Any:
+    def as_not_written(self) -> Any:
         """Turn any error while writing into NotWritten, which says what is left, and remove the partial checkpoint."""
         try:
             yield
@@ -226,10 +226,10 @@ def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
     try:
         config = config_json.from_dict(about["config"], type(recipe.config.model) if recipe else None)
     except config_json.OtherFields as error:
-        raise UserError(f"{path}: {provenance.of_another(str(error), about.get('written_by', {}))}") from None
+        raise UserError(f"{path}: {provenance.other_version(str(error), about.get('written_by', {}))}") from None
     except UserError as error:
         raise UserError(f"{path}: the checkpoint's config is invalid: {error}") from None
-    method = of_recipe(recipe, config.model)
+    method = from_recipe(recipe, config.model)
     return Loaded(config, method, jax.tree.map(np.asarray, evaluated(state, config)), int(about["step"]))
 
 
@@ -287,10 +287,10 @@ def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]
     """
     folder = paths.absolute(folder)  # orbax accepts only absolute paths
     devices.check()
-    return second_try(lambda: read_once(folder, like))
+    return retry_once(lambda: read_once(folder, like))
 
 
-def second_try(read: Callable[[], Found]) -> Found:
+def retry_once(read: Callable[[], Found]) -> Found:
     """Call `read`, and once more after `AGAIN_AFTER` seconds if it raises `Unreadable`."""
     try:
         return read()
@@ -302,7 +302,7 @@ def second_try(read: Callable[[], Found]) -> Found:
 def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """`read` without the second try."""
     about = read_intact_about(folder)
-    with explained(folder), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+    with as_unreadable(folder), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         stored = stored_shapes(reader, folder)
         differing = [] if like is None else differences(as_dict(like), stored)
         wanted = stored if like is None else as_dict(like)
@@ -317,7 +317,7 @@ def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def explained(folder: Path) -> Iterator[None]:
+def as_unreadable(folder: Path) -> Iterator[None]:
     """Translate errors raised while a checkpoint is read.
 
     If its seal or files show damage, raises `Damaged`.  An error of the operating system may be temporary and becomes
@@ -325,7 +325,7 @@ def explained(folder: Path) -> Iterator[None]:
     error where the checkpoint has a seal: its files are known to be intact, so the error is a bug.
     """
     log = logging.getLogger("absl")
-    log.addFilter(is_not_of_orbax)
+    log.addFilter(is_not_from_orbax)
     try:
         yield
     except (UserError, MemoryError, jax.errors.JaxRuntimeError):
@@ -339,17 +339,17 @@ def explained(folder: Path) -> Iterator[None]:
             raise
         raise Damaged(f"{folder}: damaged or not written by inspose ({reason(error)})") from error
     finally:
-        log.removeFilter(is_not_of_orbax)
+        log.removeFilter(is_not_from_orbax)
 
 
-def is_not_of_orbax(record: logging.LogRecord) -> bool:
+def is_not_from_orbax(record: logging.LogRecord) -> bool:
     """Filter out orbax's log records: a failed read logs a screen of text, although it also raises an error."""
     return "orbax" not in record.pathname
 
 
 def read_intact_about(folder: Path) -> dict[str, Any]:
     """The config, skeleton, step and all else saved beside the state; raises `Damaged` if the seal does not match."""
-    with explained(folder):
+    with as_unreadable(folder):
         if lost := seals.changed_files(folder):
             others = f" and {len(lost) - 1} other files are" if len(lost) > 1 else " is"
             raise Damaged(f"{folder}: damaged: {lost[0]}{others} missing or changed")
@@ -366,7 +366,7 @@ def about_best(folder: Path) -> dict[str, Any]:
     for step in reversed(steps(folder)):
         path = folder / str(step)
         try:
-            return second_try(lambda path=path: read_intact_about(path))
+            return retry_once(lambda path=path: read_intact_about(path))
         except Unreadable as error:
             warnings.warn(f"{error}; it is kept as {set_aside(path).name}", stacklevel=2)
     return {}

@@ -352,7 +352,7 @@ def check(config: Config) -> None:
     """Raise UserError, in one line, if values have the wrong type, are out of range or do not fit together."""
     for one in dataclasses.fields(config):
         value = getattr(config, one.name)
-        built(type(value), dataclasses.asdict(value), f"config.{one.name}", tuple)
+        build(type(value), dataclasses.asdict(value), f"config.{one.name}", tuple)
     for place in places(config):
         allowed = place.field.metadata.get("allowed", ANY)
         if not allowed.holds(place.value):
@@ -384,7 +384,7 @@ def other_fields(kind: Any, value: Any, where: str) -> list[str]:
     return sorted(found)
 
 
-def built(kind: Any, value: Any, where: str, sequence: type) -> Any:
+def build(kind: Any, value: Any, where: str, sequence: type) -> Any:
     """Build a `kind` from `value`, in which dicts stand for dataclasses and `sequence` (list in JSON) for tuples.
 
     Raises UserError for any value of the wrong type.
@@ -392,12 +392,12 @@ def built(kind: Any, value: Any, where: str, sequence: type) -> Any:
     inner = typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
-        parts = {name: built(hints[name], value[name], f"{where}.{name}", sequence) for name in hints}
+        parts = {name: build(hints[name], value[name], f"{where}.{name}", sequence) for name in hints}
         return typing.cast(Any, kind)(**parts)
     if typing.get_origin(kind) is tuple and isinstance(value, sequence):
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         if len(value) == len(kinds):
-            return tuple(built(kind, item, where, sequence) for kind, item in zip(kinds, value, strict=True))
+            return tuple(build(kind, item, where, sequence) for kind, item in zip(kinds, value, strict=True))
     if typing.get_origin(kind) is Literal and value in inner:
         return value
     if kind is float and type(value) in (int, float) and abs(value) < 1e38:  # within the range of f32

@@ -29,7 +29,7 @@ def metrics_line(step: int, values: dict[str, Any]) -> str:
     return json.dumps({"step": step, **values}) + "\n"
 
 
-def measured(workdir: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
+def read_metrics_lines(workdir: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
     """Step, measurements and text of every line of a run's metrics, as an iterator, since a long run has many lines.
 
     Yields nothing if there is no such file.  A last line without a newline is still being written, or was when the run
@@ -57,4 +57,4 @@ def measured(workdir: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
 def drop_lines_after(workdir: Path, step: int) -> None:
     """Remove from the metrics all lines of later steps and a partial last line; raises UserError as `measured` does."""
     if (workdir / METRICS).is_file():
-        files.write(workdir / METRICS, "".join(line for at, _, line in measured(workdir) if at <= step))
+        files.write(workdir / METRICS, "".join(line for at, _, line in read_metrics_lines(workdir) if at <= step))

@@ -46,7 +46,7 @@ def place(tmp_path_factory) -> Path:
     config = replace(tiny.CONFIG, model=tiny.model(score_threshold=0.0, nms_threshold=0.9))
     variables = tiny.variables(config.model)
     with Checkpoints(place / "run" / "checkpoints", 0) as checkpoints, jax.numpy_dtype_promotion("standard"):
-        checkpoints.save(1, step.state_of(variables, method.of(config.model), config.schedule, 10), config)
+        checkpoints.save(1, step.state_of(variables, method.for_model(config.model), config.schedule, 10), config)
     cli.main(["data", "draw", "--out", str(place / "drawn"), "--count", "4", "--size", "64"])
     return place
 

@@ -146,6 +146,8 @@ def test_weights_multiply_their_own_term():
         "offset": jnp.float32(100),
         "heatmap": jnp.float32(1e3),
     }
-    weights = method.of(tiny.model(weights=config.Weights(cls=2.0, keypoint=3.0, offset=4.0, heatmap=5.0))).weights
+    weights = method.for_model(
+        tiny.model(weights=config.Weights(cls=2.0, keypoint=3.0, offset=4.0, heatmap=5.0))
+    ).weights
     assert float(step.total(terms, weights)) == 5432
     assert float(step.total({"cls": terms["cls"]}, weights)) == 2

@@ -151,7 +151,7 @@ def test_a_recipe_whose_method_is_none_is_told(tmp_path, text, line):
 
     def made():
         recipe = recipes.read(file)
-        return method.of_recipe(recipe, recipe.config.model)
+        return method.from_recipe(recipe, recipe.config.model)
 
     with pytest.raises(UserError, match=line):
         made()

@@ -101,7 +101,7 @@ def test_what_the_runtime_raises_is_told_from_other_errors(monkeypatch, error, w
 def test_all_processes_go_by_what_the_first_one_sees(tmp_path):
     program = (
         "import jax\nfrom inspose_jax import processes\nfrom inspose_jax.cli import distributed\n"
-        "distributed.join()\nprint('seen', processes.of_first(0.25 + jax.process_index()))"
+        "distributed.join()\nprint('seen', processes.from_first(0.25 + jax.process_index()))"
     )
     for process in run_together(["-c", program], 2):
         assert process.stdout.splitlines()[-1] == "seen 0.25", process.stderr

@@ -98,7 +98,7 @@ def test_a_second_signal_ends_the_process_at_once():
         "from inspose_jax.training.interruption import Interruption\n"
         "with Interruption() as interruption:\n"
         "    os.kill(os.getpid(), signal.{0})\n"
-        "    print(interruption.came, flush=True)\n"
+        "    print(interruption.received, flush=True)\n"
         "    os.kill(os.getpid(), signal.{0})\n"
         "    print('still here', flush=True)\n"
     )

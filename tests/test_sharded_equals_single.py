@@ -54,7 +54,7 @@ for way in ways:
         tiny.CONFIG, model=tiny.model(batch_norm=batch_norm), schedule=replace(schedule, accumulate=accumulate)
     )
     mesh = sharding.make_mesh(config.schedule, jax.devices()[:devices])
-    model = method.of(config.model)
+    model = method.for_model(config.model)
     train_step = sharding.jit_train_step(model, config.schedule, 5, mesh)
     answers.append([])
     for variables in starts:
@@ -121,7 +121,7 @@ def compile_for_eight(model: config.Model, batch_size: int, accumulate: int) -> 
     changed = replace(tiny.CONFIG, model=model, schedule=schedule)
     mesh = sharding.make_mesh(schedule)
     with jax.numpy_dtype_promotion("standard"):  # optax, see training/conftest.py
-        method_ = method.of(changed.model)
+        method_ = method.for_model(changed.model)
         state = sharding.abstract_state(method_, changed.schedule, 10, mesh)
         lowered = sharding.jit_train_step(method_, changed.schedule, 10, mesh).lower(
             state, tiny.batch([[]] * batch_size)

@@ -66,7 +66,7 @@ def test_predict_draws_the_video_and_writes_a_line_a_frame(place, video, model, 
     assert [row["seconds"] for row in rows] == pytest.approx(np.arange(NUMBER) / 12.5)
     assert any(row["people"] for row in rows)
     assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["people.mp4"]
-    assert video_files.about(tmp_path / "drawn/people.mp4") == video_files.About(NUMBER, 12.5)
+    assert video_files.read_info(tmp_path / "drawn/people.mp4") == video_files.VideoInfo(NUMBER, 12.5)
     for drawn, people in zip(video_files.read_frames(tmp_path / "drawn/people.mp4"), found, strict=True):
         assert drawn.image.shape == people.image.shape
         from_drawing, from_image = (
@@ -85,7 +85,7 @@ def test_a_recording_of_variable_rate_is_drawn_as_long_as_it_lasts(place, tmp_pa
     assert "20/20" in capsys.readouterr().err  # the bar knows the number of frames, which the file does not
     seconds = [json.loads(line)["seconds"] for line in lines.read_text().splitlines()]
     assert seconds == pytest.approx([0.003 * i * i for i in range(20)])
-    drawn = video_files.about(tmp_path / "drawn/a.mp4")
+    drawn = video_files.read_info(tmp_path / "drawn/a.mp4")
     assert drawn.num_frames == 20
     assert drawn.num_frames / drawn.fps == pytest.approx(1.083, abs=0.057)  # and one frame, as long as is usual
 

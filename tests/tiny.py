@@ -46,7 +46,7 @@ CONFIG = config.Config(
     ),
     schedule=config.Schedule(batch_size=2, epochs=1, optimizer="adamw", learning_rate=1e-3, decay="cosine"),
 )
-METHOD = method.of(MODEL)
+METHOD = method.for_model(MODEL)
 
 
 def person(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:

@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     if arguments is None:
         arguments = sys.argv[1:]
-        keep_from_repeating()
-        settle_opencv()
+        silence_background_errors()
+        configure_opencv()
     for stream in (sys.stdout, sys.stderr):  # a terminal may be unable to show a file name
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     if fault:  # printed only now, when the error's frames are released and their resources closed
         print(f"inspose: {fault}", file=sys.stderr, flush=True)
         if distributed.is_joined():
-            distributed.leave(code)
+            distributed.exit_now(code)
         sys.exit(code)
 
 
@@ -83,7 +83,7 @@ def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"inspose: warning: {message}", file=sys.stderr)
 
 
-def keep_from_repeating() -> None:
+def silence_background_errors() -> None:
     """Silence what the threads that read and write checkpoints print about a failure that is raised anyway.
 
     It would be a screen of text for each array, after the one line that already says everything.
@@ -100,7 +100,7 @@ def keep_from_repeating() -> None:
     sys.unraisablehook = show_others
 
 
-def settle_opencv() -> None:
+def configure_opencv() -> None:
     """Set the environment variables that OpenCV reads on its first import, unless the user has set them.
 
     Our own errors already report unreadable files, so OpenCV and FFmpeg stay silent.  Several threads already read

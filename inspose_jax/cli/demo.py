@@ -52,16 +52,16 @@ def run(argv: list[str]) -> None:
 
     number = QUICK_TEST_IMAGES if launch.quick else TEST_IMAGES
     held_out = sources.drawn(config, "validation", number)
-    run_ = read_run(workdir)
+    trained_run = read_run(workdir)
     loaded = checkpoints.load(workdir)
     model = Predictor(loaded.config, loaded.variables)
     metrics = measure(model, held_out) | {"steps": loaded.step}
-    metrics |= throughput(run_.metrics, config.schedule.batch_size)
+    metrics |= throughput(trained_run.metrics, config.schedule.batch_size)
 
     shown = people.show(model, loaded.step)
     panels = [panel for _, panel, _ in page.LOSS]
     with files.whole(launch.out / "loss.png") as place:
-        curves.plot_file(panels, run_.metrics, place, "png")
+        curves.plot_file(panels, trained_run.metrics, place, "png")
     sheet = draw.contact_sheet([image for image, _ in shown.images], columns=3, gap=10)
     with files.whole(launch.out / "predictions.png") as place:
         Image.fromarray(sheet).save(place)
@@ -71,7 +71,7 @@ def run(argv: list[str]) -> None:
     metrics["seconds"] = round(time.perf_counter() - begin, 1)
     files.write(launch.out / "metrics.json", json.dumps(metrics, indent=2))
     title = f"InsPose on drawn people: AP {metrics['AP']:.3f}"
-    files.write(launch.out / "index.html", page.page_of(run_, shown, title, [how_good(metrics, config)]))
+    files.write(launch.out / "index.html", page.page_of(trained_run, shown, title, [results_section(metrics, config)]))
     print(f"\nAP {metrics['AP']:.3f} on {number} held-out images, {metrics['seconds']:.0f} s in all")
     for name in ("index.html", "metrics.json", "loss.png", "predictions.png", "keypoint_maps.png", "run"):
         if (launch.out / name).exists():
@@ -99,7 +99,7 @@ def measure(model: Any, held_out: Any) -> dict[str, Any]:
     return metrics
 
 
-def how_good(metrics: dict[str, Any], config: Any) -> tuple[str, str]:
+def results_section(metrics: dict[str, Any], config: Any) -> tuple[str, str]:
     """The section of the page with the evaluation results."""
     from inspose_jax.evaluation.coco_ap import NAMES
     from inspose_jax.report import markup

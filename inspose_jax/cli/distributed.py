@@ -28,7 +28,7 @@ def is_joined() -> bool:
     return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
 
 
-def leave(code: int) -> None:
+def exit_now(code: int) -> None:
     """Exit at once, since a regular exit would wait for the other processes, which may be waiting for this one."""
     import jax
 
@@ -71,10 +71,10 @@ def join() -> None:
     from jax.experimental import multihost_utils
 
     address, number, process = (os.environ.get(name, "") for name in VARIABLES)
-    told = bool(address or number or process)
+    is_configured = bool(address or number or process)
     host, _, port = address.rpartition(":")
     is_whole = host and all(text.isdecimal() for text in (port, number, process)) and int(process) < int(number)
-    if told and not is_whole:
+    if is_configured and not is_whole:
         found = ", ".join(f"{name}={os.environ.get(name, '')}" for name in VARIABLES)
         raise UserError(
             f"--distributed: {found} do not describe a run; set all three: host:port of process 0, the number of "
@@ -83,8 +83,8 @@ def join() -> None:
     jax.config.update("jax_enable_preemption_service", False)  # it would intercept SIGTERM
     try:
         jax.distributed.initialize(
-            num_processes=int(number) if told else None,
-            process_id=int(process) if told else None,
+            num_processes=int(number) if is_configured else None,
+            process_id=int(process) if is_configured else None,
             heartbeat_timeout_seconds=LOST_AFTER,
             shutdown_timeout_seconds=LEAVE_AFTER,
         )

@@ -43,14 +43,14 @@ def run(argv: list[str]) -> None:
     from inspose_jax import checkpoints, devices, files, processes, recipes
     from inspose_jax.cli import sources
     from inspose_jax.evaluation import coco_ap, evaluator
-    from inspose_jax.method import of_recipe
+    from inspose_jax.method import from_recipe
     from inspose_jax.predictor import Predictor, check_fit
 
     devices.check()
     recipe = recipes.read(launch.recipe) if launch.recipe is not None else None
     loaded = checkpoints.load(launch.checkpoint, recipe)
     config = config_flags.override(loaded.config, rest)
-    method = of_recipe(recipe, config.model)
+    method = from_recipe(recipe, config.model)
     check_fit(method, loaded.variables)
     source = sources.coco(config, launch.images, launch.annotations)
     for name in ("results.json", "metrics.json"):

@@ -75,7 +75,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax.data import image_files, video_files
 
     # Listed before anything is written, as the results may go into the same folder.
-    others = passed_over(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
+    others = skipped_files(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
     devices.check()
     model = predictor.load(launch.checkpoint, jax.local_devices(), launch.recipe)
     for path in images:  # reading twice costs little beside the network, and avoids half a folder of results
@@ -125,7 +125,7 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
 
     from inspose_jax.data import video_files
 
-    about = video_files.about(path)
+    about = video_files.read_info(path)
     number = most = 0
     with ExitStack() as stack:
         add_frame = None
@@ -163,8 +163,8 @@ def image_ids(paths: list[Path]) -> list[int]:
                 f"separately"
             )
     taken = set(named.values())
-    running = (number for number in count() if number not in taken)
-    return [named[path] if path in named else next(running) for path in paths]
+    free_ids = (number for number in count() if number not in taken)
+    return [named[path] if path in named else next(free_ids) for path in paths]
 
 
 def is_video(path: Path) -> bool:
@@ -191,7 +191,7 @@ def list_files(given: tuple[Path, ...]) -> list[Path]:
     paths = []
     for path in given:
         if path.is_dir():
-            found, others = look_into(path, suffixes)
+            found, others = list_folder(path, suffixes)
             if not found:
                 held = f"; it holds {others}" if others else ""
                 raise UserError(f"{path}: no image or video in this folder ({', '.join(suffixes)}){held}")
@@ -205,13 +205,13 @@ def list_files(given: tuple[Path, ...]) -> list[Path]:
     return list(dict.fromkeys(paths))  # each file once, even if it is given along with its folder
 
 
-def passed_over(given: tuple[Path, ...], suffixes: tuple[str, ...]) -> list[str]:
+def skipped_files(given: tuple[Path, ...], suffixes: tuple[str, ...]) -> list[str]:
     """One line for each folder that contains anything other than files with these suffixes."""
-    others = {path: look_into(path, suffixes)[1] for path in given if path.is_dir()}
+    others = {path: list_folder(path, suffixes)[1] for path in given if path.is_dir()}
     return [f"skipped in {path}: {held}" for path, held in others.items() if held]
 
 
-def look_into(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], str]:
+def list_folder(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], str]:
     """The files with these suffixes in a folder, and a count of everything else, such as `2 .gif, 1 folder`.
 
     Hidden files are skipped: macOS puts one beside each file, such as `._a.jpg` beside `a.jpg`, that is not an image.

@@ -36,20 +36,20 @@ def run(argv: list[str]) -> None:
         raise UserError(f"{out}: not named like a page; the name must end in .html")
 
     from inspose_jax import files, recipes
-    from inspose_jax.cli.predict import is_video, list_files, passed_over
+    from inspose_jax.cli.predict import is_video, list_files, skipped_files
     from inspose_jax.data import image_files
     from inspose_jax.report import page, people
     from inspose_jax.report.run import read_run
 
-    run_ = read_run(launch.workdir)
+    trained_run = read_run(launch.workdir)
     recipe = recipes.read(launch.recipe) if launch.recipe is not None else None
     found = list_files((launch.images,)) if launch.images is not None else []
     paths = [path for path in found if not is_video(path)]
     if found and not paths:
         raise UserError(f"{launch.images}: no image there, only videos; `inspose predict` draws them")
-    others = passed_over((launch.images,), image_files.SUFFIXES) if launch.images is not None else []
+    others = skipped_files((launch.images,), image_files.SUFFIXES) if launch.images is not None else []
     with files.whole(out) as partial:
-        partial.write_text(page.page_of(run_, people.show_run(launch.workdir, paths, recipe)), encoding="utf-8")
+        partial.write_text(page.page_of(trained_run, people.show_run(launch.workdir, paths, recipe)), encoding="utf-8")
     for line in others:
         print(line)
     print(out)

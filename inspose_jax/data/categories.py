@@ -19,7 +19,7 @@ class Person(NamedTuple):
     remarks: tuple[str, ...]  # what the user should know, one line each
 
 
-def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person:
+def find_person(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person:
     """Find the one category that has the joints of `skeleton`, in any order; raises UserError if there is none.
 
     If no category names its joints, they are assumed to be in the order of the skeleton, and the category is the one
@@ -48,13 +48,13 @@ def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person
         order = as_is
     else:
         (found,) = with_joints
-        category_id, order, remarks = found["id"], order_of(found, path, skeleton), []
+        category_id, order, remarks = found["id"], joint_order(found, path, skeleton), []
         if order != as_is:
             remarks.append(
                 f"its joints are in another order than {skeleton.name}'s; they are sorted by name, and results are in "
                 f"{skeleton.name}'s order"
             )
-    if simple(str(found.get("name"))) != "person":
+    if simplified(str(found.get("name"))) != "person":
         remarks.append(f"category {title(found)} is used as the person category")
     return Person(category_id, order, tuple(f"{path}: {remark}" for remark in remarks))
 
@@ -81,13 +81,13 @@ def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any
 
 def has_joints_of(category: dict[str, Any], skeleton: Skeleton) -> bool:
     """Whether a category has exactly the joints of the skeleton, in any order."""
-    return sorted(map(simple, category["keypoints"])) == sorted(map(simple, skeleton.keypoint_names))
+    return sorted(map(simplified, category["keypoints"])) == sorted(map(simplified, skeleton.keypoint_names))
 
 
-def order_of(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[int, ...]:
+def joint_order(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[int, ...]:
     """The index in the category of each joint of the skeleton; raises UserError naming the first that differs."""
-    names = [simple(name) for name in category["keypoints"]]
-    ours = [simple(name) for name in skeleton.keypoint_names]
+    names = [simplified(name) for name in category["keypoints"]]
+    ours = [simplified(name) for name in skeleton.keypoint_names]
     foreign = [i for i, name in enumerate(names) if name not in ours or name in names[:i]]
     missing = [name for name, wanted in zip(skeleton.keypoint_names, ours, strict=True) if wanted not in names]
     if foreign or missing:
@@ -104,11 +104,11 @@ def order_of(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[
     return tuple(names.index(name) for name in ours)
 
 
-def settle(content: dict[str, Any], person: Person, num_keypoints: int, path: Path) -> tuple[str, ...]:
+def keep_people(content: dict[str, Any], person: Person, num_keypoints: int, path: Path) -> tuple[str, ...]:
     """Reorder everybody's joints and drop annotations of other listed categories, in place.
 
     Returns one line that counts the dropped annotations, or nothing.  An annotation of another category that has
-    non-zero joints is kept, so that `examined` reports it as a fault, unless its category lists joints of its own.
+    non-zero joints is kept, so that `check_entries` reports it as a fault, unless its category lists joints of its own.
     Malformed entries are kept for the same reason.
     """
     if person.order != tuple(range(num_keypoints)):
@@ -149,7 +149,7 @@ def is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
-def simple(name: str) -> str:
+def simplified(name: str) -> str:
     """A joint's name without the details that tools write differently: letter case, spaces, `_` and `-`."""
     return re.sub(r"[\s_-]+", "", name).casefold()
 

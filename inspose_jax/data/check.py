@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from inspose_jax import paths
-from inspose_jax.data import annotations as annotations_
+from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import coordinates, orientation
 from inspose_jax.data.image_files import read_annotated
 from inspose_jax.errors import UserError
@@ -23,7 +23,9 @@ def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
     sizes: dict[int, tuple[int, int]] = {}
     people: list[tuple[list, list, tuple[int, int]]] = []
     headers: list[tuple[orientation.Header, tuple[int, int]]] = []
-    for kind, entry, wrong in annotations_.examined(annotations_.read(images, annotations, skeleton), skeleton):
+    for kind, entry, wrong in annotation_file.check_entries(
+        annotation_file.read(images, annotations, skeleton), skeleton
+    ):
         if kind == "image" and not wrong:
             sizes[entry["id"]] = entry["height"], entry["width"]
             headers.append((orientation.read_header(images / entry["file_name"]), sizes[entry["id"]]))
@@ -33,8 +35,8 @@ def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
             if entry["image_id"] in sizes and not entry.get("iscrowd"):
                 people.append((entry.get("keypoints") or [], entry["bbox"], sizes[entry["image_id"]]))
             num_labelled += not entry.get("iscrowd") and any(v > 0 for v in entry.get("keypoints", ())[2::3])
-        found += [f"{annotations_.name_of(kind, entry)}: {fault}" for fault in wrong]
-    labels = coordinates.stacked(people, skeleton.num_keypoints)
+        found += [f"{annotation_file.entry_name(kind, entry)}: {fault}" for fault in wrong]
+    labels = coordinates.stack(people, skeleton.num_keypoints)
     about_all = coordinates.findings(labels)
     if any(finding.explains_outside for finding in about_all):
         found = [fault for fault in found if not fault.endswith(OUTSIDE)]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from inspose_jax import paths
-from inspose_jax.data import annotations as annotations_
+from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import orientation
 from inspose_jax.data.image_files import read_annotated
 from inspose_jax.errors import NotFound, UserError
@@ -32,7 +32,7 @@ class CocoFolder:
         images, annotations = paths.expanded(images), paths.expanded(annotations)
         self.images = images.absolute()  # images are read later, when the working directory may have changed
         self.skeleton, self.joint_pixel_offset = skeleton, joint_pixel_offset
-        self.content = annotations_.read(images, annotations, skeleton)
+        self.content = annotation_file.read(images, annotations, skeleton)
         listed, everybody = self.content["images"], self.content["annotations"]
         if not everybody:
             raise UserError(f"{annotations}: it holds no people (`annotations` is empty); there is nothing to use")
@@ -40,9 +40,9 @@ class CocoFolder:
             raise UserError(
                 f"{annotations}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
             )
-        for kind, entry, faults in annotations_.examined(self.content, skeleton):
+        for kind, entry, faults in annotation_file.check_entries(self.content, skeleton):
             if faults:
-                name = annotations_.name_of(kind, entry)
+                name = annotation_file.entry_name(kind, entry)
                 raise UserError(f"{annotations}: {name}: {faults[0]}; `inspose data check` lists all faults")
         self.entries = sorted(listed, key=lambda entry: entry["id"])
         for entry in self.entries:

@@ -94,17 +94,17 @@ def are_fractions(numbers: Float[np.ndarray, "..."]) -> bool:
 def are_outside_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
     """Whether joints lie clearly outside their images when read as x, y, but not when read as y, x."""
     xy, width_height = labels.keypoints[..., :2], labels.sizes[:, None, ::-1]
-    return is_only_so(xy, -2 - 0.05 * width_height, 2 + 1.05 * width_height, is_labelled)
+    return are_inside_only_exchanged(xy, -2 - 0.05 * width_height, 2 + 1.05 * width_height, is_labelled)
 
 
 def are_beyond_boxes_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
     """Whether joints lie clearly outside their person's box when read as x, y, but not when read as y, x."""
     low, high = labels.boxes[:, None, :2], labels.boxes[:, None, :2] + labels.boxes[:, None, 2:]
     room = 2 + 0.1 * (high - low)
-    return is_only_so(labels.keypoints[..., :2], low - room, high + room, is_labelled)
+    return are_inside_only_exchanged(labels.keypoints[..., :2], low - room, high + room, is_labelled)
 
 
-def is_only_so(
+def are_inside_only_exchanged(
     xy: Float[np.ndarray, "N K 2"],
     low: Float[np.ndarray, "N 1 2"],
     high: Float[np.ndarray, "N 1 2"],
@@ -133,7 +133,7 @@ def people_with(is_joint: Bool[np.ndarray, "N K 2"], is_labelled: Bool[np.ndarra
     return np.any(is_joint.any(-1) & is_labelled, axis=-1, keepdims=False)
 
 
-def stacked(people: Sequence[tuple[list, list, tuple[int, int]]], num_keypoints: int) -> Labels:
+def stack(people: Sequence[tuple[list, list, tuple[int, int]]], num_keypoints: int) -> Labels:
     """Each person's keypoints, box and image size -> `Labels`; empty keypoints become unlabelled joints."""
     nobody = [0.0] * (3 * num_keypoints)
     keypoints = np.array([joints or nobody for joints, _, _ in people], float).reshape(-1, num_keypoints, 3)

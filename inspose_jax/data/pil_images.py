@@ -16,7 +16,7 @@ BY_WAY_OF = {"La": "LA", "P": "RGBA", "PA": "RGBA"}
 REMEDY = 'scale it to 0..255 and use `.convert("L")`'
 
 
-def rgb_of(image: Image.Image, name: str = "the PIL image") -> UInt8[np.ndarray, "H W 3"]:
+def to_rgb(image: Image.Image, name: str = "the PIL image") -> UInt8[np.ndarray, "H W 3"]:
     """Convert a PIL image of any mode to RGB bytes; 16 bits are scaled to 8, as when reading files.
 
     Raises UserError, which begins with `name`, for pixels of unknown range: floats, and integers (mode I) below 0 or

@@ -89,7 +89,7 @@ def show_drawn(model: Predictor, which: str) -> Shown:
         (beside_labels(sample, people), f"{len(sample.area)} labelled, {len(people)} found")
         for sample, people in zip(samples, found, strict=False)
     ]
-    two = [sample.image for sample in samples if shows_two(sample)]
+    two = [sample.image for sample in samples if has_two_visible(sample)]
     about = (
         f"Drawn images that were not trained on: each pair shows the labels on the left, and on the right what {which} "
         f"finds with a score of "
@@ -98,7 +98,7 @@ def show_drawn(model: Predictor, which: str) -> Shown:
     return Shown(about, pairs, keypoint_maps(model, two[0]) if two else [])
 
 
-def shows_two(sample: Sample) -> bool:
+def has_two_visible(sample: Sample) -> bool:
     """Whether there are exactly two people, both mostly visible."""
     return len(sample.area) == 2 and bool((sample.keypoints[..., 2] == 2).mean(1).min() >= MOSTLY_SEEN)
 
@@ -135,7 +135,7 @@ def keypoint_maps(predictor: Predictor, image: RgbImage) -> list[PersonMaps]:
     for keypoints, heat in zip(two.people.keypoints, two.maps, strict=True):
         pixels = heat.repeat(two.stride, 1).repeat(two.stride, 2)[:, :height, :width]
         joints = {
-            name: draw.scaled(glowing(pixels[skeleton.keypoint_names.index(name)], two.image), MAP_SIDE)[0]
+            name: draw.scaled(overlay_map(pixels[skeleton.keypoint_names.index(name)], two.image), MAP_SIDE)[0]
             for name in SHOWN_JOINTS
             if name in skeleton.keypoint_names
         }
@@ -145,7 +145,7 @@ def keypoint_maps(predictor: Predictor, image: RgbImage) -> list[PersonMaps]:
     return found
 
 
-def glowing(heat: Float[np.ndarray, "H W"], image: RgbImage) -> RgbImage:
+def overlay_map(heat: Float[np.ndarray, "H W"], image: RgbImage) -> RgbImage:
     """A map as light over the darkened grey image; its square root also shows the faint second guesses."""
     from matplotlib import colormaps
 

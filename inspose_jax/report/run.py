@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 
 from inspose_jax import checkpoints, config_json, paths, run_folder
 from inspose_jax.errors import NotFound, UserError
-from inspose_jax.run_folder import VALIDATION, is_same_set, measured
+from inspose_jax.run_folder import VALIDATION, is_same_set, read_metrics_lines
 
 
 class Series(NamedTuple):
@@ -65,7 +65,7 @@ def read_run(workdir: Path) -> Run:
     ):
         raise UserError(f"{workdir / run_folder.CONFIG}: not a run's configuration; give the --workdir of a run")
     try:
-        about = config_json.upgraded(about)
+        about = config_json.upgrade(about)
     except UserError as error:
         raise UserError(f"{workdir / run_folder.CONFIG}: {error}") from None
     versions = workdir / run_folder.VERSIONS
@@ -97,12 +97,12 @@ def read_metrics(workdir: Path) -> dict[str, Series]:
     """
     columns: dict[str, tuple[array, array]] = {}
     validation = None
-    for step, row, _ in measured(workdir):
-        told = row.get(VALIDATION, validation)
-        if told != validation:
-            if validation is None or not is_same_set(str(told), str(validation)):
+    for step, row, _ in read_metrics_lines(workdir):
+        stored = row.get(VALIDATION, validation)
+        if stored != validation:
+            if validation is None or not is_same_set(str(stored), str(validation)):
                 columns = {name: column for name, column in columns.items() if not name.startswith("eval/")}
-            validation = told
+            validation = stored
         for name, value in row.items():
             if isinstance(value, float) and math.isfinite(value):
                 steps, values = columns.setdefault(name, (array("q"), array("d")))
@@ -126,11 +126,11 @@ def throughput(metrics: dict[str, Series], batch_size: int) -> dict[str, float]:
     if not len(steps):
         return {}
     seconds = np.diff(steps, prepend=0) * batch_size / np.maximum(speeds, 0.005)  # speeds are rounded to 0.01
-    told = {
+    values = {
         "training_seconds": round(float(seconds.sum()), 1),
         "images_per_s": round(float(np.median(speeds[1:] if len(speeds) > 1 else speeds)), 2),
     }
     if "data_wait" in metrics:
         waited = np.interp(steps, *metrics["data_wait"])
-        told["data_wait"] = round(float(np.average(waited, weights=seconds)), 4)
-    return told
+        values["data_wait"] = round(float(np.average(waited, weights=seconds)), 4)
+    return values

@@ -85,7 +85,7 @@ class Log:
             "unreadable": unreadable,
         }
         for step, measurements in fetched:
-            broken = first_broken(measurements)
+            broken = first_non_finite(measurements)
             self.num_skipped = self.num_skipped + 1 if broken else 0
             if broken:
                 where = f"step {step}: {broken} is {measurements[broken]} (images {self.image_ids_of(step)})"
@@ -136,7 +136,7 @@ class Log:
         self.begin = time.perf_counter()  # an evaluation does not count as training time
 
 
-def first_broken(measurements: dict[str, np.ndarray]) -> str:
+def first_non_finite(measurements: dict[str, np.ndarray]) -> str:
     """The first non-finite measurement, loss terms before their sum and the gradient; empty if all are finite."""
     order = sorted(measurements, key=lambda name: (not name.startswith("loss/"), name == "loss/total"))
     return next((name for name in order if not math.isfinite(measurements[name])), "")

@@ -13,7 +13,7 @@ from inspose_jax.data import pipeline
 from inspose_jax.data.plan import Plan
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
-from inspose_jax.method import of as method_of
+from inspose_jax.method import for_model as method_for_model
 from inspose_jax.training import sharding
 from inspose_jax.training.step import State, state_of
 from inspose_jax.training.timetable import Timetable, traced_steps
@@ -78,7 +78,7 @@ def begin(
     """
     check(config)
     devices.check()
-    method = method or method_of(config.model)
+    method = method or method_for_model(config.model)
     workdir = paths.absolute(workdir)  # the program may change its working directory meanwhile
     mesh = sharding.make_mesh(config.schedule)
     images = pipeline.Tolerant(source)

@@ -91,7 +91,7 @@ def labels_of(people):
         low, high = joints.min(0), joints.max(0)
         keypoints = np.concatenate([joints, np.full((17, 1), 2.0)], 1).ravel().tolist()
         entries.append((keypoints, box[0] if box else [*low, *(high - low)], (480, 640)))
-    return coordinates.stacked(entries, 17)
+    return coordinates.stack(entries, 17)
 
 
 def standing(x, feet, height=200):

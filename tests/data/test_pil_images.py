@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from inspose_jax.data.image_files import read_image
-from inspose_jax.data.pil_images import rgb_of
+from inspose_jax.data.pil_images import to_rgb
 
 GREY = np.linspace(0, 255, 6 * 8).round().astype(np.uint8).reshape(6, 8)
 COLOURS = Image.fromarray(np.stack([GREY, GREY[::-1], np.full_like(GREY, 40)], -1))
@@ -39,7 +39,7 @@ def of_mode(mode: str) -> tuple[Image.Image, np.ndarray, int]:
 def test_every_mode_that_pillow_knows_gives_its_colours(mode):
     image, expected, tolerance = of_mode(mode)
     assert image.mode == mode
-    found = rgb_of(image)
+    found = to_rgb(image)
     assert (found.dtype, found.shape) == (np.uint8, (6, 8, 3))
     np.testing.assert_allclose(found.astype(int), expected, atol=tolerance)
 
@@ -49,7 +49,7 @@ def test_whole_numbers_that_fit_into_eight_bits_are_not_scaled_and_that_is_said(
         r'PIL image: has no pixel above 255 \(mode I\) and is taken to have 8 bits; if it has 16, use `.convert\("I;16'
     )
     with pytest.warns(UserWarning, match=line):
-        found = rgb_of(Image.fromarray(GREY.astype(np.int32)))
+        found = to_rgb(Image.fromarray(GREY.astype(np.int32)))
     np.testing.assert_array_equal(found, np.stack([GREY] * 3, -1))
 
 
@@ -65,7 +65,7 @@ def test_an_unknown_range_is_refused_also_in_a_file(tmp_path, values, what):
     image = Image.fromarray(values)
     image.save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=f"the PIL image: has {what}"):
-        rgb_of(image)
+        to_rgb(image)
     with pytest.raises(ValueError, match=f"a.tif: has {what}"):
         read_image(tmp_path / "a.tif", follow_exif=False)
 
@@ -84,7 +84,7 @@ def test_a_file_and_its_pil_image_are_the_same(tmp_path, name, mode):
     except OSError:  # nor does Pillow 11 read the YCbCr that it wrote to TIFF
         pytest.skip(f"Pillow writes no {mode} to {name}")
     with Image.open(path) as opened:
-        np.testing.assert_allclose(read_image(path, False).astype(int), rgb_of(opened), atol=1)
+        np.testing.assert_allclose(read_image(path, False).astype(int), to_rgb(opened), atol=1)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])

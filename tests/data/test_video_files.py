@@ -38,7 +38,7 @@ def motion_jpeg(path, frames):
 
 def test_what_is_written_is_read_in_order_with_its_times(tmp_path):
     path = write(tmp_path / "a.mp4", grey(20))
-    assert video_files.about(path) == video_files.About(num_frames=20, fps=12.5)
+    assert video_files.read_info(path) == video_files.VideoInfo(num_frames=20, fps=12.5)
     frames = list(video_files.read_frames(path))
     assert [frame.seconds for frame in frames] == pytest.approx(np.arange(20) / 12.5)
     np.testing.assert_allclose(
@@ -131,8 +131,8 @@ def test_a_whole_video_is_not_called_cut_off(tmp_path, milliseconds, options):
 )
 def test_at_the_mean_rate_a_video_lasts_as_long(tmp_path, milliseconds, duration, tolerance):
     source = faults.matroska(tmp_path / "a.mkv", grey(len(milliseconds)), milliseconds)
-    rate = video_files.mean_rate(video_files.frame_times(source), video_files.about(source).fps)
-    drawn = video_files.about(write(tmp_path / "a.mp4", grey(len(milliseconds)), rate))
+    rate = video_files.mean_rate(video_files.frame_times(source), video_files.read_info(source).fps)
+    drawn = video_files.read_info(write(tmp_path / "a.mp4", grey(len(milliseconds)), rate))
     assert drawn.num_frames % len(milliseconds) == 0
     assert drawn.num_frames / drawn.fps == pytest.approx(duration, rel=0.005, abs=tolerance)
 
@@ -144,7 +144,7 @@ def test_times_that_opencv_gives_out_of_order_or_not_at_all_still_rise(tmp_path)
         writer.write(frame)
     writer.release()
     capture = cv2.VideoCapture(path)
-    raw = list(video_files.clock(capture))
+    raw = list(video_files.timestamps(capture))
     assert any(after < before for before, after in itertools.pairwise(raw)), "OpenCV has got better: this test may go"
     seconds = list(video_files.frame_times(tmp_path / "a.mpg"))
     assert seconds == sorted(seconds)
@@ -153,13 +153,13 @@ def test_times_that_opencv_gives_out_of_order_or_not_at_all_still_rise(tmp_path)
 
 def test_a_frame_without_a_time_comes_one_gap_later():
     nan = float("nan")
-    assert list(video_files.running([5.0, 5.1, nan, 0.0, 5.4], 25.0)) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
-    assert list(video_files.running([nan, nan, nan], 10.0)) == pytest.approx([0, 0.1, 0.2])
+    assert list(video_files.rising_seconds([5.0, 5.1, nan, 0.0, 5.4], 25.0)) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert list(video_files.rising_seconds([nan, nan, nan], 10.0)) == pytest.approx([0, 0.1, 0.2])
 
 
 @pytest.mark.parametrize("fps", [90_000.0, 1e9, 240.123456, 59.94005994, 100 / 3, 7.7777777, 0.034567, 0.0123, 0.0003])
 def test_every_rate_can_be_written_and_keeps_the_duration(tmp_path, fps):
-    drawn = video_files.about(write(tmp_path / "a.mp4", grey(2), fps))
+    drawn = video_files.read_info(write(tmp_path / "a.mp4", grey(2), fps))
     capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     seconds = capture.get(cv2.CAP_PROP_FRAME_COUNT) / capture.get(cv2.CAP_PROP_FPS)
     assert seconds == pytest.approx(2 / fps, rel=0.005, abs=0.0001)
@@ -173,8 +173,8 @@ def test_recordings_of_other_programs(reference, tmp_path, name, duration):
         pytest.skip(f"no reference data at {source}")
     frames = list(video_files.read_frames(source))  # a warning would be an error
     assert frames[0].seconds == 0
-    rate = video_files.mean_rate(video_files.frame_times(source), video_files.about(source).fps)
-    drawn = video_files.about(write(tmp_path / "a.mp4", grey(len(frames)), rate))
+    rate = video_files.mean_rate(video_files.frame_times(source), video_files.read_info(source).fps)
+    drawn = video_files.read_info(write(tmp_path / "a.mp4", grey(len(frames)), rate))
     assert drawn.num_frames / drawn.fps == pytest.approx(duration, rel=0.02)
 
 
@@ -207,7 +207,7 @@ try:
     Path(sys.argv[1], "a.mp4").rename(path)
 except OSError:
     sys.exit("no such names here")
-for use in (video_files.about, lambda path: video_files.writing(path, 25.0).__enter__()):
+for use in (video_files.read_info, lambda path: video_files.writing(path, 25.0).__enter__()):
     try:
         use(path)
     except ValueError as error:

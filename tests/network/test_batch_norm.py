@@ -108,7 +108,7 @@ def gradient_of():
 
         def run(params, stats, batch):
             targets = make_targets(batch, tiny.grid(config.model), config.model.assignment)
-            gradient_of = step.make_gradient(method.of(config.model), accumulate, mesh)
+            gradient_of = step.make_gradient(method.for_model(config.model), accumulate, mesh)
             return gradient_of(params, stats, batch, targets, count(targets))
 
         with jax.enable_x64(True):

@@ -100,7 +100,7 @@ def trained(tmp_path_factory):
     write_run(workdir, 30)
     variables = tiny.variables(MODEL)
     with Checkpoints(workdir / "checkpoints", 0) as checkpoints, jax.numpy_dtype_promotion("standard"):
-        checkpoints.save(30, step.state_of(variables, method.of(CONFIG.model), CONFIG.schedule, 30), CONFIG)
+        checkpoints.save(30, step.state_of(variables, method.for_model(CONFIG.model), CONFIG.schedule, 30), CONFIG)
     return workdir
 
 
@@ -208,10 +208,10 @@ def test_only_people_that_the_suppression_left_get_maps(predictor, number):
     fake = Predictor(CONFIG, predictor.variables)
 
     def look(*arguments):
-        outputs, poses = predictor.look(*arguments)
+        outputs, poses = predictor.compiled_forward(*arguments)
         return outputs, poses._replace(is_person=np.arange(MODEL.decoding.num_poses)[None] < number)
 
-    fake.look = look
+    fake.compiled_forward = look
     maps = people.keypoint_maps(fake, np.zeros((64, 64, 3), np.uint8))
     assert len(maps) == min(number, 2)
     assert all(len(one.joints) == 6 and one.num_parameters == 313 for one in maps)
@@ -220,7 +220,7 @@ def test_only_people_that_the_suppression_left_get_maps(predictor, number):
 def test_a_map_glows_where_it_is_high():
     heat = np.zeros((4, 4))
     heat[1, 2] = 0.5
-    image = people.glowing(heat, np.full((4, 4, 3), 100, np.uint8))
+    image = people.overlay_map(heat, np.full((4, 4, 3), 100, np.uint8))
     assert image[1, 2].min() > 150
     assert (np.delete(image.reshape(16, 3), 6, 0) == 60).all()
 
@@ -233,7 +233,7 @@ def test_the_demos_page_is_that_of_its_run_with_what_was_measured(trained):
         "pictures": 77,
     }
     run = read_run(trained)
-    page = Page(page_of(run, people.Shown("", [], []), "Drawn", [demo.how_good(metrics, CONFIG)]))
+    page = Page(page_of(run, people.Shown("", [], []), "Drawn", [demo.results_section(metrics, CONFIG)]))
     assert page.tables[0] == [
         list(NAMES),
         ["0.500", "0.510", "0.520", "0.530", "–", *(f"0.5{n}0" for n in range(5, 10))],

@@ -37,7 +37,7 @@ def test_cosine_ends_at_zero():
 def moved(schedule, gradients, model=tiny.MODEL, num_steps=10):
     """Parameters after updates with the given multiples of an all-ones gradient, starting from ones."""
     params = jax.tree.map(jnp.ones_like, tiny.variables(model)["params"])
-    method_ = method.of(model)
+    method_ = method.for_model(model)
     rule = optimizer.make_optimizer(schedule, method_, num_steps)
     state = rule.init(params)
     for value in gradients:

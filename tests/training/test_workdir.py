@@ -63,7 +63,7 @@ def test_accumulate_may_differ_where_batch_norm_is_frozen_and_not_where_it_is_tr
         changes(tmp_path / "trained", more)
     model = tiny.model(batch_norm="frozen")
     begin(tmp_path / "frozen", replace(CONFIG, model=model))
-    found = changes(tmp_path / "frozen", replace(more, model=model), method.of(model))
+    found = changes(tmp_path / "frozen", replace(more, model=model), method.for_model(model))
     assert found == ["schedule.accumulate 1 -> 2"]
 
 

@@ -62,8 +62,8 @@ def run(config: Config, device: jax.Device) -> list[float]:
     print(f"compiled in {time.perf_counter() - begin:.0f} s", flush=True)
     mesh = sharding.make_mesh(config.schedule, [device])
     state, batch = (
-        sharding.new_state(method.of(config.model), config.schedule, 1000, mesh),
-        sharding.put_batch(made_up(config), mesh),
+        sharding.new_state(method.for_model(config.model), config.schedule, 1000, mesh),
+        sharding.put_batch(random_batch(config), mesh),
     )
     times = []
     for _ in range(WARM_UP + STEPS):
@@ -77,8 +77,10 @@ def run(config: Config, device: jax.Device) -> list[float]:
 def lower(config: Config, device: jax.Device) -> jax.stages.Lowered:
     """The step for one device, not compiled yet."""
     mesh = sharding.make_mesh(config.schedule, [device])
-    state = sharding.abstract_state(method.of(config.model), config.schedule, 1000, mesh)
-    return sharding.jit_train_step(method.of(config.model), config.schedule, 1000, mesh).lower(state, made_up(config))
+    state = sharding.abstract_state(method.for_model(config.model), config.schedule, 1000, mesh)
+    return sharding.jit_train_step(method.for_model(config.model), config.schedule, 1000, mesh).lower(
+        state, random_batch(config)
+    )
 
 
 def operations(config: Config) -> float:
@@ -95,7 +97,7 @@ def limit(device: jax.Device) -> int:
     return (device.memory_stats() or {}).get("bytes_limit", 0)
 
 
-def made_up(config: Config) -> Batch:
+def random_batch(config: Config) -> Batch:
     """Noise with some people in every image, each joint anywhere in its person's box."""
     rng, number = np.random.default_rng(0), config.schedule.batch_size
     low = rng.uniform(0, (WIDTH - 300, HEIGHT - 400), (number, PEOPLE, 1, 2))

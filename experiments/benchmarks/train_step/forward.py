@@ -19,7 +19,7 @@ def main() -> None:
     config = recipes.read("r50_coco_36e").config
     image = np.random.default_rng(0).integers(0, 256, (1, HEIGHT, WIDTH, 3), np.uint8)
     size = np.array([[HEIGHT, WIDTH]], np.int32)
-    variables = jax.jit(method.of(config.model).init)(jax.random.key(0))
+    variables = jax.jit(method.for_model(config.model).init)(jax.random.key(0))
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     poses = Predictor(config, variables).poses.lower(variables, image, size).compile()

@@ -12,7 +12,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from accelerator import HEIGHT, WIDTH, made_up
+from accelerator import HEIGHT, WIDTH, random_batch
 
 from inspose_jax import geometry, losses, recipes
 from inspose_jax.network import kp_net, per_person
@@ -25,7 +25,7 @@ REPEATS = 5
 def main(num_images: int) -> None:
     recipe = recipes.read("r50_coco_36e").config
     model = recipe.model
-    batch = made_up(replace(recipe, schedule=replace(recipe.schedule, batch_size=num_images)))
+    batch = random_batch(replace(recipe, schedule=replace(recipe.schedule, batch_size=num_images)))
     grid = geometry.make_grid(
         (HEIGHT, WIDTH), model.network.levels, model.network.map_level, model.kp_net.relative_scale
     )

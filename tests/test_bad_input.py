@@ -79,7 +79,7 @@ def matches(line: str, pattern: str) -> bool:
 @pytest.mark.parametrize(
     "case", [case for cases in bad_input.CASES.values() for case in cases], ids=lambda case: case.wrong
 )
-def test_one_line_and_nothing_left_behind(case, here, capsys):
+def test_bad_input_gives_one_line_and_leaves_nothing_behind(case, here, capsys):
     case.prepare(here)
     before = contents(here)
     with bound_by_permissions() if case.needs_rights else contextlib.nullcontext():
@@ -91,13 +91,13 @@ def test_one_line_and_nothing_left_behind(case, here, capsys):
     assert contents(here) == before
 
 
-def test_the_page_tells_what_is_tested():
+def test_the_page_lists_the_tested_cases():
     assert PAGE.read_text() == bad_input.page(), "python tests/bad_input.py > docs/bad_input.md"
 
 
 @pytest.mark.filterwarnings("always::UserWarning")  # some are told what was made of them
 @pytest.mark.parametrize("one", bad_input.WORKS, ids=lambda one: one.what)
-def test_what_is_unusual_works(one, here, capsys):
+def test_unusual_input_works(one, here, capsys):
     one.prepare(here)
     code, out, lines = called(capsys, one.command)
     assert code == 0, lines
@@ -135,7 +135,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing_half_written(here, capsys, monkeypa
     assert contents(here) == before
 
 
-def test_a_full_and_a_read_only_disk_are_told(here):
+def test_a_full_and_a_read_only_disk_are_reported(here):
     """In a namespace of its own, which needs no rights where the system allows it."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no disk can be mounted here: `unshare -rm` is not allowed")

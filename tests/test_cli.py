@@ -28,7 +28,7 @@ def drawn(place):
     return ["--images", str(place / "drawn/images"), "--annotations", str(place / "drawn/annotations.json")]
 
 
-def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place, tmp_path):
+def test_training_evaluates_keeps_the_best_checkpoint_and_traces(place, tmp_path):
     (tmp_path / "small.py").write_text(faults.SMALL)
     run, validation = (
         tmp_path / "run",
@@ -45,7 +45,7 @@ def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place,
 
 
 @pytest.mark.parametrize(("options", "expected"), [([], 5), (["--eval-every", "7"], 7)])
-def test_a_training_is_evaluated_ten_times_on_all_devices(place, tmp_path, monkeypatch, options, expected):
+def test_training_evaluates_ten_times_on_all_devices(place, tmp_path, monkeypatch, options, expected):
     (tmp_path / "small.py").write_text(faults.SMALL)
     validation = [f"--val-{word.strip('-')}" if word[0] == "-" else word for word in drawn(place)]
     runs, predictors = [], []
@@ -59,7 +59,7 @@ def test_a_training_is_evaluated_ten_times_on_all_devices(place, tmp_path, monke
     assert predictors[0].mesh.size == jax.local_device_count() == 8
 
 
-def test_drawn_images_are_kept_where_memory_holds_them():
+def test_drawn_images_are_cached_if_they_fit_in_memory():
     def source(side):  # nothing is drawn before it is asked for
         return sources.training_source(
             Config(data=Data(source="drawn", num_drawn=100, scene=Scene(size=side))), None, None
@@ -69,7 +69,7 @@ def test_drawn_images_are_kept_where_memory_holds_them():
     assert not isinstance(source(3700), pipeline.InMemory)  # 4.1 GB
 
 
-def test_the_compilation_cache_lies_in_the_users_cache_folder_unless_told_otherwise(tmp_path, monkeypatch):
+def test_the_compilation_cache_is_in_the_users_cache_folder_unless_set(tmp_path, monkeypatch):
     monkeypatch.delenv(compilation_cache.VARIABLE)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # nobody has a home
@@ -140,7 +140,7 @@ def test_help_fits_a_screen_and_imports_no_jax(command):
         (OSError(13, "Permission denied", "a/b"), "a/b: Permission denied; check the path, its permissions and the "),
     ],
 )
-def test_no_error_is_silent_or_more_than_a_line(error, line):
+def test_every_user_error_gives_exactly_one_line(error, line):
     assert cli.one_line(error, "eval").startswith(line)
 
 
@@ -155,7 +155,7 @@ def test_a_bug_passes_through_the_command_line(error, monkeypatch):
     assert raised.value is error
 
 
-def test_a_users_error_shows_where_it_came_from_if_asked(monkeypatch, capsys):
+def test_a_user_error_shows_its_traceback_on_request(monkeypatch, capsys):
     for asked, shows in (("", False), ("1", True)):
         monkeypatch.setenv("INSPOSE_TRACEBACK", asked)
         with pytest.raises(SystemExit, match="2"):
@@ -165,7 +165,7 @@ def test_a_users_error_shows_where_it_came_from_if_asked(monkeypatch, capsys):
         assert told.splitlines()[-1].startswith("inspose: error: --threshold is 2.0; ")
 
 
-def test_a_run_to_go_on_with_that_is_not_there_is_told(tmp_path, monkeypatch, capsys):
+def test_resuming_without_a_checkpoint_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "train", lambda *_, **__: 3000)
     cli.main(["train", "drawn_people", "--resume"])
@@ -177,7 +177,7 @@ def test_a_run_to_go_on_with_that_is_not_there_is_told(tmp_path, monkeypatch, ca
 
 
 @pytest.mark.parametrize("command", ["train drawn_people --workdir run", "predict --checkpoint run x.png"])
-def test_a_device_that_is_not_there_is_named_before_anything_is_read(command, place, tmp_path):
+def test_a_missing_device_is_reported_before_anything_is_read(command, place, tmp_path):
     (tmp_path / "run").mkdir()
     shutil.copytree(place / "run" / "checkpoints", tmp_path / "run" / "checkpoints")
     before = sorted(tmp_path.rglob("*"))

@@ -37,19 +37,19 @@ def test_every_field_has_its_range():
         assert (allowed != config.ANY) == (is_number or place.path == ("model", "skeleton")), place.path
 
 
-def test_no_two_fields_are_typed_alike():
+def test_no_two_fields_have_the_same_flag():
     typed = [place.typed for place in config.places(config.Config())]
     assert len(set(typed)) == len(typed) > 60
 
 
-def test_replacing_reaches_into_flat_parts_and_refuses_what_is_no_field():
+def test_replace_reaches_into_flat_parts_and_refuses_unknown_fields():
     model = config.replace(config.Model(), levels=(3,), num_slots=5, num_people=7)
     assert (model.network.levels, model.assignment.num_slots, model.num_people) == ((3,), 5, 7)
     with pytest.raises(TypeError, match="colour"):
         config.replace(config.Model(), colour=3)
 
 
-def test_json_and_back_is_the_same():
+def test_a_config_survives_json():
     for one in (config.Config(), tiny.CONFIG):
         assert config_json.from_dict(json.loads(json.dumps(config_json.to_dict(one)))) == one
 
@@ -76,7 +76,7 @@ FLAT = {  # a model of format 1
 }
 
 
-def test_an_earlier_format_is_upgraded_what_is_missing_gets_what_it_meant_and_what_is_unknown_stays_so():
+def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_unknown_fields_stay():
     first = {
         "model": {**FLAT, "colour": "red"},
         "data": {"num_threads": 7, "flip": 0.25},
@@ -160,7 +160,7 @@ def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, mes
         ),
     ],
 )
-def test_values_that_cannot_work_are_refused(part, fields, message):
+def test_values_that_do_not_fit_together_are_refused(part, fields, message):
     base = config.Config()
     changed = config.replace(base, **{part: config.replace(getattr(base, part), **fields)})
     with pytest.raises(ValueError, match=message):
@@ -168,7 +168,7 @@ def test_values_that_cannot_work_are_refused(part, fields, message):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_is_a_config_that_works(name, monkeypatch, tmp_path):
+def test_every_recipe_returns_a_valid_config(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # found wherever one stands
     config.check(recipes.read(name).config)
     assert f"inspose train {name}" in (recipes.find(name).read_text())

@@ -34,7 +34,7 @@ def test_every_field_is_listed_and_what_differs_from_the_default_is_marked():
     assert max(map(len, text.splitlines())) <= 120
 
 
-def test_what_is_listed_can_be_typed():
+def test_every_listed_flag_is_accepted():
     recipe = recipes.read("drawn_people").config
     typed = []
     for place in config.places(recipe):
@@ -50,11 +50,11 @@ def test_what_is_listed_can_be_typed():
 
 
 @pytest.mark.parametrize("given", [["--config.model.backbone=resnet18"], ["--config.model.backbone", "resnet18"]])
-def test_a_field_of_a_part_is_typed_as_if_it_were_the_models(given):
+def test_a_field_of_a_flat_part_is_typed_as_a_field_of_the_model(given):
     assert config_flags.override(config.Config(), given).model.network.backbone == "resnet18"
 
 
-def test_it_answers_without_jax_and_shows_what_is_overridden():
+def test_config_help_does_not_import_jax_and_shows_overrides():
     code = (
         "import sys; from inspose_jax import cli\n"
         "cli.main(['train', 'r50_coco_36e', '--config-help', '--config.schedule.seed', '5'])\n"

@@ -29,7 +29,7 @@ def test_a_page_shows_images_evenly_spaced_and_reads_no_others(drawn, tmp_path, 
 
 
 @pytest.mark.parametrize("form", ["png", "jpg"])
-def test_a_sheet_holds_as_many_images(drawn, tmp_path, form):
+def test_a_sheet_holds_the_requested_number_of_images(drawn, tmp_path, form):
     cli.main(["data", "show", *drawn, "--out", str(tmp_path / f"a.{form}"), "--count", "3"])
     with Image.open(tmp_path / f"a.{form}") as sheet:
         assert sheet.format == {"png": "PNG", "jpg": "JPEG"}[form]

@@ -56,12 +56,12 @@ def test_the_disk_offset_of_the_cell_shifts_the_joint_x_before_y():
     np.testing.assert_array_equal(found.keypoints[0, 1], [8, 8])
 
 
-def test_scores_at_or_below_the_threshold_are_nobody():
+def test_locations_at_or_below_the_score_threshold_are_dropped():
     assert not poses(outputs({20: (-2.2, DIAGONAL, 0.5)})).is_person.any()  # sigmoid .0998
     assert poses(outputs({20: (-2.1, DIAGONAL, 0.5)})).is_person.sum() == 1  # .109
 
 
-def test_overlapping_poses_leave_the_better_one():
+def test_of_overlapping_poses_the_best_is_kept():
     found = poses(outputs({20: (1.0, DIAGONAL, 0.9), 21: (2.0, DIAGONAL, 0.1), 3: (0.0, CORNER, 0.5)}))
     assert found.is_person.sum() == 2
     np.testing.assert_allclose(found.scores[:2], [0.880797, 0.5], rtol=1e-5)
@@ -89,7 +89,7 @@ def test_no_more_than_num_poses_are_kept_best_first():
     np.testing.assert_allclose(found.scores, jax.nn.sigmoid(3.0 - 0.1 * np.arange(8)), rtol=1e-5)
 
 
-def test_an_image_with_three_candidates_computes_one_chunk_and_one_with_nobody_none():
+def test_three_candidates_need_one_chunk_and_no_candidates_none():
     computed, sizes = [], kp_net.layer_sizes(tiny.MODEL.kp_net, 17)
 
     def keypoint_map(theta, features, relative):
@@ -106,7 +106,7 @@ def test_an_image_with_three_candidates_computes_one_chunk_and_one_with_nobody_n
     assert len(computed) == 1
 
 
-def test_eight_images_hold_no_more_maps_than_one():
+def test_eight_images_need_no_memory_for_more_maps_than_one():
     side, num_locations = 32, 32 * 32 + 16 * 16
     net, grid = kp_net.make(tiny.MODEL.kp_net, 17), tiny.grid(size=(8 * side, 8 * side))
 

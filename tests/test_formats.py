@@ -44,7 +44,7 @@ def test_a_run_of_every_format_finds_the_same_people(written):
 
 
 @pytest.mark.slow
-def test_a_run_of_every_format_goes_on(written, tmp_path):
+def test_a_run_of_every_format_can_be_resumed(written, tmp_path):
     """Its last steps are made, and the losses go on where they were."""
     run = shutil.copytree(written / "run", tmp_path / "run")
     config = checkpoints.load(run).config

@@ -77,7 +77,7 @@ def test_the_command_line_keeps_opencv_quiet_and_in_one_thread(broken):
     assert (threads[0], done.stderr) == ("1", "")
 
 
-def test_what_a_user_sets_for_opencv_stays(broken):
+def test_the_users_settings_for_opencv_are_kept(broken):
     own = {"OPENCV_LOG_LEVEL": "ERROR", "OPENCV_FFMPEG_LOGLEVEL": "16", "OPENCV_FOR_THREADS_NUM": "2"}
     done = in_a_process(COMMAND_LINE, **own)
     assert done.stdout.splitlines()[-1].split()[1:] == list(own.values())

@@ -49,7 +49,7 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def test_every_module_stands_in_the_table():
+def test_every_module_is_in_the_table():
     assert {room(path) for path in modules()} == LEVEL.keys()
 
 
@@ -67,7 +67,7 @@ def test_imports_point_downwards(path: Path):
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_heavy_packages_stay_in_their_rooms(path: Path):
+def test_heavy_packages_are_imported_only_where_allowed(path: Path):
     where = str(path.relative_to(PACKAGE))
     packages = {name.split(".")[0] for name in imports(path)}
     if room(path) == "data":
@@ -80,7 +80,7 @@ def test_heavy_packages_stay_in_their_rooms(path: Path):
 
 
 @pytest.mark.parametrize("where", ["training", "predictor.py", "report", "evaluation", "cli"])
-def test_who_trains_and_who_infers_know_a_method_and_not_its_parts(where: str):
+def test_training_and_inference_import_the_method_and_not_its_parts(where: str):
     place = PACKAGE / where
     for path in place.rglob("*.py") if place.is_dir() else [place]:
         assert not {name.split(".")[1] for name in imports(path) if name.startswith("inspose_jax.")} & PAPERS, path

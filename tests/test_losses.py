@@ -81,7 +81,7 @@ def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
     np.testing.assert_array_equal(touched, found.is_positive)
 
 
-def test_the_keypoint_loss_holds_no_more_maps_than_those_of_one_image():
+def test_the_keypoint_loss_needs_memory_for_the_maps_of_one_image_only():
     side = 128  # at which an image's maps are larger than the parameters of its KP-Nets
     grid = tiny.grid(size=(side, side))
 

@@ -114,7 +114,7 @@ def test_a_second_method_is_loaded_with_its_recipe_and_finds_noses(toy_run, nose
     capsys.readouterr()
 
 
-def test_a_run_of_an_own_method_goes_on_and_not_with_another_text(toy_run, tmp_path):
+def test_a_run_with_its_own_method_resumes_only_with_the_same_recipe_text(toy_run, tmp_path):
     folder = shutil.copytree(toy_run, tmp_path / "run")
     run("train", TOY, "--workdir", folder, "--steps", 3, "--resume")  # nothing left to do
     other = tmp_path / "toy_recipe.py"
@@ -123,7 +123,7 @@ def test_a_run_of_an_own_method_goes_on_and_not_with_another_text(toy_run, tmp_p
         run("train", other, "--workdir", folder, "--steps", 3, "--resume")
 
 
-def test_what_is_loaded_without_its_recipe_or_with_another_is_told_in_one_line(toy_run, tmp_path, place):
+def test_loading_without_the_recipe_or_with_another_gives_one_line(toy_run, tmp_path, place):
     with pytest.raises(UserError, match=r"run: was trained with the method of the recipe toy_recipe.py"):
         inspose_jax.load(toy_run)
     other = tmp_path / "changed.py"
@@ -145,7 +145,7 @@ def test_what_is_loaded_without_its_recipe_or_with_another_is_told_in_one_line(t
         ("", r"Config.model is a Toy, which has no method in this package; its recipe must define the method"),
     ],
 )
-def test_a_recipe_whose_method_is_none_is_told(tmp_path, text, line):
+def test_a_recipe_whose_method_is_invalid_is_refused(tmp_path, text, line):
     file = tmp_path / "own.py"
     file.write_text(TOY.read_text().replace("def method(", "def unused(") + text)
 
@@ -173,7 +173,7 @@ def own_run(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_network_of_ones_own_has_its_own_parameters_and_joints(own_run, tmp_path, capsys):
+def test_a_custom_network_has_its_own_parameters_and_joints(own_run, tmp_path, capsys):
     model = inspose_jax.load(own_run / "run", recipe=own_run / "own.py")
     theta = model.variables["params"]["instance_heads"]["theta"]["conv"]["bias"]
     assert theta.shape == ((8 + 2 + 1) * 5,)
@@ -198,7 +198,7 @@ def test_a_network_of_ones_own_has_its_own_parameters_and_joints(own_run, tmp_pa
     capsys.readouterr()
 
 
-def test_joints_of_ones_own_are_measured_with_their_own_sigmas(own_run, monkeypatch):
+def test_custom_joints_are_evaluated_with_their_own_sigmas(own_run, monkeypatch):
     from inspose_jax.evaluation import coco_ap
 
     recipe = recipes.read(own_run / "own.py")

@@ -66,7 +66,7 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
 
 
 @pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
-def test_perfect_outputs_on_real_images_give_almost_everything(coco_real, split):
+def test_perfect_outputs_on_real_images_give_almost_perfect_ap(coco_real, split):
     paper = config.Config()
     annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
     source = coco.CocoFolder(coco_real / split, annotations, COCO, paper.data.joint_pixel_offset)
@@ -74,14 +74,14 @@ def test_perfect_outputs_on_real_images_give_almost_everything(coco_real, split)
 
 
 @pytest.mark.parametrize(("map_level", "number"), [(3, 200), (2, 200)])
-def test_perfect_outputs_on_drawn_people_give_almost_everything(map_level, number):
+def test_perfect_outputs_on_drawn_people_give_almost_perfect_ap(map_level, number):
     demo = recipes.read("drawn_people").config
     demo = dataclasses.replace(demo, model=config.replace(demo.model, map_level=map_level, num_slots=48))
     source = DrawnPeople(demo.data.scene, "test", 0, number, demo.data.joint_pixel_offset)
     assert oracle_ap(demo, source, source.ground_truth()) >= 0.98
 
 
-def test_a_guess_without_looking_scores_nothing():
+def test_a_constant_guess_scores_almost_nothing():
     """The same standing person everywhere, and the same person in the middle alone."""
     source = DrawnPeople(config.Scene(), "validation", 0, 200)
     samples = [source[i] for i in range(200)]

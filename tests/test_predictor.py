@@ -29,7 +29,7 @@ def noise(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_one_gives_one_and_a_list_gives_a_list(predictor):
+def test_one_image_gives_people_and_a_list_gives_a_list(predictor):
     one = predictor(noise(), threshold=0.0)
     assert isinstance(one, People)
     assert len(one) == MODEL.decoding.num_poses
@@ -54,7 +54,7 @@ def test_an_image_that_is_a_url_is_refused(predictor):
             call("https://a.b/c.jpg")
 
 
-def test_paths_are_those_of_the_moment_and_know_the_home_folder(predictor, tmp_path, monkeypatch):
+def test_paths_follow_the_current_folder_and_expand_the_home_folder(predictor, tmp_path, monkeypatch):
     faults.video("a.mp4")(tmp_path)
     Image.fromarray(noise()).save(tmp_path / "a.png")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -67,7 +67,7 @@ def test_paths_are_those_of_the_moment_and_know_the_home_folder(predictor, tmp_p
     assert len(list(frames)) == 3
 
 
-def test_everything_is_float32_and_nobody_has_shape_zero(predictor):
+def test_everything_is_float32_even_if_nobody_is_found(predictor):
     for people, number in ((predictor(noise(), 0.0), MODEL.decoding.num_poses), (predictor(noise(), 1.0), 0)):
         shapes = {"keypoints": (17, 2), "keypoint_scores": (17,), "scores": (), "class_scores": (), "boxes": (4,)}
         for name, shape in shapes.items():
@@ -78,7 +78,7 @@ def test_everything_is_float32_and_nobody_has_shape_zero(predictor):
         assert people.plot().shape == (64, 64, 3)
 
 
-def test_scores_fall_and_the_threshold_cuts_them(predictor):
+def test_scores_are_sorted_and_cut_at_the_threshold(predictor):
     everybody = predictor(noise(), threshold=0.0)
     assert (np.diff(everybody.scores) <= 0).all()
     middle = float(everybody.scores[3])
@@ -150,13 +150,13 @@ def test_people_become_supervisions_key_points(predictor):
     assert (len(nobody), nobody.xy.shape) == (0, (0, 17, 2))
 
 
-def test_without_supervision_its_command_is_named(predictor, monkeypatch):
+def test_without_supervision_the_install_command_is_named(predictor, monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ValueError, match="pip install supervision"):
         predictor(noise()).to_supervision()
 
 
-def test_sixteen_bits_of_a_pil_image_are_scaled_not_cut(predictor):
+def test_sixteen_bits_of_a_pil_image_are_scaled_not_truncated(predictor):
     grey = noise()[..., 0]
     for deep in (np.int32, np.uint16):  # modes I and I;16
         image = predictor(Image.fromarray(grey.astype(deep) * 257)).image
@@ -164,7 +164,7 @@ def test_sixteen_bits_of_a_pil_image_are_scaled_not_cut(predictor):
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), 7, None])
-def test_what_is_no_image_is_refused(predictor, wrong):
+def test_anything_but_an_image_is_refused(predictor, wrong):
     with pytest.raises(ValueError, match="an image is a path, a PIL image or an RGB array"):
         predictor(wrong)
 

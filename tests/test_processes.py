@@ -51,7 +51,7 @@ def test_an_image_that_only_one_process_reads_is_named_by_both(place, drawn, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_process_that_nobody_tells_of_others_says_so(place, drawn, tmp_path):
+def test_a_process_without_a_configuration_reports_it(place, drawn, tmp_path):
     (alone,) = run_together(evaluate(place, drawn, tmp_path / "out", "--distributed"), 1)
     assert alone.returncode == 2
     assert "--distributed: nothing tells about other processes" in alone.stderr
@@ -67,7 +67,7 @@ def test_a_process_that_nobody_tells_of_others_says_so(place, drawn, tmp_path):
         (("127.0.0.1:1", "x", "0"), "JAX_NUM_PROCESSES=x"),
     ],
 )
-def test_a_process_that_is_not_told_enough_says_so(monkeypatch, told, message):
+def test_a_process_with_an_incomplete_configuration_reports_it(monkeypatch, told, message):
     for name, value in zip(distributed.VARIABLES, told, strict=True):
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=message):
@@ -89,7 +89,7 @@ def test_a_process_that_is_not_told_enough_says_so(monkeypatch, told, message):
         ("a.jpg: INTERNAL: no status, since it does not begin with it", ""),
     ],
 )
-def test_what_the_runtime_raises_is_told_from_other_errors(monkeypatch, error, words):
+def test_runtime_errors_are_distinguished_from_other_errors(monkeypatch, error, words):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     told = distributed.runtime_fault(ValueError(error), "predict")
     assert words in told
@@ -98,7 +98,7 @@ def test_what_the_runtime_raises_is_told_from_other_errors(monkeypatch, error, w
     assert "--config" not in told, "a command is advised nothing that it has not"
 
 
-def test_all_processes_go_by_what_the_first_one_sees(tmp_path):
+def test_all_processes_use_the_first_ones_value(tmp_path):
     program = (
         "import jax\nfrom inspose_jax import processes\nfrom inspose_jax.cli import distributed\n"
         "distributed.join()\nprint('seen', processes.from_first(0.25 + jax.process_index()))"
@@ -182,7 +182,7 @@ def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, a
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_goes_on_with_other_images_to_be_judged_by(recipe, drawn, place, tmp_path):
+def test_a_run_of_two_processes_resumes_with_another_validation_set(recipe, drawn, place, tmp_path):
     def train(stop_at, data, *more):
         validation = ["--val-images", data / "images", "--val-annotations", data / "annotations.json"]
         arguments = ["--workdir", tmp_path / "run", "--steps", 6, "--stop-at", stop_at, "--eval-every", 3, *validation]

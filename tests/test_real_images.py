@@ -40,7 +40,7 @@ def test_the_check_finds_no_fault(coco_real, split):
 
 
 @pytest.mark.slow
-def test_two_hundred_steps_bring_the_loss_down_and_the_result_is_measured(coco_real, tmp_path):
+def test_two_hundred_steps_lower_the_loss_and_the_result_is_evaluated(coco_real, tmp_path):
     recipe, workdir = tmp_path / "small.py", tmp_path / "run"
     recipe.write_text(RECIPE)
     inspose("train", recipe, "--workdir", workdir, "--steps", 200, *folder(coco_real, "train"))

@@ -52,7 +52,7 @@ def straight(recipe, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_not(recipe, straight, tmp_path):
+def test_a_run_killed_at_twenty_random_moments_equals_an_uninterrupted_one(recipe, straight, tmp_path):
     workdir, seen = tmp_path / "run", tmp_path / "steps"
     moments, in_a_save, kills = random.Random(0), 0, 0
     while kills < KILLS:
@@ -74,7 +74,7 @@ def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_not(recipe, s
     assert train_process.image_ids_of_steps(seen) == train_process.image_ids_of_steps(straight.with_name("steps"))
 
 
-def test_sigterm_saves_and_the_line_it_prints_goes_on(recipe, straight, tmp_path):
+def test_sigterm_saves_and_the_printed_command_resumes(recipe, straight, tmp_path):
     workdir = tmp_path / "run"
     process = train_process.start(recipe, "--workdir", workdir, "--steps", STEPS)
     train_process.wait_for_lines(process, workdir / "metrics.jsonl", 2 * SAVE_EVERY + 1)
@@ -109,7 +109,7 @@ def test_a_second_signal_ends_the_process_at_once():
         assert done.returncode == -signal.Signals[name]
 
 
-def test_a_full_disk_ends_the_run_with_a_line_and_leaves_what_was_saved(recipe, straight, tmp_path):
+def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_saved(recipe, straight, tmp_path):
     workdir = tmp_path / "run"
     arguments = (recipe, "--workdir", workdir, "--steps", STEPS)
     _, err = train_process.run(*arguments, code=2, FILE_LIMIT=50_000)
@@ -123,7 +123,7 @@ def test_a_full_disk_ends_the_run_with_a_line_and_leaves_what_was_saved(recipe, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [8, 4, 1])
-def test_a_run_stopped_on_eight_devices_goes_on_with_others(eight, tmp_path, devices):
+def test_a_run_stopped_on_eight_devices_resumes_on_others(eight, tmp_path, devices):
     recipe, straight, stopped = eight
     workdir, seen = shutil.copytree(stopped, tmp_path / "run"), tmp_path / "steps"
     train_process.run(recipe, "--workdir", workdir, "--steps", 12, "--resume", devices=devices, STEPS_FILE=seen)

@@ -135,7 +135,7 @@ def compiled():
     return compile_for_eight(tiny.MODEL, BATCH_SIZE, accumulate=1)
 
 
-def test_devices_send_each_other_every_gradient_once_and_statistics_and_counts_and_nothing_else(compiled):
+def test_devices_exchange_every_gradient_once_statistics_and_counts_and_nothing_else(compiled):
     program, state = compiled
     assert [name for name in OTHER_COMMUNICATION if results(program, name)] == []
     parameters = sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))

@@ -25,7 +25,7 @@ def recipe():
 """
 
 
-def test_a_subset_keeps_what_lies_between_its_joints():
+def test_a_subset_keeps_the_limbs_and_pairs_between_its_joints():
     assert FIVE.keypoint_names == ("nose", "right_wrist", "left_wrist", "left_elbow", "left_ankle")
     assert FIVE.flip_pairs == ((2, 1),)  # left and right wrist
     assert FIVE.limbs == ((3, 2),)  # left elbow to left wrist
@@ -36,7 +36,7 @@ def test_a_subset_keeps_what_lies_between_its_joints():
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_presets_are_whole_and_read_by_name(preset):
+def test_presets_are_valid_and_read_by_name(preset):
     assert skeletons.fault(preset) == ""
     assert skeletons.read(preset.name) == preset
     swapped = [
@@ -69,13 +69,13 @@ def test_a_file_is_read_back(tmp_path):
         ({"keypoint_names": "abcde"}, "no skeleton .*keypoint_names must be a list of text"),
     ],
 )
-def test_a_file_that_holds_no_skeleton_is_told(tmp_path, changes, line):
+def test_a_file_without_a_skeleton_is_refused(tmp_path, changes, line):
     path = written(tmp_path / "five.json", **changes)
     with pytest.raises(UserError, match=rf"five\.json: {line}"):
         skeletons.read(str(path))
 
 
-def test_other_files_and_names_are_told(tmp_path):
+def test_missing_files_and_unknown_names_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"kokos: no such skeleton; give coco, crowdpose, or a JSON file"):
         skeletons.read("kokos")
     (tmp_path / "a.json").write_text("{")

@@ -35,7 +35,7 @@ def test_the_level_follows_the_farthest_side():
     }
 
 
-def test_of_two_people_the_smaller_box_wins_and_of_equals_the_first():
+def test_the_smaller_of_two_boxes_wins_and_of_equal_ones_the_first():
     large, small = tiny.person(4, 4, 60, 60), tiny.person(24, 24, 40, 40)
     found = of([large, small])
     assert set(np.asarray(found.slot_person)[np.asarray(found.is_slot)]) == {1}
@@ -52,7 +52,7 @@ def test_a_person_with_one_joint_still_has_locations():
     assert found.is_joint.sum() == 1
 
 
-def test_slots_go_in_turn_to_the_nearest_so_that_nobody_is_lost():
+def test_people_take_turns_for_slots_so_that_nobody_is_left_out():
     model = tiny.model(num_slots=4)
     found = of([tiny.person(6, 6, 18, 18), tiny.person(38, 38, 50, 50)], model)
     assert np.asarray(found.slot_person).tolist() == [0, 1, 0, 1]
@@ -64,7 +64,7 @@ def test_slots_go_in_turn_to_the_nearest_so_that_nobody_is_lost():
     assert int(found.is_ignored.sum()) == dropped  # neither people nor background
 
 
-def test_ignore_regions_are_no_negatives_but_positives_stay():
+def test_locations_in_ignore_regions_are_not_negatives_but_stay_positives():
     region = np.array([[[0, 0, 32, 32], [0, 0, 0, 0]]], np.float32)
     found = of([tiny.person(6, 6, 18, 18)], ignore_boxes=region)
     fine, coarse = 4 * 4, 2 * 2  # locations strictly inside
@@ -72,7 +72,7 @@ def test_ignore_regions_are_no_negatives_but_positives_stay():
     assert not (found.is_ignored & found.is_positive).any()
 
 
-def test_locations_and_cells_in_the_padding_take_no_part():
+def test_locations_and_cells_in_the_padding_are_ignored():
     size = np.array([[64, 30]], np.int32)
     found = of([tiny.person(6, 6, 50, 18)], size=size)
     x = tiny.grid().points[:, 0]

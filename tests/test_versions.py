@@ -24,7 +24,7 @@ def nothing_is_a_distribution(monkeypatch):
 
 
 @pytest.mark.usefixtures("nothing_is_a_distribution")
-def test_a_run_starts_whatever_the_distributions_are_called(tmp_path):
+def test_a_run_starts_whatever_the_names_of_the_distributions(tmp_path):
     workdir.open_workdir(tmp_path, {}, [], 0, "")
     told = json.loads((tmp_path / "versions.json").read_text())
     assert told.keys() >= set(workdir.PACKAGES)
@@ -33,11 +33,11 @@ def test_a_run_starts_whatever_the_distributions_are_called(tmp_path):
 
 
 @pytest.mark.usefixtures("nothing_is_a_distribution")
-def test_who_computed_ap_is_told_as_far_as_it_is_known(monkeypatch):
+def test_the_library_that_computed_ap_is_named_as_far_as_known(monkeypatch):
     monkeypatch.setitem(sys.modules, "hotcoco", None)
     assert coco_ap.library()[0] == "pycocotools unknown"
 
 
-def test_a_package_that_is_not_there_is_told_so():
+def test_a_missing_package_is_reported():
     assert version("pycocotools") == importlib.metadata.version("pycocotools")
     assert version("no_package_of_this_name") == "not installed"

@@ -52,7 +52,7 @@ def test_every_frame_gives_the_people_of_its_image_in_order(video, model):
     assert (next(model.video(str(video), 0.9)).scores >= 0.9).all()
 
 
-def test_predict_draws_the_video_and_writes_a_line_a_frame(place, video, model, tmp_path, capsys):
+def test_predict_draws_the_video_and_writes_one_line_per_frame(place, video, model, tmp_path, capsys):
     lines = tmp_path / "people.jsonl"
     arguments = ["--checkpoint", str(place / "run"), "--threshold", "0.2", "--out", str(tmp_path / "drawn")]
     cli.main(["predict", str(video), *arguments, "--json", str(lines)])
@@ -75,7 +75,7 @@ def test_predict_draws_the_video_and_writes_a_line_a_frame(place, video, model, 
         assert len(people) == 0 or from_drawing < from_image  # compression takes less than drawing gives
 
 
-def test_a_recording_of_variable_rate_is_drawn_as_long_as_it_lasts(place, tmp_path, capsys):
+def test_a_recording_of_variable_rate_keeps_its_duration_when_drawn(place, tmp_path, capsys):
     milliseconds = [10_000 + 3 * i * i for i in range(20)]  # no rate that a file could state fits
     frames = [np.full((64, 64, 3), 10 + 8 * i, np.uint8) for i in range(20)]
     path = faults.matroska(tmp_path / "a.webm", frames, milliseconds, is_sized=False)
@@ -107,7 +107,7 @@ def test_a_command_that_fails_in_the_middle_leaves_nothing(place, video, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_frames_take_no_more_memory(model, tmp_path):
+def test_more_frames_need_no_more_memory(model, tmp_path):
     peaks = []
     for number in (40, 240):
         path = record(tmp_path / f"{number}.mp4", number, size=128)

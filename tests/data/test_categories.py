@@ -73,7 +73,7 @@ def test_other_joints_are_refused_with_the_first_that_differs(folder, changed, n
 
 
 @pytest.mark.parametrize("given", ["absent", None, [], [{"id": 1, "name": "person"}]])
-def test_without_names_the_joints_are_taken_in_our_order_and_that_is_said(folder, changed, given):
+def test_joints_without_names_are_assumed_to_be_in_our_order_with_a_warning(folder, changed, given):
     def change(truth):
         truth["categories"] = given
         if given == "absent":
@@ -86,7 +86,7 @@ def test_without_names_the_joints_are_taken_in_our_order_and_that_is_said(folder
     np.testing.assert_array_equal(source[0].keypoints, read(folder, folder / "annotations.json")[0].keypoints)
 
 
-def test_a_category_of_any_name_and_id_whose_joints_are_ours_is_the_people(folder, changed):
+def test_a_category_of_any_name_and_id_with_our_joints_is_the_person_category(folder, changed):
     def change(truth):
         truth["categories"][0].update(id=7, name="worker")
         for person in truth["annotations"]:
@@ -107,7 +107,7 @@ def car(truth, **fields):
     truth["annotations"] += [{**template, "id": 900 + i, **fields} for i in range(2)]
 
 
-def test_things_of_other_categories_are_left_out_and_counted(folder, changed):
+def test_annotations_of_other_categories_are_left_out_and_counted(folder, changed):
     annotations = changed(car)
     line = r'changed.json: 2 annotations of other categories are left out .*"car" .id 3.: 2'
     with pytest.warns(UserWarning, match=line):
@@ -117,14 +117,14 @@ def test_things_of_other_categories_are_left_out_and_counted(folder, changed):
         assert check.faults(folder / "images", annotations, COCO) == []
 
 
-def test_what_is_of_another_category_but_has_joints_is_a_fault(folder, changed):
+def test_an_annotation_of_another_category_with_joints_is_a_fault(folder, changed):
     annotations = changed(lambda truth: car(truth, keypoints=[3, 3, 2] * 17))
     assert check.faults(folder / "images", annotations, COCO) == [
         f"annotation {i}: category_id is 3, not 1, the person category" for i in (900, 901)
     ]
 
 
-def test_of_several_categories_with_joints_the_one_with_ours_is_the_people(folder, changed):
+def test_of_several_categories_with_joints_the_one_with_ours_is_the_person_category(folder, changed):
     def change(truth):
         car(truth, keypoints=[3, 3, 2] * 5)
         truth["categories"][0].update(name="dog", keypoints=["nose", "tail", "left_paw", "right_paw", "back"])
@@ -182,7 +182,7 @@ def test_image_ids_of_eleven_digits_are_read_and_scored(folder, changed):
     assert coco_ap.keypoint_ap(source.ground_truth(), results, COCO)["AP"] == pytest.approx(1)
 
 
-def test_labels_belong_to_the_turned_image_where_the_size_says_so(folder, tmp_path):
+def test_labels_belong_to_the_rotated_image_if_its_size_says_so(folder, tmp_path):
     """Three images stored 8 wide and 6 high, to be shown 6 wide and 8 high; the JSON of two has the size as shown."""
     (tmp_path / "images").mkdir()
     turn = Image.Exif()

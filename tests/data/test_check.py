@@ -25,7 +25,7 @@ def faults(tmp_path, content):
     return check.faults(tmp_path, tmp_path / "truth.json", COCO)
 
 
-def test_a_good_folder_has_no_fault(tmp_path, good):
+def test_a_valid_folder_has_no_fault(tmp_path, good):
     assert faults(tmp_path, good) == []
     del good["annotations"][0]["keypoints"]
     good["annotations"].append({**good["annotations"][0], "id": 3, "keypoints": [8, 6, 1, *[0] * 48]})
@@ -62,7 +62,7 @@ def test_a_good_folder_has_no_fault(tmp_path, good):
         ({"keypoints": [0] * 51}, "no person has a labelled joint"),
     ],
 )
-def test_a_fault_of_a_person_is_named_alone(tmp_path, good, person, message):
+def test_a_fault_in_an_annotation_is_the_only_one_reported(tmp_path, good, person, message):
     good["annotations"][0].update(person)
     assert faults(tmp_path, good) == [message]
 
@@ -90,7 +90,7 @@ def test_a_damaged_image_is_named(tmp_path, good):
     assert "not an image that can be read" in fault
 
 
-def test_where_there_is_nothing_to_look_at_the_check_says_so(tmp_path, good):
+def test_missing_folders_and_files_are_named(tmp_path, good):
     faults(tmp_path, good)
     with pytest.raises(FileNotFoundError, match="no such folder of images"):
         check.faults(tmp_path / "none", tmp_path / "truth.json", COCO)

@@ -17,7 +17,7 @@ def read(folder, annotations=None):
     return coco.CocoFolder(folder / "images", annotations or folder / "annotations.json", COCO, 0.5)
 
 
-def test_what_is_written_comes_back(folder):
+def test_written_samples_are_read_back(folder):
     drawn, source = DrawnPeople(Scene(size=64, num_people=(1, 3)), "test", 0, 4), read(folder)
     for i in range(4):
         before, after = drawn[i], source[i]
@@ -64,7 +64,7 @@ def by_hand(tmp_path):
     return tmp_path
 
 
-def test_a_folder_is_read_as_coco_means_it(by_hand):
+def test_a_folder_is_read_according_to_coco(by_hand):
     with pytest.warns(UserWarning, match="1 of 2 images have an EXIF orientation other than 1; 1 stay as stored"):
         source = read(by_hand)
     assert source.image_ids.tolist() == [2, 5]
@@ -150,12 +150,12 @@ def other_size(truth):
         (lambda truth: {"images": []}, "no list `annotations`"),
     ],
 )
-def test_a_spoilt_file_is_refused_with_its_fault(folder, tmp_path, change, message):
+def test_an_invalid_file_is_refused_with_its_fault(folder, tmp_path, change, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read(folder, spoil(folder, tmp_path, change))
 
 
-def test_images_that_are_not_what_was_annotated_are_refused(folder, tmp_path):
+def test_images_of_another_size_than_annotated_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="64 x 64 pixels, but its annotation says 65 x 64"):
         read(folder, spoil(folder, tmp_path, other_size))[0]
     with pytest.raises(FileNotFoundError, match="no such annotation file"):

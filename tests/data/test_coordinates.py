@@ -73,7 +73,7 @@ def test_a_fault_of_all_coordinates_is_named_in_one_line(folder, tmp_path, name)
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_so_it_is_in_real_labels(coco_real, tmp_path, name):
+def test_a_fault_of_all_coordinates_is_named_in_real_labels(coco_real, tmp_path, name):
     change, lines = CHANGES[name]
     truth = json.loads((coco_real / "annotations/person_keypoints_val.json").read_text())
     found = faults(coco_real / "val", truth, tmp_path, change)
@@ -99,7 +99,7 @@ def standing(x, feet, height=200):
 
 
 @pytest.mark.parametrize("num_others", [0, 500])
-def test_a_few_ankles_just_below_the_image_are_no_exchange(num_others):
+def test_a_few_ankles_just_below_the_image_do_not_mean_exchanged_axes(num_others):
     below = [(standing(60 + 100 * i, 485 + 2 * i),) for i in range(3)]
     others = [(standing(50 + i % 400, 300 + i % 170),) for i in range(num_others)]
     assert coordinates.findings(labels_of(below + others)) == []
@@ -107,7 +107,7 @@ def test_a_few_ankles_just_below_the_image_are_no_exchange(num_others):
     assert not num_others or coordinates.findings(labels_of(far_below + others)) == []
 
 
-def test_people_who_all_lie_the_same_way_are_no_fault():
+def test_people_who_all_lie_in_the_same_direction_are_not_a_fault():
     lying = [(standing(240, 400 + 5 * i)[:, ::-1],) for i in range(6)]  # heads left
     assert coordinates.findings(labels_of(lying)) == []
 

@@ -36,7 +36,7 @@ def of_mode(mode: str) -> tuple[Image.Image, np.ndarray, int]:
 
 
 @pytest.mark.parametrize("mode", [mode for mode in Image.MODES if mode != "F"])
-def test_every_mode_that_pillow_knows_gives_its_colours(mode):
+def test_every_pillow_mode_gives_its_colours(mode):
     image, expected, tolerance = of_mode(mode)
     assert image.mode == mode
     found = to_rgb(image)
@@ -44,7 +44,7 @@ def test_every_mode_that_pillow_knows_gives_its_colours(mode):
     np.testing.assert_allclose(found.astype(int), expected, atol=tolerance)
 
 
-def test_whole_numbers_that_fit_into_eight_bits_are_not_scaled_and_that_is_said():
+def test_integers_that_fit_into_eight_bits_are_not_scaled_with_a_warning():
     line = (
         r'PIL image: has no pixel above 255 \(mode I\) and is taken to have 8 bits; if it has 16, use `.convert\("I;16'
     )
@@ -61,7 +61,7 @@ def test_whole_numbers_that_fit_into_eight_bits_are_not_scaled_and_that_is_said(
         (np.array([[0, 65536]], np.int32), r"pixels from 0 to 65536 \(mode I\), neither 8 bits nor 16; scale it"),
     ],
 )
-def test_an_unknown_range_is_refused_also_in_a_file(tmp_path, values, what):
+def test_an_unknown_range_is_refused_even_in_a_file(tmp_path, values, what):
     image = Image.fromarray(values)
     image.save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=f"the PIL image: has {what}"):
@@ -88,13 +88,13 @@ def test_a_file_and_its_pil_image_are_the_same(tmp_path, name, mode):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
-def test_what_is_transparent_keeps_the_colour_below(tmp_path, name):
+def test_transparent_pixels_keep_their_stored_colour(tmp_path, name):
     SEE_THROUGH.save(tmp_path / name, **({"lossless": True} if name == "a.webp" else {}))
     np.testing.assert_array_equal(read_image(tmp_path / name, follow_exif=False), np.asarray(COLOURS))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_transparent_tiff_is_turned_only_where_asked(tmp_path, orientation):
+def test_a_transparent_tiff_is_rotated_only_on_request(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     SEE_THROUGH.save(tmp_path / "a.tif", exif=exif)

@@ -31,11 +31,11 @@ def equal(first, second):
     return all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
-def test_threads_do_not_change_the_batches(straight):
+def test_the_number_of_threads_does_not_change_the_batches(straight):
     assert all(equal(a, b) for a, b in zip(straight, run(threads=5), strict=True))
 
 
-def test_starting_later_gives_what_would_have_come(straight):
+def test_starting_at_a_later_step_gives_the_same_batches(straight):
     assert all(equal(a, b) for a, b in zip(straight[5:], run(start=5), strict=True))
 
 
@@ -69,7 +69,7 @@ def test_flipped_images_are_mirrored(straight):
                 np.testing.assert_array_equal(image, original[:, ::-1] if mirrored else original)
 
 
-def test_training_leaves_out_images_without_labels_if_the_config_says_so():
+def test_training_leaves_out_images_without_labels_if_configured():
     source = pipeline.InMemory(SOURCE)
     source.is_labelled = np.arange(7) < 2
     assert pipeline.make_plan(source, tiny.CONFIG, train=True, batch_size=1).steps_per_epoch == 2
@@ -86,7 +86,7 @@ def test_scale_is_the_resized_size_over_the_original_one():
     np.testing.assert_allclose(batch.scale, batch.size[:, ::-1] / 64)
 
 
-def test_the_hash_of_the_labels_sees_a_joint_that_was_moved(tmp_path):
+def test_the_hash_of_the_labels_changes_if_a_joint_is_moved(tmp_path):
     source = DrawnPeople(tiny.CONFIG.data.scene, "test", 0, 3)
     coco.write_folder(tmp_path / "a", (source[i] for i in range(3)), COCO, 0.5)
     path = tmp_path / "a/annotations.json"

@@ -18,7 +18,7 @@ def sizes(number: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("number", "batch"), [(1, 4), (7, 3), (40, 8)])
 @pytest.mark.parametrize("train", [True, False])
-def test_every_eligible_image_comes_exactly_once_an_epoch(number, batch, train):
+def test_every_eligible_image_comes_exactly_once_per_epoch(number, batch, train):
     eligible = np.arange(number) % 5 != 3
     for epoch in range(2):
         steps = make_epoch(epoch, sizes(number), eligible, DATA, batch, 0, train)
@@ -63,7 +63,7 @@ def test_evaluation_keeps_the_order_and_mirrors_nothing():
     assert (steps[0].resized == 40).all()
 
 
-def test_position_is_the_global_step_whoever_asks_first():
+def test_a_step_does_not_depend_on_the_order_of_access():
     def plan():
         return Plan(sizes(21), np.ones(21, bool), DATA, 4, 0, True)
 
@@ -76,7 +76,7 @@ def test_position_is_the_global_step_whoever_asks_first():
         assert list(pool.map(lambda i: shared[i].index.tolist(), range(30))) == steps
 
 
-def test_an_empty_data_set_is_refused():
+def test_an_empty_dataset_is_refused():
     with pytest.raises(ValueError, match="no image to take"):
         Plan(sizes(3), np.zeros(3, bool), DATA, 4, 0, True)
 

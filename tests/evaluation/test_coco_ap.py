@@ -72,7 +72,7 @@ def test_images_are_grouped_by_their_labelled_people():
     assert coco_ap.ap_by_number_of_people(truth, results, COCO) == pytest.approx({1: 1.0})
 
 
-def test_what_the_statistics_do_not_read_may_be_anything_and_stays():
+def test_fields_that_the_statistics_do_not_read_may_hold_anything_and_are_kept():
     truth, results = truth_and_results()
     truth["annotations"][0] |= {"segmentation": "unknown", "score": "high"}
     truth["images"][0] |= {"file_name": None, "date_captured": 2013}

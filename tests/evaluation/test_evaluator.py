@@ -54,7 +54,7 @@ def test_an_evaluation_scores_what_was_found_by_the_labels_of_the_source(predict
         assert statistics == coco_ap.keypoint_ap(truth, results, COCO)
 
 
-def test_evaluation_makes_at_most_two_programs_a_shape(predictor, images):
+def test_evaluation_compiles_at_most_two_programs_per_shape(predictor, images):
     fresh = Predictor(CONFIG, predictor.variables)
     shapes = []
     fresh.poses = lambda variables, image, size: shapes.append(image.shape) or predictor.poses(variables, image, size)
@@ -64,7 +64,7 @@ def test_evaluation_makes_at_most_two_programs_a_shape(predictor, images):
 
 
 @pytest.mark.parametrize("num_devices", [3, 8])
-def test_devices_that_divide_the_batches_find_the_same(predictor, images, num_devices):
+def test_dividing_the_batches_over_devices_gives_the_same_people(predictor, images, num_devices):
     divided = Predictor(CONFIG, predictor.variables, jax.local_devices()[:num_devices])
     rows = set()
 
@@ -85,7 +85,7 @@ def test_devices_that_divide_the_batches_find_the_same(predictor, images, num_de
         )
 
 
-def test_the_largest_batch_is_tried_alone(predictor, images):
+def test_the_trial_runs_only_the_largest_batch(predictor, images):
     fresh = Predictor(CONFIG, predictor.variables)
     shapes = []
     fresh.poses = lambda variables, image, size: shapes.append(image.shape) or predictor.poses(variables, image, size)
@@ -94,7 +94,7 @@ def test_the_largest_batch_is_tried_alone(predictor, images):
 
 
 @pytest.mark.parametrize("num_processes", [2, 3, 8])
-def test_the_shares_of_any_number_of_processes_are_the_whole(predictor, images, num_processes):
+def test_the_shares_of_any_number_of_processes_make_up_the_whole(predictor, images, num_processes):
     source = pipeline.Images(images, COCO)
     shares = [evaluator.find_share(predictor, source, process, num_processes) for process in range(num_processes)]
     everything = evaluator.find_share(predictor, source, 0, 1)

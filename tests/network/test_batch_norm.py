@@ -60,7 +60,7 @@ def trained(maps, is_real, weights, num_devices):
 # The end of an epoch: on four devices two hold blank images only.  Blank images between others.  A single one.
 @pytest.mark.parametrize("rows", [[0, 1, 2], [0, 2, 3, 7], [5]])
 @pytest.mark.parametrize("num_devices", [1, 2, 4, 8])
-def test_blank_images_change_nothing_wherever_they_lie(num_devices, rows):
+def test_blank_images_change_nothing_at_any_position(num_devices, rows):
     is_real = np.isin(np.arange(8), rows)
     y, stats, of_params, of_maps = trained(MAPS * is_real[:, None, None, None], is_real, WEIGHTS, num_devices)
     expected = trained(MAPS[rows], is_real[rows], WEIGHTS[rows], 1)
@@ -70,7 +70,7 @@ def test_blank_images_change_nothing_wherever_they_lie(num_devices, rows):
 
 
 @pytest.mark.parametrize("num_devices", [1, 2])
-def test_a_batch_of_blank_images_moves_nothing_and_is_finite(num_devices):
+def test_a_batch_of_blank_images_changes_no_statistics_and_is_finite(num_devices):
     y, stats, of_params, of_maps = trained(0 * MAPS, np.zeros(8, bool), WEIGHTS, num_devices)
     jax.tree.map(np.testing.assert_array_equal, stats, STATS)
     assert not any(array.any() for array in jax.tree.leaves((y, of_params, of_maps)))  # NaN would be true
@@ -85,7 +85,7 @@ def test_without_blank_images_it_is_flaxs_batch_norm():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_by_running_statistics_it_is_flaxs_batch_norm_bit_for_bit(dtype):
+def test_with_running_statistics_it_is_flaxs_batch_norm_bit_for_bit(dtype):
     given, maps = {"params": PARAMS, "batch_stats": STATS}, jnp.asarray(MAPS, dtype)
     blank = real_images(jnp.zeros((8, 2), jnp.int32), None)
     y = jax.jit(BatchNorm(True).apply)(given, maps, blank)

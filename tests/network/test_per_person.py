@@ -84,7 +84,7 @@ def test_the_gradient_reaches_centres_and_scales_and_what_a_network_closes_over(
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_what_lies_beyond_the_filled_slots_is_not_computed():
+def test_slots_beyond_the_filled_ones_are_not_computed():
     theta, features, *rest = image()
     theta = theta.at[4:].set(jnp.nan)
     value, gradients = jax.value_and_grad(
@@ -104,7 +104,7 @@ def held(function, *arguments):
 ONE_MAP = 4 * 17 * HEIGHT * WIDTH  # bytes
 
 
-def test_more_slots_hold_no_more_maps():
+def test_more_slots_need_no_memory_for_more_maps():
     def held_for(num_slots):
         theta, features, *rest = image(num_slots)
 

@@ -109,7 +109,7 @@ def predictor():
     return Predictor(CONFIG, tiny.variables(MODEL))
 
 
-def test_a_killed_run_without_checkpoint_gives_the_page_of_what_is_there(tmp_path, capsys):
+def test_a_killed_run_without_checkpoint_gives_a_page_of_its_measurements(tmp_path, capsys):
     write_run(tmp_path / "run", 22, cut=True)
     cli.main(["report", str(tmp_path / "run")])
     assert capsys.readouterr().out.strip() == str(tmp_path / "run/report.html")
@@ -123,7 +123,7 @@ def test_a_killed_run_without_checkpoint_gives_the_page_of_what_is_there(tmp_pat
         assert ElementTree.fromstring(content).tag.endswith("svg")
 
 
-def test_a_run_that_has_only_begun_gives_a_page(tmp_path):
+def test_a_run_that_has_just_begun_gives_a_page(tmp_path):
     write_run(tmp_path / "run", 0)
     page = Page(page_of(read_run(tmp_path / "run"), people.Shown("nothing yet", [], [])))
     assert "At step 0 of 30" in page.text
@@ -146,7 +146,7 @@ def test_numbers_on_the_page_are_those_of_the_run(trained):
     assert [["jax", "9.8.7"], ["machine", "abacus"]] in page.tables
 
 
-def test_every_field_is_there_and_those_that_differ_from_the_default_are_marked(trained):
+def test_every_field_is_shown_and_those_that_differ_from_the_default_are_marked(trained):
     cells = {
         row[0]: row[1] for table in Page(page_of(read_run(trained), people.Shown("", [], []))).tables for row in table
     }
@@ -204,7 +204,7 @@ def test_maps_are_those_of_the_people_found(predictor):
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
-def test_only_people_that_the_suppression_left_get_maps(predictor, number):
+def test_only_people_kept_by_suppression_get_maps(predictor, number):
     fake = Predictor(CONFIG, predictor.variables)
 
     def look(*arguments):
@@ -217,7 +217,7 @@ def test_only_people_that_the_suppression_left_get_maps(predictor, number):
     assert all(len(one.joints) == 6 and one.num_parameters == 313 for one in maps)
 
 
-def test_a_map_glows_where_it_is_high():
+def test_the_overlay_of_a_map_is_bright_where_the_map_is_high():
     heat = np.zeros((4, 4))
     heat[1, 2] = 0.5
     image = people.overlay_map(heat, np.full((4, 4, 3), 100, np.uint8))
@@ -225,7 +225,7 @@ def test_a_map_glows_where_it_is_high():
     assert (np.delete(image.reshape(16, 3), 6, 0) == 60).all()
 
 
-def test_the_demos_page_is_that_of_its_run_with_what_was_measured(trained):
+def test_the_demos_page_is_that_of_its_run_with_the_results(trained):
     metrics = {name: 0.5 + number / 100 for number, name in enumerate(NAMES)} | {
         "APL": -1.0,
         "AP_per_number_of_people": {2: 0.25, 10: 0.125},

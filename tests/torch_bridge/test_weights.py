@@ -15,7 +15,7 @@ from inspose_jax.torch_bridge import pth, weights
 
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
-def test_tensors_come_out_as_they_were(tmp_path, write):
+def test_tensors_are_read_unchanged(tmp_path, write):
     matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
     half = np.array([1.5, -2], np.float16)
     bfloat = np.array([0x3FC0, 0xC000], np.uint16)  # 1.5, -2
@@ -84,7 +84,7 @@ def load(path):
 
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])
-def test_every_weight_lands_in_its_place(tmp_path, tensors, kind):
+def test_every_weight_is_put_in_its_place(tmp_path, tensors, kind):
     path = tmp_path / f"a.{kind}"
     if kind == "pth":
         write_zip(path, OrderedDict((f"module.{name}", Tensor(array)) for name, array in tensors.items()))
@@ -120,7 +120,7 @@ def test_the_weights_of_another_model_are_refused(tmp_path, tensors):
         load(tmp_path / "a.txt")
 
 
-def test_doubles_and_a_wrapper_s_prefix_are_taken_as_they_are_meant(tmp_path, tensors):
+def test_doubles_are_converted_and_wrapper_prefixes_removed(tmp_path, tensors):
     path = tmp_path / "a.safetensors"
     save_file({f"backbone.{name}": array.astype(np.float64) for name, array in tensors.items()}, path)
     params, batch_stats = load(path)

@@ -53,7 +53,7 @@ def test_every_convolution_and_its_gradients_take_and_give_bfloat16(program):
     assert types == {jnp.dtype(jnp.bfloat16)}
 
 
-def test_no_map_inside_the_network_is_float32_but_in_norms_and_where_it_leaves(program):
+def test_no_map_inside_the_network_is_float32_except_in_norms_and_outputs(program):
     """The compiled program on a CPU would not tell: there the compiler computes in float32 by itself."""
     parts, seen, elsewhere = tiny.variables()["params"].keys(), set(), set()
     for one in program:
@@ -82,14 +82,14 @@ def outputs():
     return answers
 
 
-def test_what_leaves_the_network_is_float32_and_near_what_float32_gives(outputs):
+def test_outputs_are_float32_and_close_to_those_of_float32(outputs):
     for name, whole, half in zip(outputs[0]._fields, *outputs, strict=True):
         assert half.dtype == jnp.float32
         difference = np.linalg.norm(half - whole) / np.linalg.norm(whole - whole.mean())
         assert 0 < difference < 0.05, (name, difference)
 
 
-def test_a_step_has_float32_parameters_and_statistics_and_terms_near_those_of_float32():
+def test_a_step_has_float32_parameters_and_statistics_and_terms_close_to_those_of_float32():
     answers = []
     for model in (tiny.MODEL, HALF):
         train_step, abstract = step_of(model)

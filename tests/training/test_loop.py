@@ -52,19 +52,19 @@ def test_every_step_has_its_line_and_every_tenth_the_speed(workdir):
     assert rows[-1]["lr"] < rows[2]["lr"]
 
 
-def test_a_run_that_saves_seldom_still_saves_early(tmp_path, monkeypatch):
+def test_a_run_that_saves_rarely_still_saves_early(tmp_path, monkeypatch):
     monkeypatch.setattr(timetable, "FIRST_SAVE", 3)
     loop.train(CONFIG, SOURCE, tmp_path, num_steps=12, stop_at=4)
     assert checkpoints.steps(tmp_path / "checkpoints") == [3, 4]  # every 5 by the configuration
 
 
-def test_the_workdir_tells_what_was_run(workdir):
+def test_the_workdir_records_what_was_run(workdir):
     assert json.loads((workdir / "config.json").read_text())["schedule"]["batch_size"] == 8
     assert json.loads((workdir / "versions.json").read_text())["jax"] == jax.__version__
     assert checkpoints.steps(workdir / "checkpoints") == [10, 12]  # every fifth and the last, the newest two kept
 
 
-def test_a_relative_workdir_goes_on_wherever_the_program_stands(workdir, tmp_path, monkeypatch):
+def test_a_relative_workdir_still_works_after_a_change_of_folder(workdir, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
 
@@ -83,7 +83,7 @@ def test_a_relative_workdir_goes_on_wherever_the_program_stands(workdir, tmp_pat
     assert lines(Path("runs/a"), timing=False)[-1] == lines(workdir, timing=False)[-1]
 
 
-def test_a_run_is_not_written_over(workdir):
+def test_a_run_is_not_overwritten(workdir):
     with pytest.raises(ValueError, match="holds a run already"):
         loop.train(CONFIG, SOURCE, workdir, num_steps=12)
     other = replace(CONFIG, schedule=replace(CONFIG.schedule, learning_rate=0.5))
@@ -94,7 +94,7 @@ def test_a_run_is_not_written_over(workdir):
         loop.train(CONFIG, images, workdir, num_steps=12, resume=True)
 
 
-def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_path):
+def test_a_batch_size_that_cannot_be_divided_is_refused_before_anything_is_written(tmp_path):
     odd = replace(CONFIG, schedule=replace(CONFIG.schedule, batch_size=6))
     with pytest.raises(ValueError, match="batch_size 6 cannot be divided over 8 devices"):
         loop.train(odd, SOURCE, tmp_path / "b", num_steps=2)
@@ -134,7 +134,7 @@ def test_steps_that_are_not_finite_can_be_skipped(tmp_path, capsys):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoints.load(tmp_path / "d").variables))
 
 
-def test_skipping_ends_when_no_step_is_finite_any_more(tmp_path):
+def test_skipping_ends_after_too_many_steps_that_are_not_finite(tmp_path):
     wild = replace(CONFIG, schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30))
     with pytest.raises(NotFinite, match=r"20 steps in a row, from step (\d+) on, were not finite") as error:
         loop.train(wild, SOURCE, tmp_path / "d", num_steps=60, extras=loop.Extras(on_nan="skip"))
@@ -144,7 +144,7 @@ def test_skipping_ends_when_no_step_is_finite_any_more(tmp_path):
     assert rows[-1]["step"] == first + 19
 
 
-def test_steps_that_are_finite_again_begin_the_count_anew(tmp_path):
+def test_a_finite_step_resets_the_count_of_skipped_steps(tmp_path):
     with Log(tmp_path, 0, 1, lambda step: [], "skip", writes=False) as log:
         for step in range(1, 100):
             log.add(step, {"loss/total": jnp.array(1.0 if step % 20 == 0 else jnp.nan)})
@@ -176,7 +176,7 @@ class Broken:
         return {}
 
 
-def test_two_steps_at_most_wait_on_the_device(tmp_path, monkeypatch):
+def test_at_most_two_steps_wait_on_the_device(tmp_path, monkeypatch):
     losses, at_work, numbers = iter(jnp.arange(4.0)), [], []
 
     def step_function(state, batch):
@@ -249,7 +249,7 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize(("eval_every", "expected"), [(3, [2]), (2, []), (0, [2])])
-def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path, monkeypatch, eval_every, expected):
+def test_an_evaluation_is_tried_out_at_the_first_save_unless_one_was_made(tmp_path, monkeypatch, eval_every, expected):
     monkeypatch.setattr(timetable, "FIRST_SAVE", 2)
     losses, done, tried = list(jnp.ones(5)), [], []
 
@@ -275,7 +275,7 @@ def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path,
     assert tried == [*expected, 5]
 
 
-def test_scores_on_other_images_do_not_compare(tmp_path):
+def test_scores_on_other_images_are_not_compared(tmp_path):
     scores, run = iter([0.5, 0.1, 0.2]), tmp_path / "run"
 
     def extras(validation):
@@ -298,7 +298,7 @@ def test_scores_on_other_images_do_not_compare(tmp_path):
     assert read_run(run).metrics["eval/AP"].values.tolist() == [0.1, 0.2]
 
 
-def test_an_evaluation_that_fails_loses_no_step_and_is_made_up(tmp_path):
+def test_an_evaluation_that_fails_loses_no_step_and_is_repeated(tmp_path):
     seen = []
 
     def evaluate(variables):
@@ -332,7 +332,7 @@ def test_an_image_that_two_processes_cannot_read_counts_once(monkeypatch):
     assert processes.union_size(set(), 4) == 2
 
 
-def test_steps_that_are_not_made_cannot_be_traced(workdir, tmp_path):
+def test_steps_outside_the_run_cannot_be_traced(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
     message = "none of the steps 3 to 7 can be traced: this run is complete, at step 12"
     with pytest.raises(ValueError, match=message):

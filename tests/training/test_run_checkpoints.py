@@ -39,7 +39,7 @@ def test_a_checkpoint_is_complete(workdir):
     assert one.step == 10
 
 
-def test_a_stray_folder_is_no_checkpoint(workdir, tmp_path):
+def test_a_stray_folder_is_not_a_checkpoint(workdir, tmp_path):
     (tmp_path / "checkpoints" / "99").mkdir(parents=True)
     assert checkpoints.steps(tmp_path / "checkpoints") == []
     with pytest.raises(ValueError, match="holds no checkpoint"):
@@ -56,7 +56,7 @@ def test_a_stray_folder_is_no_checkpoint(workdir, tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["gone", "not to be read", "cut", "one bit", "about"])
-def test_a_damaged_checkpoint_is_skipped_and_the_one_before_goes_on_to_the_same_end(workdir, tmp_path, fault):
+def test_a_damaged_checkpoint_is_skipped_and_the_one_before_leads_to_the_same_result(workdir, tmp_path, fault):
     run = shutil.copytree(workdir, tmp_path / "run")
     newest = run / "checkpoints/12"
     data = max(newest.rglob("d/*"), key=lambda path: path.stat().st_size)
@@ -98,7 +98,7 @@ def failing_reads(monkeypatch, fails):
     monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
 
 
-def test_a_read_error_that_passes_loses_nothing(workdir, tmp_path, monkeypatch):
+def test_a_temporary_read_error_loses_nothing(workdir, tmp_path, monkeypatch):
     run, failed = shutil.copytree(workdir, tmp_path / "run"), []
 
     def once(directory):
@@ -128,7 +128,7 @@ def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_never_deleted(workdir
 
 
 @pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no memory"), TypeError("a bug")])
-def test_what_is_no_damage_is_not_called_so_and_changes_nothing(workdir, tmp_path, monkeypatch, error):
+def test_errors_other_than_damage_are_not_reported_as_damage_and_change_nothing(workdir, tmp_path, monkeypatch, error):
     run = shutil.copytree(workdir, tmp_path / "run")
     failing_reads(monkeypatch, lambda _: error)
     before = sorted(run.rglob("*"))
@@ -142,7 +142,7 @@ def test_what_is_no_damage_is_not_called_so_and_changes_nothing(workdir, tmp_pat
     assert sorted(run.rglob("*")) == before
 
 
-def test_a_file_that_cannot_be_read_at_the_moment_is_no_damage(workdir, tmp_path, monkeypatch):
+def test_a_file_that_is_temporarily_unreadable_is_not_reported_as_damaged(workdir, tmp_path, monkeypatch):
     """Also while the seal is looked at."""
     monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
 
@@ -185,7 +185,7 @@ def test_a_best_checkpoint_that_cannot_be_read_is_never_lost(tmp_path, monkeypat
     assert checkpoints.load(run / "best" / ("4" if fails == "once" else "4.aside")).step == 4
 
 
-def test_checkpoints_that_cannot_be_read_at_the_moment_are_no_reason_to_start_anew(workdir, monkeypatch):
+def test_temporarily_unreadable_checkpoints_do_not_restart_the_run(workdir, monkeypatch):
     failing_reads(monkeypatch, lambda _: OSError(errno.EIO, "Input/output error"))
     with (
         pytest.warns(UserWarning, match="is skipped"),
@@ -194,7 +194,7 @@ def test_checkpoints_that_cannot_be_read_at_the_moment_are_no_reason_to_start_an
         checkpoints.load(workdir)
 
 
-def test_a_checkpoint_of_another_version_names_the_fields_and_the_way_out(workdir, tmp_path):
+def test_a_checkpoint_of_another_version_names_the_fields_and_the_remedy(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
     (run / "checkpoints/12/checksums.json").unlink()
     about = run / "checkpoints/12/about/metadata"
@@ -220,7 +220,7 @@ def test_a_checkpoint_of_another_version_names_the_fields_and_the_way_out(workdi
         loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
 
 
-def test_a_checkpoint_whose_config_cannot_be_is_named(workdir, tmp_path):
+def test_a_checkpoint_with_an_invalid_config_is_refused(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
     (run / "checkpoints/12/checksums.json").unlink()  # somebody edited it by hand
     about = run / "checkpoints/12/about/metadata"
@@ -264,7 +264,7 @@ def test_a_run_with_another_skeleton_is_refused(workdir):
         loop.train(other, SOURCE, workdir, num_steps=12, resume=True)
 
 
-def test_a_best_checkpoint_of_an_early_version_stays_but_not_one_of_other_labels(tmp_path, monkeypatch):
+def test_a_best_checkpoint_of_an_early_version_is_kept_but_not_one_of_other_labels(tmp_path, monkeypatch):
     now = pipeline.full_fingerprint(SOURCE)
     about = workdir_.description(CONFIG, tiny.METHOD, 12, SOURCE, None)
     (tmp_path / "best/3").mkdir(parents=True)
@@ -276,7 +276,7 @@ def test_a_best_checkpoint_of_an_early_version_stays_but_not_one_of_other_labels
         workdir_.open_workdir(tmp_path, about, [], 3, "16, other, labels")
 
 
-def test_a_best_checkpoint_that_was_lost_is_made_again(tmp_path):
+def test_a_lost_best_checkpoint_is_saved_again(tmp_path):
     scores = iter([0.5, 0.5, 0.2])
 
     def evaluate(variables):

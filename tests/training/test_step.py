@@ -36,7 +36,7 @@ def skipping():
 
 
 @pytest.mark.parametrize("mark", [BAD_LOSS, BAD_GRADIENT])
-def test_a_step_that_is_not_finite_is_skipped_as_if_its_batch_had_not_been(skipping, mark):
+def test_skipping_a_step_that_is_not_finite_leaves_no_trace_of_its_batch(skipping, mark):
     train_step, state = skipping
     after, measurements = train_step(state, BATCH._replace(people_dropped=np.array([0, mark], np.int32)))
     assert measurements["skipped"] == 1
@@ -61,13 +61,13 @@ def test_a_step_that_is_not_finite_is_skipped_as_if_its_batch_had_not_been(skipp
         (12, 2, r"12 cannot be divided over 4 devices with 2 parts \(schedule.accumulate\) each; use a multiple of 8"),
     ],
 )
-def test_a_batch_that_does_not_divide_into_parts_is_refused(batch_size, accumulate, message):
+def test_a_batch_size_that_cannot_be_divided_into_parts_is_refused(batch_size, accumulate, message):
     schedule = replace(CONFIG.schedule, batch_size=batch_size, accumulate=accumulate)
     with pytest.raises(ValueError, match=message):
         sharding.make_mesh(schedule, jax.devices()[:4])
 
 
-def test_once_every_shape_was_seen_nothing_is_compiled_and_the_host_is_not_asked():
+def test_once_every_shape_was_seen_nothing_is_compiled_or_sent_to_the_host():
     compiled = []
 
     def listen(event: str, *_, **__) -> None:

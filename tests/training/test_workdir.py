@@ -25,7 +25,7 @@ def changes(folder, config, method=tiny.METHOD):
     )
 
 
-def test_what_the_machine_needs_and_test_time_fields_may_differ(tmp_path):
+def test_machine_and_test_time_fields_may_differ(tmp_path):
     begin(tmp_path)
     assert changes(tmp_path, CONFIG) == []
     other = replace(
@@ -50,13 +50,13 @@ def test_what_the_machine_needs_and_test_time_fields_may_differ(tmp_path):
         (replace(CONFIG, data=replace(CONFIG.data, flip=0.0)), "data.flip 0.5 -> 0.0"),
     ],
 )
-def test_what_changes_numbers_is_refused(tmp_path, other, line):
+def test_changes_that_affect_the_numbers_are_refused(tmp_path, other, line):
     begin(tmp_path)
     with pytest.raises(UserError, match=f"was started with other values: {line}. Use those, or another folder"):
         changes(tmp_path, other)
 
 
-def test_accumulate_may_differ_where_batch_norm_is_frozen_and_not_where_it_is_trained(tmp_path):
+def test_accumulate_may_differ_only_if_batch_norm_is_frozen(tmp_path):
     more = replace(CONFIG, schedule=replace(CONFIG.schedule, accumulate=2))
     begin(tmp_path / "trained")
     with pytest.raises(UserError, match=r"schedule.accumulate 1 -> 2 \(its batch norm is trained, with the statistics"):
@@ -67,14 +67,14 @@ def test_accumulate_may_differ_where_batch_norm_is_frozen_and_not_where_it_is_tr
     assert found == ["schedule.accumulate 1 -> 2"]
 
 
-def test_what_is_frozen_needs_first_weights_in_python_too(tmp_path):
+def test_frozen_layers_need_initial_weights_in_python_too(tmp_path):
     frozen = replace(CONFIG, model=tiny.model(batch_norm="frozen"))
     with pytest.raises(UserError, match=r"the frozen layers would stay random: give pretrained weights"):
         loop.train(frozen, SOURCE, tmp_path / "run", num_steps=2)
     assert not (tmp_path / "run").exists()
 
 
-def test_every_start_is_in_the_history_with_what_differs_and_the_config_is_the_new_one(workdir, tmp_path):
+def test_every_start_is_in_the_history_with_its_changes_and_the_config_is_updated(workdir, tmp_path):
     run = tmp_path / "run"
     loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=6)
     other = replace(CONFIG, machine=replace(CONFIG.machine, num_threads=3))
@@ -87,7 +87,7 @@ def test_every_start_is_in_the_history_with_what_differs_and_the_config_is_the_n
     assert lines(run, timing=False) == lines(workdir, timing=False)
 
 
-def test_a_run_of_an_earlier_format_goes_on_and_that_is_written_down(tmp_path):
+def test_a_run_of_an_earlier_format_resumes_and_the_history_says_so(tmp_path):
     begin(tmp_path)
     about = json.loads((tmp_path / "config.json").read_text())
     model = about["model"]
@@ -108,7 +108,7 @@ def test_a_run_of_an_earlier_format_goes_on_and_that_is_written_down(tmp_path):
         changes(tmp_path, CONFIG)
 
 
-def test_the_first_weights_need_not_be_given_again_but_others_are_refused(tmp_path):
+def test_the_initial_weights_need_not_be_given_again_but_others_are_refused(tmp_path):
     files = [tmp_path / name for name in ("a.pth", "b.pth")]
     for file in files:
         file.write_text(file.name)
@@ -144,7 +144,7 @@ class Corrected:
         return {}
 
 
-def test_a_run_does_not_go_on_with_other_labels_of_the_same_images(tmp_path):
+def test_a_run_does_not_resume_with_other_labels_of_the_same_images(tmp_path):
     begun, other = (workdir_.description(CONFIG, tiny.METHOD, 12, source, None) for source in (SOURCE, Corrected()))
     workdir_.open_workdir(tmp_path, begun, [], 0, "")
     assert workdir_.changes(tmp_path, begun, CONFIG, tiny.METHOD, has_saved=True) == []

@@ -140,7 +140,7 @@ def test_the_same_seed_draws_the_same_image():
         np.testing.assert_array_equal(field, again)
 
 
-def test_the_last_number_of_the_seed_is_the_image_s_id():
+def test_the_last_number_of_the_seed_is_the_image_id():
     assert draw(SCENE, (1, 2, 3)).image_id == 3
 
 
@@ -157,14 +157,14 @@ def test_splits_seeds_and_places_never_share_a_seed():
 
 
 @pytest.mark.parametrize("size", [64, 70, 200])
-def test_any_size_can_be_drawn_and_people_keep_their_share_of_it(size: int):
+def test_any_size_can_be_drawn_and_people_keep_their_relative_height(size: int):
     scene = Scene(size=size, num_people=(1, 1), height=(0.8, 0.8), clutter=0.0)
     samples = [draw(scene, (14, index)) for index in range(20)]
     assert all(sample.image.shape == (size, size, 3) for sample in samples)
     assert 0.1 < np.median([sample.area[0] for sample in samples]) / (0.8 * size) ** 2 < 0.4
 
 
-def test_a_written_folder_is_good_coco(tmp_path):
+def test_a_written_folder_is_valid_coco(tmp_path):
     samples = [draw(SCENE, split_seed("test", 0, index)) for index in range(6)]
     write_folder(tmp_path / "drawn", samples, COCO, 0.5)
     assert faults(tmp_path / "drawn" / "images", tmp_path / "drawn" / "annotations.json", COCO) == []

@@ -26,8 +26,8 @@ def call(command: str) -> tuple[int, str]:
     with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()):
         try:
             cli.main(shlex.split(command))
-        except SystemExit as exit_:
-            return int(exit_.code or 0), error.getvalue().splitlines()[-1].replace(f"{Path.cwd()}/", "")
+        except SystemExit as ending:
+            return int(ending.code or 0), error.getvalue().splitlines()[-1].replace(f"{Path.cwd()}/", "")
     return 0, ""
 
 

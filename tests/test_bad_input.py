@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "bad_input.md"
 
 
 @pytest.fixture
-def here(place, tmp_path, monkeypatch) -> Path:
+def workspace(place, tmp_path, monkeypatch) -> Path:
     """A folder to stand in, with `run` and `drawn`."""
     (tmp_path / "run").symlink_to(place / "run")
     shutil.copytree(place / "drawn", tmp_path / "drawn")
@@ -58,14 +58,14 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
 
 
-def called(capsys: pytest.CaptureFixture, command: str) -> tuple[int, str, list[str]]:
+def call(capsys: pytest.CaptureFixture, command: str) -> tuple[int, str, list[str]]:
     """Exit code, output and lines of error of a command, with paths as seen from the folder one stands in."""
     capsys.readouterr()
     code = 0
     try:
         cli.main(shlex.split(command))
-    except SystemExit as exit_:
-        code = exit_.code
+    except SystemExit as ending:
+        code = ending.code
     out, error = capsys.readouterr()
     return code, out, error.replace(f"{Path.cwd()}/", "").splitlines()
 
@@ -79,16 +79,16 @@ def matches(line: str, pattern: str) -> bool:
 @pytest.mark.parametrize(
     "case", [case for cases in bad_input.CASES.values() for case in cases], ids=lambda case: case.wrong
 )
-def test_bad_input_gives_one_line_and_leaves_nothing_behind(case, here, capsys):
-    case.prepare(here)
-    before = contents(here)
+def test_bad_input_gives_one_line_and_leaves_nothing_behind(case, workspace, capsys):
+    case.prepare(workspace)
+    before = contents(workspace)
     with bound_by_permissions() if case.needs_rights else contextlib.nullcontext():
-        code, _, lines = called(capsys, case.command)
+        code, _, lines = call(capsys, case.command)
     *progress, line = lines
     assert code == 2
     assert matches(line, f"inspose: error: {case.line}"), line
     assert all("%|" in bar or not bar for bar in progress)  # a progress bar ends its own line
-    assert contents(here) == before
+    assert contents(workspace) == before
 
 
 def test_the_page_lists_the_tested_cases():
@@ -97,9 +97,9 @@ def test_the_page_lists_the_tested_cases():
 
 @pytest.mark.filterwarnings("always::UserWarning")  # some are told what was made of them
 @pytest.mark.parametrize("one", bad_input.WORKS, ids=lambda one: one.what)
-def test_unusual_input_works(one, here, capsys):
-    one.prepare(here)
-    code, out, lines = called(capsys, one.command)
+def test_unusual_input_works(one, workspace, capsys):
+    one.prepare(workspace)
+    code, out, lines = call(capsys, one.command)
     assert code == 0, lines
     assert matches(" ".join(out.split()), one.output), out
 
@@ -124,22 +124,22 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["predict --checkpoint run drawn/images --json p.json --out out", EVALUATE])
-def test_ctrl_c_in_the_middle_leaves_nothing_half_written(here, capsys, monkeypatch, command):
-    def press(*_, **__):
+def test_ctrl_c_in_the_middle_leaves_nothing_half_written(workspace, capsys, monkeypatch, command):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    before = contents(here)
-    monkeypatch.setattr(predictor.Predictor, "find", press)
-    code, _, lines = called(capsys, command)
+    before = contents(workspace)
+    monkeypatch.setattr(predictor.Predictor, "find", interrupt)
+    code, _, lines = call(capsys, command)
     assert (code, lines[-1]) == (130, "inspose: stopped")
-    assert contents(here) == before
+    assert contents(workspace) == before
 
 
-def test_a_full_and_a_read_only_disk_are_reported(here):
+def test_a_full_and_a_read_only_disk_are_reported(workspace):
     """In a namespace of its own, which needs no rights where the system allows it."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no disk can be mounted here: `unshare -rm` is not allowed")
-    (here / "disk").mkdir()
+    (workspace / "disk").mkdir()
     command = ["unshare", "-rm", sys.executable, Path(__file__).with_name("full_disk.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

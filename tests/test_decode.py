@@ -13,12 +13,12 @@ from inspose_jax.structures import Outputs
 NUM_LOCATIONS = 8 * 8 + 4 * 4
 
 
-def told(num_candidates, theta, *_):
-    """A network that was told its answer: theta holds each joint's cell, and then the softmax peak."""
+def fixed_peaks(num_candidates, theta, *_):
+    """A network with a given answer: theta holds each joint's cell, followed by the softmax peaks."""
     return Peak(theta[:, :17].astype(jnp.int32), jnp.log(theta[:, 17:]), jnp.zeros((len(theta), 17)))
 
 
-TOLD = PerPerson(34, log_likelihoods=lambda *_: None, peaks=told, maps=lambda *_: None)
+FIXED = PerPerson(34, log_likelihoods=lambda *_: None, peaks=fixed_peaks, maps=lambda *_: None)
 
 
 def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:
@@ -32,7 +32,7 @@ def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:
 
 
 def poses(out, model=tiny.MODEL, size=(64, 64)):
-    found = decode.decode(out, jnp.array([size], jnp.int32), tiny.grid(model), model.decoding, TOLD)
+    found = decode.decode(out, jnp.array([size], jnp.int32), tiny.grid(model), model.decoding, FIXED)
     return jax.tree.map(lambda x: np.asarray(x[0]), found)
 
 
@@ -110,7 +110,7 @@ def test_eight_images_need_no_memory_for_more_maps_than_one():
     side, num_locations = 32, 32 * 32 + 16 * 16
     net, grid = kp_net.make(tiny.MODEL.kp_net, 17), tiny.grid(size=(8 * side, 8 * side))
 
-    def held(number):  # bytes of intermediate values
+    def memory_bytes(number):  # bytes of intermediate values
         def made():
             controller = tiny.controller(jnp.zeros((number, num_locations, 313)), grid)
             return Outputs(
@@ -125,5 +125,5 @@ def test_eight_images_need_no_memory_for_more_maps_than_one():
             return lowered.compile().memory_analysis().temp_size_in_bytes
 
     maps = per_person.CANDIDATES_AT_ONCE * 4 * 17 * side * side
-    assert held(1) > maps
-    assert held(8) - held(1) < maps
+    assert memory_bytes(1) > maps
+    assert memory_bytes(8) - memory_bytes(1) < maps

@@ -85,7 +85,7 @@ def test_the_keypoint_loss_needs_memory_for_the_maps_of_one_image_only():
     side = 128  # at which an image's maps are larger than the parameters of its KP-Nets
     grid = tiny.grid(size=(side, side))
 
-    def held(number):  # bytes of intermediate values of the loss and its gradient
+    def memory_bytes(number):  # bytes of intermediate values of the loss and its gradient
         batch = jax.tree.map(jnp.asarray, tiny.batch([[]] * number, size=side))
         shapes = jax.eval_shape(
             lambda: tiny.network(MODEL).init_with_output(jax.random.key(0), batch.image, batch.size, True)
@@ -101,8 +101,8 @@ def test_the_keypoint_loss_needs_memory_for_the_maps_of_one_image_only():
         return compiled.memory_analysis().temp_size_in_bytes
 
     maps = 4 * MODEL.assignment.num_slots * 17 * (side // 8) ** 2  # of one image
-    assert held(1) > maps
-    assert held(9) - held(1) < 8 * maps  # of every further image less than its maps
+    assert memory_bytes(1) > maps
+    assert memory_bytes(9) - memory_bytes(1) < 8 * maps  # of every further image less than its maps
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,12 @@ from inspose_jax.structures import Batch, Outputs, Poses, Targets
 from inspose_jax.targets import make_targets
 
 
-def told(num_candidates, theta, *_):
-    """A network that was told the cell of every joint."""
+def fixed_peaks(num_candidates, theta, *_):
+    """A network with a given answer: theta holds the cell of every joint."""
     return Peak(theta.astype(jnp.int32), jnp.zeros(theta.shape), jnp.zeros(theta.shape))
 
 
-TOLD = PerPerson(17, log_likelihoods=lambda *_: None, peaks=told, maps=lambda *_: None)
+FIXED = PerPerson(17, log_likelihoods=lambda *_: None, peaks=fixed_peaks, maps=lambda *_: None)
 
 
 def perfect_outputs(targets: Targets, grid: geometry.Grid) -> Outputs:
@@ -53,7 +53,7 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
     def perfect_poses(batch: Batch) -> Poses:
         grid = tiny.grid(config.model, batch.image.shape[1:3])
         outputs = perfect_outputs(make_targets(batch, grid, config.model.assignment), grid)
-        return decode(outputs, batch.size, grid, config.model.decoding, TOLD)
+        return decode(outputs, batch.size, grid, config.model.decoding, FIXED)
 
     plan = pipeline.make_plan(source, config, train=False, batch_size=4)
     results = []

@@ -20,9 +20,9 @@ PROJECT = oldest.project()
 
 def test_every_range_begins_with_a_version_that_can_be_tried():
     assert len(oldest.oldest()) == len(oldest.ranges())
-    for exact, range_ in zip(map(Requirement, oldest.oldest()), map(Requirement, oldest.ranges()), strict=True):
-        assert exact.name == range_.name
-        assert range_.specifier.contains(str(exact.specifier).removeprefix("=="))
+    for exact, allowed in zip(map(Requirement, oldest.oldest()), map(Requirement, oldest.ranges()), strict=True):
+        assert exact.name == allowed.name
+        assert allowed.specifier.contains(str(exact.specifier).removeprefix("=="))
 
 
 def test_every_pin_is_in_its_range():

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 import train_process
-from together import run_together, told
+from together import environments, run_together
 
 from inspose_jax import checkpoints, cli
 from inspose_jax.cli import distributed
@@ -132,7 +132,7 @@ def train_together(recipe, place, number, validation):
             JAX_ENABLE_X64=1,
             **more,
         )
-        for i, more in enumerate(told(number))
+        for i, more in enumerate(environments(number))
     ]
     try:
         ended = [process.communicate(timeout=500) for process in running]
@@ -202,7 +202,7 @@ def test_a_run_of_two_processes_resumes_with_another_validation_set(recipe, draw
 @pytest.mark.parametrize("victim", [1, 0])
 def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path, victim):
     arguments = (recipe, "--workdir", tmp_path / "run", "--steps", 1_000_000, "--distributed")
-    running = [train_process.start(*arguments, **more) for more in told(2)]
+    running = [train_process.start(*arguments, **more) for more in environments(2)]
     try:
         train_process.wait_for_lines(running[0], tmp_path / "run/metrics.jsonl", 20)
         running[victim].kill()
@@ -223,7 +223,7 @@ def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_at_the_same_step(recipe, tmp_path):
     arguments = (recipe, "--workdir", tmp_path / "run", "--steps", 1_000_000, "--distributed")
-    running = [train_process.start(*arguments, **more) for more in told(2)]
+    running = [train_process.start(*arguments, **more) for more in environments(2)]
     try:
         train_process.wait_for_lines(running[0], tmp_path / "run/metrics.jsonl", 20)
         running[1].send_signal(signal.SIGTERM)

@@ -77,7 +77,7 @@ FROZEN = "batch_norm='frozen', frozen_stages=1"
 
 
 @pytest.fixture
-def an_empty_folder(place, tmp_path, monkeypatch) -> Path:
+def prepared_folder(place, tmp_path, monkeypatch) -> Path:
     """A folder to stand in that holds what the README takes for given, at the smallest size: the demo's run, a COCO
     folder, torchvision's weights, a video; and recipes of the README's names, since a run of theirs takes hours.
     """
@@ -96,7 +96,7 @@ def an_empty_folder(place, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_the_commands_run_as_they_stand(an_empty_folder, capsys):
+def test_the_commands_run_as_they_stand(prepared_folder, capsys):
     """Those of `Use it`, one after another, in the folder where a user stands; relative paths and all."""
     text = (ROOT / "README.md").read_text()
     chapter = text[text.index("## Use it") : text.index("## Where the paper is")]
@@ -110,8 +110,8 @@ def test_the_commands_run_as_they_stand(an_empty_folder, capsys):
         try:
             with jax.numpy_dtype_promotion("standard"):  # as users have it; optax's Adam is not strict
                 cli.main(words[1:])
-        except SystemExit as exit_:
-            pytest.fail(f"{shlex.join(words)} exits with {exit_.code}: {capsys.readouterr().err.splitlines()[-1]}")
+        except SystemExit as ending:
+            pytest.fail(f"{shlex.join(words)} exits with {ending.code}: {capsys.readouterr().err.splitlines()[-1]}")
     assert checkpoints.steps(Path("runs/r50/checkpoints")) == [1], "the second command went on with the first one's run"
     assert checkpoints.steps(Path("runs/r50/best")) == [1]
     assert len(list(Path("found").glob("*.jpg"))) == 200

@@ -121,9 +121,9 @@ def compile_for_eight(model: config.Model, batch_size: int, accumulate: int) -> 
     changed = replace(tiny.CONFIG, model=model, schedule=schedule)
     mesh = sharding.make_mesh(schedule)
     with jax.numpy_dtype_promotion("standard"):  # optax, see training/conftest.py
-        method_ = method.for_model(changed.model)
-        state = sharding.abstract_state(method_, changed.schedule, 10, mesh)
-        lowered = sharding.jit_train_step(method_, changed.schedule, 10, mesh).lower(
+        changed_method = method.for_model(changed.model)
+        state = sharding.abstract_state(changed_method, changed.schedule, 10, mesh)
+        lowered = sharding.jit_train_step(changed_method, changed.schedule, 10, mesh).lower(
             state, tiny.batch([[]] * batch_size)
         )
     with tiny.as_users_compile():  # what devices send each other is a claim about the program that users run

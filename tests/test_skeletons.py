@@ -104,8 +104,9 @@ def test_five_joints_are_trained_saved_loaded_evaluated_and_drawn(tmp_path, monk
     assert model.skeleton == FIVE
     people = model(np.zeros((64, 64, 3), np.uint8), threshold=0.0)
     assert people.keypoints.shape[1:] == (5, 2)
-    sure = replace(people, keypoint_scores=np.ones_like(people.keypoint_scores))  # after two steps it is of nothing
-    assert (sure.plot() > 0).any(), "joints are drawn on black"
+    # After two steps no score is high.
+    confident = replace(people, keypoint_scores=np.ones_like(people.keypoint_scores))
+    assert (confident.plot() > 0).any(), "joints are drawn on black"
     lines = map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())
     (told,) = [line for line in lines if "eval/AP" in line]
     assert -1 <= told["eval/AP"] <= 1

@@ -14,7 +14,7 @@ from inspose_jax.versions import version
 
 
 @pytest.fixture
-def nothing_is_a_distribution(monkeypatch):
+def no_distributions(monkeypatch):
     """As where OpenCV comes as `opencv-python` or from conda, or all of it in one bundled file."""
 
     def from_name(name):
@@ -23,7 +23,7 @@ def nothing_is_a_distribution(monkeypatch):
     monkeypatch.setattr(importlib.metadata.Distribution, "from_name", from_name)
 
 
-@pytest.mark.usefixtures("nothing_is_a_distribution")
+@pytest.mark.usefixtures("no_distributions")
 def test_a_run_starts_whatever_the_names_of_the_distributions(tmp_path):
     workdir.open_workdir(tmp_path, {}, [], 0, "")
     told = json.loads((tmp_path / "versions.json").read_text())
@@ -32,7 +32,7 @@ def test_a_run_starts_whatever_the_names_of_the_distributions(tmp_path):
     assert told["jax"] == jax.__version__
 
 
-@pytest.mark.usefixtures("nothing_is_a_distribution")
+@pytest.mark.usefixtures("no_distributions")
 def test_the_library_that_computed_ap_is_named_as_far_as_known(monkeypatch):
     monkeypatch.setitem(sys.modules, "hotcoco", None)
     assert coco_ap.library()[0] == "pycocotools unknown"

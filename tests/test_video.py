@@ -98,9 +98,9 @@ def test_a_command_that_fails_in_the_middle_leaves_nothing(place, video, tmp_pat
     monkeypatch.setattr(video_files, "CODEC", codec)  # the second cannot be written
     monkeypatch.setattr(People, "to_coco", fail)
     command = ["predict", "--checkpoint", place / "run", video, "--out", tmp_path / "out"]
-    with pytest.raises(SystemExit) as exit_:
+    with pytest.raises(SystemExit) as ending:
         cli.main([str(word) for word in (*command, "--json", tmp_path / "people.jsonl")])
-    assert exit_.value.code == 2
+    assert ending.value.code == 2
     line = capsys.readouterr().err.splitlines()[-1]
     refusal = f"{tmp_path / 'out/people.mp4'}: cannot be written (OpenCV refuses avc1 video of 64 x 64 pixels)"
     assert line.startswith(f"inspose: error: {'a fault in the middle' if codec == 'mp4v' else refusal}")

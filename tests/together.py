@@ -15,8 +15,8 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def told(number: int) -> list[dict[str, str]]:
-    """What each of `number` processes is told of the others, in its environment; one alone is told nothing."""
+def environments(number: int) -> list[dict[str, str]]:
+    """Environment variables that tell each of `number` processes of the others; none for a single process."""
     if number == 1:
         return [{}]
     address = f"127.0.0.1:{free_port()}"
@@ -27,7 +27,7 @@ def run_together(arguments: list[str], number: int, seconds: float = 240) -> lis
     """`python ARGUMENTS` in `number` processes that are told of each other, if they are several; none outlives this."""
     running = []
     try:
-        for more in told(number):
+        for more in environments(number):
             environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", **more}
             pipe, command = subprocess.PIPE, [sys.executable, *arguments]
             running.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))

@@ -39,10 +39,10 @@ def write_recipe(path: Path, save_every: int = 1000, **schedule) -> Path:
 def start(*arguments: object, devices: int = 1, **environment: object) -> subprocess.Popen:
     """The command with these arguments, on the way."""
     more = {name: str(value) for name, value in environment.items()}
-    environment_ = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), **more}
+    process_environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), **more}
     command = [sys.executable, str(Path(__file__)), *map(str, arguments)]
     return subprocess.Popen(
-        command, env=environment_, cwd=TESTS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=process_environment, cwd=TESTS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

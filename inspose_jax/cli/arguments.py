@@ -73,8 +73,8 @@ def tyro_cli(kind: Any, remedy: str, **options: Any) -> Any:
     try:
         with contextlib.redirect_stderr(box):
             return tyro.cli(kind, **options)
-    except SystemExit as exit_:
-        if not exit_.code:
+    except SystemExit as ending:
+        if not ending.code:
             raise  # --help is no error
     # The box has a title, a message, perhaps the nearest flags, and a hint, separated by rules, which are dashes if the
     # terminal has no line-drawing characters.

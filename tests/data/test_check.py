@@ -10,7 +10,7 @@ from inspose_jax.skeletons import COCO
 
 
 @pytest.fixture
-def good(tmp_path):
+def valid(tmp_path):
     """One image, 8 wide and 6 high, with one person in it."""
     Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
     joints = [7, 5, 2, *[0] * 48]
@@ -25,11 +25,11 @@ def faults(tmp_path, content):
     return check.faults(tmp_path, tmp_path / "truth.json", COCO)
 
 
-def test_a_valid_folder_has_no_fault(tmp_path, good):
-    assert faults(tmp_path, good) == []
-    del good["annotations"][0]["keypoints"]
-    good["annotations"].append({**good["annotations"][0], "id": 3, "keypoints": [8, 6, 1, *[0] * 48]})
-    assert faults(tmp_path, good) == []  # a person without joints, and a joint on the last corner
+def test_a_valid_folder_has_no_fault(tmp_path, valid):
+    assert faults(tmp_path, valid) == []
+    del valid["annotations"][0]["keypoints"]
+    valid["annotations"].append({**valid["annotations"][0], "id": 3, "keypoints": [8, 6, 1, *[0] * 48]})
+    assert faults(tmp_path, valid) == []  # a person without joints, and a joint on the last corner
 
 
 @pytest.mark.parametrize(
@@ -62,20 +62,20 @@ def test_a_valid_folder_has_no_fault(tmp_path, good):
         ({"keypoints": [0] * 51}, "no person has a labelled joint"),
     ],
 )
-def test_a_fault_in_an_annotation_is_the_only_one_reported(tmp_path, good, person, message):
-    good["annotations"][0].update(person)
-    assert faults(tmp_path, good) == [message]
+def test_a_fault_in_an_annotation_is_the_only_one_reported(tmp_path, valid, person, message):
+    valid["annotations"][0].update(person)
+    assert faults(tmp_path, valid) == [message]
 
 
-def test_faults_of_the_lists_are_named(tmp_path, good):
-    good["annotations"] *= 2
-    assert faults(tmp_path, good) == ["annotation 1: another annotation has the same id"]
-    good["annotations"] = good["annotations"][:1]
-    good["images"].append({"id": 3, "file_name": "a.png", "width": 8})
-    assert faults(tmp_path, good) == ["image 3: no height"]
-    good["images"][1] = {"id": 3, "file_name": 5, "height": "6", "width": 0}
-    good["annotations"].append(1)
-    assert faults(tmp_path, good) == [
+def test_faults_of_the_lists_are_named(tmp_path, valid):
+    valid["annotations"] *= 2
+    assert faults(tmp_path, valid) == ["annotation 1: another annotation has the same id"]
+    valid["annotations"] = valid["annotations"][:1]
+    valid["images"].append({"id": 3, "file_name": "a.png", "width": 8})
+    assert faults(tmp_path, valid) == ["image 3: no height"]
+    valid["images"][1] = {"id": 3, "file_name": 5, "height": "6", "width": 0}
+    valid["annotations"].append(1)
+    assert faults(tmp_path, valid) == [
         "image 3: file_name is 5, not a file's name in the folder of images",
         'image 3: height is "6", not a number of pixels',
         "image 3: width is 0, not a number of pixels",
@@ -83,15 +83,15 @@ def test_faults_of_the_lists_are_named(tmp_path, good):
     ]
 
 
-def test_a_damaged_image_is_named(tmp_path, good):
+def test_a_damaged_image_is_named(tmp_path, valid):
     (tmp_path / "a.png").write_bytes(b"no image")
-    (fault,) = faults(tmp_path, good)
+    (fault,) = faults(tmp_path, valid)
     assert fault.startswith("image 2: ")
     assert "not an image that can be read" in fault
 
 
-def test_missing_folders_and_files_are_named(tmp_path, good):
-    faults(tmp_path, good)
+def test_missing_folders_and_files_are_named(tmp_path, valid):
+    faults(tmp_path, valid)
     with pytest.raises(FileNotFoundError, match="no such folder of images"):
         check.faults(tmp_path / "none", tmp_path / "truth.json", COCO)
     with pytest.raises(FileNotFoundError, match="no such annotation file"):

@@ -86,7 +86,7 @@ def test_an_annotation_of_id_0_counts_as_any_other(folder, tmp_path):
         for number, person in enumerate(truth["annotations"]):
             person["id"] = number
 
-    truth = read(folder, spoil(folder, tmp_path, from_zero)).ground_truth()
+    truth = read(folder, damage(folder, tmp_path, from_zero)).ground_truth()
     results = [{**person, "score": 1.0} for person in truth["annotations"] if person["num_keypoints"]]
     assert coco_ap.keypoint_ap(truth, results, COCO)["AP"] == pytest.approx(1)
 
@@ -104,7 +104,7 @@ def test_images_that_cannot_be_read_are_refused(by_hand):
         coco.CocoFolder(by_hand / "gone", by_hand / "annotations.json", COCO, 0.5)
 
 
-def spoil(folder, tmp_path, change):
+def damage(folder, tmp_path, change):
     truth = json.loads((folder / "annotations.json").read_text())
     changed = change(truth) or truth
     path = tmp_path / "spoilt.json"
@@ -152,12 +152,12 @@ def other_size(truth):
 )
 def test_an_invalid_file_is_refused_with_its_fault(folder, tmp_path, change, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        read(folder, spoil(folder, tmp_path, change))
+        read(folder, damage(folder, tmp_path, change))
 
 
 def test_images_of_another_size_than_annotated_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="64 x 64 pixels, but its annotation says 65 x 64"):
-        read(folder, spoil(folder, tmp_path, other_size))[0]
+        read(folder, damage(folder, tmp_path, other_size))[0]
     with pytest.raises(FileNotFoundError, match="no such annotation file"):
         read(folder, tmp_path / "none.json")
     (tmp_path / "half.json").write_text('{"images": [')
@@ -184,7 +184,7 @@ def test_every_planted_fault_is_named(folder, tmp_path, change, message):
         change(truth["annotations"][0], truth["images"][0])
         return truth
 
-    found = check.faults(folder / "images", spoil(folder, tmp_path, plant), COCO)
+    found = check.faults(folder / "images", damage(folder, tmp_path, plant), COCO)
     assert any(message in fault for fault in found), found
 
 

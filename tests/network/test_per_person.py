@@ -95,7 +95,7 @@ def test_slots_beyond_the_filled_ones_are_not_computed():
     np.testing.assert_array_equal(of_filled(jnp.int32(3), theta, features, *rest)[4:], 0)
 
 
-def held(function, *arguments):
+def memory_bytes(function, *arguments):
     """Bytes of intermediate values of a compiled function."""
     with tiny.as_users_compile():
         return jax.jit(function).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
@@ -105,16 +105,16 @@ ONE_MAP = 4 * 17 * HEIGHT * WIDTH  # bytes
 
 
 def test_more_slots_need_no_memory_for_more_maps():
-    def held_for(num_slots):
+    def memory_bytes_for(num_slots):
         theta, features, *rest = image(num_slots)
 
         def summed(num_filled, theta, features):
             return of_filled(num_filled, theta, features, *rest).sum()
 
-        return held(jax.grad(summed, argnums=(1, 2)), jnp.int32(num_slots), theta, features)
+        return memory_bytes(jax.grad(summed, argnums=(1, 2)), jnp.int32(num_slots), theta, features)
 
-    assert held_for(8) > 4 * ONE_MAP
-    assert held_for(80) - held_for(8) < 72 * ONE_MAP / 2
+    assert memory_bytes_for(8) > 4 * ONE_MAP
+    assert memory_bytes_for(80) - memory_bytes_for(8) < 72 * ONE_MAP / 2
 
 
 @pytest.mark.parametrize("num_candidates", [0, 1, 4, 5, 10])

@@ -20,9 +20,9 @@ BATCH = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]])
 
 def step_of(model: config.Model):
     """The step of the tiny recipe with a model, on one device; and the shapes of its state."""
-    config_ = replace(tiny.CONFIG, model=model, schedule=replace(tiny.CONFIG.schedule, optimizer="sgd"))
-    mesh = sharding.make_mesh(config_.schedule, jax.devices()[:1])
-    step = method.for_model(config_.model), config_.schedule, 10, mesh
+    changed = replace(tiny.CONFIG, model=model, schedule=replace(tiny.CONFIG.schedule, optimizer="sgd"))
+    mesh = sharding.make_mesh(changed.schedule, jax.devices()[:1])
+    step = method.for_model(changed.model), changed.schedule, 10, mesh
     return sharding.jit_train_step(*step), sharding.abstract_state(*step)
 
 

@@ -184,16 +184,16 @@ def test_at_most_two_steps_wait_on_the_device(tmp_path, monkeypatch):
         numbers.append(len(at_work))
         return state, {"loss/total": at_work[-1]}
 
-    def noticing(wait):
-        def wait_and_notice(arrays):
+    def recording_wait(wait):
+        def wait_and_record(arrays):
             ready = {id(leaf) for leaf in jax.tree.leaves(arrays)}
             at_work[:] = [loss for loss in at_work if id(loss) not in ready]
             return wait(arrays)
 
-        return wait_and_notice
+        return wait_and_record
 
     for name in ("block_until_ready", "device_get"):
-        monkeypatch.setattr(jax, name, noticing(getattr(jax, name)))
+        monkeypatch.setattr(jax, name, recording_wait(getattr(jax, name)))
     monkeypatch.setattr(sharding, "jit_train_step", lambda *_: step_function)
     loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=4)
     assert numbers == [1, 2, 2, 2]

@@ -37,12 +37,12 @@ def test_cosine_ends_at_zero():
 def moved(schedule, gradients, model=tiny.MODEL, num_steps=10):
     """Parameters after updates with the given multiples of an all-ones gradient, starting from ones."""
     params = jax.tree.map(jnp.ones_like, tiny.variables(model)["params"])
-    method_ = method.for_model(model)
-    rule = optimizer.make_optimizer(schedule, method_, num_steps)
+    model_method = method.for_model(model)
+    rule = optimizer.make_optimizer(schedule, model_method, num_steps)
     state = rule.init(params)
     for value in gradients:
         gradient = jax.tree.map(lambda p, v=value: jnp.full_like(p, v), params)
-        gradient = optimizer.freeze(gradient, method_.trains(params))
+        gradient = optimizer.freeze(gradient, model_method.trains(params))
         updates, state = rule.update(gradient, state, params)
         params = jax.tree.map(lambda p, u: p + u, params, updates)
     return params

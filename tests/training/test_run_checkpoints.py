@@ -18,7 +18,7 @@ from inspose_jax import checkpoints, provenance, seals
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.training import loop
-from inspose_jax.training import workdir as workdir_
+from inspose_jax.training import workdir as run_workdir
 
 # Reading threads of tensorstore 0.1 still call back after a damaged file was reported, when nobody listens any more.
 pytestmark = [
@@ -245,7 +245,7 @@ def test_a_checkpoint_of_another_model_is_refused_with_every_difference(workdir,
     other = replace(CONFIG, model=tiny.model(kp_net=replace(CONFIG.model.kp_net, width=4)))
     for file in (run / "config.json", *run.glob("checkpoints/*/checksums.json")):
         file.unlink()
-    about = workdir_.description(other, tiny.METHOD, 12, SOURCE, None)
+    about = run_workdir.description(other, tiny.METHOD, 12, SOURCE, None)
     (run / "config.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match="a checkpoint of another model") as error:
         loop.train(other, SOURCE, run, num_steps=12, resume=True)
@@ -266,14 +266,14 @@ def test_a_run_with_another_skeleton_is_refused(workdir):
 
 def test_a_best_checkpoint_of_an_early_version_is_kept_but_not_one_of_other_labels(tmp_path, monkeypatch):
     now = pipeline.full_fingerprint(SOURCE)
-    about = workdir_.description(CONFIG, tiny.METHOD, 12, SOURCE, None)
+    about = run_workdir.description(CONFIG, tiny.METHOD, 12, SOURCE, None)
     (tmp_path / "best/3").mkdir(parents=True)
     for judged_by in (now, pipeline.fingerprint(SOURCE)):
         monkeypatch.setattr(checkpoints, "about_best", lambda _, judged_by=judged_by: {"validation": judged_by})
-        workdir_.open_workdir(tmp_path, about, [], 3, now)
+        run_workdir.open_workdir(tmp_path, about, [], 3, now)
         assert (tmp_path / "best").is_dir()
     with pytest.warns(UserWarning, match="was chosen by other images, labels or test-time fields than now"):
-        workdir_.open_workdir(tmp_path, about, [], 3, "16, other, labels")
+        run_workdir.open_workdir(tmp_path, about, [], 3, "16, other, labels")
 
 
 def test_a_lost_best_checkpoint_is_saved_again(tmp_path):

@@ -11,17 +11,17 @@ from inspose_jax import config_json, method
 from inspose_jax.config import Data
 from inspose_jax.errors import UserError
 from inspose_jax.training import loop
-from inspose_jax.training import workdir as workdir_
+from inspose_jax.training import workdir as run_workdir
 
 
 def begin(folder, config=CONFIG):
     """Make a folder as a run of a config that has made no step."""
-    workdir_.open_workdir(folder, workdir_.description(config, tiny.METHOD, 12, SOURCE, None), [], 0, "")
+    run_workdir.open_workdir(folder, run_workdir.description(config, tiny.METHOD, 12, SOURCE, None), [], 0, "")
 
 
 def changes(folder, config, method=tiny.METHOD):
-    return workdir_.changes(
-        folder, workdir_.description(config, method, 12, SOURCE, None), config, method, has_saved=True
+    return run_workdir.changes(
+        folder, run_workdir.description(config, method, 12, SOURCE, None), config, method, has_saved=True
     )
 
 
@@ -113,16 +113,16 @@ def test_the_initial_weights_need_not_be_given_again_but_others_are_refused(tmp_
     for file in files:
         file.write_text(file.name)
     begun, same, other, without = (
-        workdir_.description(CONFIG, tiny.METHOD, 12, SOURCE, file) for file in (files[0], files[0], files[1], None)
+        run_workdir.description(CONFIG, tiny.METHOD, 12, SOURCE, file) for file in (files[0], files[0], files[1], None)
     )
     run = tmp_path / "run"
-    workdir_.open_workdir(run, begun, [], 0, "")
-    assert workdir_.changes(run, same, CONFIG, tiny.METHOD, has_saved=True) == []
-    assert workdir_.changes(run, without, CONFIG, tiny.METHOD, has_saved=True) == []
+    run_workdir.open_workdir(run, begun, [], 0, "")
+    assert run_workdir.changes(run, same, CONFIG, tiny.METHOD, has_saved=True) == []
+    assert run_workdir.changes(run, without, CONFIG, tiny.METHOD, has_saved=True) == []
     with pytest.raises(ValueError, match="was started with other values: weights"):
-        workdir_.changes(run, other, CONFIG, tiny.METHOD, has_saved=True)
+        run_workdir.changes(run, other, CONFIG, tiny.METHOD, has_saved=True)
     with pytest.raises(ValueError, match=r"weights \w+ -> None"):  # it would begin from random ones
-        workdir_.changes(run, without, CONFIG, tiny.METHOD, has_saved=False)
+        run_workdir.changes(run, without, CONFIG, tiny.METHOD, has_saved=False)
 
 
 class Corrected:
@@ -145,14 +145,14 @@ class Corrected:
 
 
 def test_a_run_does_not_resume_with_other_labels_of_the_same_images(tmp_path):
-    begun, other = (workdir_.description(CONFIG, tiny.METHOD, 12, source, None) for source in (SOURCE, Corrected()))
-    workdir_.open_workdir(tmp_path, begun, [], 0, "")
-    assert workdir_.changes(tmp_path, begun, CONFIG, tiny.METHOD, has_saved=True) == []
+    begun, other = (run_workdir.description(CONFIG, tiny.METHOD, 12, source, None) for source in (SOURCE, Corrected()))
+    run_workdir.open_workdir(tmp_path, begun, [], 0, "")
+    assert run_workdir.changes(tmp_path, begun, CONFIG, tiny.METHOD, has_saved=True) == []
     message = r"other values: labels \w+ -> corrected. Use those, or begin a new run .*another --workdir, .*same --init"
     with pytest.raises(ValueError, match=message):
-        workdir_.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True)
+        run_workdir.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True)
     # An early version did not store them: its runs go on.
     stored = json.loads((tmp_path / "config.json").read_text())
     del stored["labels"]
     (tmp_path / "config.json").write_text(json.dumps(stored))
-    assert workdir_.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True) == []
+    assert run_workdir.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True) == []

@@ -1,4 +1,4 @@
-"""Padding: who is a target, who an ignore region, and what blank images look like."""
+"""Padding: which people are targets or ignore regions, and what blank images contain."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The joints' names in `categories`: sorted by them, refused by them, and what the other categories are for."""
+"""The joint names in `categories`: joints are sorted or refused by them, and other categories are left out."""
 
 import json
 
@@ -15,7 +15,7 @@ POSETRACK = ["nose", "head_bottom", "head_top", *COCO.keypoint_names[3:]]
 
 @pytest.fixture
 def changed(folder, tmp_path):
-    """A function: a change to the content of the file -> the changed file."""
+    """A function that applies a change to the content of the file and returns the changed file."""
 
     def write(change):
         truth = json.loads((folder / "annotations.json").read_text())
@@ -31,7 +31,7 @@ def read(folder, annotations):
 
 
 def sort_by_name(truth, spelt=lambda name: name):
-    """Joints in alphabetic order, names and numbers alike, as an annotation tool may write them."""
+    """Joints in alphabetic order, names and values alike, as an annotation tool may write them."""
     names = truth["categories"][0]["keypoints"]
     order = sorted(range(17), key=names.__getitem__)
     truth["categories"][0]["keypoints"] = [spelt(names[k]) for k in order]

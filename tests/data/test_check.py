@@ -1,4 +1,4 @@
-"""The check of a COCO folder names each fault, once, and finds none where there is none."""
+"""The check of a COCO folder names each fault once, and finds none in a valid folder."""
 
 import json
 

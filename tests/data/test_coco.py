@@ -1,4 +1,4 @@
-"""COCO folders: read as they are meant, written so that they come back, refused with one line."""
+"""COCO folders: read according to COCO, read back after writing, refused with one line."""
 
 import json
 
@@ -58,7 +58,7 @@ def by_hand(tmp_path):
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     (tmp_path / "images").mkdir()
     turned = Image.Exif()
-    turned[0x0112] = 6  # orientation: a viewer would show it turned by a quarter
+    turned[0x0112] = 6  # orientation: a viewer would show it rotated by 90 degrees
     Image.new("RGB", (8, 6), (200, 40, 40)).save(tmp_path / "images" / "2.jpg", exif=turned)
     Image.new("RGB", (8, 6)).save(tmp_path / "images" / "5.jpg")
     return tmp_path
@@ -80,7 +80,7 @@ def test_a_folder_is_read_according_to_coco(by_hand):
 
 
 def test_an_annotation_of_id_0_counts_as_any_other(folder, tmp_path):
-    """pycocotools takes a match with it for none; perfect results must give an AP of 1 all the same."""
+    """pycocotools ignores a match with it; perfect results must give an AP of 1 nevertheless."""
 
     def from_zero(truth):
         for number, person in enumerate(truth["annotations"]):

@@ -1,4 +1,4 @@
-"""Numbers that are no pixels, or stand in another order, are named once for the whole file; right ones never."""
+"""Coordinates that are not pixels, or in another order, are reported once for the whole file; valid ones never."""
 
 import contextlib
 import copy
@@ -61,7 +61,7 @@ CHANGES = {
 def test_a_fault_of_all_coordinates_is_named_in_one_line(folder, tmp_path, name):
     change, lines = CHANGES[name]
     expected = contextlib.nullcontext()
-    if name == "y before x in both":  # which in these square images only looks as if people lay
+    if name == "y before x in both":  # in these square images it only looks as if people were lying
         lines, expected = (
             [],
             pytest.warns(UserWarning, match="have their feet to the right of their head; do they lie,"),

@@ -1,4 +1,4 @@
-"""Images of every kind come as the same RGB bytes; what is none, or too large, is refused before memory is taken."""
+"""Images of every kind are read as the same RGB bytes; other files and too large ones are refused early."""
 
 import errno
 import os
@@ -63,7 +63,7 @@ def test_palette_and_one_bit_images_give_their_colours(tmp_path):
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.avif"])
 @pytest.mark.parametrize("number", range(1, 9))
 def test_exif_orientation_is_applied_only_on_request(tmp_path, number, name):
-    """Pixel (0, 0) of the file stands where EXIF's table says: top left, top right, bottom right, bottom left, ..."""
+    """Pixel (0, 0) of the file is where EXIF's table says: top left, top right, bottom right, bottom left, ..."""
     exif = Image.Exif()
     exif[0x0112] = number
     corner = np.zeros((24, 32, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""PIL images of every mode come as the RGB bytes that their file would give, or are refused in one line."""
+"""PIL images of every mode give the same RGB bytes as their file, or are refused in one line."""
 
 import warnings
 
@@ -16,7 +16,7 @@ SEE_THROUGH = Image.merge("RGBA", (*COLOURS.split(), ALPHA))
 
 
 def of_mode(mode: str) -> tuple[Image.Image, np.ndarray, int]:
-    """An image of a mode, the RGB bytes it stands for, and how far the mode's own rounding may take it from those."""
+    """An image of a mode, the RGB bytes that it represents, and the tolerance due to the mode's rounding."""
     grey = np.stack([GREY] * 3, -1)
     if mode == "1":
         return Image.fromarray(GREY > 100), np.where(grey > 100, 255, 0), 0

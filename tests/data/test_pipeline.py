@@ -1,4 +1,4 @@
-"""The plan executed: the same batches with any number of threads, from any start, on any number of hosts."""
+"""Loading batches: the same ones with any number of threads, from any start, on any number of hosts."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The order of everything: nothing lost, nothing twice, the same for whoever asks in whatever order."""
+"""The order of images: none lost, none twice, and independent of the order of access."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Video files: every frame once and in order, whole files or none, and one clear line about broken ones."""
+"""Video files: every frame once and in order, complete files or none, and one clear line about broken ones."""
 
 import itertools
 import resource
@@ -15,7 +15,7 @@ from inspose_jax.data import video_files
 
 
 def grey(number: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
-    """Frames that differ: each is brighter than the one before."""
+    """Different frames: each is brighter than the one before."""
     return [np.full((height, width, 3), 10 + 8 * i, np.uint8) for i in range(number)]
 
 
@@ -69,7 +69,7 @@ def test_a_video_that_was_cut_off_gives_its_frames_and_a_warning(tmp_path):
 
 
 def faststart(path, frames):
-    """An mp4 file for the web: what tells where the frames are comes before them."""
+    """An mp4 file for the web: the index of the frames comes before them."""
     content = write(path.with_suffix(".mp4"), frames, 25.0).read_bytes()
     mdat, moov = content.index(b"mdat") - 4, content.index(b"moov") - 4
     table = content.index(b"stco", moov) - moov + 12  # after its name, version and length
@@ -86,7 +86,7 @@ def faststart(path, frames):
     [
         lambda path: faststart(path, grey(30, 240, 320)),
         lambda path: faults.matroska(path, grey(30), [10_000 + 40 * i for i in range(30)], fps=25, duration=11_200),
-        lambda path: faults.matroska(path, grey(30), [7 * i * i for i in range(30)]),  # nothing is promised
+        lambda path: faults.matroska(path, grey(30), [7 * i * i for i in range(30)]),  # no number of frames is stated
     ],
     ids=["mp4", "begins at second 10", "variable rate"],
 )
@@ -183,7 +183,7 @@ def test_anything_but_a_video_is_refused(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "folder.mp4").mkdir()
     content = write(tmp_path / "a.mp4", grey(20)).read_bytes()
-    (tmp_path / "half.mp4").write_bytes(content[: len(content) // 2])  # what tells where frames are comes last
+    (tmp_path / "half.mp4").write_bytes(content[: len(content) // 2])  # the index of the frames comes last
     for name, error, what in (
         ("text.mp4", ValueError, "not a video that can be read"),
         ("empty.mp4", ValueError, "not a video that can be read"),
@@ -196,7 +196,7 @@ def test_anything_but_a_video_is_refused(tmp_path):
 
 
 def test_a_name_that_is_not_utf8_is_refused(tmp_path):
-    """In a process of its own, which OpenCV would end."""
+    """In a process of its own, since OpenCV would end the process."""
     write(tmp_path / "a.mp4", grey(2))
     code = """
 import os, sys
@@ -242,7 +242,7 @@ def test_a_full_disk_is_reported_in_the_middle_and_at_the_end(tmp_path):
     whole = write(tmp_path / "whole.mp4", noise).stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     at_the_end = "the file holds 0 of 12 frames"
-    # OpenCV 4.13 does not tell of a frame whether it was written.
+    # OpenCV 4.13 does not report whether a frame was written.
     in_the_middle = at_the_end if cv2.VideoWriter().write(noise[0]) is None else r"frame \d+ is not accepted"
     for limit, what in ((40_000, in_the_middle), (whole - 400, at_the_end)):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))

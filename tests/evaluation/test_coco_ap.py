@@ -1,4 +1,4 @@
-"""The ten statistics on answers that are known beforehand."""
+"""The ten statistics on results with known values."""
 
 import copy
 import sys
@@ -63,7 +63,7 @@ def test_no_more_than_twenty_detections_of_an_image_count():
     far = [{**copy.deepcopy(results[0]), "keypoints": [190, 5, 1] * 17, "score": 0.95} for _ in range(20)]
     before = copy.deepcopy(far)
     assert coco_ap.keypoint_ap(truth, [*far, *results], COCO, image_ids=[0])["AR"] == 0
-    assert far == before  # what the caller holds stays as it is
+    assert far == before  # the caller's objects are not changed
     assert coco_ap.keypoint_ap(truth, [*far[:19], *results], COCO, image_ids=[0])["AR"] == 1
 
 
@@ -129,7 +129,7 @@ def random_case(seed):
 
 @pytest.fixture
 def by_pycocotools(monkeypatch):
-    """A function that computes with pycocotools, hotcoco being installed."""
+    """A function that computes with pycocotools although hotcoco is installed."""
     pytest.importorskip("hotcoco", reason="hotcoco is not installed: pip install hotcoco")
     assert coco_ap.library()[0].startswith("hotcoco ")
 

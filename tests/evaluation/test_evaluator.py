@@ -1,4 +1,4 @@
-"""A data set through the predictor: what evaluation scores is what anybody gets who asks about the images."""
+"""Evaluation of a dataset: it scores exactly what the predictor returns for the images."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ CONFIG = replace(
     data=replace(tiny.CONFIG.data, long_side=96, shapes=((64, 64), (64, 96))),
 )
 WIDE = {3, 4, 11}
-TALL = 6  # fits no shape at the test size: it is looked at smaller
+TALL = 6  # fits no shape at the test size, so it is shrunk
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Drawn people are as difficult as promised, and their labels are what the image shows."""
+"""Drawn people are as difficult as documented, and their labels agree with the image."""
 
 import contextlib
 import io
@@ -106,7 +106,7 @@ def test_a_seen_joint_lies_on_its_person(images: list[tuple[Sample, np.ndarray]]
 
 
 def test_a_person_of_few_visible_pixels_has_no_labelled_joint():
-    # twelve people on 64 pixels hide one another almost wholly now and then
+    # twelve people on 64 pixels sometimes hide one another almost completely
     crowd = Scene(size=64, num_people=(12, 12), height=(0.2, 1.0))
     samples = [draw(crowd, (13, index)) for index in range(30)]
     area = np.concatenate([sample.area for sample in samples])

@@ -585,12 +585,12 @@ def page() -> str:
     lines = [
         "# How bad input is reported",
         "",
-        "One line on stderr that says what is wrong, where, and what to do; exit code 2; no file or folder is left",
-        "behind or changed. `tests/test_bad_input.py` runs every command below, in a folder with a run `run`, a drawn",
-        "dataset `drawn` and a recipe `small.py`; `python tests/bad_input.py > docs/bad_input.md` writes this page from",
-        "the same cases. Each line follows `inspose: error: `; … stands for text that depends on the machine. Ctrl-C",
-        "gives `inspose: stopped` and exit code 130; training saves first. If the disk is full in the middle of",
-        "`predict`, that is reported in one line too, and the images drawn so far are kept, each of them complete.",
+        "One line on stderr says what is wrong, where, and what to do; the exit code is 2, and no file or folder is",
+        "left behind or changed. `tests/test_bad_input.py` runs every command below, in a folder with a run `run`, a",
+        "drawn dataset `drawn` and a recipe `small.py`; `python tests/bad_input.py > docs/bad_input.md` writes this",
+        "page from the same cases. Each message follows `inspose: error: `; … stands for text that depends on the",
+        "machine. Ctrl-C gives `inspose: stopped` and exit code 130; training saves first. If the disk is full in the",
+        "middle of `predict`, that is reported in one line too, and the images drawn so far are kept, each complete.",
     ]
     for heading, cases in CASES.items():
         lines += ["", f"## {heading}", "", row("what is wrong", "the command", "the message"), row("---", "---", "---")]

@@ -24,7 +24,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "bad_input.md"
 
 @pytest.fixture
 def workspace(place, tmp_path, monkeypatch) -> Path:
-    """A folder to stand in, with `run` and `drawn`."""
+    """A current folder with `run` and `drawn`."""
     (tmp_path / "run").symlink_to(place / "run")
     shutil.copytree(place / "drawn", tmp_path / "drawn")
     (tmp_path / "small.py").write_text(faults.SMALL)
@@ -34,7 +34,7 @@ def workspace(place, tmp_path, monkeypatch) -> Path:
 
 @contextlib.contextmanager
 def bound_by_permissions() -> Iterator[None]:
-    """Root without the two powers that let it read and write everything; for others nothing changes."""
+    """Remove root's two capabilities to read and write everything; for other users, nothing changes."""
 
     class Header(ctypes.Structure):
         _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
@@ -59,7 +59,7 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 
 def call(capsys: pytest.CaptureFixture, command: str) -> tuple[int, str, list[str]]:
-    """Exit code, output and lines of error of a command, with paths as seen from the folder one stands in."""
+    """Exit code, output and error lines of a command, with paths relative to the current folder."""
     capsys.readouterr()
     code = 0
     try:
@@ -75,7 +75,7 @@ def matches(line: str, pattern: str) -> bool:
     return re.fullmatch(".+".join(map(re.escape, pattern.split("…"))), line) is not None
 
 
-@pytest.mark.filterwarnings("ignore:.*it is skipped")  # a damaged checkpoint, before the line
+@pytest.mark.filterwarnings("ignore:.*it is skipped")  # the warning about a damaged checkpoint, before the error
 @pytest.mark.parametrize(
     "case", [case for cases in bad_input.CASES.values() for case in cases], ids=lambda case: case.wrong
 )
@@ -95,7 +95,7 @@ def test_the_page_lists_the_tested_cases():
     assert PAGE.read_text() == bad_input.page(), "python tests/bad_input.py > docs/bad_input.md"
 
 
-@pytest.mark.filterwarnings("always::UserWarning")  # some are told what was made of them
+@pytest.mark.filterwarnings("always::UserWarning")  # some inputs give a warning
 @pytest.mark.parametrize("one", bad_input.WORKS, ids=lambda one: one.what)
 def test_unusual_input_works(one, workspace, capsys):
     one.prepare(workspace)
@@ -105,7 +105,7 @@ def test_unusual_input_works(one, workspace, capsys):
 
 
 def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
-    # A shell lets what it starts in the background ignore Ctrl-C, and what that starts too.
+    # A shell makes background processes and their children ignore Ctrl-C.
     heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = f"{heeds}; from inspose_jax import cli; cli.main()"
     arguments = ["data", "draw", "--out", str(tmp_path / "a/b"), "--count", "1000000"]
@@ -136,7 +136,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing_half_written(workspace, capsys, mon
 
 
 def test_a_full_and_a_read_only_disk_are_reported(workspace):
-    """In a namespace of its own, which needs no rights where the system allows it."""
+    """In a mount namespace of its own, which needs no privileges if the system allows it."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no disk can be mounted here: `unshare -rm` is not allowed")
     (workspace / "disk").mkdir()

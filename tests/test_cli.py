@@ -1,4 +1,4 @@
-"""The command line: what it writes agrees with Python, and help is short; bad input is `test_bad_input.py`'s."""
+"""The command line: what it writes agrees with Python, and help is short; `test_bad_input.py` tests bad input."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_training_evaluates_ten_times_on_all_devices(place, tmp_path, monkeypatc
 
 
 def test_drawn_images_are_cached_if_they_fit_in_memory():
-    def source(side):  # nothing is drawn before it is asked for
+    def source(side):  # nothing is drawn before it is needed
         return sources.training_source(
             Config(data=Data(source="drawn", num_drawn=100, scene=Scene(size=side))), None, None
         )
@@ -81,7 +81,7 @@ def test_the_compilation_cache_is_in_the_users_cache_folder_unless_set(tmp_path,
     assert folder == tmp_path / "inspose_jax" / compilation_cache.machine_type()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     compilation_cache.turn_on()
-    assert Path(os.environ[compilation_cache.VARIABLE]) == folder, "what the user chose stays"
+    assert Path(os.environ[compilation_cache.VARIABLE]) == folder, "the user's choice is kept"
 
 
 def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys):

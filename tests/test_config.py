@@ -1,4 +1,4 @@
-"""Every field of the config means something, comes back from JSON, and is checked."""
+"""Every field of the config is used, survives JSON, and is checked."""
 
 import ast
 import json
@@ -95,7 +95,7 @@ def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_
     assert second["data"] == {"flip": 0.25}
     assert second["schedule"] == {"seed": 4, "accumulate": 1}
     assert (second["format"], second["method"], second["num_steps"]) == (2, "inspose", 3)
-    assert first["model"]["skeleton"] == "coco", "what was given stays"
+    assert first["model"]["skeleton"] == "coco", "a given value is kept"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_values_that_do_not_fit_together_are_refused(part, fields, message):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_returns_a_valid_config(name, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)  # found wherever one stands
+    monkeypatch.chdir(tmp_path)  # found from any current folder
     config.check(recipes.read(name).config)
     assert f"inspose train {name}" in (recipes.find(name).read_text())
 

@@ -1,4 +1,4 @@
-"""`inspose train RECIPE --config-help`: every field with its type, value and meaning, without waiting for jax."""
+"""`inspose train RECIPE --config-help`: every field with its type, value and meaning, without importing jax."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ def test_every_listed_flag_is_accepted():
         else:
             typed += [flag, *config_flags.words(place.value).split()]
     changed = config_flags.override(config.Config(), typed)
-    # six digits are shown of a float
+    # a float is shown with six digits
     assert config.replace(changed, schedule=replace(changed.schedule, drop_at=recipe.schedule.drop_at)) == recipe
 
 

@@ -1,4 +1,4 @@
-"""`inspose data show`: a set with its labels, on a page or a sheet; only what is shown is read."""
+"""`inspose data show`: a dataset with its labels, on a page or a sheet; only the shown images are read."""
 
 import re
 

@@ -82,7 +82,7 @@ def test_locations_in_the_padding_are_never_decoded():
 
 
 def test_no_more_than_num_poses_are_kept_best_first():
-    cells = {i: (3.0 - 0.1 * i, np.full(17, i), 0.5) for i in range(12)}  # twelve people, each in a cell of its own
+    cells = {i: (3.0 - 0.1 * i, np.full(17, i), 0.5) for i in range(12)}  # twelve people, each in its own cell
     found = poses(outputs(cells))
     assert found.is_person.all()
     assert len(found.scores) == tiny.MODEL.decoding.num_poses
@@ -93,7 +93,7 @@ def test_three_candidates_need_one_chunk_and_no_candidates_none():
     computed, sizes = [], kp_net.layer_sizes(tiny.MODEL.kp_net, 17)
 
     def keypoint_map(theta, features, relative):
-        jax.debug.callback(lambda: computed.append(1))  # once a chunk
+        jax.debug.callback(lambda: computed.append(1))  # once per chunk
         return kp_net.keypoint_map(theta, features, relative, sizes)
 
     net = per_person.lift(keypoint_map, 313)

@@ -1,4 +1,4 @@
-"""What is painted: joints and boxes say by colour and shape what they are, and lie where the labels say."""
+"""Drawing: colours and shapes of joints and boxes show what they are, at the places that the labels give."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_box_colours_show_who_is_a_target():
     ).astype(int)
     for (x0, *_), colour in ((person, draw.PERSON_BOX), (unlabelled, draw.UNLABELLED_BOX), (crowd, draw.CROWD_BOX)):
         strongest = labels[40:60, x0 - 1 : x0 + 2].max((0, 1))
-        assert np.abs(strongest - 0.75 * np.array(colour)).max() < 70  # see-through, and smoothed over two pixels
+        assert np.abs(strongest - 0.75 * np.array(colour)).max() < 70  # translucent, and smoothed over two pixels
         assert (strongest > 40).tolist() == (np.array(colour) > 60).tolist()
     assert labels[15:85, 15:20].max() == 0
     assert labels[15:85, 65:85].max() == 0

@@ -1,4 +1,4 @@
-"""Results are whole or not there: what fails leaves no half a file and no folder, and loses nothing that was there."""
+"""Results are complete or absent: a failure leaves no partial file or folder, and existing files intact."""
 
 import os
 

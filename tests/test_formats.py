@@ -1,4 +1,4 @@
-"""Runs that earlier versions wrote (`formats/`) load for ever, and find the same people."""
+"""Runs that earlier versions wrote (`formats/`) can still be loaded, and find the same people."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def test_a_run_of_every_format_finds_the_same_people(written):
 
 @pytest.mark.slow
 def test_a_run_of_every_format_can_be_resumed(written, tmp_path):
-    """Its last steps are made, and the losses go on where they were."""
+    """The last steps of the run are made, and the losses continue where they were."""
     run = shutil.copytree(written / "run", tmp_path / "run")
     config = checkpoints.load(run).config
     before = [row for _, row, _ in run_folder.read_metrics_lines(run)]

@@ -1,4 +1,4 @@
-"""Importing the package changes nothing in a user's program; the command line quietens OpenCV for itself."""
+"""Importing the package changes nothing in a user's program; only the command line silences OpenCV."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ print(cv2.getNumThreads(), *(os.environ[name] for name in names))
 
 
 def in_a_process(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What a fresh Python process says to some code."""
+    """The output of some code in a new Python process."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True, env={**own, **environment})
@@ -57,7 +57,7 @@ def in_a_process(code: str, **environment: str) -> subprocess.CompletedProcess[s
 
 @pytest.fixture
 def broken(tmp_path, monkeypatch):
-    """A folder to stand in, with half an image and half a video, of which OpenCV and FFmpeg have much to say."""
+    """A current folder with half an image and half a video, about which OpenCV and FFmpeg print warnings."""
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (100, 100)).save("half.bmp")
     faults.video("half.mp4")(tmp_path)

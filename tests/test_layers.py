@@ -24,7 +24,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 NUMERIC = {"network", "targets", "losses", "decode", "nms", "geometry", "method"}
-PAPERS = {"network", "targets", "losses", "decode", "nms"}  # what only a method knows
+PAPERS = {"network", "targets", "losses", "decode", "nms"}  # imported only by a method
 BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine
 STANDARD = {"typing", "functools", "itertools", "collections", "dataclasses", "math"}
 
@@ -34,7 +34,7 @@ def modules() -> list[Path]:
 
 
 def imports(path: Path) -> set[str]:
-    """Full names of everything a module imports, also inside functions."""
+    """Full names of everything that a module imports, including inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -61,7 +61,7 @@ def test_imports_point_downwards(path: Path):
         if package != "inspose_jax":
             continue
         there = inner.split(".")[0]
-        there = there if there in LEVEL else "__init__"  # the package itself, or a name that only its __init__ has
+        there = there if there in LEVEL else "__init__"  # the package itself, or a name that only its __init__ defines
         if there != here:
             assert LEVEL[there] < LEVEL[here], f"{here} imports {name}, which stands at or above it"
 

@@ -1,4 +1,4 @@
-"""Every term of Eq. 5 against hand values, and the laws: padding adds nothing, empty images stay finite."""
+"""Every term of Eq. 5 against values computed by hand; padding adds nothing, and empty images stay finite."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def variables():
 def terms_and_gradient(variables, batch):
     def total(params):
         everything = {"params": params, "batch_stats": variables["batch_stats"]}
-        frozen = tiny.network(tiny.model(batch_norm="frozen"))  # so that images do not see each other
+        frozen = tiny.network(tiny.model(batch_norm="frozen"))  # so that images do not affect each other
         outputs = frozen.apply(everything, batch.image, batch.size, train=True)
         targets = make_targets(batch, tiny.grid(), MODEL.assignment)
         terms = losses.losses(outputs, targets, losses.count(targets), batch.size, tiny.grid(), KP_NET)
@@ -52,7 +52,7 @@ def test_offset_loss_is_the_mean_over_supervised_values():
 
 def test_heatmap_loss_by_hand():
     logits, true = jnp.zeros((1, 1, 3, 1)), jnp.array([[[[1.0], [0.5], [0.0]]]])
-    is_cell = jnp.array([[[True, True, False]]])  # the last lies in the padding
+    is_cell = jnp.array([[[True, True, False]]])  # the last is in the padding
     # ln 2 * .5² * (1 + (1 - .5)⁴) / one peak
     value = losses.heatmap_loss(logits, true, is_cell, jnp.int32(1))
     np.testing.assert_allclose(value, np.log(2) / 4 * (1 + 0.0625), rtol=1e-6)

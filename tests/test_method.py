@@ -52,7 +52,7 @@ def run(*words) -> None:
 
 @pytest.fixture(scope="module")
 def toy_run(tmp_path_factory) -> Path:
-    """Three steps on the eight pretend devices, evaluated after the last."""
+    """Three steps on the eight simulated devices, evaluated after the last."""
     assert jax.device_count() == 8
     workdir = tmp_path_factory.mktemp("toy") / "run"
     run("train", TOY, "--workdir", workdir, "--steps", 3, "--eval-every", 3)

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: the greedy answer, nothing from padding, and idempotence."""
+"""Non-maximum suppression: the greedy result, no effect of padding, and idempotence."""
 
 import jax.numpy as jnp
 import numpy as np

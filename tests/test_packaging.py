@@ -1,4 +1,4 @@
-"""What a user installs: the ranges of pyproject.toml, the pins beside them, the wheel, how to cite it."""
+"""Packaging: the version ranges of pyproject.toml, the pins, the wheel and the citation."""
 
 import importlib.metadata
 import os
@@ -78,7 +78,7 @@ def test_the_wheel_contains_the_recipes_and_py_typed(tmp_path):
     modules = [path.relative_to(ROOT) for path in (ROOT / "inspose_jax").rglob("*.py")]
     recipes = [f"inspose_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")]
     assert {*map(str, modules), *recipes, "inspose_jax/py.typed"} <= held
-    # Read from there, in a folder in which no recipe lies.
+    # Read from the wheel, in a folder without recipes.
     code = "from inspose_jax import recipes\nfor n in ('drawn_people', 'r50_coco_36e'): print(recipes.read(n).path)"
     elsewhere = {"cwd": tmp_path / "site", "env": {**os.environ, "PYTHONPATH": str(tmp_path / "site")}}
     done = subprocess.run([sys.executable, "-c", code], **elsewhere, capture_output=True, text=True, check=True)

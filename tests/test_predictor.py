@@ -16,7 +16,7 @@ from inspose_jax.predictor import People, Predictor
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Poses
 
-# Random weights find somebody everywhere once no score is too low and nobody suppresses anybody.
+# Without a score threshold and suppression, random weights find people everywhere.
 MODEL = tiny.model(score_threshold=0.0, nms_threshold=1.0)
 
 
@@ -40,7 +40,7 @@ def test_one_image_gives_people_and_a_list_gives_a_list(predictor):
 
 
 def test_a_model_can_be_pickled(predictor):
-    """Process pools, joblib and Ray do it."""
+    """As process pools, joblib and Ray do."""
     again = pickle.loads(pickle.dumps(predictor))
     assert again.config == predictor.config
     one, other = predictor(noise(), 0.0), again(noise(), 0.0)
@@ -91,7 +91,7 @@ def test_joints_are_in_pixels_of_the_original(predictor):
     known = Poses(keypoints, np.ones((1, 1, 17), np.float32), ones, ones, np.ones((1, 1), bool), None)
     fake = Predictor(predictor.config, {})
     fake.poses = lambda *_: known
-    people = fake(noise(128, 256))  # looked at in 32 x 64 pixels: a quarter
+    people = fake(noise(128, 256))  # resized to 32 x 64 pixels: a quarter
     np.testing.assert_allclose(people.keypoints[0, 0], [64, 96])
     assert people.image_size == (128, 256)
     # COCO counts pixels from their index
@@ -111,7 +111,7 @@ def test_files_arrays_and_pil_images_are_the_same_image(predictor, tmp_path):
 
 def test_exif_orientation_is_followed(predictor, tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
+    exif[0x0112] = 6  # rotated by 90 degrees
     Image.fromarray(noise(40, 64)).save(tmp_path / "turned.jpg", exif=exif)
     assert predictor(tmp_path / "turned.jpg").image_size == (64, 40)
 
@@ -134,7 +134,7 @@ def test_people_become_supervisions_key_points(predictor):
     supervision = pytest.importorskip("supervision", reason="supervision is not installed: pip install supervision")
     people = predictor(noise(), threshold=0.0)
     people.keypoint_scores[0, :5] = 0.01
-    people.keypoints[0, 0] = 0  # a place like any other; supervision's own readers take it for missing
+    people.keypoints[0, 0] = 0  # a valid place, but supervision's own readers treat it as missing
     found = people.to_supervision()
     assert isinstance(found, supervision.KeyPoints)
     assert len(found) == len(people) > 1

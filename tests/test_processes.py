@@ -1,4 +1,4 @@
-"""Several processes under `jax.distributed` on this machine: they give what one process gives."""
+"""Several processes under `jax.distributed` on this machine: they give the same results as one process."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from inspose_jax.cli import distributed
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A drawn set of three batches."""
+    """A drawn dataset of three batches."""
     drawn = tmp_path_factory.mktemp("processes") / "drawn"
     cli.main(["data", "draw", "--out", str(drawn), "--count", "20", "--size", "64"])
     return drawn
@@ -27,7 +27,9 @@ def evaluate(place, drawn, out, *more):
     return [*map(str, ["-m", "inspose_jax", "eval", "--checkpoint", place / "run", *data, "--out", out, *more])]
 
 
-@pytest.mark.parametrize("number", [2, pytest.param(4, marks=pytest.mark.slow)])  # of four, one has nothing to do
+@pytest.mark.parametrize(
+    "number", [2, pytest.param(4, marks=pytest.mark.slow)]
+)  # of four processes, one has nothing to do
 def test_evaluation_split_over_processes_writes_the_same_bytes(place, drawn, tmp_path, number):
     (alone,) = run_together(evaluate(place, drawn, tmp_path / "one"), 1)
     assert alone.returncode == 0, alone.stderr
@@ -95,7 +97,7 @@ def test_runtime_errors_are_distinguished_from_other_errors(monkeypatch, error, 
     assert words in told
     assert bool(told) == bool(words)
     assert "Allocations" not in told
-    assert "--config" not in told, "a command is advised nothing that it has not"
+    assert "--config" not in told, "no advice names an option that the command lacks"
 
 
 def test_all_processes_use_the_first_ones_value(tmp_path):
@@ -117,7 +119,7 @@ def recipe(tmp_path_factory):
 
 
 def train_together(recipe, place, number, validation):
-    """Six steps in float64, evaluated at the end if so; each process with its own devices, four in all."""
+    """Six steps in float64, with an evaluation at the end on request; each process has its own devices, four in all."""
     place.mkdir()
     evaluation = []
     if validation:
@@ -150,7 +152,7 @@ def alone(recipe, tmp_path_factory, drawn):
 
 
 def parameters_in_float64(folder):
-    """The parameters of the newest checkpoint as they were stored; jax by itself cuts them to float32."""
+    """The parameters of the newest checkpoint as stored; by default, jax converts them to float32."""
     jax.config.update("jax_enable_x64", True)
     try:
         return jax.tree.map(np.asarray, checkpoints.newest(folder)[1]["params"])
@@ -213,7 +215,7 @@ def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path
             process.communicate()
     ours = f"inspose: error: process {1 - victim} of 2: another process of this run has ended"
     if victim == 0 and running[1].returncode == -signal.SIGABRT:
-        # The first process is whom the others ask about each other: jax may end them before Python can say anything.
+        # The first process coordinates the others: jax may end them before Python can print anything.
         assert "This most likely indicates that another task died" in err
     else:
         assert running[1 - victim].returncode == 2, err[-2000:]

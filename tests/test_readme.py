@@ -1,4 +1,4 @@
-"""The README promises nothing that is not there: its commands, options, recipes, links and make targets exist."""
+"""The README is correct: its commands, options, recipes, links and make targets exist."""
 
 import re
 import shlex
@@ -78,8 +78,8 @@ FROZEN = "batch_norm='frozen', frozen_stages=1"
 
 @pytest.fixture
 def prepared_folder(place, tmp_path, monkeypatch) -> Path:
-    """A folder to stand in that holds what the README takes for given, at the smallest size: the demo's run, a COCO
-    folder, torchvision's weights, a video; and recipes of the README's names, since a run of theirs takes hours.
+    """A current folder with everything that the README assumes, at the smallest size: the demo's run, a COCO folder,
+    torchvision's weights, a video; and recipes of the README's names, since a run of theirs takes hours.
     """
     monkeypatch.chdir(tmp_path)
     shutil.copytree(place / "run", tmp_path / "demo_out" / "run")
@@ -97,7 +97,7 @@ def prepared_folder(place, tmp_path, monkeypatch) -> Path:
 
 
 def test_the_commands_run_as_they_stand(prepared_folder, capsys):
-    """Those of `Use it`, one after another, in the folder where a user stands; relative paths and all."""
+    """The commands of `Use it`, one after another, in the user's current folder, with relative paths."""
     text = (ROOT / "README.md").read_text()
     chapter = text[text.index("## Use it") : text.index("## Where the paper is")]
     (own,) = re.findall(r"```python\n(# own\.py\n.*?)```", chapter, re.DOTALL)

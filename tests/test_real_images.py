@@ -1,4 +1,4 @@
-"""Real COCO images through the command line: checked, learnt from, measured."""
+"""Real COCO images on the command line: checked, trained on and evaluated."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def recipe():
 
 
 def inspose(*arguments) -> str:
-    """What a command prints; it must succeed."""
+    """The output of a command, which must succeed."""
     command = [sys.executable, "-m", "inspose_jax", *map(str, arguments)]
     # Two hundred steps of this size take longer than compiling them well.
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}

@@ -1,4 +1,4 @@
-"""A run that was stopped, however, goes on in a new process and comes to the bits of the run that was not."""
+"""A run that was stopped in any way resumes in a new process and ends bit for bit like an uninterrupted one."""
 
 import random
 import shlex
@@ -20,7 +20,7 @@ STEPS, SAVE_EVERY, KILLS = 160, 4, 20
 
 
 def state_of(workdir: Path) -> dict:
-    """Everything that the newest checkpoint holds: also what prediction leaves aside."""
+    """Everything that the newest checkpoint holds, including what prediction does not need."""
     return checkpoints.newest(workdir / "checkpoints")[1]
 
 
@@ -31,7 +31,7 @@ def assert_same_run(workdir: Path, straight: Path) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _as_users_compile():
-    """The same bits are claimed of the program that users run, with all optimisations."""
+    """The same bits are required of the program that users run, with all optimisations."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
         yield
@@ -45,7 +45,7 @@ def recipe(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def straight(recipe, tmp_path_factory) -> Path:
-    """A run without a stop, and beside it the images that every step was given."""
+    """An uninterrupted run, and beside it the images of every step."""
     workdir = tmp_path_factory.mktemp("straight") / "run"
     train_process.run(recipe, "--workdir", workdir, "--steps", STEPS, STEPS_FILE=workdir.with_name("steps"))
     return workdir

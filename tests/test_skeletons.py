@@ -1,4 +1,4 @@
-"""A skeleton is a value: presets, parts of them, files; and one of five joints all the way through the commands."""
+"""Skeletons: presets, subsets and files; and one of five joints used with all commands."""
 
 import json
 from dataclasses import asdict, replace

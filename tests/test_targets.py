@@ -1,4 +1,4 @@
-"""Who answers for whom, cells, disks and heatmaps, against small cases worked out by hand."""
+"""Assignment of locations, cells, disks and heatmaps, against small cases computed by hand."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What a run and an evaluation say of the packages in use, however those were installed."""
+"""The package versions that a run and an evaluation record, however the packages were installed."""
 
 import importlib.metadata
 import json
@@ -15,7 +15,7 @@ from inspose_jax.versions import version
 
 @pytest.fixture
 def no_distributions(monkeypatch):
-    """As where OpenCV comes as `opencv-python` or from conda, or all of it in one bundled file."""
+    """As if OpenCV came as `opencv-python` or from conda, or everything in one bundled file."""
 
     def from_name(name):
         raise importlib.metadata.PackageNotFoundError(name)

@@ -1,4 +1,4 @@
-"""Videos through the model: people frame by frame, as on single images; files whole or not at all; memory flat."""
+"""Videos through the model: people frame by frame, as on single images; complete files or none; constant memory."""
 
 import json
 import re
@@ -87,7 +87,7 @@ def test_a_recording_of_variable_rate_keeps_its_duration_when_drawn(place, tmp_p
     assert seconds == pytest.approx([0.003 * i * i for i in range(20)])
     drawn = video_files.read_info(tmp_path / "drawn/a.mp4")
     assert drawn.num_frames == 20
-    assert drawn.num_frames / drawn.fps == pytest.approx(1.083, abs=0.057)  # and one frame, as long as is usual
+    assert drawn.num_frames / drawn.fps == pytest.approx(1.083, abs=0.057)  # and one frame of the usual length
 
 
 @pytest.mark.parametrize("codec", ["mp4v", "avc1"])

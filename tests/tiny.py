@@ -91,7 +91,7 @@ def variables(model: config.Model = MODEL, size: int = 64, seed: int = 0) -> dic
 
 
 def blank(batch: Batch, index: int) -> Batch:
-    """The batch with one image made a blank, as those that fill the last batch of an epoch."""
+    """The batch with one image replaced by a blank one, as in the last batch of an epoch."""
     real = np.arange(len(batch.image)) != index
     return batch._replace(
         image=batch.image * real[:, None, None, None].astype(np.uint8),
@@ -135,7 +135,7 @@ def controller(theta: jax.Array, grid: geometry.Grid) -> Controller:
 
 @contextlib.contextmanager
 def as_users_compile() -> Iterator[None]:
-    """Compile with all optimisations: what a test claims of a program's memory or messages is of one that users run."""
+    """Compile with all optimisations, for tests that check the memory or the communication of users' programs."""
     before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", False)
     try:

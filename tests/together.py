@@ -9,7 +9,7 @@ from inspose_jax.cli.distributed import VARIABLES
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -24,7 +24,7 @@ def environments(number: int) -> list[dict[str, str]]:
 
 
 def run_together(arguments: list[str], number: int, seconds: float = 240) -> list[subprocess.CompletedProcess[str]]:
-    """`python ARGUMENTS` in `number` processes that are told of each other, if they are several; none outlives this."""
+    """`python ARGUMENTS` in `number` processes, connected if there are several; none outlives this call."""
     running = []
     try:
         for more in environments(number):

@@ -1,4 +1,4 @@
-"""Batch norm sees the real images of a batch and nothing else, however they lie on devices and in parts."""
+"""Batch norm uses only the real images of a batch, however they are divided over devices and parts."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def _standard_promotion():  # flax and optax, see training/conftest.py
 
 
 def assert_close(a, b, bound=1e-6):
-    """That all arrays of two trees differ by at most `bound` of the largest number of each."""
+    """Assert that all arrays of two trees differ by at most `bound` times the largest value of each."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=bound * max(np.abs(b).max(), 1)), a, b)
 
@@ -73,7 +73,7 @@ def test_blank_images_change_nothing_at_any_position(num_devices, rows):
 def test_a_batch_of_blank_images_changes_no_statistics_and_is_finite(num_devices):
     y, stats, of_params, of_maps = trained(0 * MAPS, np.zeros(8, bool), WEIGHTS, num_devices)
     jax.tree.map(np.testing.assert_array_equal, stats, STATS)
-    assert not any(array.any() for array in jax.tree.leaves((y, of_params, of_maps)))  # NaN would be true
+    assert not any(array.any() for array in jax.tree.leaves((y, of_params, of_maps)))  # NaN would count as true
 
 
 def test_without_blank_images_it_is_flaxs_batch_norm():

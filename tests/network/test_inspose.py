@@ -1,4 +1,4 @@
-"""The whole network: shapes, parameter counts, what train and test programs contain."""
+"""The whole network: shapes, parameter counts, and what the programs for training and testing contain."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The KP-Net: 313 numbers, their order, and what is asked of an image with one person."""
+"""The KP-Net: its 313 parameters, their order, and the queries for an image with one person."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The people of an image: what a vmap over all slots gives, for the filled ones alone; and candidates likewise."""
+"""The queries for an image agree with a vmap over all slots, for filled slots and for candidates."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ def _four_at_once(monkeypatch):
 
 
 def image(num_slots=NUM_SLOTS):
-    """Theta, F_kp, and what else a per-person network wants to know, of every slot."""
+    """Theta, F_kp and the other inputs of a per-person network, for every slot."""
     rng = np.random.default_rng(0)
     return (
         jnp.asarray(rng.normal(size=(num_slots, KP_NET.num_parameters)), jnp.float32),
@@ -39,7 +39,7 @@ def of_filled(num_filled, *arguments):
 
 
 def of_all(net, theta, features, centres, scales, size, cells):
-    """From the maps of everybody."""
+    """The log-likelihoods, computed from the maps of all slots."""
     logits = net.maps(theta, features, centres, scales, size, STRIDE).reshape(*cells.shape, -1)
     return jnp.take_along_axis(logits, cells[..., None], axis=2)[..., 0] - jax.nn.logsumexp(logits, axis=2)
 
@@ -131,7 +131,7 @@ def test_only_the_chunks_of_candidates_are_computed():
     computed = []
 
     def keypoint_map(theta, features, relative):
-        jax.debug.callback(lambda: computed.append(1))  # once a chunk
+        jax.debug.callback(lambda: computed.append(1))  # once per chunk
         return kp_net.keypoint_map(theta, features, relative, SIZES)
 
     *people, _ = image(num_slots=50)

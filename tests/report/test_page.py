@@ -1,4 +1,4 @@
-"""The page of a run: whole, well-formed, and what it says stems from the run's files."""
+"""The page of a run: complete, well-formed, and in agreement with the run's files."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ from inspose_jax.report.page import page_of
 from inspose_jax.report.run import read_run
 from inspose_jax.training import step
 
-# Random weights find somebody everywhere once no score is too low; without disk offsets a joint lies mid-cell.
+# Without a score threshold, random weights find people everywhere; without disk offsets, joints are mid-cell.
 MODEL = tiny.model(score_threshold=0.0, nms_threshold=0.9, disk_offset=False)
 CONFIG = replace(tiny.CONFIG, model=MODEL)
 
@@ -182,7 +182,7 @@ def test_a_run_with_a_checkpoint_shows_people_and_maps(trained, tmp_path):
 def test_images_of_a_folder_are_shown_with_their_names(trained, tmp_path):
     for number in range(14):
         Image.fromarray(np.full((40, 64, 3), 9 * number, np.uint8)).save(tmp_path / f"{number:02}.png")
-    (tmp_path / "03.png").rename(tmp_path / "03\udcff.png")  # a name that is no text
+    (tmp_path / "03.png").rename(tmp_path / "03\udcff.png")  # a name that is not valid text
     cli.main(["report", str(trained), "--out", str(tmp_path / "a.html"), "--images", str(tmp_path)])
     page = Page((tmp_path / "a.html").read_text())
     names = [word.split(":")[0] for word in page.words if ".png" in word]
@@ -191,7 +191,7 @@ def test_images_of_a_folder_are_shown_with_their_names(trained, tmp_path):
 
 
 def test_maps_are_those_of_the_people_found(predictor):
-    """Without disk offsets a joint lies in the middle of the brightest cell of its map."""
+    """Without disk offsets, a joint is in the middle of the brightest cell of its map."""
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     seen = predictor.maps(image, threshold=0.0, most=3)
     assert seen.maps.shape == (3, 17, 8, 8)

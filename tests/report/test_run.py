@@ -1,4 +1,4 @@
-"""Reading a run's folder: what is there is read as it stands, what is no run gets one line."""
+"""Reading a run's folder: its content is read unchanged, and anything else gives a one-line error."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_throughput_accepts_speeds_without_data_wait_and_ignores_step_0():
     found = throughput({"images_per_s": series((0, 3), (10, 8), (20, 8)), "data_wait": series((20, 0.1))}, 8)
     assert found == {"training_seconds": 20.0, "images_per_s": 8.0, "data_wait": 0.1}
     assert "data_wait" not in throughput({"images_per_s": series((10, 8))}, 8), (
-        "where nothing is told of waiting, it is not 0"
+        "without measurements of waiting, it is not 0"
     )
 
 

@@ -1,4 +1,4 @@
-"""Tensors as torch lays them out: views of shared storages, and files that are not what they say."""
+"""Tensors as torch stores them: views of shared storages, and invalid files."""
 
 import io
 from collections import OrderedDict

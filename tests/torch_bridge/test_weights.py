@@ -1,4 +1,4 @@
-"""Weights from PyTorch's files without PyTorch: read exactly, refused when they are not what they should be."""
+"""Weights from PyTorch's files without PyTorch: read exactly, and refused if they are invalid."""
 
 import os
 from collections import OrderedDict

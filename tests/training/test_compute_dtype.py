@@ -1,4 +1,4 @@
-"""bfloat16 is the type of convolutions and of the maps between them, and of nothing else."""
+"""bfloat16 is the type of convolutions and of the maps between them only."""
 
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,7 @@ def step_of(model: config.Model):
 
 
 def equations(jaxpr):
-    """Every operation of a program, in loops and calls too."""
+    """Every operation of a program, including those in loops and calls."""
     for equation in jaxpr.eqns:
         yield equation
         for inner in jax.extend.core.jaxprs_in_params(equation.params):
@@ -41,7 +41,7 @@ def program():
 
 
 def test_every_convolution_and_its_gradients_take_and_give_bfloat16(program):
-    """Those of 1x1 are products; the KP-Nets' own products, outside of the network, are not meant."""
+    """1x1 convolutions are products; the KP-Nets' own products, outside the network, are not included."""
     layers = [
         one
         for one in program
@@ -54,7 +54,7 @@ def test_every_convolution_and_its_gradients_take_and_give_bfloat16(program):
 
 
 def test_no_map_inside_the_network_is_float32_except_in_norms_and_outputs(program):
-    """The compiled program on a CPU would not tell: there the compiler computes in float32 by itself."""
+    """The compiled program on a CPU would not show it, since the compiler itself uses float32 there."""
     parts, seen, elsewhere = tiny.variables()["params"].keys(), set(), set()
     for one in program:
         scopes = str(one.source_info.name_stack)  # of a gradient: transpose(jvp(InsPose))/backbone/stem/norm
@@ -73,7 +73,7 @@ def test_no_map_inside_the_network_is_float32_except_in_norms_and_outputs(progra
 
 @pytest.fixture(scope="module")
 def outputs():
-    """What both networks say about the same images, with the same parameters; theta of every location."""
+    """The outputs of both networks for the same images and parameters, with theta of every location."""
     answers, locations = [], jnp.tile(jnp.arange(8 * 8 + 4 * 4, dtype=jnp.int32), (len(BATCH.image), 1))
     for model in (tiny.MODEL, HALF):
         apply = jax.jit(partial(tiny.network(model).apply, train=True, mutable=["batch_stats"]))

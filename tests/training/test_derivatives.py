@@ -20,7 +20,7 @@ from inspose_jax.training import sharding, step
 
 @pytest.fixture(scope="module")
 def along():
-    """Eq. 5 as a function of how far (f64[]) all parameters have gone in a random direction."""
+    """Eq. 5 as a function of the distance (f64[]) of all parameters in a random direction."""
     with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True):
         patch.setattr(per_person, "SLOTS_AT_ONCE", 5)  # chunks that are full, partly filled, empty, beyond the last
         mesh = sharding.make_mesh(tiny.schedule(batch_size=2), jax.devices()[:2])

@@ -29,7 +29,7 @@ KEYS = {"step", "loss/total", "loss/cls", "loss/keypoint", "loss/offset", "loss/
 
 
 def board_of(workdir):
-    """What TensorBoard is given, (step, value) by tag: a record is its length, a checksum, an event, a checksum."""
+    """TensorBoard's records, (step, value) by tag: a record is its length, a checksum, an event, a checksum."""
     events = defaultdict(list)
     for path in sorted((workdir / "tensorboard").iterdir()):
         data = path.read_bytes()
@@ -125,7 +125,7 @@ def test_steps_that_are_not_finite_can_be_skipped(tmp_path, capsys):
     rows = lines(tmp_path / "d")
     skipped = [row["step"] for row in rows if row["skipped"]]
     assert skipped
-    assert skipped == list(range(skipped[0], 7)), "the state stays, so every later batch breaks on it as well"
+    assert skipped == list(range(skipped[0], 7)), "the state is unchanged, so every later batch fails too"
     assert all(row["grad_norm"] is None or row["loss/total"] is None for row in rows[skipped[0] - 1 :])
     warnings = [
         line for line in capsys.readouterr().err.splitlines() if "the step is skipped and the state unchanged" in line
@@ -237,7 +237,7 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
     assert checkpoints.steps(run / "best") == [6]  # of equal ones the first
     jax.tree.map(np.testing.assert_array_equal, checkpoints.load(run / "best").variables, seen[1])
     loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True, extras=loop.Extras(evaluate, eval_every=3))
-    assert checkpoints.steps(run / "best") == [6], "a run that goes on knows what was best before"
+    assert checkpoints.steps(run / "best") == [6], "a resumed run knows the best value so far"
     assert checkpoints.steps(run / "checkpoints") == [10, 12]
     events = board_of(run)
     assert {step: value.simple_value for step, value in events["eval/AP"]} == pytest.approx(
@@ -315,7 +315,7 @@ def test_an_evaluation_that_fails_loses_no_step_and_is_repeated(tmp_path):
     assert checkpoints.steps(tmp_path / "run/checkpoints") == [5]
     train()
     train()
-    jax.tree.map(np.testing.assert_array_equal, *seen)  # two in all: not made again once it is there
+    jax.tree.map(np.testing.assert_array_equal, *seen)  # two in all: not repeated once it exists
     assert [row["step"] for row in lines(tmp_path / "run") if "eval/AP" in row] == [5]
     assert checkpoints.steps(tmp_path / "run/best") == [5]
 

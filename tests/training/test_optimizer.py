@@ -1,4 +1,4 @@
-"""Rates, rules and what stays frozen, against numbers worked out by hand."""
+"""Rates, update rules and frozen parameters, against numbers computed by hand."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: complete, never lost to a fault, told apart from those of other runs."""
+"""The checkpoints of a run: complete, never lost to a fault, and distinguished from those of other runs."""
 
 import contextlib
 import errno
@@ -46,7 +46,7 @@ def test_a_stray_folder_is_not_a_checkpoint(workdir, tmp_path):
         checkpoints.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         checkpoints.load(tmp_path / "gone")
-    # Nor does it keep a run from going on and saving lower steps.
+    # Nor does it prevent a run from resuming and saving lower steps.
     run = shutil.copytree(workdir, tmp_path / "run")
     shutil.rmtree(run / "checkpoints/12")
     (run / "checkpoints/99").mkdir()
@@ -86,7 +86,7 @@ def test_a_damaged_checkpoint_is_skipped_and_the_one_before_leads_to_the_same_re
 
 
 def failing_reads(monkeypatch, fails):
-    """Reading a checkpoint's arrays raises what `fails(folder)` gives, where it gives something; without waiting."""
+    """Reading a checkpoint's arrays raises the exception that `fails(folder)` returns, if any, without waiting."""
     real = ocp.Checkpointer.restore
 
     def restore(self, directory, *arguments, **named):
@@ -143,7 +143,7 @@ def test_errors_other_than_damage_are_not_reported_as_damage_and_change_nothing(
 
 
 def test_a_file_that_is_temporarily_unreadable_is_not_reported_as_damaged(workdir, tmp_path, monkeypatch):
-    """Also while the seal is looked at."""
+    """Also while the seal is checked."""
     monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
 
     def refused(path):
@@ -156,7 +156,7 @@ def test_a_file_that_is_temporarily_unreadable_is_not_reported_as_damaged(workdi
 
 @pytest.mark.parametrize(("fails", "step"), [("once", 4), ("always", 4), ("always", 6)])
 def test_a_best_checkpoint_that_cannot_be_read_is_never_lost(tmp_path, monkeypatch, fails, step):
-    """Also where the run goes on at the step that was evaluated last, which is evaluated again."""
+    """Also if the run resumes at the step that was evaluated last, which is evaluated again."""
     run, scores = tmp_path / "run", iter([0.6, 0.5, 0.5, 0.4])
 
     def evaluate(variables):

@@ -1,4 +1,4 @@
-"""The step: what it leaves alone when a loss or a gradient is not finite, and how a batch divides into parts."""
+"""The step: what it leaves unchanged if a loss or a gradient is not finite, and how a batch is divided into parts."""
 
 from dataclasses import replace
 
@@ -12,11 +12,11 @@ from inspose_jax.training import sharding, step
 
 CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, ema=0.9))
 BATCH = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]])
-BAD_LOSS, BAD_GRADIENT = 666, 667  # numbers of people dropped, by which a batch is told from others
+BAD_LOSS, BAD_GRADIENT = 666, 667  # numbers of people dropped, which identify a batch
 
 
 def poisoned_losses(outputs, targets, counts, batch):
-    """The real terms, but for two numbers of people dropped: one makes a term overflow, one only its gradient."""
+    """The real terms, except for two numbers of people dropped: one makes a term overflow, one only its gradient."""
     terms = tiny.METHOD.losses(outputs, targets, counts, batch)
     root_of = jnp.where((batch.people_dropped == BAD_GRADIENT).any(), 0 * terms["cls"], 1)  # at 0 its slope is infinite
     factor = jnp.where((batch.people_dropped == BAD_LOSS).any(), jnp.inf, 1)
@@ -91,4 +91,4 @@ def test_once_every_shape_was_seen_nothing_is_compiled_or_sent_to_the_host():
     assert compiled == []
     assert jax.device_get(measurements)["lr"] > 0
     with jax.transfer_guard("disallow"), pytest.raises(Exception, match="Disallowed host-to-device transfer"):
-        train_step(state, batches[0])  # that it would be noticed
+        train_step(state, batches[0])  # to show that it would be noticed

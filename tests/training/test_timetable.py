@@ -1,4 +1,4 @@
-"""At which steps of a run what is done."""
+"""At which steps a run saves, evaluates and traces."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""May a run go on? Only where nothing changes its numbers; what differs is written down."""
+"""A run may resume only if nothing changes its numbers; other differences are recorded."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ from inspose_jax.training import workdir as run_workdir
 
 
 def begin(folder, config=CONFIG):
-    """Make a folder as a run of a config that has made no step."""
+    """Make a folder like that of a run that has made no step."""
     run_workdir.open_workdir(folder, run_workdir.description(config, tiny.METHOD, 12, SOURCE, None), [], 0, "")
 
 
@@ -121,7 +121,7 @@ def test_the_initial_weights_need_not_be_given_again_but_others_are_refused(tmp_
     assert run_workdir.changes(run, without, CONFIG, tiny.METHOD, has_saved=True) == []
     with pytest.raises(ValueError, match="was started with other values: weights"):
         run_workdir.changes(run, other, CONFIG, tiny.METHOD, has_saved=True)
-    with pytest.raises(ValueError, match=r"weights \w+ -> None"):  # it would begin from random ones
+    with pytest.raises(ValueError, match=r"weights \w+ -> None"):  # it would start from random ones
         run_workdir.changes(run, without, CONFIG, tiny.METHOD, has_saved=False)
 
 
@@ -151,7 +151,7 @@ def test_a_run_does_not_resume_with_other_labels_of_the_same_images(tmp_path):
     message = r"other values: labels \w+ -> corrected. Use those, or begin a new run .*another --workdir, .*same --init"
     with pytest.raises(ValueError, match=message):
         run_workdir.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True)
-    # An early version did not store them: its runs go on.
+    # An early version did not store them: its runs can be resumed.
     stored = json.loads((tmp_path / "config.json").read_text())
     del stored["labels"]
     (tmp_path / "config.json").write_text(json.dumps(stored))

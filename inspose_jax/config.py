@@ -34,7 +34,7 @@ class Range(NamedTuple):
 ANY = Range(lambda value: True, "be anything")  # any value of the field's type
 ABOVE_0 = Range(lambda value: value > 0, "be above 0")
 NOT_BELOW_0 = Range(lambda value: value >= 0, "not be below 0")
-WHOLE = Range(
+VALID_SKELETON = Range(
     lambda skeleton: not skeletons.fault(skeleton),
     "have joints of different names, one sigma per joint, and pairs of joints",
 )
@@ -192,7 +192,7 @@ class Decoding:
 class Model:
     """InsPose as in the paper.  The config of every method has `skeleton`, `num_people` and `ignore_unlabelled`."""
 
-    skeleton: Skeleton = setting(skeletons.COCO, WHOLE, "The joints: the name of a preset, or a JSON file.")
+    skeleton: Skeleton = setting(skeletons.COCO, VALID_SKELETON, "The joints: the name of a preset, or a JSON file.")
     num_people: int = setting(
         32, PEOPLE, "Maximum number of people per image that are targets; of more, the smallest become ignore regions."
     )

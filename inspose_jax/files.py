@@ -59,7 +59,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`, with the same suffix, which replaces `path` on success.
 
     Readers therefore never see a partial file, and an existing file stays until the new one is complete.  On failure
@@ -82,7 +82,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write(path: Path, content: str) -> None:
     """Write a text file, completely or not at all."""
-    with whole(path) as partial:
+    with atomic(path) as partial:
         partial.write_text(content, encoding="utf-8")
 
 

@@ -132,7 +132,7 @@ def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, mes
     ("part", "fields", "message"),
     [
         ("model", {"levels": (3, 4)}, "level_limits has 4 numbers for 2 levels"),
-        ("model", {"levels": (3, 5), "level_limits": (64.0,)}, "levels is \\(3, 5\\); it must count up by one"),
+        ("model", {"levels": (3, 5), "level_limits": (64.0,)}, "levels is \\(3, 5\\); it must be consecutive"),
         ("model", {"levels": (12, 13), "level_limits": (64.0,)}, "end at 12"),
         ("model", {"centre_radius": 1e30}, "at most 100 strides"),
         ("model", {"map_level": 4, "levels": (4,), "level_limits": ()}, "map_level is 4"),
@@ -149,7 +149,7 @@ def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, mes
         ("schedule", {"learning_rate": -1.0}, "learning_rate is -1.0"),
         ("schedule", {"learning_rate": float("inf")}, "learning_rate is inf; it must be a finite number"),
         ("schedule", {"drop_at": (0.5, float("nan"))}, "drop_at is nan; it must be a finite number"),
-        ("schedule", {"drop_at": (0.5, 0.2)}, r"drop_at is \(0.5, 0.2\); it must rise"),
+        ("schedule", {"drop_at": (0.5, 0.2)}, r"drop_at is \(0.5, 0.2\); it must increase"),
         ("model", {"backbone_widths": (8, 8, 0, 8)}, "4 numbers of 1 or more"),
         ("schedule", {"seed": -1}, "seed is -1; it must not be below 0"),
         ("model", {"kp_net": config.KPNet(width=0)}, "model.kp_net.width is 0; it must be above 0"),

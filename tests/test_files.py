@@ -62,7 +62,7 @@ def test_a_file_is_replaced_only_when_the_new_one_is_complete(tmp_path):
     path.write_text("old")
 
     def fill() -> None:
-        with files.whole(path) as partial:
+        with files.atomic(path) as partial:
             partial.write_text("ne")
             assert (path.read_text(), partial.suffix) == ("old", ".json")
             raise OSError(28, "No space")
@@ -77,9 +77,9 @@ def test_a_file_is_replaced_only_when_the_new_one_is_complete(tmp_path):
 def test_two_writers_of_one_file_do_not_share_a_temporary_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getpid", lambda: 1)  # as in two containers
     path = tmp_path / "a.json"
-    with files.whole(path) as one:
+    with files.atomic(path) as one:
         one.write_text("one")
-        with files.whole(path) as other:
+        with files.atomic(path) as other:
             other.write_text("other")
             assert one.read_text() == "one"
         assert path.read_text() == "other"

@@ -56,7 +56,7 @@ def test_an_image_that_only_one_process_reads_is_named_by_both(place, drawn, tmp
 def test_a_process_without_a_configuration_reports_it(place, drawn, tmp_path):
     (alone,) = run_together(evaluate(place, drawn, tmp_path / "out", "--distributed"), 1)
     assert alone.returncode == 2
-    assert "--distributed: nothing tells about other processes" in alone.stderr
+    assert "--distributed: no other process is known" in alone.stderr
     assert alone.stderr.count("\n") == 1
 
 

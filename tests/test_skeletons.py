@@ -59,14 +59,14 @@ def test_a_file_is_read_back(tmp_path):
     [
         ({"oks_sigmas": [0.1]}, "oks_sigmas must be 5 numbers above 0, one per joint"),
         ({"oks_sigmas": [0.1, 0.1, 0, 0.1, 0.1]}, "oks_sigmas must be 5 numbers above 0, one per joint"),
-        ({"oks_sigmas": "wide"}, "no skeleton .*ValueError"),
+        ({"oks_sigmas": "wide"}, "not a skeleton .*ValueError"),
         ({"limbs": [[0, 5]]}, "limbs must be pairs of two joints, each from 0 to 4"),
         ({"limbs": [[0, 0]]}, "limbs must be pairs of two joints"),
-        ({"limbs": [[0, 1, 2]]}, "no skeleton .*ValueError"),
-        ({"limbs": 3}, "no skeleton .*TypeError"),
+        ({"limbs": [[0, 1, 2]]}, "not a skeleton .*ValueError"),
+        ({"limbs": 3}, "not a skeleton .*TypeError"),
         ({"flip_pairs": [[0, 1], [1, 2]]}, "flip_pairs must hold no joint twice"),
         ({"keypoint_names": ["a"] * 5}, "keypoint_names must name at least one joint, and none of them twice"),
-        ({"keypoint_names": "abcde"}, "no skeleton .*keypoint_names must be a list of text"),
+        ({"keypoint_names": "abcde"}, "not a skeleton .*keypoint_names must be a list of text"),
     ],
 )
 def test_a_file_without_a_skeleton_is_refused(tmp_path, changes, line):
@@ -79,10 +79,12 @@ def test_missing_files_and_unknown_names_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"kokos: no such skeleton; give coco, crowdpose, or a JSON file"):
         skeletons.read("kokos")
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(UserError, match=r"a\.json: no skeleton \(JSONDecodeError"):
+    with pytest.raises(UserError, match=r"a\.json: not a skeleton \(JSONDecodeError"):
         skeletons.read(str(tmp_path / "a.json"))
     (tmp_path / "b.json").write_text("{}")
-    with pytest.raises(UserError, match=r"b\.json: no skeleton \(KeyError: 'limbs'\); it must be an object with name"):
+    with pytest.raises(
+        UserError, match=r"b\.json: not a skeleton \(KeyError: 'limbs'\); it must be an object with name"
+    ):
         skeletons.read(str(tmp_path / "b.json"))
     broken = replace(COCO, oks_sigmas=COCO.oks_sigmas[1:])
     with pytest.raises(

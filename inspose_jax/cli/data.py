@@ -135,7 +135,7 @@ def show(argv: list[str]) -> None:
     samples = map(source.__getitem__, chosen)
     which = f"{len(chosen)} of {len(source)} images, evenly spaced over the file."
     with (
-        files.whole(launch.out) as partial,
+        files.atomic(launch.out) as partial,
         tqdm(samples, desc="drawing", total=len(chosen), unit="image", dynamic_ncols=True) as bar,
     ):
         images = ((draw_labels(sample, COCO, SHOWN_SIDE), describe_labels(sample)) for sample in bar)

@@ -17,7 +17,7 @@ TEST_IMAGES, QUICK_TEST_IMAGES = 1000, 100
 class Demo:
     """Learn to find drawn people, measure it, draw it: about 10 minutes on 2 cores, 2 with --quick.
 
-    Example: inspose demo --out demo_out     (the same command again goes on where it was stopped)
+    Example: inspose demo --out demo_out     (the same command again resumes a stopped run)
     """
 
     out: Path = Path("demo_out")
@@ -60,13 +60,13 @@ def run(argv: list[str]) -> None:
 
     shown = people.show(model, loaded.step)
     panels = [panel for _, panel, _ in page.LOSS]
-    with files.whole(launch.out / "loss.png") as place:
+    with files.atomic(launch.out / "loss.png") as place:
         curves.plot_file(panels, trained_run.metrics, place, "png")
     sheet = draw.contact_sheet([image for image, _ in shown.images], columns=3, gap=10)
-    with files.whole(launch.out / "predictions.png") as place:
+    with files.atomic(launch.out / "predictions.png") as place:
         Image.fromarray(sheet).save(place)
     if shown.maps:  # a model after few steps may find nobody
-        with files.whole(launch.out / "keypoint_maps.png") as place:
+        with files.atomic(launch.out / "keypoint_maps.png") as place:
             Image.fromarray(people.maps_sheet(shown.maps)).save(place)
     metrics["seconds"] = round(time.perf_counter() - begin, 1)
     files.write(launch.out / "metrics.json", json.dumps(metrics, indent=2))

@@ -87,7 +87,7 @@ def run(argv: list[str]) -> None:
             )
     for path in videos:
         next(video_files.read_frames(path))
-    with files.results_folder(launch.out), files.whole(launch.json) if launch.json else nullcontext() as partial:
+    with files.results_folder(launch.out), files.atomic(launch.json) if launch.json else nullcontext() as partial:
         if images:
             results = predict_images(model, images, launch.threshold, drawn, ids)
             if partial is not None:
@@ -112,7 +112,7 @@ def predict_images(
             path = paths[number]
             print(f"{path}: {number_of_people(len(people))}")
             if drawn:
-                with files.whole(drawn[path]) as half:
+                with files.atomic(drawn[path]) as half:
                     people.save(half)
             if ids:
                 results += [{**result, "file_name": path.name} for result in people.to_coco(ids[number])]
@@ -131,7 +131,7 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
         add_frame = None
         options = {"total": about.num_frames or None, "unit": "frame", "dynamic_ncols": True}
         if drawn is not None:
-            half = stack.enter_context(files.whole(drawn))
+            half = stack.enter_context(files.atomic(drawn))
             # The frame rate must be known before the first frame is written, and depends on the times of all frames.
             times = tqdm(video_files.frame_times(path), desc=f"{path.name}: reading times", leave=False, **options)
             rate = video_files.mean_rate(iter(times), about.fps)

@@ -12,7 +12,7 @@ from inspose_jax.errors import UserError
 
 @dataclass
 class Report:
-    """Show a run on one self-contained HTML page; also one that still goes on, or was killed.
+    """Show a run on one self-contained HTML page, even while it is going on or after it was killed.
 
     Example: inspose report runs/a                        (writes runs/a/report.html)
              inspose report runs/a --out a.html --images holiday/
@@ -48,7 +48,7 @@ def run(argv: list[str]) -> None:
     if found and not paths:
         raise UserError(f"{launch.images}: no image there, only videos; `inspose predict` draws them")
     others = skipped_files((launch.images,), image_files.SUFFIXES) if launch.images is not None else []
-    with files.whole(out) as partial:
+    with files.atomic(out) as partial:
         partial.write_text(page.page_of(trained_run, people.show_run(launch.workdir, paths, recipe)), encoding="utf-8")
     for line in others:
         print(line)

@@ -151,7 +151,7 @@ def test_of_several_categories_with_joints_the_one_with_ours_is_the_person_categ
                 {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names)},
                 {"id": 2, "name": "player", "keypoints": list(COCO.keypoint_names[::-1])},
             ],
-            r'2 categories have coco\'s keypoints: "person" .id 1., "player" .id 2.; leave one',
+            r'2 categories have coco\'s keypoints: "person" .id 1., "player" .id 2.; leave only the one for people',
         ),
         (
             [{"id": 1, "name": "cat", "keypoints": ["ear"]}, {"id": 2, "name": "dog", "keypoints": ["tail"]}],
@@ -160,7 +160,7 @@ def test_of_several_categories_with_joints_the_one_with_ours_is_the_person_categ
         ({"1": "person"}, "`categories` is not a list"),
         (["person"], "an entry of `categories` has no whole number as its id"),
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "two categories have the id 1"),
-        ([{"id": 1, "name": "person", "keypoints": {"nose": 1}}], "its keypoints are no list of names"),
+        ([{"id": 1, "name": "person", "keypoints": {"nose": 1}}], "its keypoints are not a list of names"),
     ],
 )
 def test_categories_that_cannot_be_understood_are_refused(folder, changed, categories, message):

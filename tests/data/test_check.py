@@ -41,7 +41,7 @@ def test_a_valid_folder_has_no_fault(tmp_path, valid):
         ({"keypoints": [float("nan"), 5, 2, *[0] * 48]}, "annotation 1: keypoints are not all finite and below 1e9"),
         ({"keypoints": [5, 7, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the image"),
         ({"keypoints": [-1, 3, 2, *[0] * 48]}, "annotation 1: a labelled joint lies outside the image"),
-        ({"num_keypoints": 2}, "annotation 1: num_keypoints is 2, 1 are labelled"),
+        ({"num_keypoints": 2}, "annotation 1: num_keypoints is 2, but 1 are labelled"),
         ({"area": "5"}, 'annotation 1: area is "5", not a number of pixels'),
         ({"bbox": None}, "annotation 1: bbox is null, not x, y, width, height"),
         ({"image_id": [2]}, "annotation 1: image_id is [2], not an image's id"),

@@ -44,11 +44,17 @@ CHANGES = {
         lambda joints, box, size: (joints / [*size, 1], box),
         ["all labelled joints lie within 0..1"],
     ),
-    "y before x": (lambda joints, box, size: (joints[:, [1, 0, 2]], box), ["x and y seem to be exchanged"]),
-    "y before x in boxes": (lambda joints, box, size: (joints, box[[1, 0, 3, 2]]), ["x and y seem to be exchanged"]),
+    "y before x": (
+        lambda joints, box, size: (joints[:, [1, 0, 2]], box),
+        ["x and y of the joints or of the boxes seem to be exchanged"],
+    ),
+    "y before x in boxes": (
+        lambda joints, box, size: (joints, box[[1, 0, 3, 2]]),
+        ["x and y of the joints or of the boxes seem to be exchanged"],
+    ),
     "y before x in both": (
         lambda joints, box, size: (joints[:, [1, 0, 2]], box[[1, 0, 3, 2]]),
-        ["x and y seem to be exchanged"],
+        ["x and y of the joints or of the boxes seem to be exchanged"],
     ),
     "corners": (
         lambda joints, box, size: (joints, np.concatenate([box[:2], box[:2] + box[2:]])),
@@ -64,7 +70,7 @@ def test_a_fault_of_all_coordinates_is_named_in_one_line(folder, tmp_path, name)
     if name == "y before x in both":  # in these square images it only looks as if people were lying
         lines, expected = (
             [],
-            pytest.warns(UserWarning, match="have their feet to the right of their head; do they lie,"),
+            pytest.warns(UserWarning, match="have their feet to the right of their head; are they lying,"),
         )
     with expected:
         found = faults(folder / "images", json.loads((folder / "annotations.json").read_text()), tmp_path, change)

@@ -77,7 +77,7 @@ def test_a_step_does_not_depend_on_the_order_of_access():
 
 
 def test_an_empty_dataset_is_refused():
-    with pytest.raises(ValueError, match="no image to take"):
+    with pytest.raises(ValueError, match="no image to use"):
         Plan(sizes(3), np.zeros(3, bool), DATA, 4, 0, True)
 
 

@@ -108,7 +108,7 @@ def test_the_weights_of_another_model_are_refused(tmp_path, tensors):
     for change, message in (
         ({"layer4.2.conv1.weight": np.zeros(1, np.float32)}, "layer4.2.conv1.weight is not in the model"),
         ({"conv1.weight": np.zeros((4, 3, 49, 1), np.float32)}, r"conv1.weight has shape \(49, 1, 3, 4\)"),
-        ({"bn1.weight": np.zeros(64, np.float32)}, r"bn1.weight has shape \(64,\), the model \(4,\)"),
+        ({"bn1.weight": np.zeros(64, np.float32)}, r"bn1.weight has shape \(64,\), but the model needs \(4,\)"),
     ):
         save_file({**tensors, **change}, path)
         with pytest.raises(ValueError, match=message):
@@ -116,7 +116,7 @@ def test_the_weights_of_another_model_are_refused(tmp_path, tensors):
     save_file({name: array for name, array in tensors.items() if name != "conv1.weight"}, path)
     with pytest.raises(ValueError, match=r"conv1\.weight is missing"):
         load(path)
-    with pytest.raises(ValueError, match=r"weights come as .pth or .safetensors"):
+    with pytest.raises(ValueError, match=r"weights must be a .pth or .safetensors file"):
         load(tmp_path / "a.txt")
 
 

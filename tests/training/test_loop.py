@@ -84,7 +84,7 @@ def test_a_relative_workdir_still_works_after_a_change_of_folder(workdir, tmp_pa
 
 
 def test_a_run_is_not_overwritten(workdir):
-    with pytest.raises(ValueError, match="holds a run already"):
+    with pytest.raises(ValueError, match="already holds a run"):
         loop.train(CONFIG, SOURCE, workdir, num_steps=12)
     other = replace(CONFIG, schedule=replace(CONFIG.schedule, learning_rate=0.5))
     with pytest.raises(ValueError, match=r"schedule.learning_rate 0.001 -> 0.5"):

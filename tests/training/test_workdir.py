@@ -59,7 +59,7 @@ def test_changes_that_affect_the_numbers_are_refused(tmp_path, other, line):
 def test_accumulate_may_differ_only_if_batch_norm_is_frozen(tmp_path):
     more = replace(CONFIG, schedule=replace(CONFIG.schedule, accumulate=2))
     begin(tmp_path / "trained")
-    with pytest.raises(UserError, match=r"schedule.accumulate 1 -> 2 \(its batch norm is trained, with the statistics"):
+    with pytest.raises(UserError, match=r"schedule.accumulate 1 -> 2 \(its trained batch norm uses the statistics"):
         changes(tmp_path / "trained", more)
     model = tiny.model(batch_norm="frozen")
     begin(tmp_path / "frozen", replace(CONFIG, model=model))
@@ -148,7 +148,7 @@ def test_a_run_does_not_resume_with_other_labels_of_the_same_images(tmp_path):
     begun, other = (run_workdir.description(CONFIG, tiny.METHOD, 12, source, None) for source in (SOURCE, Corrected()))
     run_workdir.open_workdir(tmp_path, begun, [], 0, "")
     assert run_workdir.changes(tmp_path, begun, CONFIG, tiny.METHOD, has_saved=True) == []
-    message = r"other values: labels \w+ -> corrected. Use those, or begin a new run .*another --workdir, .*same --init"
+    message = r"other values: labels \w+ -> corrected. Use those, or start a new run .*another --workdir, .*same --init"
     with pytest.raises(ValueError, match=message):
         run_workdir.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True)
     # An early version did not store them: its runs can be resumed.

@@ -83,7 +83,7 @@ def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_
         "schedule": {"save_every": 9, "weight_cls": 2.0, "seed": 4},
         "num_steps": 3,
     }
-    second = config_json.upgraded(first)
+    second = config_json.upgrade(first)
     assert second["model"]["network"] == {"fpn_channels": 5, "map_level": 2, "compute_dtype": "float32"}
     assert second["model"]["assignment"] == {"num_slots": 5}
     assert second["model"]["decoding"] == {"num_poses": 5}
@@ -150,7 +150,7 @@ def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, mes
         ("schedule", {"learning_rate": float("inf")}, "learning_rate is inf; it must be a finite number"),
         ("schedule", {"drop_at": (0.5, float("nan"))}, "drop_at is nan; it must be a finite number"),
         ("schedule", {"drop_at": (0.5, 0.2)}, r"drop_at is \(0.5, 0.2\); it must increase"),
-        ("model", {"backbone_widths": (8, 8, 0, 8)}, "4 numbers of 1 or more"),
+        ("model", {"backbone_widths": (8, 8, 0, 8)}, "4 numbers of at least 1, one per stage"),
         ("schedule", {"seed": -1}, "seed is -1; it must not be below 0"),
         ("model", {"kp_net": config.KPNet(width=0)}, "model.kp_net.width is 0; it must be above 0"),
         (

@@ -43,7 +43,7 @@ def test_every_listed_flag_is_accepted():
             owner, name = flag.rsplit(".", 1)
             typed.append(flag if place.value else f"{owner}.no-{name}")
         else:
-            typed += [flag, *config_flags.words(place.value).split()]
+            typed += [flag, *config_flags.value_text(place.value).split()]
     changed = config_flags.override(config.Config(), typed)
     # a float is shown with six digits
     assert config.replace(changed, schedule=replace(changed.schedule, drop_at=recipe.schedule.drop_at)) == recipe

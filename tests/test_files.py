@@ -39,7 +39,7 @@ def test_a_new_folder_replaces_nothing(tmp_path, taken):
         (tmp_path / taken).parent.mkdir(exist_ok=True)
         (tmp_path / taken).write_text("mine")
     before = names(tmp_path)
-    with pytest.raises(ValueError, match="already holds something"):
+    with pytest.raises(ValueError, match="already exists; give a new or empty folder"):
         files.new_folder(tmp_path / taken.split("/")[0]).__enter__()
     assert names(tmp_path) == before
 

@@ -38,7 +38,7 @@ cli.main()
 assert "cv2" not in sys.modules, "--version waits for OpenCV"
 import cv2
 from inspose_jax.data import image_files, video_files
-for name, read in (("half.bmp", lambda path: image_files.read_image(path, True)), ("half.mp4", video_files.about)):
+for name, read in (("half.bmp", lambda path: image_files.read_image(path, True)), ("half.mp4", video_files.read_info)):
     try:
         read(Path(name))
     except ValueError as error:

@@ -176,7 +176,7 @@ def test_a_run_with_a_checkpoint_shows_people_and_maps(trained, tmp_path):
     assert len(pairs) == people.NUM_SHOWN
     assert len(photos) - len(pairs) in (0, 2 * 7)
     assert "what the model of step 30 finds" in page.text
-    assert sum(" there, " in word for word in page.words) == people.NUM_SHOWN
+    assert sum(" labelled, " in word for word in page.words) == people.NUM_SHOWN
 
 
 def test_images_of_a_folder_are_shown_with_their_names(trained, tmp_path):

@@ -2,7 +2,7 @@
 
     inspose train drawn_people --workdir runs/drawn
 
-Smaller than the paper's and laid out for small pictures: maps at stride 4 (what counts is a person's size in map
+Smaller than the paper's and laid out for small images: maps at stride 4 (what counts is a person's size in map
 cells), two levels, one trunk for all dense branches, poses ranked by class score times mean softmax peak.
 """
 

@@ -26,7 +26,7 @@ from inspose_jax import config_json, devices, paths, processes, provenance, run_
 from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, NotWritten, UserError
 from inspose_jax.method import Method
-from inspose_jax.methods import of_recipe
+from inspose_jax.methods import from_recipe
 from inspose_jax.recipes import Recipe
 
 KEPT = 2  # the newest, and the one before it in case the newest is lost
@@ -91,7 +91,7 @@ class Checkpoints:
         `recipe` is `Method.recipe`; `more` is saved as JSON beside the config.
         """
         self.finish()
-        self.make_sure_of_space(step, state)
+        self.check_space(step, state)
         about = {
             "config": config_json.to_dict(config),
             "recipe": recipe,
@@ -101,7 +101,7 @@ class Checkpoints:
         }
         items = ocp.args.Composite(state=ocp.args.StandardSave(as_dict(state)), about=ocp.args.JsonSave(about))
         self.writing = step
-        with self.failing():
+        with self.as_not_written():
             if self.manager is None:
                 sealing = ocp.AsyncOptions(post_finalization_callback=self.seal)
                 # Processes synchronise on barriers by name; the prefix lets two folders be written at the same time.
@@ -111,9 +111,9 @@ class Checkpoints:
                 )
                 self.manager = ocp.CheckpointManager(self.folder, options=options)
             written = self.manager.save(step, args=items)
-        assert written, f"{self.folder}: step {step} is there already, or a later one"
+        assert written, f"{self.folder}: step {step} or a later one is saved already"
 
-    def make_sure_of_space(self, step: int, state: Any) -> None:
+    def check_space(self, step: int, state: Any) -> None:
         """Raise NotWritten, before anything is written, if the disk lacks the space for the whole checkpoint."""
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         present = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
@@ -121,13 +121,13 @@ class Checkpoints:
         if free < needed:
             raise NotWritten(
                 f"{self.folder}: step {step} needs {needed / 1e6:.1f} MB, of which {free / 1e6:.1f} MB are free; what "
-                f"was saved before stays. Make room, and go on with --resume"
+                f"was saved before is intact. Free some space, and continue with --resume"
             )
 
     def finish(self) -> None:
         """Wait until the last save is on disk."""
         if self.manager is not None and self.writing is not None:
-            with self.failing():
+            with self.as_not_written():
                 self.manager.wait_until_finished()
             self.writing = None
 
@@ -137,7 +137,7 @@ class Checkpoints:
             seals.write(unfinished)
 
     @contextlib.contextmanager
-    def failing(self) -> Any:
+    def as_not_written(self) -> Any:
         """Turn any error while writing into NotWritten, which says what is left, and remove the partial checkpoint."""
         try:
             yield
@@ -145,8 +145,8 @@ class Checkpoints:
             step, self.writing = self.writing, None
             remove_unfinished(self.folder)
             raise NotWritten(
-                f"{self.folder}: step {step} could not be saved ({reason(error)}); what was saved before stays. "
-                f"Mend that, and go on with --resume"
+                f"{self.folder}: step {step} could not be saved ({reason(error)}); what was saved before is intact. "
+                f"Remove the cause, and continue with --resume"
             ) from error
 
 
@@ -227,10 +227,10 @@ def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
     try:
         config = config_json.from_dict(about["config"], type(recipe.config.model) if recipe else None)
     except config_json.OtherFields as error:
-        raise UserError(f"{path}: {provenance.of_another(str(error), about.get('written_by', {}))}") from None
+        raise UserError(f"{path}: {provenance.other_version(str(error), about.get('written_by', {}))}") from None
     except UserError as error:
-        raise UserError(f"{path}: a checkpoint whose config does not hold, {error}") from None
-    method = of_recipe(recipe, config.model)
+        raise UserError(f"{path}: the checkpoint's config is invalid: {error}") from None
+    method = from_recipe(recipe, config.model)
     return Loaded(config, method, jax.tree.map(np.asarray, evaluated(state, config)), int(about["step"]))
 
 
@@ -238,17 +238,17 @@ def check_recipe(path: Path, stored: dict[str, str] | None, given: Recipe | None
     """Raise UserError unless the given recipe, or None, is the one that the checkpoint needs."""
     if stored is None:
         if given is not None and given.make_method is not None:
-            raise UserError(f"{path}: was not trained with a method of a recipe's own; leave out {given.path}")
+            raise UserError(f"{path}: was not trained with a recipe's own method; leave out {given.path}")
         return
     if given is None:
         raise UserError(
-            f"{path}: was trained with a method of its own, that of the recipe {stored['name']}, and a checkpoint "
-            f"executes no code; give the file again with --recipe (in Python, load(path, recipe=FILE))"
+            f"{path}: was trained with the method of the recipe {stored['name']}, and a checkpoint runs no code; give "
+            f"the recipe's file with --recipe (in Python, load(path, recipe=FILE))"
         )
     if given.sha256 != stored["sha256"]:
         raise UserError(
-            f"{path}: was trained with the recipe {stored['name']} as it was then, and {given.path} has another text; "
-            f"give that one, which the checkpoint keeps in about/metadata under recipe, text"
+            f"{path}: was trained with the recipe {stored['name']}, but {given.path} differs from it; "
+            f"give the original file, whose text the checkpoint keeps in about/metadata under recipe, text"
         )
 
 
@@ -272,8 +272,10 @@ def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, An
             passing = passing if isinstance(error, Damaged) else error
             warnings.warn(f"{error}; it is skipped", stacklevel=2)
     if passing is not None:
-        raise UserError(f"{folder}: no checkpoint can be read; {passing}. Try again when it can")
-    raise UserError(f"{folder}: none of the checkpoints {found} can be read; take another run's folder, or start anew")
+        raise UserError(f"{folder}: no checkpoint can be read; {passing}. Try again later")
+    raise UserError(
+        f"{folder}: none of the checkpoints {found} can be read; use another run's folder, or start a new run"
+    )
 
 
 def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -286,10 +288,10 @@ def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]
     """
     folder = paths.absolute(folder)  # orbax accepts only absolute paths
     devices.check()
-    return second_try(lambda: read_once(folder, like))
+    return retry_once(lambda: read_once(folder, like))
 
 
-def second_try(read: Callable[[], Found]) -> Found:
+def retry_once(read: Callable[[], Found]) -> Found:
     """Call `read`, and once more after `AGAIN_AFTER` seconds if it raises `Unreadable`."""
     try:
         return read()
@@ -301,7 +303,7 @@ def second_try(read: Callable[[], Found]) -> Found:
 def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """`read` without the second try."""
     about = read_intact_about(folder)
-    with explained(folder), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+    with as_unreadable(folder), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         stored = stored_shapes(reader, folder)
         differing = [] if like is None else differences(as_dict(like), stored)
         wanted = stored if like is None else as_dict(like)
@@ -310,13 +312,13 @@ def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise Damaged(f"{folder}: damaged or not written by inspose")
     if state is None:
         raise UserError(
-            f"{folder}: a checkpoint of another model, {'; '.join(differing)}; take a workdir of this config's own"
+            f"{folder}: a checkpoint of another model: {'; '.join(differing)}; use another workdir for this config"
         )
     return about, state
 
 
 @contextlib.contextmanager
-def explained(folder: Path) -> Iterator[None]:
+def as_unreadable(folder: Path) -> Iterator[None]:
     """Translate errors raised while a checkpoint is read.
 
     If its seal or files show damage, raises `Damaged`.  An error of the operating system may be temporary and becomes
@@ -324,7 +326,7 @@ def explained(folder: Path) -> Iterator[None]:
     error where the checkpoint has a seal: its files are known to be intact, so the error is a bug.
     """
     log = logging.getLogger("absl")
-    log.addFilter(is_not_of_orbax)
+    log.addFilter(is_not_from_orbax)
     try:
         yield
     except (UserError, MemoryError, jax.errors.JaxRuntimeError):
@@ -338,20 +340,20 @@ def explained(folder: Path) -> Iterator[None]:
             raise
         raise Damaged(f"{folder}: damaged or not written by inspose ({reason(error)})") from error
     finally:
-        log.removeFilter(is_not_of_orbax)
+        log.removeFilter(is_not_from_orbax)
 
 
-def is_not_of_orbax(record: logging.LogRecord) -> bool:
+def is_not_from_orbax(record: logging.LogRecord) -> bool:
     """Filter out orbax's log records: a failed read logs a screen of text, although it also raises an error."""
     return "orbax" not in record.pathname
 
 
 def read_intact_about(folder: Path) -> dict[str, Any]:
     """The config, skeleton, step and all else saved beside the state; raises `Damaged` if the seal does not match."""
-    with explained(folder):
+    with as_unreadable(folder):
         if lost := seals.changed_files(folder):
             others = f" and {len(lost) - 1} other files are" if len(lost) > 1 else " is"
-            raise Damaged(f"{folder}: damaged, {lost[0]}{others} gone or changed")
+            raise Damaged(f"{folder}: damaged: {lost[0]}{others} missing or changed")
         # Orbax keeps the JSON in a file `metadata`.  Its own reader would wait for the other processes, but a single
         # process may call this.
         return json.loads((folder / "about" / "metadata").read_text())
@@ -365,9 +367,9 @@ def about_best(folder: Path) -> dict[str, Any]:
     for step in reversed(steps(folder)):
         path = folder / str(step)
         try:
-            return second_try(lambda path=path: read_intact_about(path))
+            return retry_once(lambda path=path: read_intact_about(path))
         except Unreadable as error:
-            warnings.warn(f"{error}; it is {set_aside(path).name} from here on", stacklevel=2)
+            warnings.warn(f"{error}; it is kept as {set_aside(path).name}", stacklevel=2)
     return {}
 
 
@@ -395,7 +397,7 @@ def differences(wanted: Any, found: Any) -> list[str]:
 
     one, other = leaves(wanted), leaves(found)
     return [
-        f"{name}: {one.get(name, 'nothing')} wanted, {other.get(name, 'nothing')} found"
+        f"{name}: {one.get(name, 'nothing')} expected, {other.get(name, 'nothing')} found"
         for name in sorted({**one, **other})
         if one.get(name) != other.get(name)
     ]

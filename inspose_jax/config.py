@@ -34,17 +34,20 @@ class Range(NamedTuple):
 ANY = Range(lambda value: True, "be anything")  # any value of the field's type
 ABOVE_0 = Range(lambda value: value > 0, "be above 0")
 NOT_BELOW_0 = Range(lambda value: value >= 0, "not be below 0")
-WHOLE = Range(
-    lambda skeleton: not skeletons.fault(skeleton), "have joints of different names, a sigma each, and pairs of them"
+VALID_SKELETON = Range(
+    lambda skeleton: not skeletons.fault(skeleton),
+    "have joints of different names, one sigma per joint, and pairs of joints",
 )
 FRACTION = Range(lambda value: 0 <= value <= 1, "lie between 0 and 1")
 # Limits for the fields that set the sizes of arrays on the host: beyond them numpy refuses even to request the memory.
 PEOPLE = Range(lambda value: 0 < value <= 10_000, "be 1 to 10,000")
 BATCH = Range(lambda value: 0 < value <= 1_000_000, "be 1 to 1,000,000")
-RISING = Range(lambda values: list(values) == sorted(values) and min(values, default=0) >= 0, "rise, from 0 or above")
-STAGES = Range(lambda values: len(values) == 4 and min(values) >= 1, "have 4 numbers of 1 or more, one a stage")
-ENDS_ABOVE_0 = Range(lambda ends: 0 < ends[0] <= ends[1], "be its low and its high end, above 0")
-ENDS = Range(lambda ends: 0 <= ends[0] <= ends[1], "be its low and its high end, not below 0")
+RISING = Range(
+    lambda values: list(values) == sorted(values) and min(values, default=0) >= 0, "increase, starting at 0 or above"
+)
+STAGES = Range(lambda values: len(values) == 4 and min(values) >= 1, "be 4 numbers of at least 1, one per stage")
+ENDS_ABOVE_0 = Range(lambda ends: 0 < ends[0] <= ends[1], "be a low and a high end, above 0")
+ENDS = Range(lambda ends: 0 <= ends[0] <= ends[1], "be a low and a high end, not below 0")
 SHAPES = Range(
     lambda shapes: bool(shapes) and all(side % 32 == 0 and 32 <= side <= 32_768 for shape in shapes for side in shape),
     "hold shapes whose sides are multiples of 32, from 32 to 32768",
@@ -66,34 +69,35 @@ class Network:
     """Figure 3: the backbone, the feature pyramid, and the heads and branches that read it."""
 
     backbone: Literal["resnet18", "resnet50", "resnet101"] = setting(
-        "resnet50", ANY, "The residual network that sees the image."
+        "resnet50", ANY, "The residual network that reads the image."
     )
     backbone_widths: tuple[int, ...] = setting(
         (64, 128, 256, 512),
         STAGES,
-        "Channels of the four stages (times 4 at the end of a bottleneck); the stem has the first number.",
+        "Channels of the four stages (times 4 at the end of a bottleneck); the stem has as many as the first.",
     )
     batch_norm: Literal["frozen", "trained"] = setting(
         "frozen", ANY, "Frozen needs pretrained weights (`--init`); trained uses the statistics of the global batch."
     )
     frozen_stages: int = setting(
         1,
-        Range(lambda value: 0 <= value <= 4, "count from 0 (all trains) to 4"),
-        "0: all trains; 1: the stem and the first stage stay as they are, as in FCOS; up to 4.",
+        Range(lambda value: 0 <= value <= 4, "be from 0 (all stages train) to 4"),
+        "0: all stages train; 1: the stem and the first stage are frozen, as in FCOS; up to 4.",
     )
     compute_dtype: Literal["float32", "bfloat16"] = setting(
         "float32",
         ANY,
-        "Of convolutions and the maps between them.  Parameters, statistics of norms, KP-Nets, softmax and losses stay "
+        "Data type of convolutions and of the maps between them.  Parameters, statistics of norms, KP-Nets, softmax "
+        "and losses stay "
         "float32.",
     )
     levels: tuple[int, ...] = setting(
         (3, 4, 5, 6, 7),
         Range(
             lambda levels: levels and list(levels) == [*range(levels[0], levels[0] + len(levels))] and levels[-1] < 13,
-            "count up by one, and end at 12 (stride 4096) or below",
+            "be consecutive, and end at 12 (stride 4096) or below",
         ),
-        "Pyramid levels whose locations answer for people; level l has stride 2^l.  Small images need fewer.",
+        "Pyramid levels whose locations predict people; level l has stride 2^l.  Small images need fewer.",
     )
     map_level: int = setting(
         3,
@@ -104,7 +108,9 @@ class Network:
     head_channels: int = setting(256, ABOVE_0, "Channels of the classification and controller towers.")
     head_depth: int = setting(4, NOT_BELOW_0, "3x3 convolutions in each tower (FCOS).")
     controller_kernel: int = setting(
-        3, ABOVE_0, "Size of the last convolution of the controller; 1 saves a fifth of a small network's work."
+        3,
+        ABOVE_0,
+        "Kernel size of the controller's last convolution; 1 saves a fifth of a small network's computation.",
     )
     keypoint_channels: int = setting(128, ABOVE_0, "Channels of the keypoint feature branch.")
     keypoint_depth: int = setting(
@@ -116,8 +122,8 @@ class Network:
         ANY,
         "Disk offsets and heatmaps read the keypoint branch's features instead of towers of their own (small models).",
     )
-    disk_offset: bool = setting(True, ANY, "With the disk offset branch (Table 1).")
-    heatmap: bool = setting(True, ANY, "With the auxiliary heatmap branch in training (Table 1).")
+    disk_offset: bool = setting(True, ANY, "Whether there is a disk offset branch (Table 1).")
+    heatmap: bool = setting(True, ANY, "Whether training uses the auxiliary heatmap branch (Table 1).")
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ class Assignment:
     disk_radius: float = setting(2.0, ABOVE_0, "R of Sec. 3.3 in map cells; the paper gives no number.")
     heatmap_overlap: float = setting(0.7, FRACTION, "CornerNet's overlap that sets the radius of the Gaussians.")
     num_slots: int = setting(
-        256, ABOVE_0, "Positive locations of an image that are trained; every person keeps its nearest ones."
+        256, ABOVE_0, "Positive locations per image that are trained; every person keeps its nearest ones."
     )
 
 
@@ -159,24 +165,24 @@ class Assignment:
 class Weights:
     """Weights of the four terms of the loss, Eq. 5; all are 1 in the paper, which simply adds them up."""
 
-    cls: float = setting(1.0, NOT_BELOW_0, "Of the person-or-not term.")
-    keypoint: float = setting(1.0, NOT_BELOW_0, "Of the keypoint maps' term (Eq. 4).")
-    offset: float = setting(1.0, NOT_BELOW_0, "Of the disk offsets' term.")
-    heatmap: float = setting(1.0, NOT_BELOW_0, "Of the heatmaps' term.")
+    cls: float = setting(1.0, NOT_BELOW_0, "Weight of the classification term.")
+    keypoint: float = setting(1.0, NOT_BELOW_0, "Weight of the keypoint maps' term (Eq. 4).")
+    offset: float = setting(1.0, NOT_BELOW_0, "Weight of the disk offsets' term.")
+    heatmap: float = setting(1.0, NOT_BELOW_0, "Weight of the heatmaps' term.")
 
 
 @dataclass(frozen=True)
 class Decoding:
     """How outputs become poses (Sec. 3.4)."""
 
-    score_threshold: float = setting(0.1, FRACTION, "Locations of lower class score are dropped.")
-    num_candidates: int = setting(500, ABOVE_0, "Locations whose pose is computed.")
+    score_threshold: float = setting(0.1, FRACTION, "Locations with a lower class score are dropped.")
+    num_candidates: int = setting(500, ABOVE_0, "Maximum number of locations per image whose pose is computed.")
     nms_threshold: float = setting(
         0.6,
         FRACTION,
-        "Poses whose rectangles overlap a better one by more (IoU) are dropped; the paper gives no number.",
+        "Poses whose rectangle overlaps a better pose's by more than this IoU are dropped; the paper gives no number.",
     )
-    num_poses: int = setting(100, ABOVE_0, "Poses kept of an image.")
+    num_poses: int = setting(100, ABOVE_0, "Maximum number of poses per image.")
     pose_score: Literal["class", "class_times_peak"] = setting(
         "class", ANY, "Poses are ranked by their class score, or by that times the mean softmax peak of their maps."
     )
@@ -186,12 +192,12 @@ class Decoding:
 class Model:
     """InsPose as in the paper.  The config of every method has `skeleton`, `num_people` and `ignore_unlabelled`."""
 
-    skeleton: Skeleton = setting(skeletons.COCO, WHOLE, "The joints: the name of a preset, or a JSON file.")
+    skeleton: Skeleton = setting(skeletons.COCO, VALID_SKELETON, "The joints: the name of a preset, or a JSON file.")
     num_people: int = setting(
-        32, PEOPLE, "People of an image that can be targets; the smallest beyond it become ignore regions."
+        32, PEOPLE, "Maximum number of people per image that are targets; of more, the smallest become ignore regions."
     )
     ignore_unlabelled: bool = setting(
-        True, ANY, "Locations inside the box of a crowd or of a person without joints are no negatives."
+        True, ANY, "Locations inside the box of a crowd or of a person without joints are not negatives."
     )
     network: Network = part(Network, is_flat=True)
     kp_net: KPNet = part(KPNet)
@@ -207,13 +213,13 @@ class Scene:
     size: int = setting(
         128, Range(lambda value: 32 <= value <= 4096, "be 32 to 4096 pixels"), "Pixels of the square image."
     )
-    num_people: tuple[int, int] = setting((0, 4), ENDS, "Fewest and most people, uniform.")
+    num_people: tuple[int, int] = setting((0, 4), ENDS, "Smallest and largest number of people, drawn uniformly.")
     height: tuple[float, float] = setting(
         (0.4, 1.0),
         ENDS_ABOVE_0,
         "Extent of the posed body as a fraction of the image before the frame cuts it, log-uniform.",
     )
-    clutter: float = setting(1.0, NOT_BELOW_0, "Amount of things in the background and in front.")
+    clutter: float = setting(1.0, NOT_BELOW_0, "Amount of clutter in the background and in front.")
 
 
 @dataclass(frozen=True)
@@ -222,67 +228,75 @@ class Data:
 
     source: Literal["coco", "drawn"] = setting("coco", ANY, "A COCO folder with its JSON, or people drawn on the fly.")
     scene: Scene = part(Scene)
-    num_drawn: int = setting(10_000, ABOVE_0, "Drawn images in an epoch.")
+    num_drawn: int = setting(10_000, ABOVE_0, "Drawn images per epoch.")
     short_side: tuple[int, int] = setting(
         (640, 800), ENDS_ABOVE_0, "Shorter side in training, drawn uniformly, in pixels (Sec. 4)."
     )
-    long_side: int = setting(1333, ABOVE_0, "The longer side never exceeds it, in pixels.")
+    long_side: int = setting(1333, ABOVE_0, "The longer side never exceeds this, in pixels.")
     test_short_side: int = setting(
         800, ABOVE_0, "Shorter side in evaluation and prediction, in pixels.", test_time=True
     )
     shapes: tuple[tuple[int, int], ...] = setting(
         ((800, 1344), (1344, 800)),
         SHAPES,
-        "The fixed (height, width) that images are padded to, multiples of 32; the smallest that holds it is taken.",
+        "The fixed (height, width) that images are padded to, multiples of 32; the smallest one that fits is used.",
     )
-    flip: float = setting(0.5, FRACTION, "Probability of a mirrored image in training.")
-    only_labelled: bool = setting(True, ANY, "Train on images with at least one labelled joint (the paper's 57 k).")
+    flip: float = setting(0.5, FRACTION, "Probability that a training image is mirrored.")
+    only_labelled: bool = setting(
+        True, ANY, "Train only on images with at least one labelled joint (the paper's 57 k)."
+    )
     joint_pixel_offset: float = setting(
         0.5, FRACTION, "Added to COCO's joints, which are indices of pixels; the released model adds 0."
     )
-    num_ignore: int = setting(32, PEOPLE, "Ignore regions of an image that a batch can hold; the largest stay.")
+    num_ignore: int = setting(32, PEOPLE, "Maximum number of ignore regions per image; of more, the largest are kept.")
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How the network is trained (Sec. 4)."""
 
-    batch_size: int = setting(16, BATCH, "Images of a step, over all devices.")
+    batch_size: int = setting(16, BATCH, "Images per step, over all devices.")
     accumulate: int = setting(
         1,
         ABOVE_0,
-        "Work a batch off in so many parts, one after another: for batches that do not fit.  The same step to "
-        "rounding, but for trained batch norm: its statistics are those of a part, and its running average moves once "
-        "a part.",
+        "Parts in which a batch is processed one after another, if it does not fit into memory.  The step is the "
+        "same to rounding, except for trained batch norm: its statistics are those of a part, and its running "
+        "average is updated once per part.",
     )
-    epochs: int = setting(36, ABOVE_0, "Length of the run; `--steps` replaces it.")
+    epochs: int = setting(36, ABOVE_0, "Length of the run; `--steps` overrides it.")
     optimizer: Literal["sgd", "adamw", "muon"] = setting(
         "sgd", ANY, "The paper's SGD with momentum; AdamW or Muon for small runs from random weights."
     )
-    learning_rate: float = setting(0.01, ABOVE_0, "Peak rate, for `batch_size` images.")
+    learning_rate: float = setting(0.01, ABOVE_0, "Peak learning rate, for `batch_size` images.")
     momentum: float = setting(
-        0.9, FRACTION, "Of SGD; Adam's decay of the first moment, also beside Muon, whose own momentum is 0.95."
+        0.9,
+        FRACTION,
+        "Momentum of SGD; Adam's decay of the first moment, also beside Muon, whose own momentum is 0.95.",
     )
-    weight_decay: float = setting(1e-4, NOT_BELOW_0, "On everything that trains.")
-    decay: Literal["step", "cosine"] = setting("step", ANY, "Divide by 10 at `drop_at`, or follow half a cosine to 0.")
+    weight_decay: float = setting(1e-4, NOT_BELOW_0, "Weight decay of everything that trains.")
+    decay: Literal["step", "cosine"] = setting(
+        "step", ANY, "Divide the rate by 10 at `drop_at`, or let it follow half a cosine to 0."
+    )
     drop_at: tuple[float, ...] = setting(
         (27 / 36, 33 / 36), RISING, "Fractions of the run, so that a short run has its drops too."
     )
-    warmup_steps: int = setting(1000, NOT_BELOW_0, "Linear from a third of the rate; at most a tenth of the run.")
-    clip_norm: float = setting(35.0, ABOVE_0, "Global norm of the gradient.")
+    warmup_steps: int = setting(
+        1000, NOT_BELOW_0, "Steps of linear warm-up from a third of the rate; at most a tenth of the run."
+    )
+    clip_norm: float = setting(35.0, ABOVE_0, "Largest global norm of the gradient; a larger gradient is scaled down.")
     ema: float = setting(
         0.0,
         FRACTION,
-        "Decay of the running average of the parameters that is evaluated and saved beside them; 0 is without.",
+        "Decay of the running average of the parameters that is evaluated and saved beside them; 0 for no average.",
     )
-    seed: int = setting(0, NOT_BELOW_0, "Of initialisation and data order.")
+    seed: int = setting(0, NOT_BELOW_0, "Seed of initialisation and data order.")
 
 
 @dataclass(frozen=True)
 class Machine:
     """Settings for the machine; a run may resume with other values, since they do not affect its results."""
 
-    num_threads: int = setting(2, ABOVE_0, "Threads that read and resize.")
+    num_threads: int = setting(2, ABOVE_0, "Threads that read and resize images.")
     save_every: int = setting(
         1000, ABOVE_0, "Steps between checkpoints; one more is saved after step 50, and one at the end."
     )
@@ -338,7 +352,7 @@ def check(config: Config) -> None:
     """Raise UserError, in one line, if values have the wrong type, are out of range or do not fit together."""
     for one in dataclasses.fields(config):
         value = getattr(config, one.name)
-        built(type(value), dataclasses.asdict(value), f"config.{one.name}", tuple)
+        build(type(value), dataclasses.asdict(value), f"config.{one.name}", tuple)
     for place in places(config):
         allowed = place.field.metadata.get("allowed", ANY)
         if not allowed.holds(place.value):
@@ -370,7 +384,7 @@ def other_fields(kind: Any, value: Any, where: str) -> list[str]:
     return sorted(found)
 
 
-def built(kind: Any, value: Any, where: str, sequence: type) -> Any:
+def build(kind: Any, value: Any, where: str, sequence: type) -> Any:
     """Build a `kind` from `value`, in which dicts stand for dataclasses and `sequence` (list in JSON) for tuples.
 
     Raises UserError for any value of the wrong type.
@@ -378,12 +392,12 @@ def built(kind: Any, value: Any, where: str, sequence: type) -> Any:
     inner = typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
-        parts = {name: built(hints[name], value[name], f"{where}.{name}", sequence) for name in hints}
+        parts = {name: build(hints[name], value[name], f"{where}.{name}", sequence) for name in hints}
         return typing.cast(Any, kind)(**parts)
     if typing.get_origin(kind) is tuple and isinstance(value, sequence):
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         if len(value) == len(kinds):
-            return tuple(built(kind, item, where, sequence) for kind, item in zip(kinds, value, strict=True))
+            return tuple(build(kind, item, where, sequence) for kind, item in zip(kinds, value, strict=True))
     if typing.get_origin(kind) is Literal and value in inner:
         return value
     if kind is float and type(value) in (int, float) and abs(value) < 1e38:  # within the range of f32

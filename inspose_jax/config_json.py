@@ -42,10 +42,10 @@ def from_dict(stored: Any, own: type | None = None) -> Config:
     `own` is the class of `Config.model` if a recipe defines its own.  Raises `OtherFields`, which lists all missing
     and unknown fields, or UserError for an invalid value.
     """
-    stored = upgraded(stored)
-    kind = own if stored.get("method") == OWN else methods.kind_of(stored.get("method"))
+    stored = upgrade(stored)
+    kind = own if stored.get("method") == OWN else methods.config_class(stored.get("method"))
     if kind is None:
-        raise UserError(f"config.method is {stored.get('method')!r:.40}, which is none of this version")
+        raise UserError(f"config.method is {stored.get('method')!r:.40}, which this version does not have")
     kinds = {"model": kind, "data": config.Data, "schedule": config.Schedule, "machine": config.Machine}
     found = [
         f"config: {fault} fields {sorted(names)}"
@@ -56,7 +56,7 @@ def from_dict(stored: Any, own: type | None = None) -> Config:
         found += config.other_fields(kinds[name], stored.get(name), f"config.{name}")
     if found:
         raise OtherFields("; ".join(sorted(found)))
-    made = Config(*(config.built(kinds[name], stored[name], f"config.{name}", list) for name in PARTS))
+    made = Config(*(config.build(kinds[name], stored[name], f"config.{name}", list) for name in PARTS))
     config.check(made)
     return made
 
@@ -64,10 +64,10 @@ def from_dict(stored: Any, own: type | None = None) -> Config:
 # --- earlier formats ------------------------------------------------------------------------------------------------
 
 
-def upgraded(stored: Any) -> dict[str, Any]:
+def upgrade(stored: Any) -> dict[str, Any]:
     """A stored config in this version's format; raises UserError if it is no config or its format is a later one."""
     if not isinstance(stored, dict) or not isinstance(stored.get("model"), dict):
-        raise UserError("it is no configuration")
+        raise UserError("it is not a configuration")
     number = stored.get("format", 1)
     if number not in (*UPGRADES, FORMAT):
         raise OtherFields(f"config.format is {number!r:.40}; this version reads 1 to {FORMAT}")
@@ -76,7 +76,7 @@ def upgraded(stored: Any) -> dict[str, Any]:
     return stored
 
 
-def parts_for_all(stored: dict[str, Any]) -> dict[str, Any]:
+def upgrade_1_to_2(stored: dict[str, Any]) -> dict[str, Any]:
     """Upgrade format 1 to 2.
 
     The model's fields are grouped into parts, the loss weights move to the model, the machine's fields get a part of
@@ -116,4 +116,4 @@ def parts_for_all(stored: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: parts_for_all}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: upgrade_1_to_2}

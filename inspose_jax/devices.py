@@ -20,6 +20,6 @@ def check() -> None:
         asked = jax.config.jax_platforms or "any device"  # pyright: ignore[reportAttributeAccessIssue]
         reason = str(error).partition("\n")[0][:200] or "its plugin is not installed"
         raise UserError(
-            f"{asked}: no such device can be had ({reason}); see that it is free and that jax's plugin for it is "
+            f"{asked}: no such device is available ({reason}); check that it is free and that JAX's plugin for it is "
             f"installed, or set JAX_PLATFORMS=cpu"
         ) from error

@@ -14,8 +14,8 @@ MAGENTA, BLUE, ORANGE, LIMB = (230, 0, 200), (40, 90, 255), (255, 140, 0), (90, 
 PERSON_BOX, UNLABELLED_BOX, CROWD_BOX = (255, 255, 255), (255, 210, 0), (240, 50, 50)
 INK = (28, 39, 51)
 LABELS_LEGEND = (
-    "Dots: joints that are seen; rings: hidden ones. White box: a person to learn from; yellow: a person without "
-    "joints; red, hatched: a crowd. Nobody learns from the last two."
+    "Dots: visible joints; rings: hidden ones. White box: a person to learn from; yellow: a person without "
+    "joints; red, hatched: a crowd. The last two are not learnt from."
 )
 
 
@@ -121,14 +121,14 @@ def captioned(image: UInt8[np.ndarray, "H W 3"], text: str) -> UInt8[np.ndarray,
 
 
 def contact_sheet(
-    pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int, gap: int = 4
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int, gap: int = 4
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The images row by row on white, each in a cell of the size of the largest."""
-    height = max(picture.shape[0] for picture in pictures) + gap
-    width = max(picture.shape[1] for picture in pictures) + gap
-    rows = -(-len(pictures) // columns)
+    height = max(image.shape[0] for image in images) + gap
+    width = max(image.shape[1] for image in images) + gap
+    rows = -(-len(images) // columns)
     sheet = np.full((rows * height + gap, columns * width + gap, 3), 255, np.uint8)
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(images):
         y, x = i // columns * height + gap, i % columns * width + gap
-        sheet[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+        sheet[y : y + image.shape[0], x : x + image.shape[1]] = image
     return sheet

@@ -41,7 +41,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(folder))  # so that a symbolic link remains one
     exists = target.is_dir() and not any(target.iterdir())
     if not exists and (target.exists() or target.is_symlink()):
-        raise UserError(f"{folder}: already holds something; give a new or empty folder")
+        raise UserError(f"{folder}: already exists; give a new or empty folder")
     # An existing empty folder is not replaced: it may be a shell's current folder or the mount point of a disk.
     place = target if exists else target.parent
     with results_folder(place), as_user_error(f"{folder}: cannot be written", place):
@@ -59,14 +59,14 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`, with the same suffix, which replaces `path` on success.
 
     Readers therefore never see a partial file, and an existing file stays until the new one is complete.  On failure
     the temporary file is removed.  Raises UserError if `path` cannot be written.
     """
     if path.exists() and not path.is_file():  # a folder, or a device file, which a move onto it would destroy
-        raise UserError(f"{path}: no file that can be replaced; choose another place")
+        raise UserError(f"{path}: not a file that can be replaced; choose another place")
     target = Path(os.path.realpath(path))  # so that a symbolic link remains one
     # Not named by the process ID: two containers that share a folder may both run as process 1.
     partial = target.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
@@ -82,7 +82,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write(path: Path, content: str) -> None:
     """Write a text file, completely or not at all."""
-    with whole(path) as partial:
+    with atomic(path) as partial:
         partial.write_text(content, encoding="utf-8")
 
 
@@ -101,4 +101,4 @@ def as_user_error(what: str, *places: Path) -> Iterator[None]:
         about = isinstance(error.filename, str | bytes) and Path(os.path.realpath(os.fsdecode(error.filename)))
         if about and not any(about.is_relative_to(os.path.realpath(place)) for place in places):
             raise
-        raise UserError(f"{what} ({error.strerror or error}); choose another place, or make space there") from None
+        raise UserError(f"{what} ({error.strerror or error}); choose another place, or free some space there") from None

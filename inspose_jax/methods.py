@@ -15,19 +15,20 @@ METHODS: dict[str, tuple[type, Callable[[Any], Method]]] = {"inspose": (config.M
 
 
 @cache
-def of(model: Any) -> Method:
+def for_model(model: Any) -> Method:
     """The method of this package that a `Config.model` belongs to; raises UserError if there is none."""
     if not name_of(model):
         raise UserError(
-            f"Config.model is a {type(model).__name__}, of no method here; its recipe must bring the method"
+            f"Config.model is a {type(model).__name__}, which has no method in this package; its recipe must define "
+            f"the method"
         )
     return METHODS[name_of(model)][1](model)
 
 
-def of_recipe(recipe: Recipe | None, model: Any) -> Method:
+def from_recipe(recipe: Recipe | None, model: Any) -> Method:
     """The method that a recipe defines for a `Config.model`, or else the package's; UserError if the recipe fails."""
     if recipe is None or recipe.make_method is None:
-        return of(model)
+        return for_model(model)
     try:
         made = recipe.make_method(model)
     except Exception as error:  # a user's file may raise anything
@@ -37,7 +38,7 @@ def of_recipe(recipe: Recipe | None, model: Any) -> Method:
     return replace(made, recipe={"name": recipe.path.name, "sha256": recipe.sha256, "text": recipe.text})
 
 
-def kind_of(name: Any) -> type | None:
+def config_class(name: Any) -> type | None:
     """The class of `Config.model` for the name of a method; None if this package has no such method."""
     return METHODS[name][0] if name in METHODS else None
 

@@ -25,7 +25,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise UserError(f"{os.fspath(path)}: nobody knows this home folder; write the path out") from None
+        raise UserError(f"{os.fspath(path)}: this home folder is unknown; write out the full path") from None
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

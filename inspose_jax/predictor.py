@@ -22,7 +22,7 @@ from inspose_jax import checkpoints, draw, methods, paths, recipes
 from inspose_jax.config import Config
 from inspose_jax.data import pipeline, video_files
 from inspose_jax.data.image_files import read_image
-from inspose_jax.data.pil_images import rgb_of
+from inspose_jax.data.pil_images import to_rgb
 from inspose_jax.data.plan import Plan
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
@@ -88,7 +88,7 @@ class People:
         try:
             import supervision  # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise UserError("to_supervision() needs a package more: pip install supervision") from None
+            raise UserError("to_supervision() needs another package: pip install supervision") from None
         return supervision.KeyPoints(
             xy=self.keypoints,
             class_id=np.zeros(len(self), int),
@@ -124,35 +124,35 @@ class Predictor:
         self.mesh = Mesh(np.asarray(devices), (ROWS,)) if len(devices) > 1 else None
         alone = SingleDeviceSharding(devices[0]) if len(devices) == 1 else None
         self.place = NamedSharding(self.mesh, PartitionSpec()) if self.mesh else alone  # sharding of the variables
-        self.take(variables)
+        self.set_variables(variables)
         self.skeleton: Skeleton = config.model.skeleton
-        self.method = method or methods.of(config.model)
+        self.method = method or methods.for_model(config.model)
         self.poses = jax.jit(self.poses_of)
-        self.look = jax.jit(self.look_at)
+        self.compiled_forward = jax.jit(self.forward)
         self.explain = jax.jit(self.method.maps, static_argnums=2) if self.method.maps else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the config, variables and method, for process pools and the like; functions are compiled again."""
         return type(self), (self.config, jax.device_get(self.variables), (), self.given_method)
 
-    def take(self, variables: Any) -> None:
+    def set_variables(self, variables: Any) -> None:
         """Use these variables from now on: put them on every device and release the previous ones."""
         self.variables = jax.device_put(variables, self.place)
 
-    def look_at(self, variables: Any, image: jax.Array, size: jax.Array) -> tuple[Any, Poses]:
+    def forward(self, variables: Any, image: jax.Array, size: jax.Array) -> tuple[Any, Poses]:
         """u8[B,H,W,3] padded images and their sizes -> the method's outputs and poses, in padded pixels (Sec. 3.4)."""
         outputs, _ = self.method.apply(variables, image, size, train=False)
         return outputs, self.method.decode(outputs, size, (image.shape[1], image.shape[2]))
 
     def poses_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Poses:
-        """The poses of `look_at`, computed on all devices.
+        """The poses of `forward`, computed on all devices.
 
         Each device processes its own rows of the batch.  If the batch size is not a multiple of the number of devices,
         as with a single image, every device processes the whole batch.
         """
 
         def rows_of(variables: Any, image: jax.Array, size: jax.Array) -> Poses:
-            return self.look_at(variables, image, size)[1]
+            return self.forward(variables, image, size)[1]
 
         if self.mesh is None or image.shape[0] % self.mesh.size:
             return rows_of(variables, image, size)
@@ -170,11 +170,11 @@ class Predictor:
         """
         if not isinstance(images, list | tuple):
             return self([images], threshold)[0]
-        pictures = [as_array(image) for image in images]
+        arrays = [as_array(image) for image in images]
         people: dict[int, People] = {}
-        for i, poses in self.find(pipeline.Pictures(pictures, self.skeleton)) if pictures else ():
-            people[i] = self.people_of(poses, pictures[i], path_of(images[i])).above(threshold)
-        return [people[i] for i in range(len(pictures))]
+        for i, poses in self.find(pipeline.Images(arrays, self.skeleton)) if arrays else ():
+            people[i] = self.people_of(poses, arrays[i], path_of(images[i])).above(threshold)
+        return [people[i] for i in range(len(arrays))]
 
     def people_of(self, poses: Poses, image: UInt8[np.ndarray, "H W 3"], path: Path | None) -> People:
         """Combine poses, in pixels of an image, with that image."""
@@ -190,10 +190,10 @@ class Predictor:
         if self.explain is None:
             raise UserError("this model's method has no maps of its people")
         pixels = as_array(image)
-        source = pipeline.Pictures([pixels], self.skeleton)
+        source = pipeline.Images([pixels], self.skeleton)
         batch = pipeline.load_batch(source, self.plan(source)[0], self.config)
-        outputs, poses = self.look(self.variables, batch.image, batch.size)
-        (found,) = in_originals(jax.device_get(poses), batch)
+        outputs, poses = self.compiled_forward(self.variables, batch.image, batch.size)
+        (found,) = to_original_pixels(jax.device_get(poses), batch)
         kept = np.flatnonzero(found.scores >= threshold)[:most]
         found = jax.tree.map(lambda x: x[kept], found)
         padded = batch.image.shape[1:3]
@@ -255,10 +255,10 @@ class Predictor:
         batches = pipeline.batches(source, plan, self.config, steps.start, steps.stop, every=steps.step)
         for step, batch in zip(steps, batches, strict=True):
             poses = jax.device_get(self.poses(self.variables, batch.image, batch.size))
-            yield from zip(plan[step].index.tolist(), in_originals(poses, batch), strict=False)
+            yield from zip(plan[step].index.tolist(), to_original_pixels(poses, batch), strict=False)
 
 
-def in_originals(poses: Poses, batch: Batch) -> list[Poses]:
+def to_original_pixels(poses: Poses, batch: Batch) -> list[Poses]:
     """Poses of a padded batch -> the poses of each real image, without padding, in pixels of the original image."""
     found = []
     for b in range(int(batch.is_real.sum())):
@@ -292,7 +292,7 @@ def check_fit(method: Method, variables: Any) -> None:
     wanted = jax.eval_shape(method.init, jax.random.key(0))
     if differing := checkpoints.differences(wanted, variables):
         raise UserError(
-            f"the checkpoint does not fit the config, {'; '.join(differing)}; leave out the --config fields that "
+            f"the checkpoint does not fit the config: {'; '.join(differing)}; leave out the --config fields that "
             f"change the network"
         )
 
@@ -307,11 +307,11 @@ def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     if isinstance(image, str | Path):
         return read_image(paths.expanded(image), follow_exif=True)
     if isinstance(image, Image.Image):
-        image = rgb_of(image)
+        image = to_rgb(image)
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
         return image
     what = f"an array of {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise UserError(f"a picture is a path, a PIL image or an RGB array u8[height, width, 3]; this is {what}")
+    raise UserError(f"an image is a path, a PIL image or an RGB array u8[height, width, 3]; this is {what}")
 
 
 def load(path: str | Path, devices: Sequence[Any] = (), recipe: str | Path | None = None) -> Predictor:

@@ -36,7 +36,7 @@ def total(value: int) -> int:
     return value if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.array(value)).sum())
 
 
-def of_first(value: float) -> float:
+def from_first(value: float) -> float:
     """The first process's value, returned in all processes."""
     return value if jax.process_count() == 1 else float(multihost_utils.broadcast_one_to_all(np.array(value)))
 
@@ -64,13 +64,13 @@ def gathered(make: Callable[[], Any]) -> list[Any]:
     except Exception as error:  # bugs included, since the other processes would wait for this one
         fault = error
     is_users = isinstance(fault, UserError | OSError)
-    told = fault and [str(fault) or type(fault).__name__, is_users]
-    content = np.frombuffer(json.dumps([told, mine]).encode(), np.uint8)
+    own_fault = fault and [str(fault) or type(fault).__name__, is_users]
+    content = np.frombuffer(json.dumps([own_fault, mine]).encode(), np.uint8)
     lengths = multihost_utils.process_allgather(np.array([len(content)]))[:, 0]
     contents = multihost_utils.process_allgather(np.pad(content, (0, lengths.max() - len(content))))
-    all_told = [json.loads(row[:length].tobytes()) for row, length in zip(contents, lengths, strict=True)]
+    answers = [json.loads(row[:length].tobytes()) for row, length in zip(contents, lengths, strict=True)]
     if fault is not None:
         raise fault
-    for text, is_users in (told for told, _ in all_told if told):
+    for text, is_users in (other_fault for other_fault, _ in answers if other_fault):
         raise UserError(text) if is_users else RuntimeError(f"another process has failed with {text}")
-    return [theirs for _, theirs in all_told]
+    return [theirs for _, theirs in answers]

@@ -16,10 +16,10 @@ def commit() -> str:
         return ""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        told = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True, check=False, timeout=10)
+        done = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.SubprocessError):  # git is missing or hangs
         return ""
-    return told.stdout.strip() if told.returncode == 0 else ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def about() -> dict[str, str]:
@@ -28,11 +28,11 @@ def about() -> dict[str, str]:
     return {"version": versions.OURS, **at}
 
 
-def of_another(fields: str, written_by: dict[str, str]) -> str:
+def other_version(fields: str, written_by: dict[str, str]) -> str:
     """An error message for a config of another version: `fields` says what differs; adds which code can read it."""
     return (
-        f"{fields}; it was written by {words(written_by)}, this is {words(about())}: take a checkout of the commit "
-        f"that wrote it"
+        f"{fields}; it was written by {words(written_by)}, this is {words(about())}: use a checkout of the commit that "
+        f"wrote it"
     )
 
 

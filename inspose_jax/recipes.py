@@ -49,7 +49,7 @@ def find(name: str | Path) -> Path:
         if path.is_file() and path.suffix == ".py":
             return path
     known = sorted({path.stem for place in places for path in place.glob("*.py") if path.stem != "__init__"})
-    hint = did_you_mean(str(name), known, f"there are {', '.join(known)}")
+    hint = did_you_mean(str(name), known, f"the recipes are {', '.join(known)}")
     raise UserError(f"{name}: no such recipe file or name; {hint}")
 
 
@@ -62,17 +62,17 @@ def read(name: str | Path) -> Recipe:
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         raise failed(path, error) from error
     if not isinstance(made, Config):
-        raise UserError(f"{path}: no recipe; it needs a function `recipe` that returns a Config")
+        raise UserError(f"{path}: not a recipe; it needs a function `recipe` that returns a Config")
     try:
         config.check(made)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     make_method = found.get("method")
     if make_method is not None and not callable(make_method):
-        raise UserError(f"{path}: `method` is no function of `Config.model` that returns a Method")
+        raise UserError(f"{path}: `method` is not a function of `Config.model` that returns a Method")
     return Recipe(path, path.read_text(), made, make_method)
 
 
 def failed(path: Path, error: BaseException) -> UserError:
     """The error for a recipe file that raises an exception."""
-    return UserError(f"{path}: the recipe fails with {type(error).__name__}: {error}; mend it")
+    return UserError(f"{path}: the recipe fails with {type(error).__name__}: {error}; correct it")

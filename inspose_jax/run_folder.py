@@ -29,7 +29,7 @@ def metrics_line(step: int, values: dict[str, Any]) -> str:
     return json.dumps({"step": step, **values}) + "\n"
 
 
-def measured(workdir: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
+def read_metrics_lines(workdir: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
     """Step, measurements and text of every line of a run's metrics, as an iterator, since a long run has many lines.
 
     Yields nothing if there is no such file.  A last line without a newline is still being written, or was when the run
@@ -48,11 +48,13 @@ def measured(workdir: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
                 if abs(step) >= 2**63:
                     raise OverflowError
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-                raise UserError(f"{metrics}: line {number} is no step's measurements; take that line out") from None
+                raise UserError(
+                    f"{metrics}: line {number} is not the measurements of a step; remove that line"
+                ) from None
             yield step, row, line
 
 
 def drop_lines_after(workdir: Path, step: int) -> None:
     """Remove from the metrics all lines of later steps and a partial last line; raises UserError as `measured` does."""
     if (workdir / METRICS).is_file():
-        files.write(workdir / METRICS, "".join(line for at, _, line in measured(workdir) if at <= step))
+        files.write(workdir / METRICS, "".join(line for at, _, line in read_metrics_lines(workdir) if at <= step))

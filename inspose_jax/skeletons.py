@@ -44,7 +44,7 @@ class Skeleton:
         """
         if unknown := [name for name in names if name not in self.keypoint_names]:
             raise UserError(
-                f"{', '.join(unknown)}: no joint of {self.name}, which has {', '.join(self.keypoint_names)}"
+                f"{', '.join(unknown)}: not a joint of {self.name}, which has {', '.join(self.keypoint_names)}"
             )
         place = {self.keypoint_names.index(name): number for number, name in enumerate(names)}
 
@@ -61,7 +61,7 @@ def fault(skeleton: Skeleton) -> str:
     if not number or len(set(skeleton.keypoint_names)) < number:
         return "keypoint_names must name at least one joint, and none of them twice"
     if len(skeleton.oks_sigmas) != number or min(skeleton.oks_sigmas) <= 0:
-        return f"oks_sigmas must be {number} numbers above 0, one a joint"
+        return f"oks_sigmas must be {number} numbers above 0, one per joint"
     for what, pairs in (("limbs", skeleton.limbs), ("flip_pairs", skeleton.flip_pairs)):
         if any(len({*pair}) < 2 or not all(0 <= joint < number for joint in pair) for pair in pairs):
             return f"{what} must be pairs of two joints, each from 0 to {number - 1}"
@@ -88,7 +88,8 @@ def read(preset_or_file: str) -> Skeleton:
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"{path}: no skeleton ({type(error).__name__}: {error}); it must be an object with name, keypoint_names, "
+            f"{path}: not a skeleton ({type(error).__name__}: {error}); it must be an object with name, "
+            f"keypoint_names, "
             f"limbs, flip_pairs (pairs of joints, counted from 0) and oks_sigmas"
         ) from None
     return skeleton

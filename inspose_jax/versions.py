@@ -13,10 +13,10 @@ def version(module: str) -> str:
     overwritten the other.  Returns "not installed" or "unknown" instead of raising an error.
     """
     try:
-        told = getattr(import_module(module), "__version__", None)
+        found = getattr(import_module(module), "__version__", None)
     except ImportError:
         return "not installed"
     try:
-        return told or metadata.version(module)
+        return found or metadata.version(module)
     except metadata.PackageNotFoundError:
         return "unknown"

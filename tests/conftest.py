@@ -1,4 +1,4 @@
-"""Session settings: 8 pretend devices, strict dtypes, and where the reference data lies."""
+"""Session settings: 8 simulated devices, strict dtypes, and the place of the reference data."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_compilation_cache(tmp_path_factory):
-    """What one test compiled, others need not, here and in processes that they start; the user's cache stays alone."""
+    """A compilation cache shared by all tests and the processes that they start; the user's cache is not used."""
     cache = str(tmp_path_factory.mktemp("cache"))
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
     jax.config.update("jax_compilation_cache_dir", cache)
@@ -34,7 +34,7 @@ def _own_compilation_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory) -> Path:
-    """A folder with a checkpoint `run` of random weights and a drawn set `drawn`; not to be written to."""
+    """A read-only folder with a checkpoint `run` of random weights and a drawn dataset `drawn`."""
     import tiny  # not above: jaxtyping's hook is in place only after this file is read
 
     from inspose_jax import cli, methods
@@ -42,24 +42,24 @@ def place(tmp_path_factory) -> Path:
     from inspose_jax.training import step
 
     place = tmp_path_factory.mktemp("place")
-    # Random weights find somebody everywhere once no score is too low.
+    # Without a score threshold, random weights find people everywhere.
     config = replace(tiny.CONFIG, model=tiny.model(score_threshold=0.0, nms_threshold=0.9))
     variables = tiny.variables(config.model)
     with Checkpoints(place / "run" / "checkpoints", 0) as checkpoints, jax.numpy_dtype_promotion("standard"):
-        checkpoints.save(1, step.state_of(variables, methods.of(config.model), config.schedule, 10), config)
+        checkpoints.save(1, step.state_of(variables, methods.for_model(config.model), config.schedule, 10), config)
     cli.main(["data", "draw", "--out", str(place / "drawn"), "--count", "4", "--size", "64"])
     return place
 
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """The folder of reference data; what a test wants of it may be absent."""
+    """The folder of reference data; what a test needs from it may be missing."""
     return REFERENCE
 
 
 @pytest.fixture(scope="session")
 def coco_real() -> Path:
-    """The folder of real COCO pictures, or a skip that says how to get there."""
+    """The folder of real COCO images; skips the test with a reason if it is missing."""
     folder = REFERENCE / "data" / "coco_real"
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}; set INSPOSE_REFERENCE_DATA")

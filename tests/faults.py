@@ -1,6 +1,6 @@
-"""What makes input bad or unusual: functions that prepare the folder which a call of `bad_input.py` is made in.
+"""Functions that prepare bad or unusual input in the folder in which a command of `bad_input.py` is run.
 
-The folder has a run `run`, a drawn set `drawn`, and a recipe `small.py` over such sets.
+The folder has a run `run`, a drawn dataset `drawn`, and a recipe for it, `small.py`.
 """
 
 import json
@@ -30,7 +30,7 @@ def recipe():
 
 
 def labels(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
-    """Change the content of the drawn set's JSON."""
+    """Change the content of the drawn dataset's JSON."""
 
     def prepare(folder: Path) -> None:
         path = folder / "drawn/annotations.json"
@@ -52,12 +52,12 @@ def first_person(**fields: Any) -> Callable[[Path], None]:
 
 
 def without(kind: str, field: str) -> Callable[[Path], None]:
-    """Take a field from every entry of a list."""
+    """Remove a field from every entry of a list."""
     return labels(lambda content: [entry.pop(field, None) for entry in content[kind]])
 
 
 def file(name: str, content: str | bytes = b"") -> Callable[[Path], None]:
-    """A file with some content in the place of whatever is there."""
+    """A file with this content, replacing whatever is there."""
 
     def prepare(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def loop(name: str) -> Callable[[Path], None]:
 
 
 def mode(name: str, permissions: int) -> Callable[[Path], None]:
-    """Permissions of what is there."""
+    """Set the permissions of a path."""
     return lambda here: (here / name).chmod(permissions)
 
 
@@ -86,7 +86,7 @@ def recipe(content: str) -> Callable[[Path], None]:
 
 
 def copied(source: str, *names: str) -> Callable[[Path], None]:
-    """Copies of a file of the drawn set."""
+    """Copies of a file of the drawn dataset."""
     return lambda here: [shutil.copy(here / source, here / name) for name in names]
 
 
@@ -159,7 +159,7 @@ def half(name: str) -> Callable[[Path], object]:
 
 
 def own_run(change: Callable[[Path], object]) -> Callable[[Path], None]:
-    """A copy of the run, as `mine`, changed."""
+    """A changed copy of the run, called `mine`."""
 
     def prepare(here: Path) -> None:
         change(shutil.copytree(here / "run", here / "mine"))
@@ -168,7 +168,7 @@ def own_run(change: Callable[[Path], object]) -> Callable[[Path], None]:
 
 
 def png(width: int, height: int) -> bytes:
-    """A black picture, one bit a pixel: large ones are small files."""
+    """A black image with one bit per pixel, so that large images are small files."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -180,13 +180,13 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def picture(name: str, kind: str, **options: Any) -> Callable[[Path], None]:
-    """The first drawn picture in another PIL mode and format."""
+def converted(name: str, kind: str, **options: Any) -> Callable[[Path], None]:
+    """The first drawn image in another PIL mode and format."""
     return lambda here: Image.open(here / FIRST).convert(kind).save(here / name, **options)
 
 
 def sixteen_bit(name: str) -> Callable[[Path], None]:
-    """The first drawn picture, grey, 16 bits a pixel."""
+    """The first drawn image, grey, 16 bits a pixel."""
 
     def prepare(here: Path) -> None:
         grey = np.asarray(Image.open(here / FIRST).convert("L"), np.uint16)
@@ -196,7 +196,7 @@ def sixteen_bit(name: str) -> Callable[[Path], None]:
 
 
 def turned(name: str) -> Callable[[Path], None]:
-    """The first drawn picture with the word that it is to be turned by a quarter when shown."""
+    """The first drawn image with an EXIF orientation that rotates it by 90 degrees."""
 
     def prepare(here: Path) -> None:
         exif = Image.Exif()
@@ -207,7 +207,7 @@ def turned(name: str) -> Callable[[Path], None]:
 
 
 def bom(here: Path) -> None:
-    """The drawn set's JSON as some editors save it."""
+    """The drawn dataset's JSON with a byte order mark, as some editors save it."""
     path = here / "drawn/annotations.json"
     path.write_text(path.read_text(), "utf-8-sig")
 
@@ -227,7 +227,7 @@ def renamed_joint(old: str, new: str) -> Callable[[Path], None]:
 
 
 def joints_backwards(here: Path) -> None:
-    """Names and numbers of the joints in the opposite order."""
+    """Names and values of the joints in reverse order."""
 
     def change(content: dict[str, Any]) -> None:
         content["categories"][0]["keypoints"].reverse()

@@ -1,6 +1,6 @@
 """Commands on a disk that is full, then read-only: run by `test_bad_input.py` in a mount namespace of its own.
 
-The folder it stands in has a run, `run`, a drawn set, `drawn`, a recipe, `small.py`, and an empty folder, `disk`.
+The current folder has a run `run`, a drawn dataset `drawn`, a recipe `small.py`, and an empty folder `disk`.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ def call(command: str) -> tuple[int, str]:
     with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()):
         try:
             cli.main(shlex.split(command))
-        except SystemExit as exit_:
-            return int(exit_.code or 0), error.getvalue().splitlines()[-1].replace(f"{Path.cwd()}/", "")
+        except SystemExit as ending:
+            return int(ending.code or 0), error.getvalue().splitlines()[-1].replace(f"{Path.cwd()}/", "")
     return 0, ""
 
 
 def main(disk: Path) -> None:
-    """Mount, fill, call, compare."""
+    """Mount, fill, run and compare."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], check=True)
     (disk / "filler").write_bytes(bytes(64 * 1024))
     for state, reason in (("rw", "No space left on device"), ("ro", "Read-only file system")):

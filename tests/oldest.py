@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ACCELERATORS = ("cuda12", "cuda13", "tpu")  # jax itself with gigabytes of drivers
+ACCELERATORS = ("cuda12", "cuda13", "tpu")  # the same jax, with gigabytes of drivers
 
 
 def project() -> dict:
@@ -21,13 +21,13 @@ def project() -> dict:
 
 
 def ranges() -> list[str]:
-    """All that the package, its tests and its extras ask for, as pyproject.toml has it."""
+    """All requirements of the package, its tests and its extras, from pyproject.toml."""
     extras = project()["optional-dependencies"]
     return project()["dependencies"] + [one for name in extras if name not in ACCELERATORS for one in extras[name]]
 
 
 def oldest() -> list[str]:
-    """`package==version` for the lower end of every range; one without is a promise that nobody can keep."""
+    """`package==version` for the lower bound of every range; a range without one cannot be tested."""
     found = [re.fullmatch(r"([\w-]+)>=([\w.]+)(,<[\w.]+)?", one) for one in ranges()]
     return [f"{one[1]}=={one[2]}" for one in found if one]
 

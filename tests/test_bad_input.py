@@ -23,8 +23,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "bad_input.md"
 
 
 @pytest.fixture
-def here(place, tmp_path, monkeypatch) -> Path:
-    """A folder to stand in, with `run` and `drawn`."""
+def workspace(place, tmp_path, monkeypatch) -> Path:
+    """A current folder with `run` and `drawn`."""
     (tmp_path / "run").symlink_to(place / "run")
     shutil.copytree(place / "drawn", tmp_path / "drawn")
     (tmp_path / "small.py").write_text(faults.SMALL)
@@ -34,7 +34,7 @@ def here(place, tmp_path, monkeypatch) -> Path:
 
 @contextlib.contextmanager
 def bound_by_permissions() -> Iterator[None]:
-    """Root without the two powers that let it read and write everything; for others nothing changes."""
+    """Remove root's two capabilities to read and write everything; for other users, nothing changes."""
 
     class Header(ctypes.Structure):
         _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
@@ -58,14 +58,14 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
 
 
-def called(capsys: pytest.CaptureFixture, command: str) -> tuple[int, str, list[str]]:
-    """Exit code, output and lines of error of a command, with paths as seen from the folder one stands in."""
+def call(capsys: pytest.CaptureFixture, command: str) -> tuple[int, str, list[str]]:
+    """Exit code, output and error lines of a command, with paths relative to the current folder."""
     capsys.readouterr()
     code = 0
     try:
         cli.main(shlex.split(command))
-    except SystemExit as exit_:
-        code = exit_.code
+    except SystemExit as ending:
+        code = ending.code
     out, error = capsys.readouterr()
     return code, out, error.replace(f"{Path.cwd()}/", "").splitlines()
 
@@ -75,37 +75,37 @@ def matches(line: str, pattern: str) -> bool:
     return re.fullmatch(".+".join(map(re.escape, pattern.split("…"))), line) is not None
 
 
-@pytest.mark.filterwarnings("ignore:.*it is skipped")  # a damaged checkpoint, before the line
+@pytest.mark.filterwarnings("ignore:.*it is skipped")  # the warning about a damaged checkpoint, before the error
 @pytest.mark.parametrize(
     "case", [case for cases in bad_input.CASES.values() for case in cases], ids=lambda case: case.wrong
 )
-def test_one_line_and_nothing_left_behind(case, here, capsys):
-    case.prepare(here)
-    before = contents(here)
+def test_bad_input_gives_one_line_and_leaves_nothing_behind(case, workspace, capsys):
+    case.prepare(workspace)
+    before = contents(workspace)
     with bound_by_permissions() if case.needs_rights else contextlib.nullcontext():
-        code, _, lines = called(capsys, case.command)
+        code, _, lines = call(capsys, case.command)
     *progress, line = lines
     assert code == 2
     assert matches(line, f"inspose: error: {case.line}"), line
     assert all("%|" in bar or not bar for bar in progress)  # a progress bar ends its own line
-    assert contents(here) == before
+    assert contents(workspace) == before
 
 
-def test_the_page_tells_what_is_tested():
+def test_the_page_lists_the_tested_cases():
     assert PAGE.read_text() == bad_input.page(), "python tests/bad_input.py > docs/bad_input.md"
 
 
-@pytest.mark.filterwarnings("always::UserWarning")  # some are told what was made of them
+@pytest.mark.filterwarnings("always::UserWarning")  # some inputs give a warning
 @pytest.mark.parametrize("one", bad_input.WORKS, ids=lambda one: one.what)
-def test_what_is_unusual_works(one, here, capsys):
-    one.prepare(here)
-    code, out, lines = called(capsys, one.command)
+def test_unusual_input_works(one, workspace, capsys):
+    one.prepare(workspace)
+    code, out, lines = call(capsys, one.command)
     assert code == 0, lines
     assert matches(" ".join(out.split()), one.output), out
 
 
 def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
-    # A shell lets what it starts in the background ignore Ctrl-C, and what that starts too.
+    # A shell makes background processes and their children ignore Ctrl-C.
     heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = f"{heeds}; from inspose_jax import cli; cli.main()"
     arguments = ["data", "draw", "--out", str(tmp_path / "a/b"), "--count", "1000000"]
@@ -124,22 +124,22 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["predict --checkpoint run drawn/images --json p.json --out out", EVALUATE])
-def test_ctrl_c_in_the_middle_leaves_nothing_half_written(here, capsys, monkeypatch, command):
-    def press(*_, **__):
+def test_ctrl_c_in_the_middle_leaves_nothing_half_written(workspace, capsys, monkeypatch, command):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    before = contents(here)
-    monkeypatch.setattr(predictor.Predictor, "find", press)
-    code, _, lines = called(capsys, command)
+    before = contents(workspace)
+    monkeypatch.setattr(predictor.Predictor, "find", interrupt)
+    code, _, lines = call(capsys, command)
     assert (code, lines[-1]) == (130, "inspose: stopped")
-    assert contents(here) == before
+    assert contents(workspace) == before
 
 
-def test_a_full_and_a_read_only_disk_are_told(here):
-    """In a namespace of its own, which needs no rights where the system allows it."""
+def test_a_full_and_a_read_only_disk_are_reported(workspace):
+    """In a mount namespace of its own, which needs no privileges if the system allows it."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no disk can be mounted here: `unshare -rm` is not allowed")
-    (here / "disk").mkdir()
+    (workspace / "disk").mkdir()
     command = ["unshare", "-rm", sys.executable, Path(__file__).with_name("full_disk.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

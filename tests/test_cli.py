@@ -1,4 +1,4 @@
-"""The command line: what it writes agrees with Python, and help is short; bad input is `test_bad_input.py`'s."""
+"""The command line: what it writes agrees with Python, and help is short; `test_bad_input.py` tests bad input."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def drawn(place):
     return ["--images", str(place / "drawn/images"), "--annotations", str(place / "drawn/annotations.json")]
 
 
-def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place, tmp_path):
+def test_training_evaluates_keeps_the_best_checkpoint_and_traces(place, tmp_path):
     (tmp_path / "small.py").write_text(faults.SMALL)
     run, validation = (
         tmp_path / "run",
@@ -40,12 +40,12 @@ def test_training_evaluates_keeps_the_best_and_traces_where_it_is_told_to(place,
     assert [row["step"] for row in rows if "eval/AP" in row] == [2, 3]
     assert len(checkpoints.steps(run / "best")) == 1
     judged_by = checkpoints.about_best(run / "best")["validation"]
-    assert judged_by.startswith("4, "), "the four pictures that it was evaluated on"
+    assert judged_by.startswith("4, "), "the four images that it was evaluated on"
     assert len(list(run.glob("profile/**/*.xplane.pb"))) == 1
 
 
 @pytest.mark.parametrize(("options", "expected"), [([], 5), (["--eval-every", "7"], 7)])
-def test_a_training_is_evaluated_ten_times_on_all_devices(place, tmp_path, monkeypatch, options, expected):
+def test_training_evaluates_ten_times_on_all_devices(place, tmp_path, monkeypatch, options, expected):
     (tmp_path / "small.py").write_text(faults.SMALL)
     validation = [f"--val-{word.strip('-')}" if word[0] == "-" else word for word in drawn(place)]
     runs, predictors = [], []
@@ -59,8 +59,8 @@ def test_a_training_is_evaluated_ten_times_on_all_devices(place, tmp_path, monke
     assert predictors[0].mesh.size == jax.local_device_count() == 8
 
 
-def test_drawn_pictures_are_kept_where_memory_holds_them():
-    def source(side):  # nothing is drawn before it is asked for
+def test_drawn_images_are_cached_if_they_fit_in_memory():
+    def source(side):  # nothing is drawn before it is needed
         return sources.training_source(
             Config(data=Data(source="drawn", num_drawn=100, scene=Scene(size=side))), None, None
         )
@@ -69,7 +69,7 @@ def test_drawn_pictures_are_kept_where_memory_holds_them():
     assert not isinstance(source(3700), pipeline.InMemory)  # 4.1 GB
 
 
-def test_the_compilation_cache_lies_in_the_users_cache_folder_unless_told_otherwise(tmp_path, monkeypatch):
+def test_the_compilation_cache_is_in_the_users_cache_folder_unless_set(tmp_path, monkeypatch):
     monkeypatch.delenv(compilation_cache.VARIABLE)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # nobody has a home
@@ -81,7 +81,7 @@ def test_the_compilation_cache_lies_in_the_users_cache_folder_unless_told_otherw
     assert folder == tmp_path / "inspose_jax" / compilation_cache.machine_type()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     compilation_cache.turn_on()
-    assert Path(os.environ[compilation_cache.VARIABLE]) == folder, "what the user chose stays"
+    assert Path(os.environ[compilation_cache.VARIABLE]) == folder, "the user's choice is kept"
 
 
 def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys):
@@ -89,7 +89,7 @@ def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys)
     cli.main(["eval", "--checkpoint", str(place / "run"), *drawn(place), "--out", str(out)])
     printed = capsys.readouterr().out
     assert printed.split()[:3] == ["AP", "AP50", "AP75"]
-    assert printed.endswith(f"over 4 pictures, computed by {coco_ap.library()[0]}\n")
+    assert printed.endswith(f"over 4 images, computed by {coco_ap.library()[0]}\n")
     people = tmp_path / "people.json"
     found = tmp_path / "found"
     checkpoint = ["--checkpoint", str(place / "run"), "--threshold", "0"]
@@ -136,11 +136,11 @@ def test_help_fits_a_screen_and_imports_no_jax(command):
     ("error", "line"),
     [
         (UserError("a\n  b"), "a b"),
-        (OSError(28, "No space left"), "No space left; check the path, its permissions and the space there"),
+        (OSError(28, "No space left"), "No space left; check the path, its permissions and the free space"),
         (OSError(13, "Permission denied", "a/b"), "a/b: Permission denied; check the path, its permissions and the "),
     ],
 )
-def test_no_error_is_silent_or_more_than_a_line(error, line):
+def test_every_user_error_gives_exactly_one_line(error, line):
     assert cli.one_line(error, "eval").startswith(line)
 
 
@@ -155,7 +155,7 @@ def test_a_bug_passes_through_the_command_line(error, monkeypatch):
     assert raised.value is error
 
 
-def test_a_users_error_shows_where_it_came_from_if_asked(monkeypatch, capsys):
+def test_a_user_error_shows_its_traceback_on_request(monkeypatch, capsys):
     for asked, shows in (("", False), ("1", True)):
         monkeypatch.setenv("INSPOSE_TRACEBACK", asked)
         with pytest.raises(SystemExit, match="2"):
@@ -165,11 +165,11 @@ def test_a_users_error_shows_where_it_came_from_if_asked(monkeypatch, capsys):
         assert told.splitlines()[-1].startswith("inspose: error: --threshold is 2.0; ")
 
 
-def test_a_run_to_go_on_with_that_is_not_there_is_told(tmp_path, monkeypatch, capsys):
+def test_resuming_without_a_checkpoint_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "train", lambda *_, **__: 3000)
     cli.main(["train", "drawn_people", "--resume"])
-    line = "inspose: runs/drawn_people: no checkpoint to go on from; the run begins at its first step\n"
+    line = "inspose: runs/drawn_people: no checkpoint to resume from; the run starts at its first step\n"
     assert capsys.readouterr().out == line
     (tmp_path / "runs/drawn_people/checkpoints/7").mkdir(parents=True)  # a save that a kill cut off
     cli.main(["train", "drawn_people", "--resume"])
@@ -177,7 +177,7 @@ def test_a_run_to_go_on_with_that_is_not_there_is_told(tmp_path, monkeypatch, ca
 
 
 @pytest.mark.parametrize("command", ["train drawn_people --workdir run", "predict --checkpoint run x.png"])
-def test_a_device_that_is_not_there_is_named_before_anything_is_read(command, place, tmp_path):
+def test_a_missing_device_is_reported_before_anything_is_read(command, place, tmp_path):
     (tmp_path / "run").mkdir()
     shutil.copytree(place / "run" / "checkpoints", tmp_path / "run" / "checkpoints")
     before = sorted(tmp_path.rglob("*"))
@@ -187,7 +187,7 @@ def test_a_device_that_is_not_there_is_named_before_anything_is_read(command, pl
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("inspose: error: cuda: no such device can be had (")
+    assert line.startswith("inspose: error: cuda: no such device is available (")
     assert "damaged" not in line
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "x.png"])
 

@@ -1,4 +1,4 @@
-"""Every field of the config means something, comes back from JSON, and is checked."""
+"""Every field of the config is used, survives JSON, and is checked."""
 
 import ast
 import json
@@ -37,19 +37,19 @@ def test_every_field_has_its_range():
         assert (allowed != config.ANY) == (is_number or place.path == ("model", "skeleton")), place.path
 
 
-def test_no_two_fields_are_typed_alike():
+def test_no_two_fields_have_the_same_flag():
     typed = [place.typed for place in config.places(config.Config())]
     assert len(set(typed)) == len(typed) > 60
 
 
-def test_replacing_reaches_into_flat_parts_and_refuses_what_is_no_field():
+def test_replace_reaches_into_flat_parts_and_refuses_unknown_fields():
     model = config.replace(config.Model(), levels=(3,), num_slots=5, num_people=7)
     assert (model.network.levels, model.assignment.num_slots, model.num_people) == ((3,), 5, 7)
     with pytest.raises(TypeError, match="colour"):
         config.replace(config.Model(), colour=3)
 
 
-def test_json_and_back_is_the_same():
+def test_a_config_survives_json():
     for one in (config.Config(), tiny.CONFIG):
         assert config_json.from_dict(json.loads(json.dumps(config_json.to_dict(one)))) == one
 
@@ -64,7 +64,7 @@ def test_json_of_another_version_names_the_fields():
         config_json.from_dict(content)
     with pytest.raises(config_json.OtherFields, match=r"config.format is 3; this version reads 1 to 2"):
         config_json.from_dict({**content, "format": 3})
-    with pytest.raises(UserError, match=r"config.method is 'other', which is none of this version"):
+    with pytest.raises(UserError, match=r"config.method is 'other', which this version does not have"):
         config_json.from_dict({**config_json.to_dict(config.Config()), "method": "other"})
 
 
@@ -76,14 +76,14 @@ FLAT = {  # a model of format 1
 }
 
 
-def test_an_earlier_format_is_upgraded_what_is_missing_gets_what_it_meant_and_what_is_unknown_stays_so():
+def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_unknown_fields_stay():
     first = {
         "model": {**FLAT, "colour": "red"},
         "data": {"num_threads": 7, "flip": 0.25},
         "schedule": {"save_every": 9, "weight_cls": 2.0, "seed": 4},
         "num_steps": 3,
     }
-    second = config_json.upgraded(first)
+    second = config_json.upgrade(first)
     assert second["model"]["network"] == {"fpn_channels": 5, "map_level": 2, "compute_dtype": "float32"}
     assert second["model"]["assignment"] == {"num_slots": 5}
     assert second["model"]["decoding"] == {"num_poses": 5}
@@ -95,7 +95,7 @@ def test_an_earlier_format_is_upgraded_what_is_missing_gets_what_it_meant_and_wh
     assert second["data"] == {"flip": 0.25}
     assert second["schedule"] == {"seed": 4, "accumulate": 1}
     assert (second["format"], second["method"], second["num_steps"]) == (2, "inspose", 3)
-    assert first["model"]["skeleton"] == "coco", "what was given stays"
+    assert first["model"]["skeleton"] == "coco", "a given value is kept"
 
 
 @pytest.mark.parametrize(
@@ -132,35 +132,35 @@ def test_json_of_a_wrong_type_or_out_of_range_is_refused(part, field, value, mes
     ("part", "fields", "message"),
     [
         ("model", {"levels": (3, 4)}, "level_limits has 4 numbers for 2 levels"),
-        ("model", {"levels": (3, 5), "level_limits": (64.0,)}, "levels is \\(3, 5\\); it must count up by one"),
+        ("model", {"levels": (3, 5), "level_limits": (64.0,)}, "levels is \\(3, 5\\); it must be consecutive"),
         ("model", {"levels": (12, 13), "level_limits": (64.0,)}, "end at 12"),
         ("model", {"centre_radius": 1e30}, "at most 100 strides"),
         ("model", {"map_level": 4, "levels": (4,), "level_limits": ()}, "map_level is 4"),
         ("model", {"frozen_stages": 5}, "frozen_stages is 5"),
-        ("model", {"backbone_widths": (8,)}, "must have 4 numbers of 1 or more, one a stage"),
+        ("model", {"backbone_widths": (8,)}, "must be 4 numbers of at least 1, one per stage"),
         ("model", {"score_threshold": 1.5}, "score_threshold is 1.5"),
         ("data", {"shapes": ((100, 128),)}, "multiples of 32, from 32"),
         (
             "data",
             {"short_side": (800, 640)},
-            r"data.short_side is \(800, 640\); it must be its low and its high end, above 0",
+            r"data.short_side is \(800, 640\); it must be a low and a high end, above 0",
         ),
         ("schedule", {"batch_size": 0}, "batch_size is 0; it must be 1 to 1,000,000"),
         ("schedule", {"learning_rate": -1.0}, "learning_rate is -1.0"),
         ("schedule", {"learning_rate": float("inf")}, "learning_rate is inf; it must be a finite number"),
         ("schedule", {"drop_at": (0.5, float("nan"))}, "drop_at is nan; it must be a finite number"),
-        ("schedule", {"drop_at": (0.5, 0.2)}, r"drop_at is \(0.5, 0.2\); it must rise"),
-        ("model", {"backbone_widths": (8, 8, 0, 8)}, "4 numbers of 1 or more"),
+        ("schedule", {"drop_at": (0.5, 0.2)}, r"drop_at is \(0.5, 0.2\); it must increase"),
+        ("model", {"backbone_widths": (8, 8, 0, 8)}, "4 numbers of at least 1, one per stage"),
         ("schedule", {"seed": -1}, "seed is -1; it must not be below 0"),
         ("model", {"kp_net": config.KPNet(width=0)}, "model.kp_net.width is 0; it must be above 0"),
         (
             "data",
             {"scene": config.Scene(num_people=(3, 1))},
-            r"data.scene.num_people is \(3, 1\); it must be its low and its high end, not below 0",
+            r"data.scene.num_people is \(3, 1\); it must be a low and a high end, not below 0",
         ),
     ],
 )
-def test_values_that_cannot_work_are_refused(part, fields, message):
+def test_values_that_do_not_fit_together_are_refused(part, fields, message):
     base = config.Config()
     changed = config.replace(base, **{part: config.replace(getattr(base, part), **fields)})
     with pytest.raises(ValueError, match=message):
@@ -168,8 +168,8 @@ def test_values_that_cannot_work_are_refused(part, fields, message):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_is_a_config_that_works(name, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)  # found wherever one stands
+def test_every_recipe_returns_a_valid_config(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # found from any current folder
     config.check(recipes.read(name).config)
     assert f"inspose train {name}" in (recipes.find(name).read_text())
 

@@ -1,4 +1,4 @@
-"""`inspose train RECIPE --config-help`: every field with its type, value and meaning, without waiting for jax."""
+"""`inspose train RECIPE --config-help`: every field with its type, value and meaning, without importing jax."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def test_every_field_is_listed_and_what_differs_from_the_default_is_marked():
     assert max(map(len, text.splitlines())) <= 120
 
 
-def test_what_is_listed_can_be_typed():
+def test_every_listed_flag_is_accepted():
     recipe = recipes.read("drawn_people").config
     typed = []
     for place in config.places(recipe):
@@ -43,18 +43,18 @@ def test_what_is_listed_can_be_typed():
             owner, name = flag.rsplit(".", 1)
             typed.append(flag if place.value else f"{owner}.no-{name}")
         else:
-            typed += [flag, *config_flags.words(place.value).split()]
+            typed += [flag, *config_flags.value_text(place.value).split()]
     changed = config_flags.override(config.Config(), typed)
-    # six digits are shown of a float
+    # a float is shown with six digits
     assert config.replace(changed, schedule=replace(changed.schedule, drop_at=recipe.schedule.drop_at)) == recipe
 
 
 @pytest.mark.parametrize("given", [["--config.model.backbone=resnet18"], ["--config.model.backbone", "resnet18"]])
-def test_a_field_of_a_part_is_typed_as_if_it_were_the_models(given):
+def test_a_field_of_a_flat_part_is_typed_as_a_field_of_the_model(given):
     assert config_flags.override(config.Config(), given).model.network.backbone == "resnet18"
 
 
-def test_it_answers_without_jax_and_shows_what_is_overridden():
+def test_config_help_does_not_import_jax_and_shows_overrides():
     code = (
         "import sys; from inspose_jax import cli\n"
         "cli.main(['train', 'r50_coco_36e', '--config-help', '--config.schedule.seed', '5'])\n"

@@ -13,16 +13,16 @@ from inspose_jax.structures import Outputs
 NUM_LOCATIONS = 8 * 8 + 4 * 4
 
 
-def told(num_candidates, theta, *_):
-    """A network that was told its answer: theta holds each joint's cell, and then the softmax peak."""
+def fixed_peaks(num_candidates, theta, *_):
+    """A network with a given answer: theta holds each joint's cell, followed by the softmax peaks."""
     return Peak(theta[:, :17].astype(jnp.int32), jnp.log(theta[:, 17:]), jnp.zeros((len(theta), 17)))
 
 
-TOLD = PerPerson(34, log_likelihoods=lambda *_: None, peaks=told, maps=lambda *_: None)
+FIXED = PerPerson(34, log_likelihoods=lambda *_: None, peaks=fixed_peaks, maps=lambda *_: None)
 
 
 def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:
-    """Outputs of one picture in which some locations have (logit, cells, softmax peak); the rest is background."""
+    """Outputs of one image in which some locations have (logit, cells, softmax peak); the rest is background."""
     logits, theta = np.full((1, NUM_LOCATIONS), -9.0, np.float32), np.ones((1, NUM_LOCATIONS, 34), np.float32)
     for location, (logit, cells, peak) in people.items():
         logits[0, location] = logit
@@ -32,7 +32,7 @@ def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:
 
 
 def poses(out, model=tiny.MODEL, size=(64, 64)):
-    found = decode.decode(out, jnp.array([size], jnp.int32), tiny.grid(model), model.decoding, TOLD)
+    found = decode.decode(out, jnp.array([size], jnp.int32), tiny.grid(model), model.decoding, FIXED)
     return jax.tree.map(lambda x: np.asarray(x[0]), found)
 
 
@@ -56,12 +56,12 @@ def test_the_disk_offset_of_the_cell_shifts_the_joint_x_before_y():
     np.testing.assert_array_equal(found.keypoints[0, 1], [8, 8])
 
 
-def test_scores_at_or_below_the_threshold_are_nobody():
+def test_locations_at_or_below_the_score_threshold_are_dropped():
     assert not poses(outputs({20: (-2.2, DIAGONAL, 0.5)})).is_person.any()  # sigmoid .0998
     assert poses(outputs({20: (-2.1, DIAGONAL, 0.5)})).is_person.sum() == 1  # .109
 
 
-def test_overlapping_poses_leave_the_better_one():
+def test_of_overlapping_poses_the_best_is_kept():
     found = poses(outputs({20: (1.0, DIAGONAL, 0.9), 21: (2.0, DIAGONAL, 0.1), 3: (0.0, CORNER, 0.5)}))
     assert found.is_person.sum() == 2
     np.testing.assert_allclose(found.scores[:2], [0.880797, 0.5], rtol=1e-5)
@@ -82,18 +82,18 @@ def test_locations_in_the_padding_are_never_decoded():
 
 
 def test_no_more_than_num_poses_are_kept_best_first():
-    cells = {i: (3.0 - 0.1 * i, np.full(17, i), 0.5) for i in range(12)}  # twelve people, each in a cell of its own
+    cells = {i: (3.0 - 0.1 * i, np.full(17, i), 0.5) for i in range(12)}  # twelve people, each in its own cell
     found = poses(outputs(cells))
     assert found.is_person.all()
     assert len(found.scores) == tiny.MODEL.decoding.num_poses
     np.testing.assert_allclose(found.scores, jax.nn.sigmoid(3.0 - 0.1 * np.arange(8)), rtol=1e-5)
 
 
-def test_an_image_with_three_candidates_computes_one_chunk_and_one_with_nobody_none():
+def test_three_candidates_need_one_chunk_and_no_candidates_none():
     computed, sizes = [], kp_net.layer_sizes(tiny.MODEL.kp_net, 17)
 
     def keypoint_map(theta, features, relative):
-        jax.debug.callback(lambda: computed.append(1))  # once a chunk
+        jax.debug.callback(lambda: computed.append(1))  # once per chunk
         return kp_net.keypoint_map(theta, features, relative, sizes)
 
     net = per_person.lift(keypoint_map, 313)
@@ -106,11 +106,11 @@ def test_an_image_with_three_candidates_computes_one_chunk_and_one_with_nobody_n
     assert len(computed) == 1
 
 
-def test_eight_images_hold_no_more_maps_than_one():
+def test_eight_images_need_no_memory_for_more_maps_than_one():
     side, num_locations = 32, 32 * 32 + 16 * 16
     net, grid = kp_net.make(tiny.MODEL.kp_net, 17), tiny.grid(size=(8 * side, 8 * side))
 
-    def held(number):  # bytes of intermediate values
+    def memory_bytes(number):  # bytes of intermediate values
         def made():
             controller = tiny.controller(jnp.zeros((number, num_locations, 313)), grid)
             return Outputs(
@@ -125,5 +125,5 @@ def test_eight_images_hold_no_more_maps_than_one():
             return lowered.compile().memory_analysis().temp_size_in_bytes
 
     maps = per_person.CANDIDATES_AT_ONCE * 4 * 17 * side * side
-    assert held(1) > maps
-    assert held(8) - held(1) < maps
+    assert memory_bytes(1) > maps
+    assert memory_bytes(8) - memory_bytes(1) < maps

@@ -1,4 +1,4 @@
-"""What is painted: joints and boxes say by colour and shape what they are, and lie where the labels say."""
+"""Drawing: colours and shapes of joints and boxes show what they are, at the places that the labels give."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from inspose_jax.structures import Sample
 
 
 def sample(*people: tuple[dict[int, tuple[float, float, int]], tuple[float, float, float, float], bool]) -> Sample:
-    """A black picture of 100 x 200 pixels with people: (joints by index, box, is a crowd)."""
+    """A black image of 100 x 200 pixels with people: (joints by index, box, is a crowd)."""
     keypoints = np.zeros((len(people), 17, 3), np.float32)
     for n, (joints, _, _) in enumerate(people):
         for k, joint in joints.items():
@@ -22,7 +22,7 @@ def sample(*people: tuple[dict[int, tuple[float, float, int]], tuple[float, floa
 @pytest.mark.parametrize(
     ("height", "width", "size"), [(100, 200, (200, 400)), (1000, 500, (400, 200)), (3, 999, (1, 400))]
 )
-def test_scaled_gives_the_longer_side_and_what_points_are_multiplied_by(height, width, size):
+def test_scaled_gives_the_longer_side_and_the_factors_for_points(height, width, size):
     image, ratio = draw.scaled(np.zeros((height, width, 3), np.uint8), 400)
     assert image.shape == (*size, 3)
     np.testing.assert_allclose(ratio * [width, height], size[::-1], rtol=1e-6)
@@ -36,14 +36,14 @@ def test_a_seen_joint_is_a_dot_and_a_hidden_one_a_ring():
     assert np.abs(ring - draw.ORANGE).max() < 20
 
 
-def test_boxes_say_who_is_a_target():
+def test_box_colours_show_who_is_a_target():
     person, unlabelled, crowd = (10, 10, 40, 90), (60, 10, 90, 90), (110, 10, 190, 90)
     labels = draw.draw_labels(
         sample(({0: (25, 30, 2)}, person, False), ({}, unlabelled, False), ({}, crowd, True)), COCO, 200
     ).astype(int)
     for (x0, *_), colour in ((person, draw.PERSON_BOX), (unlabelled, draw.UNLABELLED_BOX), (crowd, draw.CROWD_BOX)):
         strongest = labels[40:60, x0 - 1 : x0 + 2].max((0, 1))
-        assert np.abs(strongest - 0.75 * np.array(colour)).max() < 70  # see-through, and smoothed over two pixels
+        assert np.abs(strongest - 0.75 * np.array(colour)).max() < 70  # translucent, and smoothed over two pixels
         assert (strongest > 40).tolist() == (np.array(colour) > 60).tolist()
     assert labels[15:85, 15:20].max() == 0
     assert labels[15:85, 65:85].max() == 0
@@ -51,7 +51,7 @@ def test_boxes_say_who_is_a_target():
     assert 0.1 < is_red.mean() < 0.25  # two of every twelve pixels
 
 
-def test_what_lies_outside_the_picture_paints_nothing():
+def test_joints_outside_the_image_draw_nothing():
     outside = sample(
         ({0: (-50, 500, 2), 1: (500, 50, 1)}, (300, 300, 400, 400), False),
         ({}, (-400, -400, -300, -300), False),
@@ -61,7 +61,7 @@ def test_what_lies_outside_the_picture_paints_nothing():
     np.testing.assert_array_equal(painted, plain)
 
 
-def test_the_caption_counts_everybody_once():
+def test_the_caption_counts_every_person_once():
     joints = {0: (5.0, 5.0, 2)}
     box = (0, 0, 10, 10)
     assert draw.describe_labels(sample()) == "image 7: 0 people"
@@ -70,7 +70,7 @@ def test_the_caption_counts_everybody_once():
     assert draw.describe_labels(sample(*everybody)) == "image 7: 2 people, 3 without joints, 2 crowd"
 
 
-def test_a_caption_stands_above_the_picture():
+def test_the_caption_is_above_the_image():
     image = np.full((20, 300, 3), 7, np.uint8)
     captioned = draw.captioned(image, "image 7")
     assert (captioned[-20:] == image).all()

@@ -1,4 +1,4 @@
-"""Results are whole or not there: what fails leaves no half a file and no folder, and loses nothing that was there."""
+"""Results are complete or absent: a failure leaves no partial file or folder, and existing files intact."""
 
 import os
 
@@ -11,7 +11,7 @@ def names(folder) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_a_new_folder_is_there_when_it_is_full(tmp_path):
+def test_a_new_folder_appears_only_when_complete(tmp_path):
     with files.new_folder(tmp_path / "a/new") as partial:
         (partial / "file").write_text("x")
         assert not (tmp_path / "a/new").exists()
@@ -32,20 +32,20 @@ def test_a_new_folder_that_fails_leaves_nothing(tmp_path, error, message):
 
 
 @pytest.mark.parametrize("taken", ["file", "full/file", "self"])
-def test_a_new_folder_takes_nothing_elses_place(tmp_path, taken):
+def test_a_new_folder_replaces_nothing(tmp_path, taken):
     if taken == "self":
         (tmp_path / "self").symlink_to("self")
     else:
         (tmp_path / taken).parent.mkdir(exist_ok=True)
         (tmp_path / taken).write_text("mine")
     before = names(tmp_path)
-    with pytest.raises(ValueError, match="already holds something"):
+    with pytest.raises(ValueError, match="already exists; give a new or empty folder"):
         files.new_folder(tmp_path / taken.split("/")[0]).__enter__()
     assert names(tmp_path) == before
 
 
 @pytest.mark.parametrize("holds", [[], ["a", "a/b", "a/b/whole"]])
-def test_a_results_folder_that_stays_empty_goes_with_its_parents(tmp_path, holds):
+def test_a_results_folder_that_stays_empty_is_removed_with_its_parents(tmp_path, holds):
     def fill() -> None:
         with files.results_folder(tmp_path / "a/b"):
             if holds:
@@ -57,12 +57,12 @@ def test_a_results_folder_that_stays_empty_goes_with_its_parents(tmp_path, holds
     assert names(tmp_path) == holds
 
 
-def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
+def test_a_file_is_replaced_only_when_the_new_one_is_complete(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("old")
 
     def fill() -> None:
-        with files.whole(path) as partial:
+        with files.atomic(path) as partial:
             partial.write_text("ne")
             assert (path.read_text(), partial.suffix) == ("old", ".json")
             raise OSError(28, "No space")
@@ -74,12 +74,12 @@ def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
     assert (names(tmp_path), path.read_text()) == (["a.json"], "new")
 
 
-def test_two_writers_of_one_file_do_not_share_a_partial_one(tmp_path, monkeypatch):
+def test_two_writers_of_one_file_do_not_share_a_temporary_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getpid", lambda: 1)  # as in two containers
     path = tmp_path / "a.json"
-    with files.whole(path) as one:
+    with files.atomic(path) as one:
         one.write_text("one")
-        with files.whole(path) as other:
+        with files.atomic(path) as other:
             other.write_text("other")
             assert one.read_text() == "one"
         assert path.read_text() == "other"
@@ -102,7 +102,7 @@ def test_a_new_folder_may_be_an_empty_one_or_a_link_to_one(tmp_path, monkeypatch
     assert (tmp_path / "link").is_symlink()
 
 
-def test_a_link_stays_one_and_what_it_points_to_is_replaced(tmp_path):
+def test_a_link_is_kept_and_its_target_replaced(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there/file").write_text("old")
     (tmp_path / "link").symlink_to("there/file")
@@ -114,5 +114,5 @@ def test_a_link_stays_one_and_what_it_points_to_is_replaced(tmp_path):
 
 def test_a_device_or_a_folder_is_not_replaced(tmp_path):
     for place in (tmp_path, os.devnull):
-        with pytest.raises(ValueError, match="no file that can be replaced; choose another place"):
+        with pytest.raises(ValueError, match="not a file that can be replaced; choose another place"):
             files.write(type(tmp_path)(place), "x")

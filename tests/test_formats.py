@@ -1,4 +1,4 @@
-"""Runs that earlier versions wrote (`formats/`) load for ever, and find the same people."""
+"""Runs that earlier versions wrote (`formats/`) can still be loaded, and find the same people."""
 
 import json
 import shutil
@@ -44,14 +44,14 @@ def test_a_run_of_every_format_finds_the_same_people(written):
 
 
 @pytest.mark.slow
-def test_a_run_of_every_format_goes_on(written, tmp_path):
-    """Its last steps are made, and the losses go on where they were."""
+def test_a_run_of_every_format_can_be_resumed(written, tmp_path):
+    """The last steps of the run are made, and the losses continue where they were."""
     run = shutil.copytree(written / "run", tmp_path / "run")
     config = checkpoints.load(run).config
-    before = [row for _, row, _ in run_folder.measured(run)]
+    before = [row for _, row, _ in run_folder.read_metrics_lines(run)]
     with jax.numpy_dtype_promotion("standard"):
         assert loop.train(config, sources.training_source(config, None, None), run, 3000, resume=True) == 3000
-    after = [row for step, row, _ in run_folder.measured(run) if step > 2990]
+    after = [row for step, row, _ in run_folder.read_metrics_lines(run) if step > 2990]
     assert len(after) == 10
     assert np.mean([row["loss/total"] for row in after]) == pytest.approx(
         np.mean([row["loss/total"] for row in before]), abs=0.5

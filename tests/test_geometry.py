@@ -6,7 +6,7 @@ import numpy as np
 from inspose_jax import geometry
 
 
-def test_locations_lie_at_the_middle_of_their_stride():
+def test_locations_are_in_the_middle_of_their_stride():
     places = geometry.make_grid((64, 96), (3, 4), map_level=3, relative_scale=64.0)
     assert len(places.points) == 8 * 12 + 4 * 6
     np.testing.assert_array_equal(places.points[[0, 1, 12]], [[4, 4], [12, 4], [4, 12]])  # x s + floor(s / 2)
@@ -26,7 +26,7 @@ def test_cell_centres_are_in_the_middle_of_their_cells():
     np.testing.assert_array_equal(geometry.cell_centres((2, 3), 8)[1, 2], [20, 12])
 
 
-def test_pseudo_boxes_hold_the_counted_joints_only():
+def test_pseudo_boxes_enclose_only_the_counted_joints():
     points = jnp.array([[[3.0, 9.0], [7.0, 4.0], [90.0, 90.0]], [[1.0, 1.0]] * 3])
     counts = jnp.array([[True, True, False], [False] * 3])
     np.testing.assert_array_equal(geometry.pseudo_boxes(points, counts), [[3, 4, 7, 9], [0, 0, 0, 0]])
@@ -43,6 +43,6 @@ def test_padding_is_not_inside():
     assert geometry.inside(points, jnp.array([5, 10], jnp.int32)).tolist() == [True, True, False, False, False]
 
 
-def test_a_cell_is_real_when_a_piece_of_it_is():
+def test_a_cell_is_real_if_any_part_of_it_is():
     cells = geometry.real_cells((2, 4), 8, jnp.array([8, 17], jnp.int32))
     assert cells.tolist() == [[True, True, True, False], [False] * 4]

@@ -1,4 +1,4 @@
-"""Importing the package changes nothing in a user's program; the command line quietens OpenCV for itself."""
+"""Importing the package changes nothing in a user's program; only the command line silences OpenCV."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ cli.main()
 assert "cv2" not in sys.modules, "--version waits for OpenCV"
 import cv2
 from inspose_jax.data import image_files, video_files
-for name, read in (("half.bmp", lambda path: image_files.read_image(path, True)), ("half.mp4", video_files.about)):
+for name, read in (("half.bmp", lambda path: image_files.read_image(path, True)), ("half.mp4", video_files.read_info)):
     try:
         read(Path(name))
     except ValueError as error:
@@ -49,7 +49,7 @@ print(cv2.getNumThreads(), *(os.environ[name] for name in names))
 
 
 def in_a_process(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What a fresh Python process says to some code."""
+    """The output of some code in a new Python process."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True, env={**own, **environment})
@@ -57,7 +57,7 @@ def in_a_process(code: str, **environment: str) -> subprocess.CompletedProcess[s
 
 @pytest.fixture
 def broken(tmp_path, monkeypatch):
-    """A folder to stand in, with half an image and half a video, of which OpenCV and FFmpeg have much to say."""
+    """A current folder with half an image and half a video, about which OpenCV and FFmpeg print warnings."""
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (100, 100)).save("half.bmp")
     faults.video("half.mp4")(tmp_path)
@@ -72,12 +72,12 @@ def test_importing_changes_nothing_of_the_process():
 def test_the_command_line_keeps_opencv_quiet_and_in_one_thread(broken):
     done = in_a_process(COMMAND_LINE)
     _, image, video, threads = done.stdout.splitlines()
-    assert image.startswith("half.bmp: not a picture")
+    assert image.startswith("half.bmp: not an image")
     assert video.startswith("half.mp4: not a video")
     assert (threads[0], done.stderr) == ("1", "")
 
 
-def test_what_a_user_sets_for_opencv_stays(broken):
+def test_the_users_settings_for_opencv_are_kept(broken):
     own = {"OPENCV_LOG_LEVEL": "ERROR", "OPENCV_FFMPEG_LOGLEVEL": "16", "OPENCV_FOR_THREADS_NUM": "2"}
     done = in_a_process(COMMAND_LINE, **own)
     assert done.stdout.splitlines()[-1].split()[1:] == list(own.values())

@@ -25,7 +25,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 NUMERIC = {"network", "targets", "losses", "decode", "nms", "geometry", "method", "methods", "paper"}
-PAPERS = {"paper", "network", "targets", "losses", "decode", "nms"}  # what only a method knows
+PAPERS = {"paper", "network", "targets", "losses", "decode", "nms"}  # imported only by a method
 BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine
 STANDARD = {"typing", "functools", "itertools", "collections", "dataclasses", "math"}
 
@@ -35,7 +35,7 @@ def modules() -> list[Path]:
 
 
 def imports(path: Path) -> set[str]:
-    """Full names of everything a module imports, also inside functions."""
+    """Full names of everything that a module imports, including inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -50,7 +50,7 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def test_every_module_stands_in_the_table():
+def test_every_module_is_in_the_table():
     assert {room(path) for path in modules()} == LEVEL.keys()
 
 
@@ -62,13 +62,13 @@ def test_imports_point_downwards(path: Path):
         if package != "inspose_jax":
             continue
         there = inner.split(".")[0]
-        there = there if there in LEVEL else "__init__"  # the package itself, or a name that only its __init__ has
+        there = there if there in LEVEL else "__init__"  # the package itself, or a name that only its __init__ defines
         if there != here:
             assert LEVEL[there] < LEVEL[here], f"{here} imports {name}, which stands at or above it"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_heavy_packages_stay_in_their_rooms(path: Path):
+def test_heavy_packages_are_imported_only_where_allowed(path: Path):
     where = str(path.relative_to(PACKAGE))
     packages = {name.split(".")[0] for name in imports(path)}
     if room(path) == "data":
@@ -81,7 +81,7 @@ def test_heavy_packages_stay_in_their_rooms(path: Path):
 
 
 @pytest.mark.parametrize("where", ["training", "predictor.py", "report", "evaluation", "cli"])
-def test_who_trains_and_who_infers_know_a_method_and_not_its_parts(where: str):
+def test_training_and_inference_import_the_method_and_not_its_parts(where: str):
     place = PACKAGE / where
     for path in place.rglob("*.py") if place.is_dir() else [place]:
         assert not {name.split(".")[1] for name in imports(path) if name.startswith("inspose_jax.")} & PAPERS, path

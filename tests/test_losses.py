@@ -1,4 +1,4 @@
-"""Every term of Eq. 5 against hand values, and the laws: padding adds nothing, empty pictures stay finite."""
+"""Every term of Eq. 5 against values computed by hand; padding adds nothing, and empty images stay finite."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def variables():
 def terms_and_gradient(variables, batch):
     def total(params):
         everything = {"params": params, "batch_stats": variables["batch_stats"]}
-        frozen = tiny.network(tiny.model(batch_norm="frozen"))  # so that pictures do not see each other
+        frozen = tiny.network(tiny.model(batch_norm="frozen"))  # so that images do not affect each other
         outputs = frozen.apply(everything, batch.image, batch.size, train=True)
         targets = make_targets(batch, tiny.grid(), MODEL.assignment)
         terms = losses.losses(outputs, targets, losses.count(targets), batch.size, tiny.grid(), KP_NET)
@@ -52,7 +52,7 @@ def test_offset_loss_is_the_mean_over_supervised_values():
 
 def test_heatmap_loss_by_hand():
     logits, true = jnp.zeros((1, 1, 3, 1)), jnp.array([[[[1.0], [0.5], [0.0]]]])
-    is_cell = jnp.array([[[True, True, False]]])  # the last lies in the padding
+    is_cell = jnp.array([[[True, True, False]]])  # the last is in the padding
     # ln 2 * .5² * (1 + (1 - .5)⁴) / one peak
     value = losses.heatmap_loss(logits, true, is_cell, jnp.int32(1))
     np.testing.assert_allclose(value, np.log(2) / 4 * (1 + 0.0625), rtol=1e-6)
@@ -81,11 +81,11 @@ def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
     np.testing.assert_array_equal(touched, found.is_positive)
 
 
-def test_the_keypoint_loss_holds_no_more_maps_than_those_of_one_picture():
+def test_the_keypoint_loss_needs_memory_for_the_maps_of_one_image_only():
     side = 128  # at which an image's maps are larger than the parameters of its KP-Nets
     grid = tiny.grid(size=(side, side))
 
-    def held(number):  # bytes of intermediate values of the loss and its gradient
+    def memory_bytes(number):  # bytes of intermediate values of the loss and its gradient
         batch = jax.tree.map(jnp.asarray, tiny.batch([[]] * number, size=side))
         shapes = jax.eval_shape(
             lambda: tiny.network(MODEL).init_with_output(jax.random.key(0), batch.image, batch.size, True)
@@ -101,8 +101,8 @@ def test_the_keypoint_loss_holds_no_more_maps_than_those_of_one_picture():
         return compiled.memory_analysis().temp_size_in_bytes
 
     maps = 4 * MODEL.assignment.num_slots * 17 * (side // 8) ** 2  # of one image
-    assert held(1) > maps
-    assert held(9) - held(1) < 8 * maps  # of every further picture less than its maps
+    assert memory_bytes(1) > maps
+    assert memory_bytes(9) - memory_bytes(1) < 8 * maps  # of every further image less than its maps
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_loss_and_gradient_are_finite(variables, people):
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-def test_blank_pictures_add_no_loss(variables):
+def test_blank_images_add_no_loss(variables):
     people = [[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]]
     _, alone = terms_and_gradient(variables, jax.tree.map(lambda x: x[:1], tiny.batch(people)))
     gradient, filled = terms_and_gradient(variables, tiny.blank(tiny.batch(people), 1))
@@ -131,11 +131,11 @@ def test_blank_pictures_add_no_loss(variables):
 
 
 def test_every_term_is_divided_by_its_count(variables):
-    picture = [tiny.person(6, 6, 18, 18)]
-    _, once = terms_and_gradient(variables, jax.tree.map(lambda x: x[:1], tiny.batch([picture, picture])))
-    twice = jax.tree.map(lambda x: np.concatenate([x[:1], x[:1]]), tiny.batch([picture, picture]))
+    people = [tiny.person(6, 6, 18, 18)]
+    _, once = terms_and_gradient(variables, jax.tree.map(lambda x: x[:1], tiny.batch([people, people])))
+    twice = jax.tree.map(lambda x: np.concatenate([x[:1], x[:1]]), tiny.batch([people, people]))
     _, both = terms_and_gradient(variables, twice)
-    for name in once:  # the same picture twice: sums and counts double
+    for name in once:  # the same image twice: sums and counts double
         np.testing.assert_allclose(both[name], once[name], rtol=1e-5)
 
 
@@ -146,6 +146,8 @@ def test_weights_multiply_their_own_term():
         "offset": jnp.float32(100),
         "heatmap": jnp.float32(1e3),
     }
-    weights = methods.of(tiny.model(weights=config.Weights(cls=2.0, keypoint=3.0, offset=4.0, heatmap=5.0))).weights
+    weights = methods.for_model(
+        tiny.model(weights=config.Weights(cls=2.0, keypoint=3.0, offset=4.0, heatmap=5.0))
+    ).weights
     assert float(step.total(terms, weights)) == 5432
     assert float(step.total({"cls": terms["cls"]}, weights)) == 2

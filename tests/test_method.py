@@ -24,6 +24,7 @@ OWN = """
 import jax.numpy as jnp
 import tiny
 from dataclasses import replace
+from inspose_jax import config, paper
 from inspose_jax.network.per_person import lift
 from inspose_jax.skeletons import COCO
 
@@ -50,7 +51,7 @@ def run(*words) -> None:
 
 @pytest.fixture(scope="module")
 def toy_run(tmp_path_factory) -> Path:
-    """Three steps on the eight pretend devices, evaluated after the last."""
+    """Three steps on the eight simulated devices, evaluated after the last."""
     assert jax.device_count() == 8
     workdir = tmp_path_factory.mktemp("toy") / "run"
     run("train", TOY, "--workdir", workdir, "--steps", 3, "--eval-every", 3)
@@ -112,7 +113,7 @@ def test_a_second_method_is_loaded_with_its_recipe_and_finds_noses(toy_run, nose
     capsys.readouterr()
 
 
-def test_a_run_of_an_own_method_goes_on_and_not_with_another_text(toy_run, tmp_path):
+def test_a_run_with_its_own_method_resumes_only_with_the_same_recipe_text(toy_run, tmp_path):
     folder = shutil.copytree(toy_run, tmp_path / "run")
     run("train", TOY, "--workdir", folder, "--steps", 3, "--resume")  # nothing left to do
     other = tmp_path / "toy_recipe.py"
@@ -121,35 +122,35 @@ def test_a_run_of_an_own_method_goes_on_and_not_with_another_text(toy_run, tmp_p
         run("train", other, "--workdir", folder, "--steps", 3, "--resume")
 
 
-def test_what_is_loaded_without_its_recipe_or_with_another_is_told_in_one_line(toy_run, tmp_path, place):
-    with pytest.raises(UserError, match=r"run: was trained with a method of its own, that of the recipe toy_recipe.py"):
+def test_loading_without_the_recipe_or_with_another_gives_one_line(toy_run, tmp_path, place):
+    with pytest.raises(UserError, match=r"run: was trained with the method of the recipe toy_recipe.py"):
         inspose_jax.load(toy_run)
     other = tmp_path / "changed.py"
     other.write_text(TOY.read_text() + "\n")
-    with pytest.raises(UserError, match=r"toy_recipe.py as it was then, and .*changed.py has another text; give that"):
+    with pytest.raises(UserError, match=r"toy_recipe.py, but .*changed.py differs from it; give the original file"):
         inspose_jax.load(toy_run, recipe=other)
     about = json.loads((toy_run / "checkpoints/3/about/metadata").read_text())
     assert about["recipe"]["text"] == TOY.read_text()
-    with pytest.raises(UserError, match=r"was not trained with a method of a recipe's own; leave out .*toy_recipe.py"):
+    with pytest.raises(UserError, match=r"was not trained with a recipe's own method; leave out .*toy_recipe.py"):
         inspose_jax.load(place / "run", recipe=TOY)
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("method = 3", r"`method` is no function of `Config.model` that returns a Method"),
+        ("method = 3", r"`method` is not a function of `Config.model` that returns a Method"),
         ("def method(model): return 3", r"`method` returns int; it must return a Method"),
-        ("def method(model): return 1 / 0", r"the recipe fails with ZeroDivisionError: division by zero; mend it"),
-        ("", r"Config.model is a Toy, of no method here; its recipe must bring the method"),
+        ("def method(model): return 1 / 0", r"the recipe fails with ZeroDivisionError: division by zero; correct it"),
+        ("", r"Config.model is a Toy, which has no method in this package; its recipe must define the method"),
     ],
 )
-def test_a_recipe_whose_method_is_none_is_told(tmp_path, text, line):
+def test_a_recipe_whose_method_is_invalid_is_refused(tmp_path, text, line):
     file = tmp_path / "own.py"
     file.write_text(TOY.read_text().replace("def method(", "def unused(") + text)
 
     def made():
         recipe = recipes.read(file)
-        return methods.of_recipe(recipe, recipe.config.model)
+        return methods.from_recipe(recipe, recipe.config.model)
 
     with pytest.raises(UserError, match=line):
         made()
@@ -159,7 +160,7 @@ def test_weights_for_a_method_without_a_backbone_are_refused(tmp_path, capsys):
     (tmp_path / "a.pth").touch()
     with pytest.raises(SystemExit, match="2"):
         run("train", TOY, "--workdir", tmp_path / "run", "--init", tmp_path / "a.pth")
-    assert "toy_recipe.py has no backbone for it; leave out --init" in capsys.readouterr().err
+    assert "toy_recipe.py has no backbone to load it into; leave out --init" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,7 @@ def own_run(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_network_of_ones_own_has_its_own_parameters_and_joints(own_run, tmp_path, capsys):
+def test_a_custom_network_has_its_own_parameters_and_joints(own_run, tmp_path, capsys):
     model = inspose_jax.load(own_run / "run", recipe=own_run / "own.py")
     theta = model.variables["params"]["instance_heads"]["theta"]["conv"]["bias"]
     assert theta.shape == ((8 + 2 + 1) * 5,)
@@ -196,7 +197,7 @@ def test_a_network_of_ones_own_has_its_own_parameters_and_joints(own_run, tmp_pa
     capsys.readouterr()
 
 
-def test_joints_of_ones_own_are_measured_with_their_own_sigmas(own_run, monkeypatch):
+def test_custom_joints_are_evaluated_with_their_own_sigmas(own_run, monkeypatch):
     from inspose_jax.evaluation import coco_ap
 
     recipe = recipes.read(own_run / "own.py")

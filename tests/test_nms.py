@@ -1,4 +1,4 @@
-"""Non-maximum suppression: the greedy answer, nothing from padding, and idempotence."""
+"""Non-maximum suppression: the greedy result, no effect of padding, and idempotence."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,7 @@ from inspose_jax import nms
 BOXES = jnp.array([[0.0, 0, 10, 10], [0.0, 0, 10, 8], [0.0, 0, 10, 6.5], [50.0, 50, 60, 60]])
 
 
-def test_better_boxes_take_overlapping_ones_with_them():
+def test_better_boxes_suppress_overlapping_ones():
     # IoU: 0-1 .8, 0-2 .65, 1-2 .8125
     assert nms.keep(BOXES, jnp.ones(4, bool), 0.6).tolist() == [True, False, False, True]
 
@@ -19,7 +19,7 @@ def test_a_suppressed_box_suppresses_nobody():
     assert nms.keep(BOXES, jnp.ones(4, bool), 0.7).tolist() == [True, False, True, True]
 
 
-def test_what_is_no_candidate_neither_survives_nor_suppresses():
+def test_a_box_that_is_no_candidate_neither_survives_nor_suppresses():
     assert nms.keep(BOXES, jnp.array([False, True, True, False]), 0.6).tolist() == [False, True, False, False]
 
 

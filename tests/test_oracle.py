@@ -1,6 +1,6 @@
 """Perfect outputs, made from the targets, go through decode and evaluation and give an AP near 1.
 
-Holds targets, geometry, decode, the way back to the original picture and the evaluator against one another; what is
+Holds targets, geometry, decode, the way back to the original image and the evaluator against one another; what is
 lost is lost to people who share a cell or have no location of their own.
 """
 
@@ -18,24 +18,24 @@ from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.decode import decode
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.network.per_person import Peak, PerPerson
-from inspose_jax.predictor import coco_results, in_originals
+from inspose_jax.predictor import coco_results, to_original_pixels
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Batch, Outputs, Poses, Targets
 from inspose_jax.targets import make_targets
 
 
-def told(num_candidates, theta, *_):
-    """A network that was told the cell of every joint."""
+def fixed_peaks(num_candidates, theta, *_):
+    """A network with a given answer: theta holds the cell of every joint."""
     return Peak(theta.astype(jnp.int32), jnp.zeros(theta.shape), jnp.zeros(theta.shape))
 
 
-TOLD = PerPerson(17, log_likelihoods=lambda *_: None, peaks=told, maps=lambda *_: None)
+FIXED = PerPerson(17, log_likelihoods=lambda *_: None, peaks=fixed_peaks, maps=lambda *_: None)
 
 
 def perfect_outputs(targets: Targets, grid: geometry.Grid) -> Outputs:
     """True classes, every slot's theta the cells of its person, true offsets."""
 
-    def one_picture(t: Targets) -> Outputs:
+    def one_image(t: Targets) -> Outputs:
         # Joints without a label go where a labelled one is, so that rectangles stay as they are.
         first = jnp.take_along_axis(t.cells, t.is_joint.argmax(1)[:, None], 1)
         cells = jnp.where(t.is_joint, t.cells, first)
@@ -44,7 +44,7 @@ def perfect_outputs(targets: Targets, grid: geometry.Grid) -> Outputs:
         logits = jnp.where(t.is_positive, 9.0, -9.0)
         return Outputs(logits, theta, jnp.zeros((*t.is_cell.shape, 1)), t.disk_offsets, None)
 
-    outputs = jax.vmap(one_picture)(targets)
+    outputs = jax.vmap(one_image)(targets)
     return outputs._replace(controller=tiny.controller(outputs.controller, grid))
 
 
@@ -53,20 +53,20 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
     def perfect_poses(batch: Batch) -> Poses:
         grid = tiny.grid(config.model, batch.image.shape[1:3])
         outputs = perfect_outputs(make_targets(batch, grid, config.model.assignment), grid)
-        return decode(outputs, batch.size, grid, config.model.decoding, TOLD)
+        return decode(outputs, batch.size, grid, config.model.decoding, FIXED)
 
     plan = pipeline.make_plan(source, config, train=False, batch_size=4)
     results = []
     for step, batch in enumerate(pipeline.batches(source, plan, config, 0, plan.steps_per_epoch)):
         poses = jax.device_get(perfect_poses(batch))
         image_ids = source.image_ids[plan[step].index].tolist()
-        for image_id, found in zip(image_ids, in_originals(poses, batch), strict=False):
+        for image_id, found in zip(image_ids, to_original_pixels(poses, batch), strict=False):
             results += coco_results(found, image_id, config.data.joint_pixel_offset)
     return coco_ap.keypoint_ap(truth, results, COCO)["AP"]
 
 
 @pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
-def test_perfect_outputs_on_real_pictures_give_almost_everything(coco_real, split):
+def test_perfect_outputs_on_real_images_give_almost_perfect_ap(coco_real, split):
     paper = config.Config()
     annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
     source = coco.CocoFolder(coco_real / split, annotations, COCO, paper.data.joint_pixel_offset)
@@ -74,14 +74,14 @@ def test_perfect_outputs_on_real_pictures_give_almost_everything(coco_real, spli
 
 
 @pytest.mark.parametrize(("map_level", "number"), [(3, 200), (2, 200)])
-def test_perfect_outputs_on_drawn_people_give_almost_everything(map_level, number):
+def test_perfect_outputs_on_drawn_people_give_almost_perfect_ap(map_level, number):
     demo = recipes.read("drawn_people").config
     demo = dataclasses.replace(demo, model=config.replace(demo.model, map_level=map_level, num_slots=48))
     source = DrawnPeople(demo.data.scene, "test", 0, number, demo.data.joint_pixel_offset)
     assert oracle_ap(demo, source, source.ground_truth()) >= 0.98
 
 
-def test_a_guess_without_looking_scores_nothing():
+def test_a_constant_guess_scores_almost_nothing():
     """The same standing person everywhere, and the same person in the middle alone."""
     source = DrawnPeople(config.Scene(), "validation", 0, 200)
     samples = [source[i] for i in range(200)]

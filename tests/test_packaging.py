@@ -1,4 +1,4 @@
-"""What a user installs: the ranges of pyproject.toml, the pins beside them, the wheel, how to cite it."""
+"""Packaging: the version ranges of pyproject.toml, the pins, the wheel and the citation."""
 
 import importlib.metadata
 import os
@@ -20,9 +20,9 @@ PROJECT = oldest.project()
 
 def test_every_range_begins_with_a_version_that_can_be_tried():
     assert len(oldest.oldest()) == len(oldest.ranges())
-    for exact, range_ in zip(map(Requirement, oldest.oldest()), map(Requirement, oldest.ranges()), strict=True):
-        assert exact.name == range_.name
-        assert range_.specifier.contains(str(exact.specifier).removeprefix("=="))
+    for exact, allowed in zip(map(Requirement, oldest.oldest()), map(Requirement, oldest.ranges()), strict=True):
+        assert exact.name == allowed.name
+        assert allowed.specifier.contains(str(exact.specifier).removeprefix("=="))
 
 
 def test_every_pin_is_in_its_range():
@@ -45,7 +45,7 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_what_the_packages_bring_with_them_is_pinned_too():
+def test_dependencies_of_dependencies_are_pinned_too():
     direct, found = names_of("requirements.txt"), set()
     waiting = set(direct)
     while waiting:
@@ -59,13 +59,13 @@ def test_what_the_packages_bring_with_them_is_pinned_too():
 
 
 @pytest.mark.parametrize("extra", oldest.ACCELERATORS)
-def test_an_accelerator_brings_a_jax_of_the_same_range(extra):
+def test_accelerator_extras_use_the_same_range_of_jax(extra):
     (plain,) = (one for one in map(Requirement, PROJECT["dependencies"]) if one.name == "jax")
     (brought,) = map(Requirement, PROJECT["optional-dependencies"][extra])
     assert (brought.name, brought.extras, brought.specifier) == ("jax", {extra}, plain.specifier)
 
 
-def test_the_wheel_carries_recipes_and_the_mark_of_a_typed_package(tmp_path):
+def test_the_wheel_contains_the_recipes_and_py_typed(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("inspose_jax", "configs"):
@@ -78,7 +78,7 @@ def test_the_wheel_carries_recipes_and_the_mark_of_a_typed_package(tmp_path):
     modules = [path.relative_to(ROOT) for path in (ROOT / "inspose_jax").rglob("*.py")]
     recipes = [f"inspose_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")]
     assert {*map(str, modules), *recipes, "inspose_jax/py.typed"} <= held
-    # Read from there, in a folder in which no recipe lies.
+    # Read from the wheel, in a folder without recipes.
     code = "from inspose_jax import recipes\nfor n in ('drawn_people', 'r50_coco_36e'): print(recipes.read(n).path)"
     elsewhere = {"cwd": tmp_path / "site", "env": {**os.environ, "PYTHONPATH": str(tmp_path / "site")}}
     done = subprocess.run([sys.executable, "-c", code], **elsewhere, capture_output=True, text=True, check=True)
@@ -86,7 +86,7 @@ def test_the_wheel_carries_recipes_and_the_mark_of_a_typed_package(tmp_path):
     assert done.stdout.splitlines() == [str(inside / f"{name}.py") for name in ("drawn_people", "r50_coco_36e")]
 
 
-def test_the_citation_names_the_paper_and_tells_the_software_from_it():
+def test_the_citation_distinguishes_the_paper_and_the_software():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     paper = citation["preferred-citation"]
     assert citation["cff-version"] == "1.2.0"

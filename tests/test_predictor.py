@@ -1,4 +1,4 @@
-"""From pictures to people: what goes in, what comes out, and that files, arrays and batches give the same."""
+"""From images to people: what goes in, what comes out, and that files, arrays and batches give the same."""
 
 import pickle
 import sys
@@ -16,7 +16,7 @@ from inspose_jax.predictor import People, Predictor
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Poses
 
-# Random weights find somebody everywhere once no score is too low and nobody suppresses anybody.
+# Without a score threshold and suppression, random weights find people everywhere.
 MODEL = tiny.model(score_threshold=0.0, nms_threshold=1.0)
 
 
@@ -25,25 +25,25 @@ def predictor() -> Predictor:
     return Predictor(replace(tiny.CONFIG, model=MODEL), tiny.variables(MODEL))
 
 
-def picture(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:
+def noise(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_one_gives_one_and_a_list_gives_a_list(predictor):
-    one = predictor(picture(), threshold=0.0)
+def test_one_image_gives_people_and_a_list_gives_a_list(predictor):
+    one = predictor(noise(), threshold=0.0)
     assert isinstance(one, People)
     assert len(one) == MODEL.decoding.num_poses
-    several = predictor([picture(seed=i) for i in range(3)], threshold=0.0)
+    several = predictor([noise(seed=i) for i in range(3)], threshold=0.0)
     assert len(several) == 3
     np.testing.assert_allclose(several[0].keypoints, one.keypoints, atol=1e-3)
     assert predictor([]) == []
 
 
 def test_a_model_can_be_pickled(predictor):
-    """Process pools, joblib and Ray do it."""
+    """As process pools, joblib and Ray do."""
     again = pickle.loads(pickle.dumps(predictor))
     assert again.config == predictor.config
-    one, other = predictor(picture(), 0.0), again(picture(), 0.0)
+    one, other = predictor(noise(), 0.0), again(noise(), 0.0)
     np.testing.assert_array_equal(one.keypoints, other.keypoints)
     np.testing.assert_array_equal(one.scores, other.scores)
 
@@ -54,9 +54,9 @@ def test_an_image_that_is_a_url_is_refused(predictor):
             call("https://a.b/c.jpg")
 
 
-def test_paths_are_those_of_the_moment_and_know_the_home_folder(predictor, tmp_path, monkeypatch):
+def test_paths_follow_the_current_folder_and_expand_the_home_folder(predictor, tmp_path, monkeypatch):
     faults.video("a.mp4")(tmp_path)
-    Image.fromarray(picture()).save(tmp_path / "a.png")
+    Image.fromarray(noise()).save(tmp_path / "a.png")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert predictor("~/a.png", 0.0).path == tmp_path / "a.png"
     predictor("~/a.png", 0.0).save("~/b.png")
@@ -67,8 +67,8 @@ def test_paths_are_those_of_the_moment_and_know_the_home_folder(predictor, tmp_p
     assert len(list(frames)) == 3
 
 
-def test_everything_is_float32_and_nobody_has_shape_zero(predictor):
-    for people, number in ((predictor(picture(), 0.0), MODEL.decoding.num_poses), (predictor(picture(), 1.0), 0)):
+def test_everything_is_float32_even_if_nobody_is_found(predictor):
+    for people, number in ((predictor(noise(), 0.0), MODEL.decoding.num_poses), (predictor(noise(), 1.0), 0)):
         shapes = {"keypoints": (17, 2), "keypoint_scores": (17,), "scores": (), "class_scores": (), "boxes": (4,)}
         for name, shape in shapes.items():
             value = getattr(people, name)
@@ -78,11 +78,11 @@ def test_everything_is_float32_and_nobody_has_shape_zero(predictor):
         assert people.plot().shape == (64, 64, 3)
 
 
-def test_scores_fall_and_the_threshold_cuts_them(predictor):
-    everybody = predictor(picture(), threshold=0.0)
+def test_scores_are_sorted_and_cut_at_the_threshold(predictor):
+    everybody = predictor(noise(), threshold=0.0)
     assert (np.diff(everybody.scores) <= 0).all()
     middle = float(everybody.scores[3])
-    assert (predictor(picture(), threshold=middle).scores >= middle).all()
+    assert (predictor(noise(), threshold=middle).scores >= middle).all()
 
 
 def test_joints_are_in_pixels_of_the_original(predictor):
@@ -91,7 +91,7 @@ def test_joints_are_in_pixels_of_the_original(predictor):
     known = Poses(keypoints, np.ones((1, 1, 17), np.float32), ones, ones, np.ones((1, 1), bool), None)
     fake = Predictor(predictor.config, {})
     fake.poses = lambda *_: known
-    people = fake(picture(128, 256))  # looked at in 32 x 64 pixels: a quarter
+    people = fake(noise(128, 256))  # resized to 32 x 64 pixels: a quarter
     np.testing.assert_allclose(people.keypoints[0, 0], [64, 96])
     assert people.image_size == (128, 256)
     # COCO counts pixels from their index
@@ -99,8 +99,8 @@ def test_joints_are_in_pixels_of_the_original(predictor):
     assert people.to_coco(5)[0]["image_id"] == 5
 
 
-def test_files_arrays_and_pil_images_are_the_same_picture(predictor, tmp_path):
-    image = picture(40, 64)
+def test_files_arrays_and_pil_images_are_the_same_image(predictor, tmp_path):
+    image = noise(40, 64)
     path = tmp_path / "a.png"
     Image.fromarray(image).save(path)
     expected = predictor(image, 0.0)
@@ -111,8 +111,8 @@ def test_files_arrays_and_pil_images_are_the_same_picture(predictor, tmp_path):
 
 def test_exif_orientation_is_followed(predictor, tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
-    Image.fromarray(picture(40, 64)).save(tmp_path / "turned.jpg", exif=exif)
+    exif[0x0112] = 6  # rotated by 90 degrees
+    Image.fromarray(noise(40, 64)).save(tmp_path / "turned.jpg", exif=exif)
     assert predictor(tmp_path / "turned.jpg").image_size == (64, 40)
 
 
@@ -132,9 +132,9 @@ def test_people_are_drawn_and_saved(tmp_path):
 
 def test_people_become_supervisions_key_points(predictor):
     supervision = pytest.importorskip("supervision", reason="supervision is not installed: pip install supervision")
-    people = predictor(picture(), threshold=0.0)
+    people = predictor(noise(), threshold=0.0)
     people.keypoint_scores[0, :5] = 0.01
-    people.keypoints[0, 0] = 0  # a place like any other; supervision's own readers take it for missing
+    people.keypoints[0, 0] = 0  # a valid place, but supervision's own readers treat it as missing
     found = people.to_supervision()
     assert isinstance(found, supervision.KeyPoints)
     assert len(found) == len(people) > 1
@@ -146,26 +146,26 @@ def test_people_become_supervisions_key_points(predictor):
     edges = [(a + 1, b + 1) for a, b in COCO.limbs]  # it counts from 1
     drawn = supervision.EdgeAnnotator(edges=edges).annotate(people.image.copy(), found)
     assert (drawn != people.image).any()
-    nobody = predictor(picture(), threshold=1.0).to_supervision()
+    nobody = predictor(noise(), threshold=1.0).to_supervision()
     assert (len(nobody), nobody.xy.shape) == (0, (0, 17, 2))
 
 
-def test_without_supervision_its_command_is_named(predictor, monkeypatch):
+def test_without_supervision_the_install_command_is_named(predictor, monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ValueError, match="pip install supervision"):
-        predictor(picture()).to_supervision()
+        predictor(noise()).to_supervision()
 
 
-def test_sixteen_bits_of_a_pil_image_are_scaled_not_cut(predictor):
-    grey = picture()[..., 0]
+def test_sixteen_bits_of_a_pil_image_are_scaled_not_truncated(predictor):
+    grey = noise()[..., 0]
     for deep in (np.int32, np.uint16):  # modes I and I;16
         image = predictor(Image.fromarray(grey.astype(deep) * 257)).image
         np.testing.assert_array_equal(image, np.stack([grey] * 3, -1))
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), 7, None])
-def test_what_is_no_picture_is_refused(predictor, wrong):
-    with pytest.raises(ValueError, match="a picture is a path, a PIL image or an RGB array"):
+def test_anything_but_an_image_is_refused(predictor, wrong):
+    with pytest.raises(ValueError, match="an image is a path, a PIL image or an RGB array"):
         predictor(wrong)
 
 
@@ -173,9 +173,9 @@ def test_missing_and_broken_files_are_named(predictor, tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "empty.jpg").touch()
     for name, error, what in (
-        ("text.jpg", ValueError, "not a picture"),
-        ("empty.jpg", ValueError, "not a picture"),
-        ("gone.jpg", FileNotFoundError, "no such picture"),
+        ("text.jpg", ValueError, "not an image"),
+        ("empty.jpg", ValueError, "not an image"),
+        ("gone.jpg", FileNotFoundError, "no such image"),
     ):
         with pytest.raises(error, match=rf"{name}: {what}"):
             predictor(tmp_path / name)

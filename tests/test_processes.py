@@ -1,4 +1,4 @@
-"""Several processes under `jax.distributed` on this machine: they give what one process gives."""
+"""Several processes under `jax.distributed` on this machine: they give the same results as one process."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 import train_process
-from together import run_together, told
+from together import environments, run_together
 
 from inspose_jax import checkpoints, cli
 from inspose_jax.cli import distributed
@@ -16,7 +16,7 @@ from inspose_jax.cli import distributed
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A drawn set of three batches."""
+    """A drawn dataset of three batches."""
     drawn = tmp_path_factory.mktemp("processes") / "drawn"
     cli.main(["data", "draw", "--out", str(drawn), "--count", "20", "--size", "64"])
     return drawn
@@ -27,7 +27,9 @@ def evaluate(place, drawn, out, *more):
     return [*map(str, ["-m", "inspose_jax", "eval", "--checkpoint", place / "run", *data, "--out", out, *more])]
 
 
-@pytest.mark.parametrize("number", [2, pytest.param(4, marks=pytest.mark.slow)])  # of four, one has nothing to do
+@pytest.mark.parametrize(
+    "number", [2, pytest.param(4, marks=pytest.mark.slow)]
+)  # of four processes, one has nothing to do
 def test_evaluation_split_over_processes_writes_the_same_bytes(place, drawn, tmp_path, number):
     (alone,) = run_together(evaluate(place, drawn, tmp_path / "one"), 1)
     assert alone.returncode == 0, alone.stderr
@@ -40,7 +42,7 @@ def test_evaluation_split_over_processes_writes_the_same_bytes(place, drawn, tmp
     assert printed == [alone.stdout, *[""] * (number - 1)]
 
 
-def test_a_picture_that_only_one_process_reads_is_named_by_both(place, drawn, tmp_path):
+def test_an_image_that_only_one_process_reads_is_named_by_both(place, drawn, tmp_path):
     content = json.loads((drawn / "annotations.json").read_text())
     content["images"][12]["height"] = 32  # in the second batch, the second process's
     (tmp_path / "labels.json").write_text(json.dumps(content))
@@ -51,10 +53,10 @@ def test_a_picture_that_only_one_process_reads_is_named_by_both(place, drawn, tm
     assert not (tmp_path / "out").exists()
 
 
-def test_a_process_that_nobody_tells_of_others_says_so(place, drawn, tmp_path):
+def test_a_process_without_a_configuration_reports_it(place, drawn, tmp_path):
     (alone,) = run_together(evaluate(place, drawn, tmp_path / "out", "--distributed"), 1)
     assert alone.returncode == 2
-    assert "--distributed: nothing tells about other processes" in alone.stderr
+    assert "--distributed: no other process is known" in alone.stderr
     assert alone.stderr.count("\n") == 1
 
 
@@ -67,7 +69,7 @@ def test_a_process_that_nobody_tells_of_others_says_so(place, drawn, tmp_path):
         (("127.0.0.1:1", "x", "0"), "JAX_NUM_PROCESSES=x"),
     ],
 )
-def test_a_process_that_is_not_told_enough_says_so(monkeypatch, told, message):
+def test_a_process_with_an_incomplete_configuration_reports_it(monkeypatch, told, message):
     for name, value in zip(distributed.VARIABLES, told, strict=True):
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=message):
@@ -81,24 +83,27 @@ def test_a_process_that_is_not_told_enough_says_so(monkeypatch, told, message):
             "RESOURCE_EXHAUSTED: Out of memory trying to allocate 9 bytes.\nAllocations:",
             "out of memory (RESOURCE",
         ),
-        ("UNAVAILABLE: Connection closed by peer", "process 0 of 2: another process of this run is gone (UNAVAILABLE"),
+        (
+            "UNAVAILABLE: Connection closed by peer",
+            "process 0 of 2: another process of this run has ended (UNAVAILABLE",
+        ),
         ("UNREADABLE: the words of somebody else", ""),
         ("a.jpg: INTERNAL: no status, since it does not begin with it", ""),
     ],
 )
-def test_what_the_runtime_raises_is_told_from_other_errors(monkeypatch, error, words):
+def test_runtime_errors_are_distinguished_from_other_errors(monkeypatch, error, words):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     told = distributed.runtime_fault(ValueError(error), "predict")
     assert words in told
     assert bool(told) == bool(words)
     assert "Allocations" not in told
-    assert "--config" not in told, "a command is advised nothing that it has not"
+    assert "--config" not in told, "no advice names an option that the command lacks"
 
 
-def test_all_processes_go_by_what_the_first_one_sees(tmp_path):
+def test_all_processes_use_the_first_ones_value(tmp_path):
     program = (
         "import jax\nfrom inspose_jax import processes\nfrom inspose_jax.cli import distributed\n"
-        "distributed.join()\nprint('seen', processes.of_first(0.25 + jax.process_index()))"
+        "distributed.join()\nprint('seen', processes.from_first(0.25 + jax.process_index()))"
     )
     for process in run_together(["-c", program], 2):
         assert process.stdout.splitlines()[-1] == "seen 0.25", process.stderr
@@ -114,7 +119,7 @@ def recipe(tmp_path_factory):
 
 
 def train_together(recipe, place, number, validation):
-    """Six steps in float64, evaluated at the end if so; each process with its own devices, four in all."""
+    """Six steps in float64, with an evaluation at the end on request; each process has its own devices, four in all."""
     place.mkdir()
     evaluation = []
     if validation:
@@ -129,7 +134,7 @@ def train_together(recipe, place, number, validation):
             JAX_ENABLE_X64=1,
             **more,
         )
-        for i, more in enumerate(told(number))
+        for i, more in enumerate(environments(number))
     ]
     try:
         ended = [process.communicate(timeout=500) for process in running]
@@ -147,7 +152,7 @@ def alone(recipe, tmp_path_factory, drawn):
 
 
 def parameters_in_float64(folder):
-    """The parameters of the newest checkpoint as they were stored; jax by itself cuts them to float32."""
+    """The parameters of the newest checkpoint as stored; by default, jax converts them to float32."""
     jax.config.update("jax_enable_x64", True)
     try:
         return jax.tree.map(np.asarray, checkpoints.newest(folder)[1]["params"])
@@ -166,11 +171,11 @@ def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, a
         assert one.dtype == np.float64
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10 * np.abs(one).max())
 
-    given = train_process.pictures_of_steps(alone / "steps0")
+    given = train_process.image_ids_of_steps(alone / "steps0")
     for i in range(number):  # every process loads its own rows and no others
         rows = slice(i * 4 // number, (i + 1) * 4 // number)
-        own = train_process.pictures_of_steps(place / f"steps{i}")
-        assert own == {step: pictures[rows] for step, pictures in given.items()}
+        own = train_process.image_ids_of_steps(place / f"steps{i}")
+        assert own == {step: images[rows] for step, images in given.items()}
     steps = [row["step"] for row in train_process.rows(place / "run")]
     assert steps == [1, 2, 3, 4, 5, 6, *[6] * is_evaluated]  # written by one of them; the last one is an evaluation
     assert checkpoints.steps(alone / "run/best") == [6]
@@ -179,7 +184,7 @@ def test_training_split_over_processes_ends_with_the_parameters_of_one(recipe, a
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_goes_on_with_other_pictures_to_be_judged_by(recipe, drawn, place, tmp_path):
+def test_a_run_of_two_processes_resumes_with_another_validation_set(recipe, drawn, place, tmp_path):
     def train(stop_at, data, *more):
         validation = ["--val-images", data / "images", "--val-annotations", data / "annotations.json"]
         arguments = ["--workdir", tmp_path / "run", "--steps", 6, "--stop-at", stop_at, "--eval-every", 3, *validation]
@@ -199,7 +204,7 @@ def test_a_run_of_two_processes_goes_on_with_other_pictures_to_be_judged_by(reci
 @pytest.mark.parametrize("victim", [1, 0])
 def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path, victim):
     arguments = (recipe, "--workdir", tmp_path / "run", "--steps", 1_000_000, "--distributed")
-    running = [train_process.start(*arguments, **more) for more in told(2)]
+    running = [train_process.start(*arguments, **more) for more in environments(2)]
     try:
         train_process.wait_for_lines(running[0], tmp_path / "run/metrics.jsonl", 20)
         running[victim].kill()
@@ -208,9 +213,9 @@ def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path
         for process in running:
             process.kill()
             process.communicate()
-    ours = f"inspose: error: process {1 - victim} of 2: another process of this run is gone"
+    ours = f"inspose: error: process {1 - victim} of 2: another process of this run has ended"
     if victim == 0 and running[1].returncode == -signal.SIGABRT:
-        # The first process is whom the others ask about each other: jax may end them before Python can say anything.
+        # The first process coordinates the others: jax may end them before Python can print anything.
         assert "This most likely indicates that another task died" in err
     else:
         assert running[1 - victim].returncode == 2, err[-2000:]
@@ -220,7 +225,7 @@ def test_when_a_process_is_killed_the_others_end_with_a_message(recipe, tmp_path
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_at_the_same_step(recipe, tmp_path):
     arguments = (recipe, "--workdir", tmp_path / "run", "--steps", 1_000_000, "--distributed")
-    running = [train_process.start(*arguments, **more) for more in told(2)]
+    running = [train_process.start(*arguments, **more) for more in environments(2)]
     try:
         train_process.wait_for_lines(running[0], tmp_path / "run/metrics.jsonl", 20)
         running[1].send_signal(signal.SIGTERM)
@@ -231,5 +236,5 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(recipe, tmp_path):
     assert [process.returncode for process in running] == [0, 0], outputs
     (step,) = checkpoints.steps(tmp_path / "run/checkpoints")
     assert step % 10 == 0
-    assert f"stopped at step {step} of 1000000; go on with: inspose train" in outputs[0][0]
-    assert "go on with" not in outputs[1][0]
+    assert f"stopped at step {step} of 1000000; resume with: inspose train" in outputs[0][0]
+    assert "resume with" not in outputs[1][0]

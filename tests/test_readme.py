@@ -1,4 +1,4 @@
-"""The README promises nothing that is not there: its commands, options, recipes, links and make targets exist."""
+"""The README is correct: its commands, options, recipes, links and make targets exist."""
 
 import re
 import shlex
@@ -43,7 +43,7 @@ def test_every_command_and_option_exists(words, capsys):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page):
+def test_every_link_has_a_target(page):
     text = page.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if not link.startswith("http")]
     assert [link for link in links if not (page.parent / link).exists()] == []
@@ -77,9 +77,9 @@ FROZEN = "batch_norm='frozen', frozen_stages=1"
 
 
 @pytest.fixture
-def an_empty_folder(place, tmp_path, monkeypatch) -> Path:
-    """A folder to stand in that holds what the README takes for given, at the smallest size: the demo's run, a COCO
-    folder, torchvision's weights, a video; and recipes of the README's names, since a run of theirs takes hours.
+def prepared_folder(place, tmp_path, monkeypatch) -> Path:
+    """A current folder with everything that the README assumes, at the smallest size: the demo's run, a COCO folder,
+    torchvision's weights, a video; and recipes of the README's names, since a run of theirs takes hours.
     """
     monkeypatch.chdir(tmp_path)
     shutil.copytree(place / "run", tmp_path / "demo_out" / "run")
@@ -96,8 +96,8 @@ def an_empty_folder(place, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_the_commands_run_as_they_stand(an_empty_folder, capsys):
-    """Those of `Use it`, one after another, in the folder where a user stands; relative paths and all."""
+def test_the_commands_run_as_they_stand(prepared_folder, capsys):
+    """The commands of `Use it`, one after another, in the user's current folder, with relative paths."""
     text = (ROOT / "README.md").read_text()
     chapter = text[text.index("## Use it") : text.index("## Where the paper is")]
     (own,) = re.findall(r"```python\n(# own\.py\n.*?)```", chapter, re.DOTALL)
@@ -110,8 +110,8 @@ def test_the_commands_run_as_they_stand(an_empty_folder, capsys):
         try:
             with jax.numpy_dtype_promotion("standard"):  # as users have it; optax's Adam is not strict
                 cli.main(words[1:])
-        except SystemExit as exit_:
-            pytest.fail(f"{shlex.join(words)} exits with {exit_.code}: {capsys.readouterr().err.splitlines()[-1]}")
+        except SystemExit as ending:
+            pytest.fail(f"{shlex.join(words)} exits with {ending.code}: {capsys.readouterr().err.splitlines()[-1]}")
     assert checkpoints.steps(Path("runs/r50/checkpoints")) == [1], "the second command went on with the first one's run"
     assert checkpoints.steps(Path("runs/r50/best")) == [1]
     assert len(list(Path("found").glob("*.jpg"))) == 200

@@ -1,4 +1,4 @@
-"""A run that was stopped, however, goes on in a new process and comes to the bits of the run that was not."""
+"""A run that was stopped in any way resumes in a new process and ends bit for bit like an uninterrupted one."""
 
 import random
 import shlex
@@ -20,7 +20,7 @@ STEPS, SAVE_EVERY, KILLS = 160, 4, 20
 
 
 def state_of(workdir: Path) -> dict:
-    """Everything that the newest checkpoint holds: also what prediction leaves aside."""
+    """Everything that the newest checkpoint holds, including what prediction does not need."""
     return checkpoints.newest(workdir / "checkpoints")[1]
 
 
@@ -31,7 +31,7 @@ def assert_same_run(workdir: Path, straight: Path) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _as_users_compile():
-    """The same bits are claimed of the program that users run, with all optimisations."""
+    """The same bits are required of the program that users run, with all optimisations."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
         yield
@@ -45,14 +45,14 @@ def recipe(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def straight(recipe, tmp_path_factory) -> Path:
-    """A run without a stop, and beside it the pictures that every step was given."""
+    """An uninterrupted run, and beside it the images of every step."""
     workdir = tmp_path_factory.mktemp("straight") / "run"
     train_process.run(recipe, "--workdir", workdir, "--steps", STEPS, STEPS_FILE=workdir.with_name("steps"))
     return workdir
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_not(recipe, straight, tmp_path):
+def test_a_run_killed_at_twenty_random_moments_equals_an_uninterrupted_one(recipe, straight, tmp_path):
     workdir, seen = tmp_path / "run", tmp_path / "steps"
     moments, in_a_save, kills = random.Random(0), 0, 0
     while kills < KILLS:
@@ -71,20 +71,20 @@ def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_not(recipe, s
     assert in_a_save > 0
     train_process.run(recipe, "--workdir", workdir, "--steps", STEPS, "--resume", STEPS_FILE=seen)
     assert_same_run(workdir, straight)
-    assert train_process.pictures_of_steps(seen) == train_process.pictures_of_steps(straight.with_name("steps"))
+    assert train_process.image_ids_of_steps(seen) == train_process.image_ids_of_steps(straight.with_name("steps"))
 
 
-def test_sigterm_saves_and_the_line_it_prints_goes_on(recipe, straight, tmp_path):
+def test_sigterm_saves_and_the_printed_command_resumes(recipe, straight, tmp_path):
     workdir = tmp_path / "run"
     process = train_process.start(recipe, "--workdir", workdir, "--steps", STEPS)
     train_process.wait_for_lines(process, workdir / "metrics.jsonl", 2 * SAVE_EVERY + 1)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert "SIGTERM: saving; once more to leave at once" in err
+    assert "SIGTERM: saving and stopping; a second signal stops at once" in err
     step = checkpoints.steps(workdir / "checkpoints")[-1]
     assert 2 * SAVE_EVERY < step < STEPS
-    assert out.startswith(f"stopped at step {step} of {STEPS}; go on with: inspose train ")
+    assert out.startswith(f"stopped at step {step} of {STEPS}; resume with: inspose train ")
     assert len(train_process.rows(workdir)) == step
     again = shlex.split(out.split("inspose train ")[1])
     assert again[-1] == "--resume"
@@ -98,7 +98,7 @@ def test_a_second_signal_ends_the_process_at_once():
         "from inspose_jax.training.interruption import Interruption\n"
         "with Interruption() as interruption:\n"
         "    os.kill(os.getpid(), signal.{0})\n"
-        "    print(interruption.came, flush=True)\n"
+        "    print(interruption.received, flush=True)\n"
         "    os.kill(os.getpid(), signal.{0})\n"
         "    print('still here', flush=True)\n"
     )
@@ -109,7 +109,7 @@ def test_a_second_signal_ends_the_process_at_once():
         assert done.returncode == -signal.Signals[name]
 
 
-def test_a_full_disk_ends_the_run_with_a_line_and_leaves_what_was_saved(recipe, straight, tmp_path):
+def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_saved(recipe, straight, tmp_path):
     workdir = tmp_path / "run"
     arguments = (recipe, "--workdir", workdir, "--steps", STEPS)
     _, err = train_process.run(*arguments, code=2, FILE_LIMIT=50_000)
@@ -123,12 +123,12 @@ def test_a_full_disk_ends_the_run_with_a_line_and_leaves_what_was_saved(recipe, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [8, 4, 1])
-def test_a_run_stopped_on_eight_devices_goes_on_with_others(eight, tmp_path, devices):
+def test_a_run_stopped_on_eight_devices_resumes_on_others(eight, tmp_path, devices):
     recipe, straight, stopped = eight
     workdir, seen = shutil.copytree(stopped, tmp_path / "run"), tmp_path / "steps"
     train_process.run(recipe, "--workdir", workdir, "--steps", 12, "--resume", devices=devices, STEPS_FILE=seen)
-    given = train_process.pictures_of_steps(straight.with_name("steps"))
-    assert train_process.pictures_of_steps(seen) == {step: given[step] for step in range(7, 13)}
+    given = train_process.image_ids_of_steps(straight.with_name("steps"))
+    assert train_process.image_ids_of_steps(seen) == {step: given[step] for step in range(7, 13)}
     losses = [[row["loss/total"] for row in train_process.rows(run)] for run in (workdir, straight)]
     np.testing.assert_allclose(*losses, rtol=1e-6)
 

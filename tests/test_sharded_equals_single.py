@@ -17,7 +17,7 @@ import tiny
 from inspose_jax import config, methods
 from inspose_jax.training import sharding, step
 
-# Five steps of one global batch: people, empty pictures, a blank one that fills the batch; GroupNorm and, trained or
+# Five steps of one global batch: people, empty images, a blank one that fills the batch; GroupNorm and, trained or
 # frozen, batch norm.  A process of its own: float64 is a setting of the whole process.
 # In float32 the rate is low, and what counts is the median difference from three starts: where rounding moves an
 # activation over the kink of a ReLU, its whole gradient comes or goes, from one start and not from another.  A fault of
@@ -54,7 +54,7 @@ for way in ways:
         tiny.CONFIG, model=tiny.model(batch_norm=batch_norm), schedule=replace(schedule, accumulate=accumulate)
     )
     mesh = sharding.make_mesh(config.schedule, jax.devices()[:devices])
-    model = methods.of(config.model)
+    model = methods.for_model(config.model)
     train_step = sharding.jit_train_step(model, config.schedule, 5, mesh)
     answers.append([])
     for variables in starts:
@@ -94,7 +94,7 @@ def test_five_steps_give_the_same_on_devices_x_parts(dtype, bound, batch_norm, w
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
-BATCH_SIZE, OWN = 40, 5  # pictures in all and of each of the eight devices; nothing else has these sizes
+BATCH_SIZE, OWN = 40, 5  # images in all and of each of the eight devices; nothing else has these sizes
 OTHER_COMMUNICATION = ("all-gather", "all-to-all", "reduce-scatter", "collective-permute", "collective-broadcast")
 SCALARS = 4 * 16  # bytes of counts, terms and measurements
 
@@ -121,9 +121,9 @@ def compile_for_eight(model: config.Model, batch_size: int, accumulate: int) -> 
     changed = replace(tiny.CONFIG, model=model, schedule=schedule)
     mesh = sharding.make_mesh(schedule)
     with jax.numpy_dtype_promotion("standard"):  # optax, see training/conftest.py
-        method_ = methods.of(changed.model)
-        state = sharding.abstract_state(method_, changed.schedule, 10, mesh)
-        lowered = sharding.jit_train_step(method_, changed.schedule, 10, mesh).lower(
+        changed_method = methods.for_model(changed.model)
+        state = sharding.abstract_state(changed_method, changed.schedule, 10, mesh)
+        lowered = sharding.jit_train_step(changed_method, changed.schedule, 10, mesh).lower(
             state, tiny.batch([[]] * batch_size)
         )
     with tiny.as_users_compile():  # what devices send each other is a claim about the program that users run
@@ -135,7 +135,7 @@ def compiled():
     return compile_for_eight(tiny.MODEL, BATCH_SIZE, accumulate=1)
 
 
-def test_devices_send_each_other_every_gradient_once_and_statistics_and_counts_and_nothing_else(compiled):
+def test_devices_exchange_every_gradient_once_statistics_and_counts_and_nothing_else(compiled):
     program, state = compiled
     assert [name for name in OTHER_COMMUNICATION if results(program, name)] == []
     parameters = sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
@@ -146,7 +146,7 @@ def test_devices_send_each_other_every_gradient_once_and_statistics_and_counts_a
     assert sent <= 1.1 * parameters
 
 
-def test_every_device_convolves_its_own_pictures_and_never_sees_the_whole_batch(compiled):
+def test_every_device_convolves_its_own_images_and_never_sees_the_whole_batch(compiled):
     program, _ = compiled
     assert not [array for array in sizes(program) if BATCH_SIZE in array[1]]
     arrays = dict(re.findall(r"%(\S+) = (\w+\[[\d,]*\])", program))

@@ -1,4 +1,4 @@
-"""A skeleton is a value: presets, parts of them, files; and one of five joints all the way through the commands."""
+"""Skeletons: presets, subsets and files; and one of five joints used with all commands."""
 
 import json
 from dataclasses import asdict, replace
@@ -25,7 +25,7 @@ def recipe():
 """
 
 
-def test_a_subset_keeps_what_lies_between_its_joints():
+def test_a_subset_keeps_the_limbs_and_pairs_between_its_joints():
     assert FIVE.keypoint_names == ("nose", "right_wrist", "left_wrist", "left_elbow", "left_ankle")
     assert FIVE.flip_pairs == ((2, 1),)  # left and right wrist
     assert FIVE.limbs == ((3, 2),)  # left elbow to left wrist
@@ -36,7 +36,7 @@ def test_a_subset_keeps_what_lies_between_its_joints():
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_presets_are_whole_and_read_by_name(preset):
+def test_presets_are_valid_and_read_by_name(preset):
     assert skeletons.fault(preset) == ""
     assert skeletons.read(preset.name) == preset
     swapped = [
@@ -57,35 +57,39 @@ def test_a_file_is_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"oks_sigmas": [0.1]}, "oks_sigmas must be 5 numbers above 0, one a joint"),
-        ({"oks_sigmas": [0.1, 0.1, 0, 0.1, 0.1]}, "oks_sigmas must be 5 numbers above 0, one a joint"),
-        ({"oks_sigmas": "wide"}, "no skeleton .*ValueError"),
+        ({"oks_sigmas": [0.1]}, "oks_sigmas must be 5 numbers above 0, one per joint"),
+        ({"oks_sigmas": [0.1, 0.1, 0, 0.1, 0.1]}, "oks_sigmas must be 5 numbers above 0, one per joint"),
+        ({"oks_sigmas": "wide"}, "not a skeleton .*ValueError"),
         ({"limbs": [[0, 5]]}, "limbs must be pairs of two joints, each from 0 to 4"),
         ({"limbs": [[0, 0]]}, "limbs must be pairs of two joints"),
-        ({"limbs": [[0, 1, 2]]}, "no skeleton .*ValueError"),
-        ({"limbs": 3}, "no skeleton .*TypeError"),
+        ({"limbs": [[0, 1, 2]]}, "not a skeleton .*ValueError"),
+        ({"limbs": 3}, "not a skeleton .*TypeError"),
         ({"flip_pairs": [[0, 1], [1, 2]]}, "flip_pairs must hold no joint twice"),
         ({"keypoint_names": ["a"] * 5}, "keypoint_names must name at least one joint, and none of them twice"),
-        ({"keypoint_names": "abcde"}, "no skeleton .*keypoint_names must be a list of text"),
+        ({"keypoint_names": "abcde"}, "not a skeleton .*keypoint_names must be a list of text"),
     ],
 )
-def test_a_file_that_holds_no_skeleton_is_told(tmp_path, changes, line):
+def test_a_file_without_a_skeleton_is_refused(tmp_path, changes, line):
     path = written(tmp_path / "five.json", **changes)
     with pytest.raises(UserError, match=rf"five\.json: {line}"):
         skeletons.read(str(path))
 
 
-def test_other_files_and_names_are_told(tmp_path):
+def test_missing_files_and_unknown_names_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"kokos: no such skeleton; give coco, crowdpose, or a JSON file"):
         skeletons.read("kokos")
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(UserError, match=r"a\.json: no skeleton \(JSONDecodeError"):
+    with pytest.raises(UserError, match=r"a\.json: not a skeleton \(JSONDecodeError"):
         skeletons.read(str(tmp_path / "a.json"))
     (tmp_path / "b.json").write_text("{}")
-    with pytest.raises(UserError, match=r"b\.json: no skeleton \(KeyError: 'limbs'\); it must be an object with name"):
+    with pytest.raises(
+        UserError, match=r"b\.json: not a skeleton \(KeyError: 'limbs'\); it must be an object with name"
+    ):
         skeletons.read(str(tmp_path / "b.json"))
     broken = replace(COCO, oks_sigmas=COCO.oks_sigmas[1:])
-    with pytest.raises(UserError, match="it must have joints of different names, a sigma each, and pairs of them"):
+    with pytest.raises(
+        UserError, match="it must have joints of different names, one sigma per joint, and pairs of joints"
+    ):
         check(Config(tiny.model(skeleton=broken)))
 
 
@@ -102,8 +106,9 @@ def test_five_joints_are_trained_saved_loaded_evaluated_and_drawn(tmp_path, monk
     assert model.skeleton == FIVE
     people = model(np.zeros((64, 64, 3), np.uint8), threshold=0.0)
     assert people.keypoints.shape[1:] == (5, 2)
-    sure = replace(people, keypoint_scores=np.ones_like(people.keypoint_scores))  # after two steps it is of nothing
-    assert (sure.plot() > 0).any(), "joints are drawn on black"
+    # After two steps no score is high.
+    confident = replace(people, keypoint_scores=np.ones_like(people.keypoint_scores))
+    assert (confident.plot() > 0).any(), "joints are drawn on black"
     lines = map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())
     (told,) = [line for line in lines if "eval/AP" in line]
     assert -1 <= told["eval/AP"] <= 1

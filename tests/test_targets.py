@@ -1,4 +1,4 @@
-"""Who answers for whom, cells, disks and heatmaps, against small cases worked out by hand."""
+"""Assignment of locations, cells, disks and heatmaps, against small cases computed by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ import tiny
 from inspose_jax import targets
 
 
-def of(people, model=tiny.MODEL, **changes):
-    """Targets of one 64-pixel picture."""
+def targets_for(people, model=tiny.MODEL, **changes):
+    """Targets of one 64-pixel image."""
     batch = tiny.batch([people], model)._replace(**changes)
     return jax.tree.map(lambda x: x[0], targets.make_targets(batch, tiny.grid(model), model.assignment))
 
@@ -20,7 +20,7 @@ def positive_points(found):
 
 
 def test_the_centre_region_is_a_square_of_one_and_a_half_strides():
-    found = of([tiny.person(10, 14, 30, 50)])  # centre (20, 32), on level 0: its sides are less than 64 away
+    found = targets_for([tiny.person(10, 14, 30, 50)])  # centre (20, 32), on level 0: its sides are less than 64 away
     # |x - 20| < 12 and |y - 32| < 12 among x, y = 4, 12, 20, 28, ..
     assert positive_points(found) == {(x, y) for x in (12, 20, 28) for y in (28, 36)}
     assert int(found.is_slot.sum()) == int(found.is_positive.sum()) == 6
@@ -28,33 +28,33 @@ def test_the_centre_region_is_a_square_of_one_and_a_half_strides():
 
 def test_the_level_follows_the_farthest_side():
     model = tiny.model(level_limits=(20.0,))
-    found = of([tiny.person(10, 14, 30, 50)], model)  # centre 18 from top and bottom
+    found = targets_for([tiny.person(10, 14, 30, 50)], model)  # centre 18 from top and bottom
     # Level 0 within 20 of every side: y between 30 and 34 has none of 28, 36; level 1: beyond 20, |y - 32| < 24.
     assert positive_points(found) == {(8.0, y) for y in (24.0, 40.0)} | {(24.0, y) for y in (24.0, 40.0)} | {
         (40.0, y) for y in (24.0, 40.0)
     }
 
 
-def test_of_two_people_the_smaller_box_wins_and_of_equals_the_first():
+def test_the_smaller_of_two_boxes_wins_and_of_equal_ones_the_first():
     large, small = tiny.person(4, 4, 60, 60), tiny.person(24, 24, 40, 40)
-    found = of([large, small])
+    found = targets_for([large, small])
     assert set(np.asarray(found.slot_person)[np.asarray(found.is_slot)]) == {1}
-    found = of([small, small + np.float32([0, 0, 0])])
+    found = targets_for([small, small + np.float32([0, 0, 0])])
     assert set(np.asarray(found.slot_person)[np.asarray(found.is_slot)]) == {0}
 
 
 def test_a_person_with_one_joint_still_has_locations():
     one = np.zeros((17, 3), np.float32)
     one[0] = 33, 33, 2
-    found = of([one])
+    found = targets_for([one])
     assert int(found.is_slot.sum()) == 9  # |x - 33| < 12: 28, 36, 44 in both directions
     assert found.is_slot[:9].all()  # the first ones: no other is computed (per_person.py)
     assert found.is_joint.sum() == 1
 
 
-def test_slots_go_in_turn_to_the_nearest_so_that_nobody_is_lost():
+def test_people_take_turns_for_slots_so_that_nobody_is_left_out():
     model = tiny.model(num_slots=4)
-    found = of([tiny.person(6, 6, 18, 18), tiny.person(38, 38, 50, 50)], model)
+    found = targets_for([tiny.person(6, 6, 18, 18), tiny.person(38, 38, 50, 50)], model)
     assert np.asarray(found.slot_person).tolist() == [0, 1, 0, 1]
     points = tiny.grid().points[np.asarray(found.slot_location)]
     np.testing.assert_array_equal(points[:2], [[12, 12], [44, 44]])  # each centre itself comes first
@@ -64,17 +64,17 @@ def test_slots_go_in_turn_to_the_nearest_so_that_nobody_is_lost():
     assert int(found.is_ignored.sum()) == dropped  # neither people nor background
 
 
-def test_ignore_regions_are_no_negatives_but_positives_stay():
+def test_locations_in_ignore_regions_are_not_negatives_but_stay_positives():
     region = np.array([[[0, 0, 32, 32], [0, 0, 0, 0]]], np.float32)
-    found = of([tiny.person(6, 6, 18, 18)], ignore_boxes=region)
+    found = targets_for([tiny.person(6, 6, 18, 18)], ignore_boxes=region)
     fine, coarse = 4 * 4, 2 * 2  # locations strictly inside
     assert int(found.is_ignored.sum()) == fine + coarse - 9
     assert not (found.is_ignored & found.is_positive).any()
 
 
-def test_locations_and_cells_in_the_padding_take_no_part():
+def test_locations_and_cells_in_the_padding_are_ignored():
     size = np.array([[64, 30]], np.int32)
-    found = of([tiny.person(6, 6, 50, 18)], size=size)
+    found = targets_for([tiny.person(6, 6, 50, 18)], size=size)
     x = tiny.grid().points[:, 0]
     assert (np.asarray(found.is_ignored) == (x >= 30)).all()
     # column 3 spans 24..32, a piece of it is real; joints beyond are dropped
@@ -124,12 +124,12 @@ def test_gaussian_radius_by_hand(side):
 def test_permuting_people_permutes_owners():
     people = [tiny.person(6, 6, 18, 18), tiny.person(38, 8, 50, 30), tiny.person(10, 36, 40, 60)]
     model = tiny.model(num_slots=64)
-    first, second = of(people, model), of(people[::-1], model)
+    first, second = targets_for(people, model), targets_for(people[::-1], model)
     assert (first.is_positive == second.is_positive).all()
     np.testing.assert_array_equal(first.heatmaps, second.heatmaps)
 
 
-def test_a_blank_picture_is_ignored_everywhere():
+def test_a_blank_image_is_ignored_everywhere():
     found = jax.tree.map(
         lambda x: x[0], targets.make_targets(tiny.blank(tiny.batch([[]]), 0), tiny.grid(), tiny.MODEL.assignment)
     )

@@ -1,4 +1,4 @@
-"""What a run and an evaluation say of the packages in use, however those were installed."""
+"""The package versions that a run and an evaluation record, however the packages were installed."""
 
 import importlib.metadata
 import json
@@ -14,8 +14,8 @@ from inspose_jax.versions import version
 
 
 @pytest.fixture
-def nothing_is_a_distribution(monkeypatch):
-    """As where OpenCV comes as `opencv-python` or from conda, or all of it in one bundled file."""
+def no_distributions(monkeypatch):
+    """As if OpenCV came as `opencv-python` or from conda, or everything in one bundled file."""
 
     def from_name(name):
         raise importlib.metadata.PackageNotFoundError(name)
@@ -23,8 +23,8 @@ def nothing_is_a_distribution(monkeypatch):
     monkeypatch.setattr(importlib.metadata.Distribution, "from_name", from_name)
 
 
-@pytest.mark.usefixtures("nothing_is_a_distribution")
-def test_a_run_starts_whatever_the_distributions_are_called(tmp_path):
+@pytest.mark.usefixtures("no_distributions")
+def test_a_run_starts_whatever_the_names_of_the_distributions(tmp_path):
     workdir.open_workdir(tmp_path, {}, [], 0, "")
     told = json.loads((tmp_path / "versions.json").read_text())
     assert told.keys() >= set(workdir.PACKAGES)
@@ -32,12 +32,12 @@ def test_a_run_starts_whatever_the_distributions_are_called(tmp_path):
     assert told["jax"] == jax.__version__
 
 
-@pytest.mark.usefixtures("nothing_is_a_distribution")
-def test_who_computed_ap_is_told_as_far_as_it_is_known(monkeypatch):
+@pytest.mark.usefixtures("no_distributions")
+def test_the_library_that_computed_ap_is_named_as_far_as_known(monkeypatch):
     monkeypatch.setitem(sys.modules, "hotcoco", None)
     assert coco_ap.library()[0] == "pycocotools unknown"
 
 
-def test_a_package_that_is_not_there_is_told_so():
+def test_a_missing_package_is_reported():
     assert version("pycocotools") == importlib.metadata.version("pycocotools")
     assert version("no_package_of_this_name") == "not installed"

@@ -1,4 +1,4 @@
-"""Videos through the model: people frame by frame, as on single pictures; files whole or not at all; memory flat."""
+"""Videos through the model: people frame by frame, as on single images; complete files or none; constant memory."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def model(place):
     return predictor.load(place / "run", jax.local_devices())  # as the command does
 
 
-def test_every_frame_gives_the_people_of_its_picture_in_order(video, model):
+def test_every_frame_gives_the_people_of_its_image_in_order(video, model):
     frames = list(video_files.read_frames(video))
     found = list(model.video(video, threshold=0.0))
     expected = model([frame.image for frame in frames], threshold=0.0)
@@ -52,12 +52,12 @@ def test_every_frame_gives_the_people_of_its_picture_in_order(video, model):
     assert (next(model.video(str(video), 0.9)).scores >= 0.9).all()
 
 
-def test_predict_draws_the_video_and_writes_a_line_a_frame(place, video, model, tmp_path, capsys):
+def test_predict_draws_the_video_and_writes_one_line_per_frame(place, video, model, tmp_path, capsys):
     lines = tmp_path / "people.jsonl"
     arguments = ["--checkpoint", str(place / "run"), "--threshold", "0.2", "--out", str(tmp_path / "drawn")]
     cli.main(["predict", str(video), *arguments, "--json", str(lines)])
     printed = capsys.readouterr()
-    assert re.search(rf"people.mp4: {NUMBER} frames, \d people at most in one", printed.out)
+    assert re.search(rf"people.mp4: {NUMBER} frames with at most \d people in one", printed.out)
     assert f"{NUMBER}/{NUMBER}" in printed.err  # the bar knows the number of frames
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
     found = list(model.video(video, threshold=0.2))
@@ -66,16 +66,16 @@ def test_predict_draws_the_video_and_writes_a_line_a_frame(place, video, model, 
     assert [row["seconds"] for row in rows] == pytest.approx(np.arange(NUMBER) / 12.5)
     assert any(row["people"] for row in rows)
     assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["people.mp4"]
-    assert video_files.about(tmp_path / "drawn/people.mp4") == video_files.About(NUMBER, 12.5)
+    assert video_files.read_info(tmp_path / "drawn/people.mp4") == video_files.VideoInfo(NUMBER, 12.5)
     for drawn, people in zip(video_files.read_frames(tmp_path / "drawn/people.mp4"), found, strict=True):
         assert drawn.image.shape == people.image.shape
-        from_drawing, from_picture = (
+        from_drawing, from_image = (
             np.abs(drawn.image.astype(float) - image).mean() for image in (people.plot(), people.image)
         )
-        assert len(people) == 0 or from_drawing < from_picture  # compression takes less than drawing gives
+        assert len(people) == 0 or from_drawing < from_image  # compression takes less than drawing gives
 
 
-def test_a_recording_of_variable_rate_is_drawn_as_long_as_it_lasts(place, tmp_path, capsys):
+def test_a_recording_of_variable_rate_keeps_its_duration_when_drawn(place, tmp_path, capsys):
     milliseconds = [10_000 + 3 * i * i for i in range(20)]  # no rate that a file could state fits
     frames = [np.full((64, 64, 3), 10 + 8 * i, np.uint8) for i in range(20)]
     path = faults.matroska(tmp_path / "a.webm", frames, milliseconds, is_sized=False)
@@ -85,9 +85,9 @@ def test_a_recording_of_variable_rate_is_drawn_as_long_as_it_lasts(place, tmp_pa
     assert "20/20" in capsys.readouterr().err  # the bar knows the number of frames, which the file does not
     seconds = [json.loads(line)["seconds"] for line in lines.read_text().splitlines()]
     assert seconds == pytest.approx([0.003 * i * i for i in range(20)])
-    drawn = video_files.about(tmp_path / "drawn/a.mp4")
+    drawn = video_files.read_info(tmp_path / "drawn/a.mp4")
     assert drawn.num_frames == 20
-    assert drawn.num_frames / drawn.fps == pytest.approx(1.083, abs=0.057)  # and one frame, as long as is usual
+    assert drawn.num_frames / drawn.fps == pytest.approx(1.083, abs=0.057)  # and one frame of the usual length
 
 
 @pytest.mark.parametrize("codec", ["mp4v", "avc1"])
@@ -98,16 +98,16 @@ def test_a_command_that_fails_in_the_middle_leaves_nothing(place, video, tmp_pat
     monkeypatch.setattr(video_files, "CODEC", codec)  # the second cannot be written
     monkeypatch.setattr(People, "to_coco", fail)
     command = ["predict", "--checkpoint", place / "run", video, "--out", tmp_path / "out"]
-    with pytest.raises(SystemExit) as exit_:
+    with pytest.raises(SystemExit) as ending:
         cli.main([str(word) for word in (*command, "--json", tmp_path / "people.jsonl")])
-    assert exit_.value.code == 2
+    assert ending.value.code == 2
     line = capsys.readouterr().err.splitlines()[-1]
     refusal = f"{tmp_path / 'out/people.mp4'}: cannot be written (OpenCV refuses avc1 video of 64 x 64 pixels)"
     assert line.startswith(f"inspose: error: {'a fault in the middle' if codec == 'mp4v' else refusal}")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_frames_take_no_more_memory(model, tmp_path):
+def test_more_frames_need_no_more_memory(model, tmp_path):
     peaks = []
     for number in (40, 240):
         path = record(tmp_path / f"{number}.mp4", number, size=128)

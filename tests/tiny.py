@@ -46,7 +46,7 @@ CONFIG = config.Config(
     ),
     schedule=config.Schedule(batch_size=2, epochs=1, optimizer="adamw", learning_rate=1e-3, decay="cosine"),
 )
-METHOD = methods.of(MODEL)
+METHOD = methods.for_model(MODEL)
 
 
 def person(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
@@ -55,12 +55,12 @@ def person(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
     return np.stack([x0 + t * (x1 - x0), y0 + t * (y1 - y0), np.full(17, 2)], -1).astype(np.float32)
 
 
-def batch(pictures: list[list[np.ndarray]], model: config.Model = MODEL, size: int = 64, seed: int = 0) -> Batch:
-    """Noise pictures of `size` pixels with the given people."""
+def batch(images: list[list[np.ndarray]], model: config.Model = MODEL, size: int = 64, seed: int = 0) -> Batch:
+    """Noise images of `size` pixels with the given people."""
     rng = np.random.default_rng(seed)
-    number = len(pictures)
+    number = len(images)
     keypoints = np.zeros((number, model.num_people, 17, 3), np.float32)
-    for i, people in enumerate(pictures):
+    for i, people in enumerate(images):
         keypoints[i, : len(people)] = people if people else np.zeros((0, 17, 3))
     return Batch(
         image=rng.integers(0, 256, (number, size, size, 3), dtype=np.uint8),
@@ -91,7 +91,7 @@ def variables(model: config.Model = MODEL, size: int = 64, seed: int = 0) -> dic
 
 
 def blank(batch: Batch, index: int) -> Batch:
-    """The batch with one picture made a blank, as those that fill the last batch of an epoch."""
+    """The batch with one image replaced by a blank one, as in the last batch of an epoch."""
     real = np.arange(len(batch.image)) != index
     return batch._replace(
         image=batch.image * real[:, None, None, None].astype(np.uint8),
@@ -135,7 +135,7 @@ def controller(theta: jax.Array, grid: geometry.Grid) -> Controller:
 
 @contextlib.contextmanager
 def as_users_compile() -> Iterator[None]:
-    """Compile with all optimisations: what a test claims of a program's memory or messages is of one that users run."""
+    """Compile with all optimisations, for tests that check the memory or the communication of users' programs."""
     before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", False)
     try:

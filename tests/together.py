@@ -9,14 +9,14 @@ from inspose_jax.cli.distributed import VARIABLES
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def told(number: int) -> list[dict[str, str]]:
-    """What each of `number` processes is told of the others, in its environment; one alone is told nothing."""
+def environments(number: int) -> list[dict[str, str]]:
+    """Environment variables that tell each of `number` processes of the others; none for a single process."""
     if number == 1:
         return [{}]
     address = f"127.0.0.1:{free_port()}"
@@ -24,10 +24,10 @@ def told(number: int) -> list[dict[str, str]]:
 
 
 def run_together(arguments: list[str], number: int, seconds: float = 240) -> list[subprocess.CompletedProcess[str]]:
-    """`python ARGUMENTS` in `number` processes that are told of each other, if they are several; none outlives this."""
+    """`python ARGUMENTS` in `number` processes, connected if there are several; none outlives this call."""
     running = []
     try:
-        for more in told(number):
+        for more in environments(number):
             environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", **more}
             pipe, command = subprocess.PIPE, [sys.executable, *arguments]
             running.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))

@@ -1,4 +1,4 @@
-"""Files as torch.save writes them, without torch; and which tensors torchvision's weights of a backbone have."""
+"""Files as torch.save writes them, without torch; and the tensors of torchvision's weights for a backbone."""
 
 import io
 import pickle

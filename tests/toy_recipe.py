@@ -17,7 +17,7 @@ NOSE = COCO.subset("nose")
 
 @dataclass(frozen=True)
 class Toy:
-    """The config of the method, with what every one has."""
+    """The config of the method, including the fields that every method has."""
 
     skeleton: Skeleton = NOSE
     num_people: int = 4

@@ -1,4 +1,4 @@
-"""`inspose train` in a process of its own, for tests that stop it, kill it, or take the room from its disk.
+"""`inspose train` in a process of its own, for tests that stop it, kill it, or limit its disk space.
 
 As a script it is the command itself, but writes what each step was given into a file ($STEPS_FILE), may write only so
 many bytes into any file ($FILE_LIMIT) from the second checkpoint on, and computes in float64 where jax may.
@@ -37,17 +37,17 @@ def write_recipe(path: Path, save_every: int = 1000, **schedule) -> Path:
 
 
 def start(*arguments: object, devices: int = 1, **environment: object) -> subprocess.Popen:
-    """The command with these arguments, on the way."""
+    """Start the command with these arguments."""
     more = {name: str(value) for name, value in environment.items()}
-    environment_ = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), **more}
+    process_environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), **more}
     command = [sys.executable, str(Path(__file__)), *map(str, arguments)]
     return subprocess.Popen(
-        command, env=environment_, cwd=TESTS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=process_environment, cwd=TESTS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
 def run(*arguments: object, devices: int = 1, code: int = 0, **environment: object) -> tuple[str, str]:
-    """The command, to its end, with the exit code expected -> its output and its errors."""
+    """Run the command to its end and check its exit code; returns its output and its errors."""
     process = start(*arguments, devices=devices, **environment)
     out, err = process.communicate(timeout=500)
     assert process.returncode == code, err[-3000:]
@@ -55,20 +55,20 @@ def run(*arguments: object, devices: int = 1, code: int = 0, **environment: obje
 
 
 def rows(workdir: Path) -> list[dict]:
-    """The metrics of a run, without those that tell of time."""
+    """The metrics of a run, without timings."""
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     timing = ("images_per_s", "data_wait")
     return [{name: value for name, value in json.loads(line).items() if name not in timing} for line in lines]
 
 
 def wait_for_lines(process: subprocess.Popen, metrics: Path, number: int) -> None:
-    """Until the run has written so many lines."""
+    """Wait until the run has written this many lines."""
     while process.poll() is None and (not metrics.exists() or len(metrics.read_text().splitlines()) < number):
         time.sleep(0.05)
 
 
-def pictures_of_steps(path: Path) -> dict[int, list[int]]:
-    """The checksums of the images that each step was given, the last time it was made."""
+def image_ids_of_steps(path: Path) -> dict[int, list[int]]:
+    """The checksums of the images of each step, from the last time that it was made."""
     return dict(json.loads(line) for line in path.read_text().splitlines() if line.endswith("]"))
 
 

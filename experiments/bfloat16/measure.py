@@ -15,7 +15,7 @@ import numpy as np
 from inspose_jax.report.run import read_run
 
 HERE = Path(__file__).parent
-STEPS, WINDOW = 300, 30  # single batches of eight pictures differ more than anything asked here
+STEPS, WINDOW = 300, 30  # single batches of eight images differ more than anything asked here
 TYPES, SEEDS = ("float32", "bfloat16"), (0, 1, 2)
 
 

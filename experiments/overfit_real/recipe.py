@@ -1,9 +1,9 @@
-"""Eight real pictures learnt by heart, from random weights, on a CPU.
+"""Eight real images learnt by heart, from random weights, on a CPU.
 
     inspose train experiments/overfit_real/recipe.py --workdir runs/overfit_real --steps 2400 \\
         --images $COCO/train2017 --annotations eight.json
 
-The same pictures at one size, never mirrored; everything else is the demo's model with one level more.
+The same images at one size, never mirrored; everything else is the demo's model with one level more.
 """
 
 from inspose_jax import recipes
@@ -11,7 +11,7 @@ from inspose_jax.config import Config, Data, Machine, replace
 
 
 def recipe() -> Config:
-    """The demo's model and schedule on pictures of 256 x 384 pixels."""
+    """The demo's model and schedule on images of 256 x 384 pixels."""
     demo = recipes.read("drawn_people").config
     model = replace(
         demo.model,

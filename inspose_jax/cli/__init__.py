@@ -21,12 +21,12 @@ from inspose_jax.cli import compilation_cache, distributed
 from inspose_jax.errors import UserError, did_you_mean
 
 COMMANDS = {
-    "demo": ("demo", "learn, measure and draw people: no data, no GPU"),
+    "demo": ("demo", "train, evaluate and show a small model; needs no data and no GPU"),
     "train": ("train", "train a recipe on drawn people or a COCO folder"),
-    "eval": ("evaluate", "the ten COCO keypoint statistics of a checkpoint"),
-    "predict": ("predict", "find people in pictures, draw them, write their joints"),
+    "eval": ("evaluate", "compute the ten COCO keypoint statistics of a checkpoint"),
+    "predict": ("predict", "find people in images and videos, draw them, write their joints"),
     "report": ("report", "show a run on one HTML page: curves, throughput, configuration, people found"),
-    "data": ("data", "draw a data set, show one with its labels, or check one"),
+    "data": ("data", "draw a dataset, show one with its labels, or check one"),
 }
 
 
@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     if arguments is None:
         arguments = sys.argv[1:]
-        keep_from_repeating()
-        settle_opencv()
+        silence_background_errors()
+        configure_opencv()
     for stream in (sys.stdout, sys.stderr):  # a terminal may be unable to show a file name
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -51,9 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
     fault, code = "", 2
     try:
         if "" in arguments:
-            raise UserError("one of the words given is empty; is it a variable of the shell that is not set?")
+            raise UserError("one of the arguments is empty; is a shell variable unset?")
         if arguments[0] not in COMMANDS:
-            hint = did_you_mean(arguments[0], COMMANDS, f"there are {', '.join(COMMANDS)}")
+            hint = did_you_mean(arguments[0], COMMANDS, f"the commands are {', '.join(COMMANDS)}")
             raise UserError(f"{arguments[0]}: no such command; {hint}")
         warnings.showwarning = show_warning
         compilation_cache.turn_on()
@@ -68,13 +68,13 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         if not line or os.environ.get("INSPOSE_TRACEBACK") == "1":
             traceback.print_exc()
-        fault, code = (f"error: {line}", 2) if line else ("stopped by a bug, see above", 1)
+        fault, code = (f"error: {line}", 2) if line else ("stopped by a bug; see the traceback above", 1)
     except KeyboardInterrupt:
         fault, code = "stopped", 130
     if fault:  # printed only now, when the error's frames are released and their resources closed
         print(f"inspose: {fault}", file=sys.stderr, flush=True)
         if distributed.is_joined():
-            distributed.leave(code)
+            distributed.exit_now(code)
         sys.exit(code)
 
 
@@ -83,7 +83,7 @@ def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"inspose: warning: {message}", file=sys.stderr)
 
 
-def keep_from_repeating() -> None:
+def silence_background_errors() -> None:
     """Silence what the threads that read and write checkpoints print about a failure that is raised anyway.
 
     It would be a screen of text for each array, after the one line that already says everything.
@@ -100,7 +100,7 @@ def keep_from_repeating() -> None:
     sys.unraisablehook = show_others
 
 
-def settle_opencv() -> None:
+def configure_opencv() -> None:
     """Set the environment variables that OpenCV reads on its first import, unless the user has set them.
 
     Our own errors already report unreadable files, so OpenCV and FFmpeg stay silent.  Several threads already read
@@ -117,9 +117,9 @@ def one_line(error: Exception, command: str) -> str:
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:  # the system's message, such as "Permission denied"
         place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror}; check the path, its permissions and the space there"
+        return f"{place}{error.strerror}; check the path, its permissions and the free space"
     if isinstance(error, MemoryError):
-        return "out of memory; take smaller pictures, or fewer at a time"
+        return "out of memory; use smaller images, or fewer at a time"
     return distributed.runtime_fault(error, command)
 
 
@@ -128,10 +128,10 @@ def usage() -> str:
     lines = [f"  {name:8} {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: inspose COMMAND ...   find every person in a picture, and their joints, in one look",
+            "usage: inspose COMMAND ...   find every person in an image, and their joints, in a single pass",
             "",
             *lines,
             "",
-            "`inspose COMMAND --help` tells more; start with `inspose demo`.",
+            "`inspose COMMAND --help` lists a command's options; start with `inspose demo`.",
         ]
     )

@@ -46,7 +46,9 @@ def parse(
             flags = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(launch)]  # type: ignore[arg-type]
             hint = did_you_mean(argument, flags, f"see inspose {command} --help")
             if with_config and argument.split("=")[0].rstrip(".") == "--config":
-                hint = "a field is set by --config.FIELD VALUE; inspose train drawn_people --config-help lists them"
+                hint = (
+                    "set a field with --config.FIELD VALUE; inspose train drawn_people --config-help lists the fields"
+                )
             raise UserError(f"{argument}: no such option of inspose {command}; {hint}")
     if rest and not rest[0].startswith("--config."):
         raise UserError(f"{rest[0]}: not expected here; see inspose {command} --help")
@@ -71,8 +73,8 @@ def tyro_cli(kind: Any, remedy: str, **options: Any) -> Any:
     try:
         with contextlib.redirect_stderr(box):
             return tyro.cli(kind, **options)
-    except SystemExit as exit_:
-        if not exit_.code:
+    except SystemExit as ending:
+        if not ending.code:
             raise  # --help is no error
     # The box has a title, a message, perhaps the nearest flags, and a hint, separated by rules, which are dashes if the
     # terminal has no line-drawing characters.

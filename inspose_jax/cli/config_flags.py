@@ -22,7 +22,7 @@ SKELETONS = ConstructorRegistry()
 
 
 @SKELETONS.primitive_rule
-def of_skeleton(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+def skeleton_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     """Tell tyro how to parse a skeleton: one word, the name of a preset or of a file."""
     if info.type is not Skeleton:
         return None
@@ -37,8 +37,8 @@ def of_skeleton(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
 
 def override(base: Config, overrides: list[str], skeleton: str = "") -> Config:
     """Apply `--config.FIELD VALUE` arguments and another skeleton to `base`; raises UserError naming a wrong one."""
-    stands = {flag_of(place.typed): flag_of(place.path) for place in config.places(base)}
-    given = [placed(argument, stands) for argument in overrides]
+    full_flags = {flag_of(place.typed): flag_of(place.path) for place in config.places(base)}
+    given = [full_flag(argument, full_flags) for argument in overrides]
     if skeleton:
         base = replace(base, model=replace(base.model, skeleton=skeletons.read(skeleton)))
     kind = Config[type(base.model)]
@@ -47,14 +47,14 @@ def override(base: Config, overrides: list[str], skeleton: str = "") -> Config:
             kind, "the fields are in inspose_jax/config.py", default=base, args=given, registry=SKELETONS
         )
     except UserError as error:
-        raise UserError(as_typed(str(error), stands)) from None
+        raise UserError(as_typed(str(error), full_flags)) from None
     config.check(changed)
     return changed
 
 
-def as_typed(message: str, stands: dict[str, str]) -> str:
+def as_typed(message: str, full_flags: dict[str, str]) -> str:
     """A message from tyro with every flag as the user types it."""
-    for typed, stood in sorted(stands.items(), key=lambda item: len(item[1]), reverse=True):
+    for typed, stood in sorted(full_flags.items(), key=lambda item: len(item[1]), reverse=True):
         message = message.replace(stood, typed)
     return message.replace("--", "--config.")
 
@@ -64,32 +64,33 @@ def flag_of(path: tuple[str, ...]) -> str:
     return f"--{'.'.join(path)}".replace("_", "-")
 
 
-def placed(argument: str, stands: dict[str, str]) -> str:
+def full_flag(argument: str, full_flags: dict[str, str]) -> str:
     """An argument with the typed flag of a field replaced by the field's full path; others are unchanged."""
     if not argument.startswith("--config."):
         return argument
     flag, equals, value = argument.replace("--config.", "--", 1).partition("=")
     owner, _, name = flag.rpartition(".")
-    negated = name.startswith("no-") and f"{owner}.{name.removeprefix('no-')}" in stands
-    found = stands.get(f"{owner}.{name.removeprefix('no-')}" if negated else flag, flag)
+    negated = name.startswith("no-") and f"{owner}.{name.removeprefix('no-')}" in full_flags
+    found = full_flags.get(f"{owner}.{name.removeprefix('no-')}" if negated else flag, flag)
     if negated:
         owner, _, name = found.rpartition(".")
         found = f"{owner}.no-{name}"
     return f"{found}{equals}{value}"
 
 
-def describe(config_: Config) -> str:
+def describe(described: Config) -> str:
     """List every field of a config: its flag, type and value, the default if it differs, and its meaning."""
     lines = [
-        "* and (default ..): not the default.  Any of them can be set for one run: --config.schedule.batch-size 4;",
-        "a bool by its flag alone: --config.model.heatmap or --config.model.no-heatmap.",
+        "* and (default ..) mark a value that differs from the default.  To set a field for one run, give its flag and",
+        "a value: --config.schedule.batch-size 4; for a bool the flag alone: --config.model.heatmap or",
+        "--config.model.no-heatmap.",
     ]
-    defaults = {place.path: place.value for place in config.places(Config(type(config_.model)()))}
+    defaults = {place.path: place.value for place in config.places(Config(type(described.model)()))}
     owner = None
-    for place in config.places(config_):
+    for place in config.places(described):
         if place.path[:-1] != owner:
             owner = place.path[:-1]
-            part: Any = reduce(getattr, owner, config_)
+            part: Any = reduce(getattr, owner, described)
             lines += ["", f"config.{'.'.join(place.typed[:-1])}: {inspect.getdoc(type(part))}"]
         lines += describe_field(place, defaults[place.path])
     return "\n".join(lines)
@@ -98,25 +99,25 @@ def describe(config_: Config) -> str:
 def describe_field(place: Place, usual: Any) -> list[str]:
     """The lines that describe one field."""
     is_usual = place.value == usual
-    shown = words(place.value) + ("" if is_usual else f" (default {words(usual)})")
+    shown = value_text(place.value) + ("" if is_usual else f" (default {value_text(usual)})")
     flag = flag_of(("config", *place.typed))
-    line = f"{' ' if is_usual else '*'} {flag:<42} {type_words(place.field.type):<27} {shown}"
+    line = f"{' ' if is_usual else '*'} {flag:<42} {type_text(place.field.type):<27} {shown}"
     return [
         *textwrap.wrap(line, 120, subsequent_indent=" " * 10, break_on_hyphens=False),
         *textwrap.wrap(place.field.metadata.get("meaning", ""), 120, initial_indent=" " * 6, subsequent_indent=" " * 6),
     ]
 
 
-def words(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as typed on the command line."""
     if isinstance(value, tuple):
-        return " ".join(map(words, value))
+        return " ".join(map(value_text, value))
     if isinstance(value, Skeleton):
         return value.name
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def type_words(kind: Any) -> str:
+def type_text(kind: Any) -> str:
     """A field's type as what to type: `int`, `sgd|adamw|muon`, `int int`, or `float ..` for any number of them."""
     if kind is Ellipsis:
         return ".."
@@ -124,4 +125,4 @@ def type_words(kind: Any) -> str:
         return "PRESET|JSON"
     if typing.get_origin(kind) is typing.Literal:
         return "|".join(typing.get_args(kind))
-    return " ".join(map(type_words, typing.get_args(kind))) or kind.__name__
+    return " ".join(map(type_text, typing.get_args(kind))) or kind.__name__

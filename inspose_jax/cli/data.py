@@ -9,7 +9,7 @@ import tyro
 from inspose_jax.cli import arguments
 from inspose_jax.errors import UserError, did_you_mean
 
-MOST_PICTURES = 10_000_000  # a disk's worth
+MOST_IMAGES = 10_000_000  # a disk's worth
 Count = Annotated[int, tyro.conf.arg(metavar="N")]
 MOST_SHOWN = 500  # images; a larger page would be too heavy for a browser
 SHOWN_SIDE = 480  # pixels of their longer side
@@ -25,28 +25,28 @@ class Draw:
     out: Path
     """A new or empty folder."""
     count: Count
-    """Number of pictures."""
+    """Number of images."""
     size: Count = 128
-    """Side of the pictures in pixels."""
+    """Side of the images in pixels."""
     seed: Count = 0
-    """Other seeds give other pictures; none of them is one that a demo trains on."""
+    """Other seeds give other images; the demo trains on none of them."""
 
 
 @dataclass
 class Show:
-    """Show a COCO folder with its labels: on a page (.html), or as one sheet of pictures (.jpg, .png).
+    """Show a COCO folder with its labels: on a page (.html), or as one sheet of images (.jpg, .png).
 
     Example: inspose data show --images drawn/images --annotations drawn/annotations.json --out labels.html
     """
 
     images: Path
-    """Folder of pictures."""
+    """Folder of images."""
     annotations: Path
     """COCO keypoint JSON."""
     out: Path = Path("labels.html")
-    """The page or the sheet."""
+    """File to write: the page or the sheet."""
     count: Count = 24
-    """Number of pictures, evenly spaced over the file."""
+    """Number of images, evenly spaced over the file."""
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Check:
     """
 
     images: Path
-    """Folder of pictures."""
+    """Folder of images."""
     annotations: Path
     """COCO keypoint JSON."""
 
@@ -72,7 +72,7 @@ def run(argv: list[str]) -> None:
         print("example: inspose data draw --out drawn --count 500")
         return
     if argv[0] not in commands:
-        hint = did_you_mean(argv[0], commands, f"there are {', '.join(commands)}")
+        hint = did_you_mean(argv[0], commands, f"the commands are {', '.join(commands)}")
         raise UserError(f"data {argv[0]}: no such command; {hint}")
     commands[argv[0]](argv[1:])
 
@@ -81,7 +81,7 @@ def draw(argv: list[str]) -> None:
     """Draw images of the test split, which no training uses."""
     launch, _ = arguments.parse(Draw, argv, "data draw")
     for name, value, low, high in (
-        ("count", launch.count, 1, MOST_PICTURES),
+        ("count", launch.count, 1, MOST_IMAGES),
         ("size", launch.size, 32, 4096),
         ("seed", launch.seed, 0, 2**32 - 1),
     ):
@@ -99,12 +99,12 @@ def draw(argv: list[str]) -> None:
     source = DrawnPeople(Scene(size=launch.size), "test", launch.seed, launch.count)
     with (
         files.new_folder(launch.out) as folder,
-        tqdm(range(launch.count), desc="drawing", unit="picture", dynamic_ncols=True) as bar,
+        tqdm(range(launch.count), desc="drawing", unit="image", dynamic_ncols=True) as bar,
     ):
         coco.write_folder(folder, (source[i] for i in bar), COCO, Data().joint_pixel_offset)
     print(
-        f"{launch.out}: {launch.count} pictures; look at them, or: inspose data check --images {launch.out}/images "
-        f"--annotations {launch.out}/annotations.json"
+        f"{launch.out}: {launch.count} image{'s' * (launch.count > 1)}; look at them, or run: inspose data check "
+        f"--images {launch.out}/images --annotations {launch.out}/annotations.json"
     )
 
 
@@ -115,9 +115,9 @@ def show(argv: list[str]) -> None:
         raise UserError(f"--count is {launch.count}; it must be 1 to {MOST_SHOWN}")
     form = {".html": "", ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(launch.out.suffix.lower())
     if form is None:
-        raise UserError(f"{launch.out}: neither a page nor a sheet; name it .html, .jpg or .png")
+        raise UserError(f"{launch.out}: neither a page nor a sheet; the name must end in .html, .jpg or .png")
     if launch.images.resolve() in launch.out.resolve().parents:
-        raise UserError(f"{launch.out}: lies among the pictures, which stay as they are; choose another place")
+        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
 
     import numpy as np
     from PIL import Image
@@ -133,17 +133,17 @@ def show(argv: list[str]) -> None:
     source = CocoFolder(launch.images, launch.annotations, COCO, Data().joint_pixel_offset)
     chosen = np.linspace(0, len(source) - 1, min(launch.count, len(source))).round().astype(int).tolist()
     samples = map(source.__getitem__, chosen)
-    which = f"{len(chosen)} of {len(source)} pictures, evenly spaced over the file."
+    which = f"{len(chosen)} of {len(source)} images, evenly spaced over the file."
     with (
-        files.whole(launch.out) as partial,
-        tqdm(samples, desc="drawing", total=len(chosen), unit="picture", dynamic_ncols=True) as bar,
+        files.atomic(launch.out) as partial,
+        tqdm(samples, desc="drawing", total=len(chosen), unit="image", dynamic_ncols=True) as bar,
     ):
-        pictures = ((draw_labels(sample, COCO, SHOWN_SIDE), describe_labels(sample)) for sample in bar)
+        images = ((draw_labels(sample, COCO, SHOWN_SIDE), describe_labels(sample)) for sample in bar)
         if form:
-            sheet = contact_sheet([captioned(*one) for one in pictures], columns=min(6, len(chosen)), gap=8)
+            sheet = contact_sheet([captioned(*one) for one in images], columns=min(6, len(chosen)), gap=8)
             Image.fromarray(sheet).save(partial, form, quality=90)
         else:
-            figures = [(markup.photo(picture, caption), caption) for picture, caption in pictures]
+            figures = [(markup.photo(image, caption), caption) for image, caption in images]
             shown = markup.note(LABELS_LEGEND) + markup.gallery(figures, "15rem")
             title, lead = f"Labels of {launch.annotations.name}", f"{launch.annotations}: {which}"
             partial.write_text(markup.page(title, lead, {}, [("Labels", shown)]), encoding="utf-8")
@@ -162,6 +162,7 @@ def check(argv: list[str]) -> None:
         print(fault)
     if found:
         raise UserError(
-            f"{launch.annotations}: {len(found)} fault{'s' * (len(found) > 1)}; mend, or leave those pictures out"
+            f"{launch.annotations}: {len(found)} fault{'s' * (len(found) > 1)}; correct the file, or leave those "
+            f"images out"
         )
     print(f"{launch.annotations}: no fault found")

@@ -10,20 +10,20 @@ from typing import Any
 from inspose_jax.cli import arguments
 
 STEPS, QUICK_STEPS = 2600, 450  # fixed, so that the result does not depend on the machine's speed
-TEST_PICTURES, QUICK_TEST_PICTURES = 1000, 100
+TEST_IMAGES, QUICK_TEST_IMAGES = 1000, 100
 
 
 @dataclass
 class Demo:
     """Learn to find drawn people, measure it, draw it: about 10 minutes on 2 cores, 2 with --quick.
 
-    Example: inspose demo --out demo_out     (the same command again goes on where it was stopped)
+    Example: inspose demo --out demo_out     (the same command again resumes a stopped run)
     """
 
     out: Path = Path("demo_out")
-    """Folder for the page, the pictures, the numbers and the checkpoint."""
+    """Folder for the page, the images, the numbers and the checkpoint."""
     quick: bool = False
-    """Far fewer steps: everything runs, and no AP is promised."""
+    """Run everything with far fewer steps; the AP will be low."""
 
 
 def run(argv: list[str]) -> None:
@@ -47,32 +47,32 @@ def run(argv: list[str]) -> None:
     with files.results_folder(launch.out):
         done = loop.train(config, source, workdir, num_steps, resume=True, note="learning")
     if done < num_steps:
-        print(f"stopped at step {done} of {num_steps}; the same command goes on from there")
+        print(f"stopped at step {done} of {num_steps}; the same command resumes from there")
         return
 
-    number = QUICK_TEST_PICTURES if launch.quick else TEST_PICTURES
+    number = QUICK_TEST_IMAGES if launch.quick else TEST_IMAGES
     held_out = sources.drawn(config, "validation", number)
-    run_ = read_run(workdir)
+    trained_run = read_run(workdir)
     loaded = checkpoints.load(workdir)
     model = Predictor(loaded.config, loaded.variables)
     metrics = measure(model, held_out) | {"steps": loaded.step}
-    metrics |= throughput(run_.metrics, config.schedule.batch_size)
+    metrics |= throughput(trained_run.metrics, config.schedule.batch_size)
 
     shown = people.show(model, loaded.step)
     panels = [panel for _, panel, _ in page.LOSS]
-    with files.whole(launch.out / "loss.png") as place:
-        curves.plot_file(panels, run_.metrics, place, "png")
-    sheet = draw.contact_sheet([picture for picture, _ in shown.pictures], columns=3, gap=10)
-    with files.whole(launch.out / "predictions.png") as place:
+    with files.atomic(launch.out / "loss.png") as place:
+        curves.plot_file(panels, trained_run.metrics, place, "png")
+    sheet = draw.contact_sheet([image for image, _ in shown.images], columns=3, gap=10)
+    with files.atomic(launch.out / "predictions.png") as place:
         Image.fromarray(sheet).save(place)
     if shown.maps:  # a model after few steps may find nobody
-        with files.whole(launch.out / "keypoint_maps.png") as place:
+        with files.atomic(launch.out / "keypoint_maps.png") as place:
             Image.fromarray(people.maps_sheet(shown.maps)).save(place)
     metrics["seconds"] = round(time.perf_counter() - begin, 1)
     files.write(launch.out / "metrics.json", json.dumps(metrics, indent=2))
     title = f"InsPose on drawn people: AP {metrics['AP']:.3f}"
-    files.write(launch.out / "index.html", page.page_of(run_, shown, title, [how_good(metrics, config)]))
-    print(f"\nAP {metrics['AP']:.3f} on {number} held-out pictures, {metrics['seconds']:.0f} s in all")
+    files.write(launch.out / "index.html", page.page_of(trained_run, shown, title, [results_section(metrics, config)]))
+    print(f"\nAP {metrics['AP']:.3f} on {number} held-out images, {metrics['seconds']:.0f} s in all")
     for name in ("index.html", "metrics.json", "loss.png", "predictions.png", "keypoint_maps.png", "run"):
         if (launch.out / name).exists():
             print(f"  {launch.out / name}")
@@ -99,25 +99,27 @@ def measure(model: Any, held_out: Any) -> dict[str, Any]:
     return metrics
 
 
-def how_good(metrics: dict[str, Any], config: Any) -> tuple[str, str]:
+def results_section(metrics: dict[str, Any], config: Any) -> tuple[str, str]:
     """The section of the page with the evaluation results."""
     from inspose_jax.evaluation.coco_ap import NAMES
     from inspose_jax.report import markup
 
     absent = [name for name in NAMES if metrics[name] < 0]
     size = config.data.scene.size
-    remark = f"No value for {', '.join(absent)}: at {size} pixels nobody falls into that size class. " if absent else ""
+    remark = (
+        f"No value for {', '.join(absent)}: at {size} pixels no person falls into that size class. " if absent else ""
+    )
     per_number = sorted((int(number), value) for number, value in metrics["AP_per_number_of_people"].items())
     return (
         "How good",
         markup.table(NAMES, [[f"{metrics[name]:.3f}" if metrics[name] >= 0 else "–" for name in NAMES]])
         + markup.note(
-            f"COCO keypoint statistics over {metrics['pictures']} held-out pictures. {remark}People are ranked by "
+            f"COCO keypoint statistics over {metrics['pictures']} held-out images. {remark}People are ranked by "
             f"class score times mean softmax peak; by class score alone AP is "
             f"{metrics['AP_by_class_score_alone']:.3f}."
         )
         + markup.table(
-            ["people in the picture", *(number for number, _ in per_number)],
+            ["people in the image", *(number for number, _ in per_number)],
             [["AP", *(f"{value:.3f}" for _, value in per_number)]],
         ),
     )

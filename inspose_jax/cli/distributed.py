@@ -13,11 +13,11 @@ STATUS = re.compile(  # the prefix of the runtime's errors
     "RESOURCE_EXHAUSTED|FAILED_PRECONDITION|ABORTED|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS): "
 )
 LESS_MEMORY = {  # how to use less memory, by command
-    "train": "take a smaller --config.schedule.batch-size, work it off in parts with --config.schedule.accumulate, or "
-    "take smaller pictures; another program on the device may hold the memory too",
-    "eval": "take smaller pictures with --config.data.test-short-side, or JAX_PLATFORMS=cpu; another program on the "
-    "device may hold the memory too",
-    "": "make the pictures smaller, or set JAX_PLATFORMS=cpu; another program on the device may hold the memory too",
+    "train": "use a smaller --config.schedule.batch-size, split the batch with --config.schedule.accumulate, or "
+    "use smaller images; another program may be using the device's memory too",
+    "eval": "use smaller images with --config.data.test-short-side, or set JAX_PLATFORMS=cpu; another program "
+    "may be using the device's memory too",
+    "": "use smaller images, or set JAX_PLATFORMS=cpu; another program may be using the device's memory too",
 }
 LOST_AFTER = 30  # seconds without a heartbeat after which a process counts as lost
 LEAVE_AFTER = 60  # seconds that a finished process waits for the others to finish
@@ -28,7 +28,7 @@ def is_joined() -> bool:
     return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
 
 
-def leave(code: int) -> None:
+def exit_now(code: int) -> None:
     """Exit at once, since a regular exit would wait for the other processes, which may be waiting for this one."""
     import jax
 
@@ -49,8 +49,8 @@ def runtime_fault(error: Exception, command: str) -> str:
         return f"the device is out of memory ({first_line(error)}); {LESS_MEMORY.get(command, LESS_MEMORY[''])}"
     if jax.process_count() > 1:
         return (
-            f"process {jax.process_index()} of {jax.process_count()}: another process of this run is gone "
-            f"({first_line(error)}); what was saved stays, start all of them again (a training with --resume)"
+            f"process {jax.process_index()} of {jax.process_count()}: another process of this run has ended "
+            f"({first_line(error)}); what was saved is intact. Start all processes again (a training with --resume)"
         )
     return ""
 
@@ -71,28 +71,28 @@ def join() -> None:
     from jax.experimental import multihost_utils
 
     address, number, process = (os.environ.get(name, "") for name in VARIABLES)
-    told = bool(address or number or process)
+    is_configured = bool(address or number or process)
     host, _, port = address.rpartition(":")
     is_whole = host and all(text.isdecimal() for text in (port, number, process)) and int(process) < int(number)
-    if told and not is_whole:
+    if is_configured and not is_whole:
         found = ", ".join(f"{name}={os.environ.get(name, '')}" for name in VARIABLES)
         raise UserError(
             f"--distributed: {found} do not describe a run; set all three: host:port of process 0, the number of "
-            f"processes, and which this one is, from 0"
+            f"processes, and the number of this process, from 0"
         )
     jax.config.update("jax_enable_preemption_service", False)  # it would intercept SIGTERM
     try:
         jax.distributed.initialize(
-            num_processes=int(number) if told else None,
-            process_id=int(process) if told else None,
+            num_processes=int(number) if is_configured else None,
+            process_id=int(process) if is_configured else None,
             heartbeat_timeout_seconds=LOST_AFTER,
             shutdown_timeout_seconds=LEAVE_AFTER,
         )
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"--distributed: nothing tells about other processes ({error}); set {', '.join(VARIABLES)}, or leave it out"
+            f"--distributed: no other process is known ({error}); set {', '.join(VARIABLES)}, or leave it out"
         ) from None
     except jax.errors.JaxRuntimeError as error:
-        raise UserError(f"--distributed: the processes cannot meet ({first_line(error)})") from None
+        raise UserError(f"--distributed: the processes cannot connect to each other ({first_line(error)})") from None
     # CPUs connect at their first common operation and wait for it only 30 seconds, so connect now.
     multihost_utils.sync_global_devices("join")

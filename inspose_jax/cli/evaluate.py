@@ -19,15 +19,15 @@ class Evaluate:
     checkpoint: Path
     """A run's folder, or one of its checkpoints."""
     images: Path
-    """Folder of pictures."""
+    """Folder of images."""
     annotations: Path
     """COCO keypoint JSON."""
     out: Path | None = None
     """Folder for results.json (COCO results) and metrics.json."""
     recipe: arguments.Place = None
-    """The run's recipe, where that has a method of its own."""
+    """The run's recipe, if it defines a method of its own."""
     distributed: bool = False
-    """One of several processes that share the pictures; a cluster tells each of the others, or
+    """One of several processes that share the images; a cluster tells each of the others, or
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do."""
 
 
@@ -43,26 +43,26 @@ def run(argv: list[str]) -> None:
     from inspose_jax import checkpoints, devices, files, processes, recipes
     from inspose_jax.cli import sources
     from inspose_jax.evaluation import coco_ap, evaluator
-    from inspose_jax.methods import of_recipe
+    from inspose_jax.methods import from_recipe
     from inspose_jax.predictor import Predictor, check_fit
 
     devices.check()
     recipe = recipes.read(launch.recipe) if launch.recipe is not None else None
     loaded = checkpoints.load(launch.checkpoint, recipe)
     config = config_flags.override(loaded.config, rest)
-    method = of_recipe(recipe, config.model)
+    method = from_recipe(recipe, config.model)
     check_fit(method, loaded.variables)
     source = sources.coco(config, launch.images, launch.annotations)
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):
-            raise UserError(f"{launch.annotations}: would be written over; choose another --out, so that it stays")
+            raise UserError(f"{launch.annotations}: would be overwritten; choose another --out")
     out = launch.out if processes.is_first() else None  # the other processes have the same results
     with files.results_folder(out):
         predictor = Predictor(config, loaded.variables, jax.local_devices(), method)
         statistics, results = evaluator.evaluate(predictor, source)
         if processes.is_first():
             print(coco_ap.table(statistics))
-            print(f"over {len(source)} pictures, computed by {coco_ap.library()[0]}")
+            print(f"over {len(source)} images, computed by {coco_ap.library()[0]}")
         if out is not None:
             files.write(out / "results.json", json.dumps(results))
             files.write(out / "metrics.json", json.dumps(statistics, indent=2))

@@ -20,7 +20,7 @@ LONGEST_JPEG = 65500  # pixels, libjpeg's limit
 
 @dataclass
 class Predict:
-    """Find people in pictures and videos.
+    """Find people in images and videos.
 
     Example: inspose predict --checkpoint demo_out/run photo.jpg holiday/ --out drawn --json people.json
 
@@ -28,18 +28,18 @@ class Predict:
     """
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
-    """Pictures, videos, or folders of them, in which hidden files, folders and what is neither are passed over."""
+    """Images, videos, or folders of them; hidden files, subfolders and other files in a folder are skipped."""
     checkpoint: Path
     """A run's folder, or one of its checkpoints."""
     out: Path | None = None
-    """Folder for the pictures (NAME.jpg) and videos (NAME.mp4) with people drawn on them."""
+    """Folder for the images (NAME.jpg) and videos (NAME.mp4) with people drawn on them."""
     json: Path | None = None
-    """Of pictures a COCO results list, with each picture's file name.  Of videos a .jsonl: a line a frame,
+    """For images a COCO results list with each image's file name.  For videos a .jsonl with one line per frame:
     {"file_name", "frame" from 0, "seconds", "people": COCO results, whose image_id is the frame}."""
     recipe: arguments.Place = None
-    """The run's recipe, where that has a method of its own."""
+    """The run's recipe, if it defines a method of its own."""
     threshold: Annotated[float, tyro.conf.arg(metavar="T")] = 0.3
-    """People of lower score are left out."""
+    """Leave out people with a lower score."""
 
 
 def run(argv: list[str]) -> None:
@@ -53,17 +53,21 @@ def run(argv: list[str]) -> None:
     for target in (*drawn.values(), *([launch.json] if launch.json is not None else [])):
         place = os.path.realpath(target)
         if place in written:
-            raise UserError(f"{target}: two results would be written there; predict those files apart")
+            raise UserError(f"{target}: two results would be written there; run predict on those files separately")
         if place in given:
-            raise UserError(f"{target}: is a file given; write the results elsewhere, so that it stays")
+            raise UserError(
+                f"{target}: is one of the given files; write the results elsewhere, so that it is not overwritten"
+            )
         written.add(place)
     videos = [path for path in paths if is_video(path)]
-    pictures = [path for path in paths if not is_video(path)]
-    if launch.json is not None and videos and pictures:
-        raise UserError(f"{launch.json}: pictures give COCO results, videos a line a frame; predict them apart")
+    images = [path for path in paths if not is_video(path)]
+    if launch.json is not None and videos and images:
+        raise UserError(
+            f"{launch.json}: images give COCO results, videos one line per frame; run predict on them separately"
+        )
     if launch.json is not None and videos and launch.json.suffix != ".jsonl":
-        raise UserError(f"{launch.json}: videos give a JSON line a frame; name the file {launch.json.stem}.jsonl")
-    ids = image_ids(pictures) if launch.json is not None else []
+        raise UserError(f"{launch.json}: videos give one JSON line per frame; name the file {launch.json.stem}.jsonl")
+    ids = image_ids(images) if launch.json is not None else []
 
     import jax
 
@@ -71,21 +75,21 @@ def run(argv: list[str]) -> None:
     from inspose_jax.data import image_files, video_files
 
     # Listed before anything is written, as the results may go into the same folder.
-    others = passed_over(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
+    others = skipped_files(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
     devices.check()
     model = predictor.load(launch.checkpoint, jax.local_devices(), launch.recipe)
-    for path in pictures:  # reading twice costs little beside the network, and avoids half a folder of results
+    for path in images:  # reading twice costs little beside the network, and avoids half a folder of results
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
         if launch.out is not None and max(height, width) > LONGEST_JPEG:
             raise UserError(
-                f"{path}: {height} x {width} pixels (height x width), to be drawn as .jpg, which holds at most "
-                f"{LONGEST_JPEG} a side; leave out --out, or make it smaller"
+                f"{path}: {height} x {width} pixels (height x width) cannot be drawn as .jpg, which holds at most "
+                f"{LONGEST_JPEG} a side; leave out --out, or make the image smaller"
             )
     for path in videos:
         next(video_files.read_frames(path))
-    with files.results_folder(launch.out), files.whole(launch.json) if launch.json else nullcontext() as partial:
-        if pictures:
-            results = predict_pictures(model, pictures, launch.threshold, drawn, ids)
+    with files.results_folder(launch.out), files.atomic(launch.json) if launch.json else nullcontext() as partial:
+        if images:
+            results = predict_images(model, images, launch.threshold, drawn, ids)
             if partial is not None:
                 partial.write_text(json.dumps(results))
         with partial.open("w") if partial is not None and videos else nullcontext() as lines:
@@ -95,7 +99,7 @@ def run(argv: list[str]) -> None:
         print(line)
 
 
-def predict_pictures(
+def predict_images(
     model: Any, paths: list[Path], threshold: float, drawn: dict[Path, Path], ids: list[int]
 ) -> list[dict[str, Any]]:
     """Predict image by image, print a line each, and draw to the paths in `drawn`; COCO results if there are `ids`."""
@@ -108,7 +112,7 @@ def predict_pictures(
             path = paths[number]
             print(f"{path}: {number_of_people(len(people))}")
             if drawn:
-                with files.whole(drawn[path]) as half:
+                with files.atomic(drawn[path]) as half:
                     people.save(half)
             if ids:
                 results += [{**result, "file_name": path.name} for result in people.to_coco(ids[number])]
@@ -121,15 +125,15 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
 
     from inspose_jax.data import video_files
 
-    about = video_files.about(path)
+    about = video_files.read_info(path)
     number = most = 0
     with ExitStack() as stack:
         add_frame = None
         options = {"total": about.num_frames or None, "unit": "frame", "dynamic_ncols": True}
         if drawn is not None:
-            half = stack.enter_context(files.whole(drawn))
+            half = stack.enter_context(files.atomic(drawn))
             # The frame rate must be known before the first frame is written, and depends on the times of all frames.
-            times = tqdm(video_files.frame_times(path), desc=f"{path.name}: times", leave=False, **options)
+            times = tqdm(video_files.frame_times(path), desc=f"{path.name}: reading times", leave=False, **options)
             rate = video_files.mean_rate(iter(times), about.fps)
             options["total"] = times.n
             add_frame = stack.enter_context(video_files.writing(half, rate))
@@ -141,7 +145,7 @@ def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, 
                 line = {"file_name": path.name, "frame": number, "seconds": people.seconds}
                 lines.write(json.dumps({**line, "people": people.to_coco(number)}) + "\n")
             number, most = number + 1, max(most, len(people))
-    print(f"{path}: {number} frames, {number_of_people(most)} at most in one")
+    print(f"{path}: {number} frames with at most {number_of_people(most)} in one")
 
 
 def number_of_people(number: int) -> str:
@@ -154,10 +158,13 @@ def image_ids(paths: list[Path]) -> list[int]:
     named = {path: int(path.stem) for path in paths if path.stem.isdecimal()}
     for number, times in Counter(named.values()).items():
         if times > 1:
-            raise UserError(f"{number}: image_id of {times} pictures, which are named by it; predict them apart")
+            raise UserError(
+                f"{number}: is the image_id of {times} images, since it comes from the file name; run predict on them "
+                f"separately"
+            )
     taken = set(named.values())
-    running = (number for number in count() if number not in taken)
-    return [named[path] if path in named else next(running) for path in paths]
+    free_ids = (number for number in count() if number not in taken)
+    return [named[path] if path in named else next(free_ids) for path in paths]
 
 
 def is_video(path: Path) -> bool:
@@ -184,27 +191,27 @@ def list_files(given: tuple[Path, ...]) -> list[Path]:
     paths = []
     for path in given:
         if path.is_dir():
-            found, others = look_into(path, suffixes)
+            found, others = list_folder(path, suffixes)
             if not found:
                 held = f"; it holds {others}" if others else ""
-                raise UserError(f"{path}: no picture or video in this folder ({', '.join(suffixes)}){held}")
+                raise UserError(f"{path}: no image or video in this folder ({', '.join(suffixes)}){held}")
             paths += found
         elif path.is_file():
             paths.append(path)
         else:
-            raise NotFound(f"{path}: no such picture, video or folder; check the path")
+            raise NotFound(f"{path}: no such image, video or folder; check the path")
     if not paths:
-        raise UserError("no picture or video given; name files or folders")
+        raise UserError("no image or video given; name files or folders")
     return list(dict.fromkeys(paths))  # each file once, even if it is given along with its folder
 
 
-def passed_over(given: tuple[Path, ...], suffixes: tuple[str, ...]) -> list[str]:
+def skipped_files(given: tuple[Path, ...], suffixes: tuple[str, ...]) -> list[str]:
     """One line for each folder that contains anything other than files with these suffixes."""
-    others = {path: look_into(path, suffixes)[1] for path in given if path.is_dir()}
-    return [f"passed over in {path}: {held}" for path, held in others.items() if held]
+    others = {path: list_folder(path, suffixes)[1] for path in given if path.is_dir()}
+    return [f"skipped in {path}: {held}" for path, held in others.items() if held]
 
 
-def look_into(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], str]:
+def list_folder(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], str]:
     """The files with these suffixes in a folder, and a count of everything else, such as `2 .gif, 1 folder`.
 
     Hidden files are skipped: macOS puts one beside each file, such as `._a.jpg` beside `a.jpg`, that is not an image.

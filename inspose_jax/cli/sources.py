@@ -21,7 +21,7 @@ def training_source(config: Config, images: Path | None, annotations: Path | Non
     """The data that a recipe trains on; raises UserError if it lacks a folder, or is given one but draws its own."""
     if config.data.source == "drawn":
         if images or annotations:
-            raise UserError("this recipe draws its own pictures; leave out --images and --annotations")
+            raise UserError("this recipe draws its own images; leave out --images and --annotations")
         return drawn(config, "train", config.data.num_drawn)
     if images is None or annotations is None:
         raise UserError("this recipe trains on a COCO folder: give --images FOLDER and --annotations JSON")

@@ -28,9 +28,9 @@ class Train:
     config: tyro.conf.Positional[str]
     """A recipe's name, or its file."""
     workdir: arguments.Place = None
-    """Where the run lives; by default runs/RECIPE."""
+    """Folder of the run; by default runs/RECIPE."""
     images: arguments.Place = None
-    """Folder of pictures, for recipes over COCO data."""
+    """Folder of images, for recipes over COCO data."""
     annotations: arguments.Place = None
     """COCO keypoint JSON, for recipes over COCO data."""
     init: arguments.Place = None
@@ -38,11 +38,11 @@ class Train:
     skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = ""
     """Other joints: coco, crowdpose, or a JSON file."""
     steps: Count = None
-    """Length of the run, which the schedule fits; by default the recipe's epochs."""
+    """Number of steps, which the schedule adapts to; by default the recipe's epochs."""
     stop_at: Count = None
-    """End early, after this step; --resume goes on."""
+    """Stop early, after this step; --resume continues the run."""
     resume: bool = False
-    """Go on from the newest checkpoint in the workdir."""
+    """Resume from the newest checkpoint in the workdir."""
     val_images: arguments.Place = None
     """Evaluate during training on this folder of images .."""
     val_annotations: arguments.Place = None
@@ -50,7 +50,7 @@ class Train:
     eval_every: Count = None
     """Steps between evaluations; by default a tenth of the run, if there is something to evaluate on."""
     on_nan: Literal["stop", "skip"] = "stop"
-    """At a loss that is not finite: end the run, or leave that step's batch out."""
+    """If a loss is not finite: stop the run, or skip that step."""
     distributed: bool = False
     """One of several processes that share the batch; a cluster tells each of the others, or JAX_COORDINATOR_ADDRESS,
     JAX_NUM_PROCESSES and JAX_PROCESS_ID do."""
@@ -74,12 +74,12 @@ def run(argv: list[str]) -> None:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
         if value is not None and value >= 2**31:  # the step counter has 32 bits
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be below {2**31}")
-    profile = steps_of(launch.profile)
+    profile = parse_steps(launch.profile)
     workdir = launch.workdir or Path("runs") / Path(launch.config).stem
     if launch.init is not None and not launch.init.is_file():
-        raise NotFound(f"{launch.init}: no such file of weights; check --init")
+        raise NotFound(f"{launch.init}: no such weights file; check --init")
     if launch.init is not None and not hasattr(config.model, "network"):
-        raise UserError(f"{launch.init}: the method of {recipe.path} has no backbone for it; leave out --init")
+        raise UserError(f"{launch.init}: the method of {recipe.path} has no backbone to load it into; leave out --init")
 
     if launch.distributed:
         distributed.join()
@@ -92,17 +92,17 @@ def run(argv: list[str]) -> None:
     validation = sources.validation_source(config, launch.val_images, launch.val_annotations, launch.eval_every)
 
     from inspose_jax.evaluation import evaluator
-    from inspose_jax.methods import of_recipe
+    from inspose_jax.methods import from_recipe
     from inspose_jax.torch_bridge import weights
     from inspose_jax.training import loop
 
-    method = of_recipe(recipe, config.model)
+    method = from_recipe(recipe, config.model)
     num_steps = launch.steps or loop.run_length(config, source)
 
     def initialise(path: Path, variables: Any) -> Any:
         return weights.load_backbone(path, config.model.network, variables)
 
-    evaluate, try_out = (None, None) if validation is None else evaluator_of(config, method, validation)
+    evaluate, try_out = (None, None) if validation is None else make_evaluation(config, method, validation)
     extras = loop.Extras(
         evaluate,
         launch.eval_every or -(-num_steps // 10),
@@ -113,7 +113,7 @@ def run(argv: list[str]) -> None:
     )
     is_first = processes.is_first()
     if launch.resume and is_first and not has_checkpoint(workdir):
-        print(f"inspose: {workdir}: no checkpoint to go on from; the run begins at its first step")
+        print(f"inspose: {workdir}: no checkpoint to resume from; the run starts at its first step")
     with files.results_folder(workdir if is_first else None):
         processes.wait_for_all("folder")  # no process reads the folder while the first one tests it
         done = loop.train(
@@ -130,11 +130,11 @@ def run(argv: list[str]) -> None:
     if done < num_steps and is_first:
         again = [word for word in argv if word != "--resume"]
         if launch.stop_at is not None and done >= launch.stop_at:
-            again = without(again, "--stop-at")
-        print(f"stopped at step {done} of {num_steps}; go on with: inspose train {shlex.join(again)} --resume")
+            again = remove_option(again, "--stop-at")
+        print(f"stopped at step {done} of {num_steps}; resume with: inspose train {shlex.join(again)} --resume")
 
 
-def without(words: list[str], option: str) -> list[str]:
+def remove_option(words: list[str], option: str) -> list[str]:
     """The words of a command line without one option and its value."""
     if option in words:
         at = words.index(option)
@@ -142,15 +142,15 @@ def without(words: list[str], option: str) -> list[str]:
     return [word for word in words if not word.startswith(f"{option}=")]
 
 
-def steps_of(profile: str) -> range:
+def parse_steps(profile: str) -> range:
     """The steps of `N:M`, including both ends; empty for an empty text.  Raises UserError if it is malformed."""
     found = re.fullmatch(r"(\d+):(\d+)", profile)
     if profile and (not found or not 1 <= int(found[1]) <= int(found[2])):
-        raise UserError(f"--profile {profile}: not two steps, the first and the last of a trace, such as 20:25")
+        raise UserError(f"--profile {profile}: must be the first and the last step of a trace, such as 20:25")
     return range(int(found[1]), int(found[2]) + 1) if found else range(0)
 
 
-def evaluator_of(config: Config, method: Any, validation: Any) -> tuple[Any, Any]:
+def make_evaluation(config: Config, method: Any, validation: Any) -> tuple[Any, Any]:
     """Two functions of the model's variables: the evaluation, and a trial of it.
 
     The evaluation returns the statistics on a dataset and its first images with predictions drawn; the trial runs only
@@ -167,16 +167,16 @@ def evaluator_of(config: Config, method: Any, validation: Any) -> tuple[Any, Any
     predictor = Predictor(config, {}, jax.local_devices(), method)
 
     def evaluate(variables: Any) -> loop.Evaluation:
-        predictor.take(variables)  # released at the end, since training needs the memory
+        predictor.set_variables(variables)  # released at the end, since training needs the memory
         statistics, _ = evaluator.evaluate(predictor, validation)
         shown = [predictor(validation[i].image).plot() for i in range(min(NUM_SHOWN, len(validation)))]
-        predictor.take({})
+        predictor.set_variables({})
         return loop.Evaluation(statistics, draw.contact_sheet(shown, columns=4))
 
     def try_out(variables: Any) -> None:
-        predictor.take(variables)
+        predictor.set_variables(variables)
         predictor.try_largest(validation)
-        predictor.take({})
+        predictor.set_variables({})
 
     return evaluate, try_out
 

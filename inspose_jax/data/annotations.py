@@ -15,7 +15,7 @@ Rule = tuple[Callable[[Any], bool], str]
 LARGEST = 1e9  # no image is this large, and its square is an area that still fits an f32
 
 
-def is_whole(value: Any) -> bool:
+def is_whole_number(value: Any) -> bool:
     """Whether the value is a non-negative whole number that fits an i32."""
     return is_id(value) and value < 2**31
 
@@ -40,9 +40,9 @@ def is_inside(value: Any) -> bool:
 
 IMAGE: dict[str, Rule] = {
     "id": (is_id, "a whole number below 2^63"),
-    "file_name": (is_inside, "a file's name in the folder of pictures"),
-    "height": (lambda value: is_whole(value) and value > 0, "a number of pixels"),
-    "width": (lambda value: is_whole(value) and value > 0, "a number of pixels"),
+    "file_name": (is_inside, "a file's name in the folder of images"),
+    "height": (lambda value: is_whole_number(value) and value > 0, "a number of pixels"),
+    "width": (lambda value: is_whole_number(value) and value > 0, "a number of pixels"),
 }
 PERSON: dict[str, Rule] = {
     "id": (lambda value: isinstance(value, int | str), "a whole number"),
@@ -53,21 +53,21 @@ PERSON: dict[str, Rule] = {
 }
 OPTIONAL: dict[str, Rule] = {
     "iscrowd": (lambda value: isinstance(value, int) and value in (0, 1), "0 or 1"),
-    "num_keypoints": (is_whole, "a number of labelled joints"),
+    "num_keypoints": (is_whole_number, "a number of labelled joints"),
 }
 
 
-def examined(content: dict[str, Any], skeleton: Skeleton) -> Iterator[tuple[str, Any, list[str]]]:
+def check_entries(content: dict[str, Any], skeleton: Skeleton) -> Iterator[tuple[str, Any, list[str]]]:
     """Yield every entry of what `read` returned: its kind (`image` or `annotation`), the entry and its faults.
 
     A fault may lie in the entry itself or in its relation to others: a duplicate id, or an image that is not listed.
     """
     image_ids: set[int] = set()
     for entry in content["images"]:
-        faults = broken_rules(entry, IMAGE)
+        faults = field_faults(entry, IMAGE)
         if isinstance(entry, dict) and is_id(entry.get("id")):  # the id counts even if the entry has other faults
             if entry["id"] in image_ids:
-                faults.append("its id is another image's too")
+                faults.append("another image has the same id")
             image_ids.add(entry["id"])
         yield "image", entry, faults
     person_id = content["categories"][0]["id"]
@@ -78,20 +78,20 @@ def examined(content: dict[str, Any], skeleton: Skeleton) -> Iterator[tuple[str,
             if entry["category_id"] != person_id:
                 faults.append(f"category_id is {entry['category_id']}, not {person_id}, the person category")
             if entry["id"] in annotation_ids:
-                faults.append("its id is another annotation's too")
+                faults.append("another annotation has the same id")
             annotation_ids.add(entry["id"])
             if entry["image_id"] not in image_ids:
-                faults.append(f"its image {entry['image_id']} is not in the list")
+                faults.append(f"its image {entry['image_id']} is not listed in `images`")
         yield "annotation", entry, faults
 
 
 def person_faults(entry: Any, skeleton: Skeleton) -> list[str]:
     """The faults of a single entry of `annotations`; missing or empty `keypoints` mean a person without joints."""
-    found = broken_rules(entry, PERSON, OPTIONAL)
+    found = field_faults(entry, PERSON, OPTIONAL)
     if isinstance(entry, dict) and "keypoints" in entry:
         joints, needed = entry["keypoints"], 3 * skeleton.num_keypoints
         if not isinstance(joints, list) or not all(isinstance(number, int | float) for number in joints):
-            found.append(f"keypoints are {short(joints)}, not a list of numbers")
+            found.append(f"keypoints are {shortened(joints)}, not a list of numbers")
         elif len(joints) not in (0, needed):
             found.append(f"{len(joints)} numbers for keypoints; {skeleton.name} needs {needed} (x, y, visibility each)")
         elif not all(map(is_number, joints)):
@@ -101,28 +101,28 @@ def person_faults(entry: Any, skeleton: Skeleton) -> list[str]:
     return found
 
 
-def broken_rules(entry: Any, needed: dict[str, Rule], optional: dict[str, Rule] | None = None) -> list[str]:
+def field_faults(entry: Any, needed: dict[str, Rule], optional: dict[str, Rule] | None = None) -> list[str]:
     """The faults of an entry: one line for all missing fields, and one for each field that breaks its rule."""
     if not isinstance(entry, dict):
-        return [f"{short(entry)} is not an object with fields"]
+        return [f"{shortened(entry)} is not an object with fields"]
     missing = [field for field in needed if field not in entry]
     found = [f"no {', '.join(missing)}"] if missing else []
     return found + [
-        f"{field} is {short(entry[field])}, not {what}"
+        f"{field} is {shortened(entry[field])}, not {what}"
         for field, (holds, what) in {**needed, **(optional or {})}.items()
         if field in entry and not holds(entry[field])
     ]
 
 
-def short(value: Any) -> str:
+def shortened(value: Any) -> str:
     """A value as JSON on one line, cut to 40 characters, since even a number may have a thousand digits."""
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def name_of(kind: str, entry: Any) -> str:
+def entry_name(kind: str, entry: Any) -> str:
     """How a fault names its entry, such as `image 3` or `annotation 7`."""
-    return f"{kind} {short(entry['id']) if isinstance(entry, dict) and 'id' in entry else '?'}"
+    return f"{kind} {shortened(entry['id']) if isinstance(entry, dict) and 'id' in entry else '?'}"
 
 
 def read(images: Path, annotations: Path, skeleton: Skeleton) -> dict[str, Any]:
@@ -132,12 +132,12 @@ def read(images: Path, annotations: Path, skeleton: Skeleton) -> dict[str, Any]:
     is reduced to the person category; a warning names each change that the file needed.  Raises NotFound if the file
     or the folder is missing, and UserError if the file cannot be parsed or its joints are not the skeleton's.
     """
-    for path, is_it, what in (
-        (annotations, annotations.is_file(), "annotation file; give the COCO keypoint JSON"),
-        (images, images.is_dir(), f"folder of pictures; give the one that {annotations} lists"),
-    ):
-        if not is_it:
-            raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} {what}")
+    if not annotations.is_file():
+        fault = "not a file" if annotations.exists() else "no such annotation file"
+        raise NotFound(f"{annotations}: {fault}; give the COCO keypoint JSON")
+    if not images.is_dir():
+        fault = "not a folder" if images.exists() else "no such folder of images"
+        raise NotFound(f"{images}: {fault}; give the folder of images that {annotations} lists")
     try:
         content = json.loads(annotations.read_text("utf-8-sig"))  # some editors begin with a byte order mark
     except (ValueError, RecursionError) as error:  # bad JSON or UTF-8, a number too long, nesting too deep
@@ -145,8 +145,8 @@ def read(images: Path, annotations: Path, skeleton: Skeleton) -> dict[str, Any]:
     for name in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{annotations}: no list `{name}`; is it a COCO annotation file with labels?")
-    person = categories.person_of(content, annotations, skeleton)
-    for remark in person.remarks + categories.settle(content, person, skeleton.num_keypoints, annotations):
+    person = categories.find_person(content, annotations, skeleton)
+    for remark in person.remarks + categories.keep_people(content, person, skeleton.num_keypoints, annotations):
         warnings.warn(remark, stacklevel=2)
     content["categories"] = [{"id": person.category_id, "name": "person"}]
     return content

@@ -19,7 +19,7 @@ class Person(NamedTuple):
     remarks: tuple[str, ...]  # what the user should know, one line each
 
 
-def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person:
+def find_person(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person:
     """Find the one category that has the joints of `skeleton`, in any order; raises UserError if there is none.
 
     If no category names its joints, they are assumed to be in the order of the skeleton, and the category is the one
@@ -32,7 +32,7 @@ def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person
         if len(ours) > 1:
             raise UserError(
                 f"{path}: {len(ours)} categories have {skeleton.name}'s keypoints: {', '.join(map(title, ours))}; "
-                f"leave one, the people, in the file"
+                f"leave only the one for people in the file"
             )
         with_joints = ours or with_joints[:1]
     as_is = tuple(range(skeleton.num_keypoints))
@@ -44,18 +44,18 @@ def person_of(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person
         (category_id,) = used if len(used) == 1 else (PERSON_ID,)
         unlisted = {"id": category_id, "name": "person"}
         found = next((category for category in listed if category["id"] == category_id), unlisted)
-        remarks = [f"no names of joints in `categories`; they are taken to stand in {skeleton.name}'s order"]
+        remarks = [f"`categories` names no joints; they are assumed to be in {skeleton.name}'s order"]
         order = as_is
     else:
         (found,) = with_joints
-        category_id, order, remarks = found["id"], order_of(found, path, skeleton), []
+        category_id, order, remarks = found["id"], joint_order(found, path, skeleton), []
         if order != as_is:
             remarks.append(
-                f"its joints stand in another order than {skeleton.name}'s; they are sorted by their names, and "
-                f"results come in {skeleton.name}'s order"
+                f"its joints are in another order than {skeleton.name}'s; they are sorted by name, and results are in "
+                f"{skeleton.name}'s order"
             )
-    if simple(str(found.get("name"))) != "person":
-        remarks.append(f"category {title(found)} is taken for the people")
+    if simplified(str(found.get("name"))) != "person":
+        remarks.append(f"category {title(found)} is used as the person category")
     return Person(category_id, order, tuple(f"{path}: {remark}" for remark in remarks))
 
 
@@ -63,7 +63,7 @@ def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any
     """The entries of `categories`, empty if the file has none; raises UserError if one of them is malformed."""
     listed = content.get("categories") or []
     if not isinstance(listed, list):
-        raise UserError(f"{path}: `categories` is no list; is it a COCO annotation file?")
+        raise UserError(f"{path}: `categories` is not a list; is it a COCO annotation file?")
     seen = set()
     for entry in listed:
         if not isinstance(entry, dict) or not is_id(entry.get("id")):
@@ -73,19 +73,21 @@ def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any
         seen.add(entry["id"])
         names = entry.get("keypoints") or []
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UserError(f"{path}: category {title(entry)}: its keypoints are no list of names; give them as COCO's")
+            raise UserError(
+                f"{path}: category {title(entry)}: its keypoints are not a list of names; write them as COCO does"
+            )
     return listed
 
 
 def has_joints_of(category: dict[str, Any], skeleton: Skeleton) -> bool:
     """Whether a category has exactly the joints of the skeleton, in any order."""
-    return sorted(map(simple, category["keypoints"])) == sorted(map(simple, skeleton.keypoint_names))
+    return sorted(map(simplified, category["keypoints"])) == sorted(map(simplified, skeleton.keypoint_names))
 
 
-def order_of(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[int, ...]:
+def joint_order(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[int, ...]:
     """The index in the category of each joint of the skeleton; raises UserError naming the first that differs."""
-    names = [simple(name) for name in category["keypoints"]]
-    ours = [simple(name) for name in skeleton.keypoint_names]
+    names = [simplified(name) for name in category["keypoints"]]
+    ours = [simplified(name) for name in skeleton.keypoint_names]
     foreign = [i for i, name in enumerate(names) if name not in ours or name in names[:i]]
     missing = [name for name, wanted in zip(skeleton.keypoint_names, ours, strict=True) if wanted not in names]
     if foreign or missing:
@@ -102,11 +104,11 @@ def order_of(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[
     return tuple(names.index(name) for name in ours)
 
 
-def settle(content: dict[str, Any], person: Person, num_keypoints: int, path: Path) -> tuple[str, ...]:
+def keep_people(content: dict[str, Any], person: Person, num_keypoints: int, path: Path) -> tuple[str, ...]:
     """Reorder everybody's joints and drop annotations of other listed categories, in place.
 
     Returns one line that counts the dropped annotations, or nothing.  An annotation of another category that has
-    non-zero joints is kept, so that `examined` reports it as a fault, unless its category lists joints of its own.
+    non-zero joints is kept, so that `check_entries` reports it as a fault, unless its category lists joints of its own.
     Malformed entries are kept for the same reason.
     """
     if person.order != tuple(range(num_keypoints)):
@@ -147,7 +149,7 @@ def is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
-def simple(name: str) -> str:
+def simplified(name: str) -> str:
     """A joint's name without the details that tools write differently: letter case, spaces, `_` and `-`."""
     return re.sub(r"[\s_-]+", "", name).casefold()
 

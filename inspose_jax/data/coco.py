@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from inspose_jax import paths
-from inspose_jax.data import annotations as annotations_
+from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import orientation
 from inspose_jax.data.image_files import read_annotated
 from inspose_jax.errors import NotFound, UserError
@@ -32,22 +32,22 @@ class CocoFolder:
         images, annotations = paths.expanded(images), paths.expanded(annotations)
         self.images = images.absolute()  # images are read later, when the working directory may have changed
         self.skeleton, self.joint_pixel_offset = skeleton, joint_pixel_offset
-        self.content = annotations_.read(images, annotations, skeleton)
+        self.content = annotation_file.read(images, annotations, skeleton)
         listed, everybody = self.content["images"], self.content["annotations"]
         if not everybody:
-            raise UserError(f"{annotations}: nobody in it (`annotations` is empty); there is nothing to use")
+            raise UserError(f"{annotations}: it holds no people (`annotations` is empty); there is nothing to use")
         if not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
             raise UserError(
                 f"{annotations}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
             )
-        for kind, entry, faults in annotations_.examined(self.content, skeleton):
+        for kind, entry, faults in annotation_file.check_entries(self.content, skeleton):
             if faults:
-                name = annotations_.name_of(kind, entry)
-                raise UserError(f"{annotations}: {name}: {faults[0]}; `inspose data check` lists all")
+                name = annotation_file.entry_name(kind, entry)
+                raise UserError(f"{annotations}: {name}: {faults[0]}; `inspose data check` lists all faults")
         self.entries = sorted(listed, key=lambda entry: entry["id"])
         for entry in self.entries:
             if not (images / entry["file_name"]).is_file():
-                raise NotFound(f"{images / entry['file_name']}: no such picture; is {images} its folder?")
+                raise NotFound(f"{images / entry['file_name']}: no such image; is {images} the right folder?")
         self.image_ids = np.array([entry["id"] for entry in self.entries], np.int64)
         self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
         people: dict[int, list[dict]] = {int(image_id): [] for image_id in self.image_ids}
@@ -64,7 +64,9 @@ class CocoFolder:
         self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
         self.is_labelled = np.array([bool(is_target(joints, crowd).any()) for joints, _, _, crowd in self.people], bool)
         if not self.is_labelled.any():
-            raise UserError(f"{annotations}: nobody has a labelled joint (visibility above 0); there is nothing to use")
+            raise UserError(
+                f"{annotations}: no person has a labelled joint (visibility above 0); there is nothing to use"
+            )
         some = range(0, len(self), -(-len(self) // LOOKED_AT))
         headers = ((orientation.read_header(self.path(i)), self.size(i)) for i in some)
         if remark := orientation.remark(headers, len(self)):

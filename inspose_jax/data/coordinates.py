@@ -51,7 +51,7 @@ def findings(labels: Labels) -> list[Finding]:
         found.append(Finding(line, explains_outside=False))
     if found:  # fractions cannot be tested for anything else
         return found
-    exchanged = "x and y seem to be exchanged, of the joints or of the boxes; write x before y, width before height"
+    exchanged = "x and y of the joints or of the boxes seem to be exchanged; write x before y, width before height"
     if are_outside_unless_exchanged(labels, is_labelled):
         found.append(Finding(exchanged, explains_outside=True))
     elif are_beyond_boxes_unless_exchanged(labels, is_labelled):
@@ -76,8 +76,8 @@ def remark(labels: Labels, skeleton: Skeleton) -> str:
     if lies_right < max(FEWEST_LYING, 0.75 * len(down) + 1):
         return ""
     return (
-        f"{lies_right} of {len(down)} people have their feet to the right of their head; do they lie, or are x and y "
-        f"exchanged? Look at some with `inspose data show`"
+        f"{lies_right} of {len(down)} people have their feet to the right of their head; are they lying, or are x and "
+        f"y exchanged? Look at some with `inspose data show`"
     )
 
 
@@ -94,17 +94,17 @@ def are_fractions(numbers: Float[np.ndarray, "..."]) -> bool:
 def are_outside_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
     """Whether joints lie clearly outside their images when read as x, y, but not when read as y, x."""
     xy, width_height = labels.keypoints[..., :2], labels.sizes[:, None, ::-1]
-    return is_only_so(xy, -2 - 0.05 * width_height, 2 + 1.05 * width_height, is_labelled)
+    return are_inside_only_exchanged(xy, -2 - 0.05 * width_height, 2 + 1.05 * width_height, is_labelled)
 
 
 def are_beyond_boxes_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
     """Whether joints lie clearly outside their person's box when read as x, y, but not when read as y, x."""
     low, high = labels.boxes[:, None, :2], labels.boxes[:, None, :2] + labels.boxes[:, None, 2:]
     room = 2 + 0.1 * (high - low)
-    return is_only_so(labels.keypoints[..., :2], low - room, high + room, is_labelled)
+    return are_inside_only_exchanged(labels.keypoints[..., :2], low - room, high + room, is_labelled)
 
 
-def is_only_so(
+def are_inside_only_exchanged(
     xy: Float[np.ndarray, "N K 2"],
     low: Float[np.ndarray, "N 1 2"],
     high: Float[np.ndarray, "N 1 2"],
@@ -133,7 +133,7 @@ def people_with(is_joint: Bool[np.ndarray, "N K 2"], is_labelled: Bool[np.ndarra
     return np.any(is_joint.any(-1) & is_labelled, axis=-1, keepdims=False)
 
 
-def stacked(people: Sequence[tuple[list, list, tuple[int, int]]], num_keypoints: int) -> Labels:
+def stack(people: Sequence[tuple[list, list, tuple[int, int]]], num_keypoints: int) -> Labels:
     """Each person's keypoints, box and image size -> `Labels`; empty keypoints become unlabelled joints."""
     nobody = [0.0] * (3 * num_keypoints)
     keypoints = np.array([joints or nobody for joints, _, _ in people], float).reshape(-1, num_keypoints, 3)

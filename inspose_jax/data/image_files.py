@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL.TiffImagePlugin import TiffImageFile
 
 from inspose_jax.data import orientation
-from inspose_jax.data.pil_images import rgb_of
+from inspose_jax.data.pil_images import to_rgb
 from inspose_jax.errors import NotFound, UserError
 
 # Without .gif, which may be animated, and .avif, which only some builds of OpenCV can read.
@@ -27,17 +27,17 @@ def read_image(path: Path, follow_exif: bool) -> UInt8[np.ndarray, "H W 3"]:
     in the file, in every format.  Raises NotFound if there is no such file, and UserError if it cannot be decoded.
     """
     if not path.is_file():
-        raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} picture; check the path")
+        raise NotFound(f"{path}: {'not a file' if path.exists() else 'no such image'}; check the path")
     data = np.frombuffer(path.read_bytes(), np.uint8)  # np.fromfile ignores system errors
     begin = data[:12].tobytes()
     if begin.startswith(TIFF):
         image = unusual_tiff(data, path)
         image = decoded(data, path, cv2.IMREAD_COLOR_RGB) if image is None else image
         # Pillow and OpenCV always apply the orientation of a TIFF file.
-        return image if follow_exif else orientation.turned_back(image, orientation.read_header(path).orientation)
+        return image if follow_exif else orientation.undo(image, orientation.read_header(path).orientation)
     image = decoded(data, path, cv2.IMREAD_COLOR_RGB | (0 if follow_exif else cv2.IMREAD_IGNORE_ORIENTATION))
     if begin[4:8] == b"ftyp" and follow_exif:  # AVIF, to which OpenCV never applies the orientation
-        return orientation.turned(image, orientation.read_header(path).orientation)
+        return orientation.apply(image, orientation.read_header(path).orientation)
     return image
 
 
@@ -65,14 +65,14 @@ def decoded(data: UInt8[np.ndarray, " n"], path: Path, flags: int) -> UInt8[np.n
                 f"{path}: has more than 2^30 pixels, or 2^20 a side, which OpenCV does not read; make it smaller"
             ) from None
     if image is None:
-        raise UserError(f"{path}: not a picture that can be read; is it damaged, or not one of {', '.join(SUFFIXES)}?")
+        raise UserError(f"{path}: not an image that can be read; is it damaged, or not one of {', '.join(SUFFIXES)}?")
     return image
 
 
 def unusual_tiff(data: UInt8[np.ndarray, " n"], path: Path) -> UInt8[np.ndarray, "H W 3"] | None:
     """Decode, by Pillow and in display orientation, a TIFF that OpenCV cannot; None for every other kind of TIFF.
 
-    OpenCV blackens transparent files, miscolours LAB and refuses 32 bits.  Raises UserError as `rgb_of` does.
+    OpenCV blackens transparent files, miscolours LAB and refuses 32 bits.  Raises UserError as `to_rgb` does.
     """
     try:
         image = TiffImageFile(io.BytesIO(data.tobytes()))
@@ -83,4 +83,4 @@ def unusual_tiff(data: UInt8[np.ndarray, " n"], path: Path) -> UInt8[np.ndarray,
         image.load()
     except Exception:  # Pillow raises a dozen types; OpenCV decides whether the file is damaged
         return None
-    return rgb_of(image, str(path))
+    return to_rgb(image, str(path))

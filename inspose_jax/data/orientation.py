@@ -30,9 +30,9 @@ def read_header(path: Path) -> Header:
 
     An AVIF container stores the rotation itself; Pillow reports it as an EXIF orientation.
     """
-    for format_ in FORMATS:  # not Image.open, which refuses huge images, although no pixels are decoded here
+    for open_format in FORMATS:  # not Image.open, which refuses huge images, although no pixels are decoded here
         try:
-            with path.open("rb") as file, format_(file) as image:
+            with path.open("rb") as file, open_format(file) as image:
                 orientation = tag(image)
                 width, height = image.size
                 if isinstance(image, TiffImageFile):  # some versions of Pillow report `size` after rotation
@@ -55,7 +55,7 @@ def tag(image: ImageFile) -> Any:
     return exif.get(ExifTags.Base.Orientation, 1)
 
 
-def turned(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndarray, "_ _ 3"]:
+def apply(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndarray, "_ _ 3"]:
     """Stored pixels -> the image as displayed."""
     if orientation >= 5:
         image = image.transpose(1, 0, 2)
@@ -64,9 +64,9 @@ def turned(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndar
     return np.ascontiguousarray(image[rows, columns])
 
 
-def turned_back(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndarray, "_ _ 3"]:
+def undo(image: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndarray, "_ _ 3"]:
     """The image as displayed -> its stored pixels."""
-    return turned(image, INVERSE.get(orientation, orientation))
+    return apply(image, INVERSE.get(orientation, orientation))
 
 
 def remark(headers: Iterable[tuple[Header, tuple[int, int]]], total: int) -> str:
@@ -86,7 +86,9 @@ def remark(headers: Iterable[tuple[Header, tuple[int, int]]], total: int) -> str
     sample = f"looked at, of {total} in all, " if count < total else ""
     line = f"{num_oriented} of {count} images {sample}have an EXIF orientation other than 1"
     if num_turned:
-        line += f"; {num_turned} are turned as it says, since the JSON's height and width are those of the turned image"
+        line += (
+            f"; {num_turned} are rotated accordingly, since the JSON's height and width are those of the rotated image"
+        )
     if num_oriented > num_turned:
         line += (
             f"; {num_oriented - num_turned} stay as stored, and labels must be those of the stored pixels: look at "

@@ -16,14 +16,14 @@ BY_WAY_OF = {"La": "LA", "P": "RGBA", "PA": "RGBA"}
 REMEDY = 'scale it to 0..255 and use `.convert("L")`'
 
 
-def rgb_of(image: Image.Image, name: str = "the PIL image") -> UInt8[np.ndarray, "H W 3"]:
+def to_rgb(image: Image.Image, name: str = "the PIL image") -> UInt8[np.ndarray, "H W 3"]:
     """Convert a PIL image of any mode to RGB bytes; 16 bits are scaled to 8, as when reading files.
 
     Raises UserError, which begins with `name`, for pixels of unknown range: floats, and integers (mode I) below 0 or
     above 65535.  If no pixel of mode I exceeds 255, the image is taken for 8 bits, with a warning.
     """
     if image.mode == "F":
-        raise UserError(f"{name}: has floats for pixels (mode F), whose range is not known; {REMEDY}")
+        raise UserError(f"{name}: has float pixels (mode F), whose range is unknown; {REMEDY}")
     if image.mode == "I" or image.mode.startswith("I;16"):  # `convert` would clip these at 255
         values = np.asarray(image)
         low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
@@ -34,7 +34,7 @@ def rgb_of(image: Image.Image, name: str = "the PIL image") -> UInt8[np.ndarray,
         is_deep = image.mode != "I" or high > 255
         if high > 0 and not is_deep:
             warnings.warn(
-                f"{name}: has no pixel above 255 (mode I) and is taken for 8 bits; if it has 16, use "
+                f"{name}: has no pixel above 255 (mode I) and is taken to have 8 bits; if it has 16, use "
                 f'`.convert("I;16")`, else `.convert("L")`',
                 stacklevel=2,
             )

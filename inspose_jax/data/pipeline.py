@@ -86,22 +86,22 @@ class InMemory:
         return self.source.ground_truth()
 
 
-class Pictures:
+class Images:
     """A source of unlabelled images in memory."""
 
-    def __init__(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], skeleton: Skeleton):
-        self.pictures, self.skeleton = pictures, skeleton
-        self.sizes = np.array([picture.shape[:2] for picture in pictures], np.int32).reshape(-1, 2)
-        self.is_labelled = np.zeros(len(pictures), bool)
-        self.image_ids = np.arange(len(pictures), dtype=np.int64)
+    def __init__(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], skeleton: Skeleton):
+        self.images, self.skeleton = images, skeleton
+        self.sizes = np.array([image.shape[:2] for image in images], np.int32).reshape(-1, 2)
+        self.is_labelled = np.zeros(len(images), bool)
+        self.image_ids = np.arange(len(images), dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> Sample:
         nobody = np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
         boxes, area, is_crowd = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, bool)
-        return Sample(self.pictures[index], nobody, boxes, area, is_crowd, image_id=index)
+        return Sample(self.images[index], nobody, boxes, area, is_crowd, image_id=index)
 
 
 class Tolerant:
@@ -132,8 +132,8 @@ class Tolerant:
         """Raise UserError if this many unreadable images are too many."""
         if unreadable > len(self) / 1000:
             raise UserError(
-                f"{unreadable} of {len(self)} pictures cannot be read, which is more than one in a thousand; "
-                f"`inspose data check` lists all"
+                f"{unreadable} of {len(self)} images cannot be read, which is more than one in a thousand; `inspose "
+                f"data check` lists all faults"
             )
 
 

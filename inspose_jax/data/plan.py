@@ -44,7 +44,7 @@ class Plan:
         train: bool,
     ):
         if not eligible.any():
-            raise UserError("no picture to take: the data set is empty, or none has a labelled person")
+            raise UserError("no image to use: the dataset is empty, or no image has a labelled person")
         if train:  # fail now, not in the epoch that happens to draw the largest size
             largest = [resized_size(h, w, data.short_side[1], data.long_side) for h, w in sizes[eligible].tolist()]
             buckets.choose_shapes(np.array(largest, np.int32), data.shapes)

@@ -1,7 +1,7 @@
 """Video files, one frame at a time, never whole in memory: read as RGB arrays, written as mp4.
 
-The frame rate that a file claims need not match its frames' timestamps: a browser recording claims its clock rate, 1000
-per second.
+The frame rate that a file claims need not match its frames' timestamps: a browser recording claims its clock rate,
+1000 per second.
 """
 
 import contextlib
@@ -36,25 +36,25 @@ class Frame(NamedTuple):
     seconds: float  # since the first frame; never decreases
 
 
-class About(NamedTuple):
+class VideoInfo(NamedTuple):
     """What a video file says about itself."""
 
     num_frames: int  # an estimate in some containers; 0 if unknown
     fps: float
 
 
-def about(path: Path) -> About:
+def read_info(path: Path) -> VideoInfo:
     """The promised number of frames and the frame rate of a video; raises the same errors as `read_frames`."""
-    with opened(path) as capture:
-        return claims(capture)
+    with open_video(path) as capture:
+        return claimed_info(capture)
 
 
-def claims(capture: cv2.VideoCapture) -> About:
+def claimed_info(capture: cv2.VideoCapture) -> VideoInfo:
     """What an open file claims if that is plausible, else 0 frames at 25 per second."""
     fps, number = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     if not 0 < fps <= FASTEST_CLAIM:
-        return About(0, USUAL)
-    return About(int(number) if number > 0 else 0, fps)
+        return VideoInfo(0, USUAL)
+    return VideoInfo(int(number) if number > 0 else 0, fps)
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
@@ -63,9 +63,9 @@ def read_frames(path: Path) -> Iterator[Frame]:
     Raises NotFound if there is no such file, and UserError if it is not a video or has no frame that can be decoded.
     """
     number, seconds = 0, 0.0
-    with opened(path) as capture:
+    with open_video(path) as capture:
         promised, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
-        for seconds in running(clock(capture), claims(capture).fps):
+        for seconds in rising_seconds(timestamps(capture), claimed_info(capture).fps):
             is_read, image = capture.retrieve()
             if not is_read:
                 break
@@ -78,7 +78,9 @@ def read_frames(path: Path) -> Iterator[Frame]:
         is_cut = max(number, seconds * fps) < 0.98 * promised - 1
     if is_cut:
         of = f" of {promised:.0f}" if promised > number else ""
-        warnings.warn(f"{path}: ends after {number}{of} frames; is it cut off? What is there was used", stacklevel=2)
+        warnings.warn(
+            f"{path}: ends after {number}{of} frames; is it cut off? The frames in it were used", stacklevel=2
+        )
 
 
 def frame_times(path: Path) -> Iterator[float]:
@@ -87,17 +89,17 @@ def frame_times(path: Path) -> Iterator[float]:
     This costs one more decoding of the whole video.  In a damaged video it may continue past the frame at which
     `read_frames` ends, since only retrieving the image, which is skipped here, reveals that it is missing.
     """
-    with opened(path) as capture:
-        yield from running(clock(capture), claims(capture).fps)
+    with open_video(path) as capture:
+        yield from rising_seconds(timestamps(capture), claimed_info(capture).fps)
 
 
-def clock(capture: cv2.VideoCapture) -> Iterator[float]:
+def timestamps(capture: cv2.VideoCapture) -> Iterator[float]:
     """Advance frame by frame, yielding each frame's timestamp from the file in seconds."""
     while capture.grab():
         yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
 
 
-def running(times: Iterable[float], fps: float) -> Iterator[float]:
+def rising_seconds(times: Iterable[float], fps: float) -> Iterator[float]:
     """Convert a file's frame timestamps to seconds since the first frame that never decrease.
 
     A frame without a timestamp (OpenCV returns 0) follows its predecessor after the previous interval, initially
@@ -133,7 +135,7 @@ def mean_rate(seconds: Iterable[float], fps: float) -> float:
     return len(times) / (times[-1] - times[0] + float(np.median(gaps[gaps > 0])))
 
 
-def refuse_foreign_name(path: Path) -> None:
+def require_utf8_path(path: Path) -> None:
     """Raise UserError for a path that is not UTF-8, which would make OpenCV abort the process."""
     try:
         str(path).encode()
@@ -144,11 +146,11 @@ def refuse_foreign_name(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[cv2.VideoCapture]:
+def open_video(path: Path) -> Iterator[cv2.VideoCapture]:
     """Open a video for reading; raises NotFound if there is no such file, and UserError if it is not a video."""
     if not path.is_file():
-        raise NotFound(f"{path}: {'is no' if path.exists() else 'no such'} video; check the path")
-    refuse_foreign_name(path)
+        raise NotFound(f"{path}: {'not a file' if path.exists() else 'no such video'}; check the path")
+    require_utf8_path(path)
     with path.open("rb"):
         pass  # raises a permission error, which OpenCV cannot tell from a damaged file
     capture = cv2.VideoCapture(str(path))
@@ -169,7 +171,7 @@ def writing(path: Path, fps: float) -> Iterator[Callable[[UInt8[np.ndarray, "H W
     Raises OSError if frames cannot be written, after which the file is unusable, and UserError if the path is not
     UTF-8.
     """
-    refuse_foreign_name(path)
+    require_utf8_path(path)
     writer = cv2.VideoWriter()
     written = 0
     copies = math.ceil(SLOWEST / fps)

@@ -57,7 +57,7 @@ def keypoint_ap(
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "hotcoco: kpt_oks_sigmas differ")  # other skeletons have their own sigmas
         truth = coco()
-        truth.dataset = what_counts(ground_truth)
+        truth.dataset = scored_fields(ground_truth)
         truth.createIndex()
         detected = truth.loadRes(best) if best else coco()
         evaluation = coco_eval(truth, detected, "keypoints")
@@ -69,7 +69,7 @@ def keypoint_ap(
     return dict(zip(NAMES, (float(value) for value in evaluation.stats), strict=True))
 
 
-def what_counts(ground_truth: dict[str, Any]) -> dict[str, Any]:
+def scored_fields(ground_truth: dict[str, Any]) -> dict[str, Any]:
     """A copy of the fields that are read: hotcoco rejects odd types in the others, pycocotools modifies its input."""
     return {
         "images": [{"id": image["id"]} for image in ground_truth["images"]],

@@ -57,7 +57,7 @@ def find_share(predictor: Predictor, source: pipeline.Source, process: int, num_
     offset = predictor.config.data.joint_pixel_offset
     found = {}
     total = -(-len(source) // num_processes)
-    bar = tqdm(desc="evaluating", total=total, unit="picture", dynamic_ncols=True, disable=process > 0)
+    bar = tqdm(desc="evaluating", total=total, unit="image", dynamic_ncols=True, disable=process > 0)
     with bar:
         for i, poses in predictor.find(source, process, num_processes):
             found[i] = coco_results(poses, int(source.image_ids[i]), offset)

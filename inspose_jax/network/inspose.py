@@ -49,13 +49,13 @@ class InsPose(nn.Module):
         train_norm = train and parts.batch_norm == "trained"
         pyramid_levels = tuple(range(min(parts.map_level, *parts.levels), max(parts.levels) + 1))
 
-        picture = normalise(jnp.asarray(image), jnp.asarray(size))
+        pixels = normalise(jnp.asarray(image), jnp.asarray(size))
         if parts.compute_dtype == "bfloat16":  # every layer computes in the type of its input
-            picture = picture.astype(jnp.bfloat16)
+            pixels = pixels.astype(jnp.bfloat16)
         backbone = ResNet(
             parts.backbone, parts.backbone_widths, train_norm, parts.frozen_stages, self.data_axis, name="backbone"
         )
-        features = backbone(picture, jnp.asarray(size))
+        features = backbone(pixels, jnp.asarray(size))
         pyramid = FPN(pyramid_levels, parts.fpn_channels, name="fpn")(features)
         logits, controller = InstanceHeads(
             parts.head_channels,
@@ -98,7 +98,7 @@ def needs_weights(network: config.Network) -> str:
     if network.frozen_stages == 0 and network.batch_norm == "trained":
         return ""
     return (
-        "what is frozen would stay random: give pretrained weights (--init resnet50.pth), or train all of it "
+        "the frozen layers would stay random: give pretrained weights (--init resnet50.pth), or train all layers "
         "(--config.model.batch-norm trained --config.model.frozen-stages 0)"
     )
 

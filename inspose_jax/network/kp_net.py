@@ -20,8 +20,8 @@ from inspose_jax.network import per_person
 
 def make(kp_net: config.KPNet, num_keypoints: int) -> per_person.PerPerson:
     """The paper's network per person, lifted to all people of an image."""
-    of_one = partial(keypoint_map, sizes=layer_sizes(kp_net, num_keypoints))
-    return per_person.lift(of_one, num_parameters(kp_net, num_keypoints))
+    person_map = partial(keypoint_map, sizes=layer_sizes(kp_net, num_keypoints))
+    return per_person.lift(person_map, num_parameters(kp_net, num_keypoints))
 
 
 def layer_sizes(kp_net: config.KPNet, num_keypoints: int) -> list[tuple[int, int]]:

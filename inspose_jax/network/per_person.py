@@ -71,16 +71,16 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
 
         Only the first `num_filled` slots count; the other rows are 0 or whatever an empty slot yields.
         """
-        map_of = map_of_one(keypoint_map, features, stride)
+        person_map = make_person_map(keypoint_map, features, stride)
         is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
 
-        def of_slot(theta: Array, centre: Array, scale: Array, cells: Array) -> Float[Array, " K"]:
+        def slot_log_likelihoods(theta: Array, centre: Array, scale: Array, cells: Array) -> Float[Array, " K"]:
             # Flatten first, then mask: the other way round, the compiler holds the maps in both shapes.
-            logits = masked(map_of(theta, centre, scale).reshape(len(cells), -1), is_cell.reshape(-1))
+            logits = masked(person_map(theta, centre, scale).reshape(len(cells), -1), is_cell.reshape(-1))
             at_cell = jnp.take_along_axis(logits, cells[:, None], axis=1)[:, 0]
             return at_cell - jax.nn.logsumexp(logits, axis=1)
 
-        return of_filled(of_slot, num_filled, (at_least_float32(theta), centres, scales, cells))
+        return apply_to_filled(slot_log_likelihoods, num_filled, (at_least_float32(theta), centres, scales, cells))
 
     def peaks(
         num_candidates: Int32[Array, ""],
@@ -92,13 +92,13 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         stride: int,
     ) -> Peak:
         """Eq. 2 for the first `num_candidates`; the other rows are 0 or whatever their theta yields."""
-        map_of = map_of_one(keypoint_map, features, stride)
+        person_map = make_person_map(keypoint_map, features, stride)
         is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
 
-        def of_candidate(theta: Array, centre: Array, scale: Array) -> Peak:
-            return peak_of(masked(map_of(theta, centre, scale), is_cell))
+        def candidate_peak(theta: Array, centre: Array, scale: Array) -> Peak:
+            return peak_of(masked(person_map(theta, centre, scale), is_cell))
 
-        return of_first(of_candidate, num_candidates, (at_least_float32(theta), centres, scales))
+        return apply_to_first(candidate_peak, num_candidates, (at_least_float32(theta), centres, scales))
 
     def maps(
         theta: Float[Array, "N P"],
@@ -109,14 +109,14 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         stride: int,
     ) -> Float[Array, "N K h w"]:
         """Logits of every joint in every map cell; about -1e38 in cells that lie entirely in the padding."""
-        map_of = map_of_one(keypoint_map, features, stride)
+        person_map = make_person_map(keypoint_map, features, stride)
         is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
-        return masked(jax.vmap(map_of)(at_least_float32(theta), centres, scales), is_cell)
+        return masked(jax.vmap(person_map)(at_least_float32(theta), centres, scales), is_cell)
 
     return PerPerson(num_parameters, log_likelihoods, peaks, maps)
 
 
-def map_of_one(
+def make_person_map(
     keypoint_map: KeypointMap, features: Float[Array, "h w F"], stride: int
 ) -> Callable[[Array, Array, Array], Array]:
     """(theta f[P], centre f[2], scale f[]) -> logits f[K,h,w] of one person, including cells in the padding.
@@ -129,13 +129,15 @@ def map_of_one(
     features = at_least_float32(features)
     places = jnp.asarray(geometry.cell_centres(map_size, stride), features.dtype).transpose(2, 0, 1)
 
-    def of_one(theta: Float[Array, " P"], centre: Float[Array, " 2"], scale: Float[Array, ""]) -> Float[Array, "K h w"]:
+    def person_map(
+        theta: Float[Array, " P"], centre: Float[Array, " 2"], scale: Float[Array, ""]
+    ) -> Float[Array, "K h w"]:
         relative = (places - centre.astype(places.dtype)[:, None, None]) / scale.astype(places.dtype)
         # Transposed here and as one matrix, not earlier with three axes: the product then reads it as it lies.
         shared = features.reshape(-1, features.shape[2]).T.reshape(-1, *map_size)
         return keypoint_map(theta, shared, relative)
 
-    return of_one
+    return person_map
 
 
 def masked(logits: Float[Array, "..."], is_cell: Bool[Array, "..."]) -> Float[Array, "..."]:
@@ -151,8 +153,8 @@ def peak_of(logits: Float[Array, "K h w"]) -> Peak:
 
     XLA's argmax is slow on a CPU, where it goes number by number.  Here it sees only the rows' maxima and one row.
     """
-    of_rows = logits.max(axis=2)
-    row, logit = of_rows.argmax(axis=1), of_rows.max(axis=1)
+    row_maxima = logits.max(axis=2)
+    row, logit = row_maxima.argmax(axis=1), row_maxima.max(axis=1)
     best_row = jnp.take_along_axis(logits, row[:, None, None], axis=1)[:, 0]
     cell = row * logits.shape[2] + best_row.argmax(axis=1)
     # `jax.nn.logsumexp` would compute the maximum again.
@@ -160,39 +162,39 @@ def peak_of(logits: Float[Array, "K h w"]) -> Peak:
     return Peak(cell.astype(jnp.int32), logit, log_sum_exp)
 
 
-def of_filled(
-    of_slot: Callable[..., Array], num_filled: Int32[Array, ""], slots: tuple[Array, ...]
+def apply_to_filled(
+    function: Callable[..., Array], num_filled: Int32[Array, ""], slots: tuple[Array, ...]
 ) -> Float[Array, "M K"]:
-    """Apply `of_slot` to every row of `slots`, in chunks; chunks without a filled slot give 0.
+    """Apply `function` to every row of `slots`, in chunks; chunks without a filled slot give 0.
 
     The backward pass recomputes each chunk: only its `slots` are kept, never a map.
     """
     chunks = in_chunks(slots, SLOTS_AT_ONCE)
     first = jnp.arange(len(chunks[0]), dtype=jnp.int32) * chunks[0].shape[1]
     # The forward and backward passes of a loop share nothing that the compiler could merge.
-    of_chunk = jax.checkpoint(jax.vmap(of_slot), prevent_cse=False)
-    result = jax.eval_shape(of_chunk, *(chunk[0] for chunk in chunks))
+    apply_to_chunk = jax.checkpoint(jax.vmap(function), prevent_cse=False)
+    result = jax.eval_shape(apply_to_chunk, *(chunk[0] for chunk in chunks))
 
     def nothing(*slots: Array) -> Float[Array, "S K"]:
         return jnp.zeros_like(slots[0], shape=result.shape)
 
     def visit(_: None, rows: tuple[Array, ...]) -> tuple[None, Float[Array, "S K"]]:
         first, *slots = rows
-        return None, jax.lax.cond(first < num_filled, of_chunk, nothing, *slots)
+        return None, jax.lax.cond(first < num_filled, apply_to_chunk, nothing, *slots)
 
     _, found = jax.lax.scan(jax.checkpoint(visit, prevent_cse=False), None, (first, *chunks))
     return found.reshape(-1, *found.shape[2:])[: len(slots[0])]
 
 
-def of_first(of_candidate: Callable[..., Any], number: Int32[Array, ""], candidates: tuple[Array, ...]) -> Any:
-    """Apply `of_candidate` to the first `number` rows of `candidates`, in chunks; skipped chunks give 0."""
+def apply_to_first(function: Callable[..., Any], number: Int32[Array, ""], candidates: tuple[Array, ...]) -> Any:
+    """Apply `function` to the first `number` rows of `candidates`, in chunks; skipped chunks give 0."""
     chunks = in_chunks(candidates, CANDIDATES_AT_ONCE)
     num_chunks, width = chunks[0].shape[:2]
-    of_chunk = jax.vmap(of_candidate)
-    result = jax.eval_shape(of_chunk, *(chunk[0] for chunk in chunks))
+    apply_to_chunk = jax.vmap(function)
+    result = jax.eval_shape(apply_to_chunk, *(chunk[0] for chunk in chunks))
 
     def visit(i: Array, found: Any) -> Any:
-        answer = of_chunk(*(chunk[i] for chunk in chunks))
+        answer = apply_to_chunk(*(chunk[i] for chunk in chunks))
         return jax.tree.map(lambda all, one: all.at[i].set(one), found, answer)
 
     nothing = jax.tree.map(lambda x: jnp.zeros((num_chunks, *x.shape), x.dtype), result)

@@ -66,7 +66,7 @@ def learning_rate(axis: Any, metrics: Metrics) -> None:
 def speed(axis: Any, metrics: Metrics) -> None:
     """Plot training throughput in images per second."""
     curve(axis, metrics["images_per_s"], "speed", INK)
-    axis.set_ylabel("pictures per second")
+    axis.set_ylabel("images per second")
     axis.set_ylim(bottom=0)
 
 

@@ -27,7 +27,7 @@ dl.facts dd { margin: 0; font-size: 1.3rem; font-variant-numeric: tabular-nums; 
 .gallery { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(var(--least), 100%), 1fr)); }
 .gallery + .gallery { margin-top: 1.4rem; }
 figure { margin: 0; break-inside: avoid; }
-img { max-width: 100%; max-height: 17rem; display: block; }  /* upright pictures leave no holes beside lying ones */
+img { max-width: 100%; max-height: 17rem; display: block; }  /* upright images leave no holes beside lying ones */
 .scroll { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem 1rem .3rem 0; text-align: right; border-bottom: 1px solid #e8ecf0; vertical-align: top; }
@@ -89,7 +89,7 @@ def note(text: str) -> str:
 
 def gallery(figures: Sequence[tuple[str, str]], least: str) -> str:
     """Images (from `photo` or `drawing`) with captions, in as many columns as fit at the CSS width `least`."""
-    parts = [f"<figure>{picture}<figcaption>{html.escape(text)}</figcaption></figure>" for picture, text in figures]
+    parts = [f"<figure>{image}<figcaption>{html.escape(text)}</figcaption></figure>" for image, text in figures]
     return f'<div class="gallery" style="--least: {least}">{"".join(parts)}</div>'
 
 

@@ -16,9 +16,9 @@ RECENT = 50  # the reported loss is the mean over this many last steps
 # A measurement, the plot that needs it, and the caption of the plot.
 LOSS = (
     ("loss/total", curves.total_loss, "The weighted sum of all terms, which is minimised (Eq. 5)."),
-    ("loss/total", curves.loss_terms, "Its terms."),
+    ("loss/total", curves.loss_terms, "The terms of the loss."),
 )
-EVALUATIONS = (("eval/AP", curves.evaluations, "COCO keypoint statistics on the validation pictures."),)
+EVALUATIONS = (("eval/AP", curves.evaluations, "COCO keypoint statistics on the validation images."),)
 OPTIMISATION = (
     ("grad_norm", curves.gradient_norm, "Norm of the whole gradient, before it is clipped."),
     ("lr", curves.learning_rate, "Learning rate."),
@@ -27,7 +27,7 @@ SPEED = (
     (
         "images_per_s",
         curves.speed,
-        "Pictures per second, in windows of ten steps; the first compiles.",
+        "Images per second, over windows of ten steps; the first includes compilation.",
     ),
     ("data_wait", curves.waiting, "Share of the time in which the device waited for data."),
 )
@@ -39,7 +39,7 @@ def page_of(run: Run, shown: Shown, title: str = "", first: Sequence[Section] = 
     """The page of a run; `first` are sections that only the caller can make, such as measurements on held-out data."""
     sections = [
         *first,
-        ("People found", pictures(shown)),
+        ("People found", images(shown)),
         ("Keypoint maps", keypoint_maps(shown.maps) if shown.maps else ""),
         ("Loss", loss(run)),
         ("Evaluations during training", evaluations(run)),
@@ -59,10 +59,10 @@ def lead(run: Run) -> str:
     trains_on = {"drawn": "drawn people", "coco": "a COCO folder"}.get(str(source), source)
     backbone = run.about["model"].get("network", {}).get("backbone")
     method = f"InsPose on {backbone}" if run.about["method"] == "inspose" else "A method of its own"
-    what = f"{method}, {trains_on}, {run.batch_size} images a step. "
+    what = f"{method}, {trains_on}, {run.batch_size} images per step. "
     if run.step >= run.num_steps:
         return what + f"All {run.num_steps} steps are done."
-    return what + f"At step {run.step} of {run.num_steps}: it still goes on, or was stopped there."
+    return what + f"At step {run.step} of {run.num_steps}: the run is still going on, or was stopped there."
 
 
 def facts(run: Run) -> dict[str, str]:
@@ -75,10 +75,10 @@ def facts(run: Run) -> dict[str, str]:
         found["best AP so far"] = f"{run.metrics['eval/AP'].values.max():.3f}"
     speed = throughput(run.metrics, run.batch_size)
     if speed:
-        found["pictures per second, median"] = f"{speed['images_per_s']:.1f}"
-        found["waiting for data"] = f"{speed['data_wait']:.1%}" if "data_wait" in speed else "not known"
+        found["images per second, median"] = f"{speed['images_per_s']:.1f}"
+        found["waiting for data"] = f"{speed['data_wait']:.1%}" if "data_wait" in speed else "unknown"
         found["training time"] = duration(speed["training_seconds"])
-    for name, label in (("skipped", "steps skipped, not finite"), ("unreadable", "pictures unreadable")):
+    for name, label in (("skipped", "steps skipped, not finite"), ("unreadable", "images unreadable")):
         number = count_of(run, name)
         if number:
             found[label] = f"{number}"
@@ -93,9 +93,9 @@ def count_of(run: Run, name: str) -> int:
     return int(values.sum() if name == "skipped" else values.max())
 
 
-def pictures(shown: Shown) -> str:
+def images(shown: Shown) -> str:
     """The people found in some images."""
-    figures = [(markup.photo(picture, f"people found; {caption}"), caption) for picture, caption in shown.pictures]
+    figures = [(markup.photo(image, f"people found; {caption}"), caption) for image, caption in shown.images]
     return (markup.gallery(figures, "18rem") if figures else "") + markup.note(shown.about)
 
 
@@ -104,15 +104,15 @@ def keypoint_maps(maps: Sequence[PersonMaps]) -> str:
     rows = [
         markup.gallery(
             [
-                (markup.photo(picture, f"keypoint map, person {number}: {name}"), name.replace("_", " "))
-                for name, picture in {f"person {number}": one.person, **one.joints}.items()
+                (markup.photo(image, f"keypoint map, person {number}: {name}"), name.replace("_", " "))
+                for name, image in {f"person {number}": one.person, **one.joints}.items()
             ],
             "6.8rem",
         )
         for number, one in enumerate(maps, start=1)
     ]
     return "".join(rows) + markup.note(
-        f"Figure 1 of the paper: the networks of all people in a picture read the same features; only their "
+        f"Figure 1 of the paper: the networks of all people in an image read the same features; only their "
         f"{maps[0].num_parameters} generated numbers differ. Each should light up at its own person's joints."
     )
 
@@ -131,7 +131,9 @@ def loss(run: Run) -> str:
     """The loss and its terms; empty before the first step."""
     figures = plots(run, LOSS)
     each = -(-len(run.metrics["loss/total"].steps) // curves.MEANS) if figures else 0
-    return figures + (markup.note(f"Lines are means of up to {each} steps, shades their range.") if each > 1 else "")
+    return figures + (
+        markup.note(f"Lines are means over up to {each} steps, shaded areas their range.") if each > 1 else ""
+    )
 
 
 def evaluations(run: Run) -> str:
@@ -165,7 +167,7 @@ def duration(seconds: float) -> str:
 def checkpoints(run: Run) -> str:
     """Which checkpoints are kept."""
     kept = ", ".join(map(str, run.checkpoints))
-    text = f"Steps kept: {kept}." if kept else "No checkpoint is there yet."
+    text = f"Steps kept: {kept}." if kept else "There is no checkpoint yet."
     return markup.note(text + "".join(f" The best, by AP: step {step}." for step in run.best))
 
 
@@ -181,7 +183,7 @@ def configuration(run: Run) -> str:
             for name, value in values.items()
             if not isinstance(value, dict) or name == "skeleton"
         ]
-    return markup.note("Bold: not the default.") + markup.fields(tables)
+    return markup.note("Bold: differs from the default.") + markup.fields(tables)
 
 
 def parts(values: dict[str, Any], defaults: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict, dict]]:

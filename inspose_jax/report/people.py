@@ -22,14 +22,14 @@ SEARCHED = 60  # drawn images among which to look for those to show
 MOSTLY_SEEN = 0.8  # least share of visible joints, for both people of the drawn image with the keypoint maps
 SIDE, PAIR_SIDE, MAP_SIDE = 480, 256, 256  # pixels of an image's longer side: alone, one of a pair, with a map
 SHOWN_JOINTS = ("nose", "left_shoulder", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
-Picture = UInt8[np.ndarray, "H W 3"]
+RgbImage = UInt8[np.ndarray, "H W 3"]
 
 
 class PersonMaps(NamedTuple):
     """The keypoint maps of one person's KP-Net."""
 
-    person: Picture  # the person's joints
-    joints: dict[str, Picture]  # by joint name: the joint's map, as light over the grey image
+    person: RgbImage  # the person's joints
+    joints: dict[str, RgbImage]  # by joint name: the joint's map, as light over the grey image
     num_parameters: int  # number of parameters that the network generated for this person
 
 
@@ -37,7 +37,7 @@ class Shown(NamedTuple):
     """The images that show what a model finds."""
 
     about: str  # a description of the images
-    pictures: list[tuple[Picture, str]]  # images with people drawn on them, each with a caption
+    images: list[tuple[RgbImage, str]]  # images with people drawn on them, each with a caption
     maps: list[PersonMaps]  # of the best two people in one image
 
 
@@ -47,11 +47,11 @@ def show_run(workdir: Path, paths: Sequence[Path], recipe: Recipe | None = None)
     `recipe` is as in `checkpoints.load`.
     """
     if not checkpoints.steps(workdir / run_folder.CHECKPOINTS):
-        return Shown("No pictures yet: the run has not saved a checkpoint.", [], [])
+        return Shown("No images yet: the run has not saved a checkpoint.", [], [])
     try:
         loaded = checkpoints.load(workdir, recipe)
     except UserError as error:
-        return Shown(f"No pictures: {error}.", [], [])
+        return Shown(f"No images: {error}.", [], [])
     return show(Predictor(loaded.config, loaded.variables, method=loaded.method), loaded.step, paths)
 
 
@@ -62,7 +62,7 @@ def show(model: Predictor, step: int, paths: Sequence[Path] = ()) -> Shown:
         return show_files(model, paths, which)
     if model.config.data.source == "drawn":
         return show_drawn(model, which)
-    return Shown("No pictures: the run's own are not in its folder; name some with --images FOLDER.", [], [])
+    return Shown("No images: the run's own images are not in its folder; give some with --images FOLDER.", [], [])
 
 
 def show_files(model: Predictor, paths: Sequence[Path], which: str) -> Shown:
@@ -72,7 +72,7 @@ def show_files(model: Predictor, paths: Sequence[Path], which: str) -> Shown:
     captions = [f"{path.name}: {len(one)} found" for path, one in zip(paths, people, strict=False)]
     two = [image for image, one in zip(images, people, strict=True) if len(one) > 1]
     about = (
-        f"What {which} finds in {len(images)} of {len(paths)} pictures with a score of at least {THRESHOLD}. "
+        f"What {which} finds in {len(images)} of {len(paths)} images with a score of at least {THRESHOLD}. "
         f"Nose magenta, left side blue, right side orange."
     )
     drawn = [paint(one) for one in people]
@@ -86,29 +86,30 @@ def show_drawn(model: Predictor, which: str) -> Shown:
     samples = [sample for sample in map(held_out.__getitem__, range(SEARCHED)) if len(sample.area)]
     found = model([sample.image for sample in samples[:NUM_SHOWN]], THRESHOLD)
     pairs = [
-        (beside_labels(sample, people), f"{len(sample.area)} there, {len(people)} found")
+        (beside_labels(sample, people), f"{len(sample.area)} labelled, {len(people)} found")
         for sample, people in zip(samples, found, strict=False)
     ]
-    two = [sample.image for sample in samples if shows_two(sample)]
+    two = [sample.image for sample in samples if has_two_visible(sample)]
     about = (
-        f"Drawn pictures that no step has seen: left of each pair the labels, right what {which} finds with a score of "
+        f"Drawn images that were not trained on: each pair shows the labels on the left, and on the right what {which} "
+        f"finds with a score of "
         f"at least {THRESHOLD}. Nose magenta, left side blue, right side orange."
     )
     return Shown(about, pairs, keypoint_maps(model, two[0]) if two else [])
 
 
-def shows_two(sample: Sample) -> bool:
+def has_two_visible(sample: Sample) -> bool:
     """Whether there are exactly two people, both mostly visible."""
     return len(sample.area) == 2 and bool((sample.keypoints[..., 2] == 2).mean(1).min() >= MOSTLY_SEEN)
 
 
-def paint(people: People, side: int = SIDE) -> Picture:
+def paint(people: People, side: int = SIDE) -> RgbImage:
     """The image with everybody found, painted at display size so that lines and dots have the right thickness."""
     image, ratio = draw.scaled(people.image, side)
     return replace(people, image=image, keypoints=people.keypoints * ratio).plot()
 
 
-def beside_labels(sample: Sample, people: People) -> Picture:
+def beside_labels(sample: Sample, people: People) -> RgbImage:
     """A pair: the labels of an image on the left, the people found on the right."""
     image, ratio = draw.scaled(sample.image, PAIR_SIDE)
     truth = draw.draw_people(image, sample.keypoints[..., :2] * ratio, sample.keypoints[..., 2] > 0, people.skeleton)
@@ -118,7 +119,7 @@ def beside_labels(sample: Sample, people: People) -> Picture:
 # --- keypoint maps --------------------------------------------------------------------------------------------------
 
 
-def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
+def keypoint_maps(predictor: Predictor, image: RgbImage) -> list[PersonMaps]:
     """Figure 1 for one image: the maps that the KP-Nets of its best two people compute from the same features.
 
     There are fewer if fewer people are left after the suppression.  No score threshold applies, so that a model which
@@ -134,7 +135,7 @@ def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
     for keypoints, heat in zip(two.people.keypoints, two.maps, strict=True):
         pixels = heat.repeat(two.stride, 1).repeat(two.stride, 2)[:, :height, :width]
         joints = {
-            name: draw.scaled(glowing(pixels[skeleton.keypoint_names.index(name)], two.image), MAP_SIDE)[0]
+            name: draw.scaled(overlay_map(pixels[skeleton.keypoint_names.index(name)], two.image), MAP_SIDE)[0]
             for name in SHOWN_JOINTS
             if name in skeleton.keypoint_names
         }
@@ -144,7 +145,7 @@ def keypoint_maps(predictor: Predictor, image: Picture) -> list[PersonMaps]:
     return found
 
 
-def glowing(heat: Float[np.ndarray, "H W"], image: Picture) -> Picture:
+def overlay_map(heat: Float[np.ndarray, "H W"], image: RgbImage) -> RgbImage:
     """A map as light over the darkened grey image; its square root also shows the faint second guesses."""
     from matplotlib import colormaps
 
@@ -154,11 +155,11 @@ def glowing(heat: Float[np.ndarray, "H W"], image: Picture) -> Picture:
     return (colour * opacity + 0.6 * image.mean(-1, keepdims=True) * (1 - opacity)).round().astype(np.uint8)
 
 
-def maps_sheet(maps: Sequence[PersonMaps]) -> Picture:
+def maps_sheet(maps: Sequence[PersonMaps]) -> RgbImage:
     """One row per person: the joints, then map by map; needs at least one person."""
     tiles = [
-        draw.captioned(picture, name.replace("_", " "))
+        draw.captioned(image, name.replace("_", " "))
         for number, one in enumerate(maps, start=1)
-        for name, picture in {f"person {number}": one.person, **one.joints}.items()
+        for name, image in {f"person {number}": one.person, **one.joints}.items()
     ]
     return draw.contact_sheet(tiles, columns=1 + len(maps[0].joints))

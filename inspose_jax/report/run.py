@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 
 from inspose_jax import checkpoints, config_json, paths, run_folder
 from inspose_jax.errors import NotFound, UserError
-from inspose_jax.run_folder import VALIDATION, is_same_set, measured
+from inspose_jax.run_folder import VALIDATION, is_same_set, read_metrics_lines
 
 
 class Series(NamedTuple):
@@ -51,12 +51,12 @@ def read_run(workdir: Path) -> Run:
     """Read a run's folder; raises NotFound if there is no such folder, and UserError if it does not hold a run."""
     workdir = paths.expanded(workdir)
     if not workdir.is_dir():
-        what = "is no" if workdir.exists() else "no such"
+        what = "not a" if workdir.exists() else "no such"
         raise NotFound(f"{workdir}: {what} folder; give the --workdir of a run")
     if not (workdir / run_folder.CONFIG).is_file():
         inner = workdir / "run"
         hint = f"did you mean {inner}?" if (inner / run_folder.CONFIG).is_file() else "give the --workdir of a run"
-        raise UserError(f"{workdir}: no run (no {run_folder.CONFIG}); {hint}")
+        raise UserError(f"{workdir}: not a run (there is no {run_folder.CONFIG}); {hint}")
     about = read_object(workdir / run_folder.CONFIG)
     if (
         not all(isinstance(about.get(part), dict) for part in ("model", "data", "schedule"))
@@ -65,7 +65,7 @@ def read_run(workdir: Path) -> Run:
     ):
         raise UserError(f"{workdir / run_folder.CONFIG}: not a run's configuration; give the --workdir of a run")
     try:
-        about = config_json.upgraded(about)
+        about = config_json.upgrade(about)
     except UserError as error:
         raise UserError(f"{workdir / run_folder.CONFIG}: {error}") from None
     versions = workdir / run_folder.VERSIONS
@@ -97,12 +97,12 @@ def read_metrics(workdir: Path) -> dict[str, Series]:
     """
     columns: dict[str, tuple[array, array]] = {}
     validation = None
-    for step, row, _ in measured(workdir):
-        told = row.get(VALIDATION, validation)
-        if told != validation:
-            if validation is None or not is_same_set(str(told), str(validation)):
+    for step, row, _ in read_metrics_lines(workdir):
+        stored = row.get(VALIDATION, validation)
+        if stored != validation:
+            if validation is None or not is_same_set(str(stored), str(validation)):
                 columns = {name: column for name, column in columns.items() if not name.startswith("eval/")}
-            validation = told
+            validation = stored
         for name, value in row.items():
             if isinstance(value, float) and math.isfinite(value):
                 steps, values = columns.setdefault(name, (array("q"), array("d")))
@@ -126,11 +126,11 @@ def throughput(metrics: dict[str, Series], batch_size: int) -> dict[str, float]:
     if not len(steps):
         return {}
     seconds = np.diff(steps, prepend=0) * batch_size / np.maximum(speeds, 0.005)  # speeds are rounded to 0.01
-    told = {
+    values = {
         "training_seconds": round(float(seconds.sum()), 1),
         "images_per_s": round(float(np.median(speeds[1:] if len(speeds) > 1 else speeds)), 2),
     }
     if "data_wait" in metrics:
         waited = np.interp(steps, *metrics["data_wait"])
-        told["data_wait"] = round(float(np.average(waited, weights=seconds)), 4)
-    return told
+        values["data_wait"] = round(float(np.average(waited, weights=seconds)), 4)
+    return values

@@ -56,7 +56,8 @@ class Reader(pickle.Unpickler):
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda tensor, *_: tensor
         raise UserError(
-            f"{self.path}: holds {module}.{name}, which is no tensor and is not run; save a plain state_dict, or "
+            f"{self.path}: holds {module}.{name}, which is not a tensor and is not executed; save a plain state_dict, "
+            f"or "
             f"convert it to .safetensors"
         )
 

@@ -31,7 +31,7 @@ def load_backbone(path: Path, network: config.Network, variables: Any) -> Any:
             return leaf
         array = names.to_flax(tensors[name])
         if array.shape != leaf.shape:
-            faults.append(f"{name} has shape {array.shape}, the model {leaf.shape}")
+            faults.append(f"{name} has shape {array.shape}, but the model needs {leaf.shape}")
             return leaf
         return array.astype(leaf.dtype)
 
@@ -61,5 +61,5 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     elif path.suffix in (".pth", ".pt"):
         tensors = read_pth(path)
     else:
-        raise UserError(f"{path}: weights come as .pth or .safetensors")
+        raise UserError(f"{path}: weights must be a .pth or .safetensors file")
     return {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in tensors.items()}

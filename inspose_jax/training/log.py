@@ -26,7 +26,7 @@ MOST_SKIPPED = 20  # consecutive steps that are not finite; a run with so many w
 class Log:
     """Carries measurements from the device to a workdir's files, with the speed since the last write.
 
-    `pictures_of(step)` returns the image ids of a step, so that an error can name them.  Without `writes` nothing is
+    `image_ids_of(step)` returns the image ids of a step, so that an error can name them.  Without `writes` nothing is
     written: of several processes only one writes, but all check that measurements are finite.
     """
 
@@ -35,11 +35,11 @@ class Log:
         workdir: Path,
         start: int,
         batch_size: int,
-        pictures_of: Callable[[int], list[int]],
+        image_ids_of: Callable[[int], list[int]],
         on_nan: Literal["stop", "skip"],
         writes: bool,
     ):
-        self.batch_size, self.pictures_of, self.on_nan = batch_size, pictures_of, on_nan
+        self.batch_size, self.image_ids_of, self.on_nan = batch_size, image_ids_of, on_nan
         self.lines = (workdir / METRICS).open("a") if writes else None
         self.board = SummaryWriter(str(workdir / TENSORBOARD), purge_step=start + 1) if writes else None
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
@@ -85,22 +85,23 @@ class Log:
             "unreadable": unreadable,
         }
         for step, measurements in fetched:
-            broken = first_broken(measurements)
+            broken = first_non_finite(measurements)
             self.num_skipped = self.num_skipped + 1 if broken else 0
             if broken:
-                where = f"step {step}: {broken} is {measurements[broken]} (pictures {self.pictures_of(step)})"
+                where = f"step {step}: {broken} is {measurements[broken]} (images {self.image_ids_of(step)})"
                 if self.on_nan == "stop":
                     raise NotFinite(
-                        f"{where}; nothing from this step on was saved. Go on from the last checkpoint with --resume "
-                        f"and --on-nan skip, or start anew with a lower --config.schedule.learning-rate"
+                        f"{where}; nothing from this step on was saved. Continue from the last checkpoint with "
+                        f"--resume "
+                        f"and --on-nan skip, or start again with a lower --config.schedule.learning-rate"
                     )
-                tqdm.write(f"inspose: warning: {where}; skipped, the state stays as it was", file=sys.stderr)
+                tqdm.write(f"inspose: warning: {where}; the step is skipped and the state unchanged", file=sys.stderr)
             self.line(step, {name: value.item() for name, value in measurements.items()}, speed)
             if self.num_skipped == MOST_SKIPPED:
                 raise NotFinite(
                     f"{MOST_SKIPPED} steps in a row, from step {step - MOST_SKIPPED + 1} on, were not finite (at the "
-                    f"last, {broken} is {measurements[broken]}); what was saved stays. Look at their pictures, or "
-                    f"start anew with a lower --config.schedule.learning-rate"
+                    f"last one, {broken} is {measurements[broken]}); what was saved is intact. Look at their images, "
+                    f"or start again with a lower --config.schedule.learning-rate"
                 )
         self.pending, self.begin, self.waited = [], time.perf_counter(), 0.0
         loss = fetched[-1][1]["loss/total"]
@@ -135,7 +136,7 @@ class Log:
         self.begin = time.perf_counter()  # an evaluation does not count as training time
 
 
-def first_broken(measurements: dict[str, np.ndarray]) -> str:
+def first_non_finite(measurements: dict[str, np.ndarray]) -> str:
     """The first non-finite measurement, loss terms before their sum and the gradient; empty if all are finite."""
     order = sorted(measurements, key=lambda name: (not name.startswith("loss/"), name == "loss/total"))
     return next((name for name in order if not math.isfinite(measurements[name])), "")

@@ -26,7 +26,7 @@ from inspose_jax.training.log import Log
 from inspose_jax.training.start import Evaluation, Extras, Pretrained, Run, begin
 from inspose_jax.training.step import State
 from inspose_jax.training.trace import Trace
-from inspose_jax.training.workdir import told_value
+from inspose_jax.training.workdir import logged_value
 
 
 class Records(NamedTuple):
@@ -66,7 +66,7 @@ def train(
         opened(run, note) as records,
         Trace(run.workdir / run_folder.PROFILE, due.traced) as trace,
     ):
-        best_value = evaluate_what_was_cut_off(run, records, state)
+        best_value = run_missed_evaluation(run, records, state)
         for step in due.steps:
             trace.before(step)
             batch = next_batch(batches, run.mesh, records.log)
@@ -74,7 +74,7 @@ def train(
                 state, measurements = make_step(state, batch)
             records.log.add(step, measurements)
 
-            leaves = is_told_to_leave(interruption, due.fetches(step))
+            leaves = should_stop(interruption, due.fetches(step))
             saves, evaluates = due.saves(step) or leaves, due.evaluates(step)
             if due.fetches(step) or saves or evaluates:
                 write_measurements(run, records)
@@ -125,11 +125,11 @@ def next_batch(batches: Iterator[Batch], mesh: jax.sharding.Mesh, log: Log) -> B
     return batch
 
 
-def is_told_to_leave(interruption: Interruption, is_meeting: bool) -> bool:
+def should_stop(interruption: Interruption, is_meeting: bool) -> bool:
     """Whether the run ends after this step; several processes agree on it, at steps where `is_meeting` is set."""
     if jax.process_count() == 1:
-        return interruption.came
-    return is_meeting and processes.total(interruption.came) > 0
+        return interruption.received
+    return is_meeting and processes.total(interruption.received) > 0
 
 
 def write_measurements(run: Run, records: Records) -> None:
@@ -139,25 +139,25 @@ def write_measurements(run: Run, records: Records) -> None:
     records.bar.set_postfix_str(records.log.write(unreadable))
 
 
-def evaluate_what_was_cut_off(run: Run, records: Records, state: State) -> float:
+def run_missed_evaluation(run: Run, records: Records, state: State) -> float:
     """Make up for an evaluation due at the step that a run resumes from; returns the value of the best checkpoint.
 
     The earlier run may have been cut off before that evaluation, or between it and saving the best checkpoint.
     """
     best_value = checkpoints.best_value(records.best.folder) if processes.is_first() else -math.inf
-    best_value = processes.of_first(best_value)
+    best_value = processes.from_first(best_value)
     if run.due.evaluates(run.due.start):
-        told = processes.of_first(told_value(run.workdir, run.due.start, run.extras.validation))
-        if math.isnan(told) or told > best_value:
-            return evaluate(run, records, run.due.start, state, best_value, is_told=not math.isnan(told))
+        logged = processes.from_first(logged_value(run.workdir, run.due.start, run.extras.validation))
+        if math.isnan(logged) or logged > best_value:
+            return evaluate(run, records, run.due.start, state, best_value, is_logged=not math.isnan(logged))
     return best_value
 
 
-def evaluate(run: Run, records: Records, step: int, state: State, best_value: float, is_told: bool = False) -> float:
-    """Evaluate, log it unless `is_told`, save the state if it beats `best_value`; returns the new best value."""
+def evaluate(run: Run, records: Records, step: int, state: State, best_value: float, is_logged: bool = False) -> float:
+    """Evaluate, log it unless `is_logged`, save the state if it beats `best_value`; returns the new best value."""
     assert run.extras.evaluate is not None
     found: Evaluation = run.extras.evaluate(evaluated_variables(run, state))
-    if not is_told:
+    if not is_logged:
         records.log.evaluation(step, *found, run.extras.validation)
     value = next(iter(found.statistics.values()))
     if not value > best_value:

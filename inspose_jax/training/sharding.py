@@ -20,15 +20,15 @@ from inspose_jax.training.step import DATA_AXIS, State
 
 
 def make_mesh(schedule: config.Schedule, devices: Sequence[Any] = ()) -> Mesh:
-    """`devices`, or all devices of all hosts, in a row; raises UserError if a batch does not divide over them."""
+    """`devices`, or all devices of all hosts, in a row; raises UserError if a batch cannot be divided over them."""
     # Sorted by process: the rows that one process loads are contiguous in the global batch.
     devices = devices or sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     parts = len(devices) * schedule.accumulate
     if schedule.batch_size % parts:
         each = f" with {schedule.accumulate} parts (schedule.accumulate) each" if schedule.accumulate > 1 else ""
         raise UserError(
-            f"schedule.batch_size {schedule.batch_size} does not divide over {len(devices)} devices{each}; take a "
-            f"multiple of {parts}, or show the program fewer devices"
+            f"schedule.batch_size {schedule.batch_size} cannot be divided over {len(devices)} devices{each}; use a "
+            f"multiple of {parts}, or use fewer devices"
         )
     # Auto: the compiler shards what lies between inputs and outputs, as scatter and gather require.
     return Mesh(np.asarray(devices), (DATA_AXIS,), axis_types=(AxisType.Auto,))

@@ -77,7 +77,7 @@ def begin(
     """
     check(config)
     devices.check()
-    method = method or methods.of(config.model)
+    method = method or methods.for_model(config.model)
     workdir = paths.absolute(workdir)  # the program may change its working directory meanwhile
     mesh = sharding.make_mesh(config.schedule)
     images = pipeline.Tolerant(source)
@@ -88,8 +88,8 @@ def begin(
     start, state = first_state(workdir, saved, method, config.schedule, pretrained, num_steps, mesh)
     if not processes.is_same(start):
         raise UserError(
-            f"{workdir}: step {start} is what this process can read, another one reads another step; see "
-            f"that all of them have the same folder, and that it can be read"
+            f"{workdir}: step {start} is the one that this process reads, but another process reads another step; make "
+            f"sure that all processes see the same folder and can read it"
         )
     stop = max(start, min(num_steps, stop_at or num_steps))
     due = Timetable(

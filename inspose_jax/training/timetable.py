@@ -54,6 +54,6 @@ def traced_steps(wanted: range, start: int, stop: int) -> range:
     """
     made = range(max(start + 1, wanted.start), min(stop + 1, wanted.stop))
     if wanted and not made:
-        makes = f"makes the steps {start + 1} to {stop}" if start < stop else f"is done, at step {stop}"
-        raise UserError(f"no step of {wanted[0]} to {wanted[-1]} can be traced: this run {makes}")
+        makes = f"covers the steps {start + 1} to {stop}" if start < stop else f"is complete, at step {stop}"
+        raise UserError(f"none of the steps {wanted[0]} to {wanted[-1]} can be traced: this run {makes}")
     return made

@@ -15,11 +15,11 @@ from inspose_jax.config import Config, places
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
-from inspose_jax.run_folder import VALIDATION, is_same_set, measured
+from inspose_jax.run_folder import VALIDATION, is_same_set, read_metrics_lines
 from inspose_jax.skeletons import Skeleton
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # by their import names
-PICTURES, LABELS = "pictures", "labels"  # keys of the data's fingerprints in config.json
+IMAGES, LABELS = "pictures", "labels"  # keys of the data's fingerprints in config.json
 
 
 def description(
@@ -31,7 +31,7 @@ def description(
     """
     about = {
         "num_steps": num_steps,
-        PICTURES: pipeline.fingerprint(source),
+        IMAGES: pipeline.fingerprint(source),
         LABELS: source.labels_hash(),
     }
     if weights is not None:
@@ -47,7 +47,7 @@ def is_in_use(workdir: Path, resume: bool) -> bool:
     if not workdir.exists() or not any(workdir.iterdir()):
         return False
     if not resume:
-        raise UserError(f"{workdir}: holds a run already; take another folder, or --resume to go on with it")
+        raise UserError(f"{workdir}: already holds a run; use another folder, or continue it with --resume")
     return True
 
 
@@ -58,19 +58,19 @@ def stored_run(workdir: Path, kind: type) -> tuple[dict[str, Any], Config]:
     """
     stored = workdir / run_folder.CONFIG
     if not stored.exists():
-        raise UserError(f"{workdir}: holds files but no run (no {run_folder.CONFIG}); take another folder")
+        raise UserError(f"{workdir}: holds files but no run (there is no {run_folder.CONFIG}); use another folder")
     try:
         about = json.loads(stored.read_text())
     except ValueError:
         about = None
     if not isinstance(about, dict) or not about.keys() >= {"num_steps", "model"}:
-        raise UserError(f"{stored}: not the configuration of a run; is it damaged? Take another folder")
+        raise UserError(f"{stored}: not the configuration of a run; is it damaged? Use another folder")
     try:
-        return about, config_json.from_dict(only(about, config_json.NAMES), kind)
+        return about, config_json.from_dict(select(about, config_json.NAMES), kind)
     except config_json.OtherFields as error:
-        raise UserError(f"{workdir}: {provenance.of_another(str(error), written_by(workdir))}") from None
+        raise UserError(f"{workdir}: {provenance.other_version(str(error), written_by(workdir))}") from None
     except UserError as error:
-        raise UserError(f"{stored}: {error}; take another folder") from None
+        raise UserError(f"{stored}: {error}; use another folder") from None
 
 
 def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method, has_saved: bool) -> list[str]:
@@ -79,42 +79,42 @@ def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method
     Raises UserError if anything else differs, or as `stored_run` does.
     """
     before, then = stored_run(workdir, type(config.model))
-    others, now = (only(one, one.keys() - set(config_json.NAMES)) for one in (before, about))
+    others, now = (select(one, one.keys() - set(config_json.NAMES)) for one in (before, about))
     # A checkpoint supersedes the initial weights: they need not be given again, but others would have no effect.
     if has_saved and "weights" in others:
         now.setdefault("weights", others["weights"])
     # Labels are not compared if an early version did not store them, or if the images differ: then labels do too.
-    if not (others.get(LABELS) and now.get(LABELS) and others.get(PICTURES) == now[PICTURES]):
-        others, now = (only(one, one.keys() - {LABELS}) for one in (others, now))
+    if not (others.get(LABELS) and now.get(LABELS) and others.get(IMAGES) == now[IMAGES]):
+        others, now = (select(one, one.keys() - {LABELS}) for one in (others, now))
     differing = [name for name in {**others, **now} if others.get(name) != now.get(name)]
     refused = [f"{name} {others.get(name)} -> {now.get(name)}" for name in differing]
     allowed = []
     for one, other in zip(places(then), places(config), strict=True):
         if one.value == other.value:
             continue
-        line = f"{'.'.join(one.typed)} {told(one.value)} -> {told(other.value)}"
+        line = f"{'.'.join(one.typed)} {value_text(one.value)} -> {value_text(other.value)}"
         is_accumulate = one.path == ("schedule", "accumulate")
         if is_accumulate and method.sees_batch:
-            refused.append(f"{line} (its batch norm is trained, with the statistics of such a part)")
+            refused.append(f"{line} (its trained batch norm uses the statistics of each part)")
         elif one.test_time or one.path[0] == "machine" or is_accumulate:
             allowed.append(line)
         else:
             refused.append(line)
     if refused:
-        is_data = {PICTURES, LABELS} & set(differing)
-        remedy = "begin a new run with these: another --workdir, and the same --init" if is_data else "another folder"
-        raise UserError(f"{workdir}: was started with other values: {'; '.join(refused)}. Take those, or {remedy}")
+        is_data = {IMAGES, LABELS} & set(differing)
+        remedy = "start a new run with these: another --workdir, and the same --init" if is_data else "another folder"
+        raise UserError(f"{workdir}: was started with other values: {'; '.join(refused)}. Use those, or {remedy}")
     if before.get("format", 1) != config_json.FORMAT:
         allowed.append(f"format {before.get('format', 1)} -> {config_json.FORMAT}")
     return allowed
 
 
-def only(values: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+def select(values: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
     """The entries of these names, in the order of `values`."""
     return {name: value for name, value in values.items() if name in names}
 
 
-def told(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A field's value as short text."""
     return value.name if isinstance(value, Skeleton) else str(value)
 
@@ -122,8 +122,8 @@ def told(value: Any) -> str:
 def written_by(workdir: Path) -> dict[str, str]:
     """What `versions.json` says about the code that made a run; empty if it cannot be read."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        told = json.loads((workdir / run_folder.VERSIONS).read_text())
-        return {"version": told.get("inspose-jax"), "commit": told.get("commit")}
+        stored = json.loads((workdir / run_folder.VERSIONS).read_text())
+        return {"version": stored.get("inspose-jax"), "commit": stored.get("commit")}
     return {}
 
 
@@ -140,7 +140,7 @@ def open_workdir(workdir: Path, about: dict[str, Any], changed: list[str], start
     if validation and judged_by and not is_same_set(judged_by, validation):
         aside = checkpoints.set_aside(best)
         warnings.warn(
-            f"{best}: was chosen by other images, labels or test-time fields than now; it is {aside.name} from here on",
+            f"{best}: was chosen by other images, labels or test-time fields than now; it is kept as {aside.name}",
             stacklevel=2,
         )
     in_use = {name: versions.version(name) for name in PACKAGES} | {
@@ -157,8 +157,8 @@ def open_workdir(workdir: Path, about: dict[str, Any], changed: list[str], start
     run_folder.drop_lines_after(workdir, start)
 
 
-def told_value(workdir: Path, step: int, validation: str) -> float:
+def logged_value(workdir: Path, step: int, validation: str) -> float:
     """The first statistic in the metrics of the evaluation at a step with this fingerprint; NaN if there is none."""
-    evaluations = (row for at, row, _ in measured(workdir) if at == step and VALIDATION in row)
+    evaluations = (row for at, row, _ in read_metrics_lines(workdir) if at == step and VALIDATION in row)
     found = [row for row in evaluations if is_same_set(row[VALIDATION], validation)]
     return next(iter(found[-1].values())) if found else math.nan

@@ -1,4 +1,4 @@
-"""What the tests of several readers look at."""
+"""Fixtures for the tests of several readers."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
-    """A COCO folder of four drawn images with one to three people each; not to be written to."""
+    """A COCO folder of four drawn images with one to three people each; read-only."""
     # Not above: jaxtyping's hook is in place only after this file is read.
     from inspose_jax.config import Scene
     from inspose_jax.data import coco

@@ -1,4 +1,4 @@
-"""Padding: who is a target, who an ignore region, and what blank pictures look like."""
+"""Padding: which people are targets or ignore regions, and what blank images contain."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def pad(one: Sample | None, model=tiny.MODEL):
     return buckets.pad([one], (64, 64), [(20, 100)], model, 2)
 
 
-def test_pictures_are_padded_at_the_right_and_bottom():
+def test_images_are_padded_at_the_right_and_bottom():
     batch = pad(sample([]))
     assert batch.image.dtype == np.uint8
     assert batch.image[0, :40, :50].min() == 9
@@ -39,7 +39,7 @@ def test_crowds_and_people_without_joints_are_ignore_regions_not_targets():
     assert not off.ignore_boxes.any()
 
 
-def test_of_too_many_people_the_smallest_become_ignore_regions_and_are_counted():
+def test_if_there_are_too_many_people_the_smallest_become_ignore_regions_and_are_counted():
     people = [tiny.person(0, 0, side, side) for side in (30, 5, 20, 10, 15)]
     batch = pad(sample(people), tiny.model(num_people=3))
     np.testing.assert_array_equal(batch.keypoints[0], np.stack([people[0], people[2], people[4]]))
@@ -47,14 +47,14 @@ def test_of_too_many_people_the_smallest_become_ignore_regions_and_are_counted()
     assert sorted(batch.ignore_boxes[0, :, 0].tolist()) == [1, 3]
 
 
-def test_a_blank_picture_has_no_size_and_nobody():
+def test_a_blank_image_has_no_size_and_nobody():
     batch = pad(None)
     assert not batch.is_real[0]
     assert batch.size[0].tolist() == [0, 0]
     assert not batch.is_person.any()
 
 
-def test_the_smallest_shape_that_holds_a_picture_is_taken():
+def test_the_smallest_shape_that_holds_an_image_is_chosen():
     shapes = ((64, 96), (96, 64), (64, 64))
     sizes = np.array([[60, 60], [60, 90], [90, 60], [64, 96]], np.int32)
     assert buckets.choose_shapes(sizes, shapes).tolist() == [2, 0, 1, 0]
@@ -73,13 +73,13 @@ def test_joints_without_a_label_do_not_enlarge_a_pseudo_box():
     np.testing.assert_array_equal(pad(sample([far, near]), tiny.model(num_people=1)).keypoints[0], [near])
 
 
-def test_people_beyond_the_most_are_ignore_regions_even_if_the_unlabelled_are_not():
+def test_people_beyond_num_people_are_ignore_regions_even_if_the_unlabelled_are_not():
     people = [np.zeros((17, 3), np.float32), tiny.person(0, 0, 5, 5), tiny.person(0, 0, 9, 9)]
     batch = pad(sample(people), tiny.model(num_people=1, ignore_unlabelled=False))
     assert batch.ignore_boxes[0].tolist() == [[1, 0, 11, 20], [0, 0, 0, 0]]
 
 
-def test_of_too_many_ignore_regions_the_largest_stay():
+def test_if_there_are_too_many_ignore_regions_the_largest_are_kept():
     crowds = sample([np.zeros((17, 3), np.float32)] * 3, [True] * 3)
     crowds = crowds._replace(boxes_xyxy=np.array([[0, 0, 2, 2], [0, 0, 9, 9], [0, 0, 5, 5]], np.float32))
     assert pad(crowds).ignore_boxes[0].tolist() == [[0, 0, 9, 9], [0, 0, 5, 5]]

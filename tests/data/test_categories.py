@@ -1,4 +1,4 @@
-"""The joints' names in `categories`: sorted by them, refused by them, and what the other categories are for."""
+"""The joint names in `categories`: joints are sorted or refused by them, and other categories are left out."""
 
 import json
 
@@ -15,7 +15,7 @@ POSETRACK = ["nose", "head_bottom", "head_top", *COCO.keypoint_names[3:]]
 
 @pytest.fixture
 def changed(folder, tmp_path):
-    """A function: a change to the content of the file -> the changed file."""
+    """A function that applies a change to the content of the file and returns the changed file."""
 
     def write(change):
         truth = json.loads((folder / "annotations.json").read_text())
@@ -31,7 +31,7 @@ def read(folder, annotations):
 
 
 def sort_by_name(truth, spelt=lambda name: name):
-    """Joints in alphabetic order, names and numbers alike, as an annotation tool may write them."""
+    """Joints in alphabetic order, names and values alike, as an annotation tool may write them."""
     names = truth["categories"][0]["keypoints"]
     order = sorted(range(17), key=names.__getitem__)
     truth["categories"][0]["keypoints"] = [spelt(names[k]) for k in order]
@@ -43,7 +43,7 @@ def sort_by_name(truth, spelt=lambda name: name):
 def test_joints_in_another_order_are_sorted_by_their_names(folder, changed, spelt):
     original = read(folder, folder / "annotations.json")
     annotations = changed(lambda truth: sort_by_name(truth, spelt))
-    with pytest.warns(UserWarning, match=r"changed.json: its joints stand in another order than coco's; they are sor"):
+    with pytest.warns(UserWarning, match=r"changed.json: its joints are in another order than coco's; they are sor"):
         source = read(folder, annotations)
     for ours, other in zip(original, source, strict=False):
         np.testing.assert_array_equal(ours.keypoints, other.keypoints)
@@ -73,29 +73,27 @@ def test_other_joints_are_refused_with_the_first_that_differs(folder, changed, n
 
 
 @pytest.mark.parametrize("given", ["absent", None, [], [{"id": 1, "name": "person"}]])
-def test_without_names_the_joints_are_taken_in_our_order_and_that_is_said(folder, changed, given):
+def test_joints_without_names_are_assumed_to_be_in_our_order_with_a_warning(folder, changed, given):
     def change(truth):
         truth["categories"] = given
         if given == "absent":
             del truth["categories"]
 
     annotations = changed(change)
-    with pytest.warns(
-        UserWarning, match="no names of joints in `categories`; they are taken to stand in coco"
-    ) as warned:
+    with pytest.warns(UserWarning, match="`categories` names no joints; they are assumed to be in coco") as warned:
         source = read(folder, annotations)
     assert len(warned) == 1
     np.testing.assert_array_equal(source[0].keypoints, read(folder, folder / "annotations.json")[0].keypoints)
 
 
-def test_a_category_of_any_name_and_id_whose_joints_are_ours_is_the_people(folder, changed):
+def test_a_category_of_any_name_and_id_with_our_joints_is_the_person_category(folder, changed):
     def change(truth):
         truth["categories"][0].update(id=7, name="worker")
         for person in truth["annotations"]:
             person["category_id"] = 7
 
     annotations = changed(change)
-    with pytest.warns(UserWarning, match=r'changed.json: category "worker" .id 7. is taken for the people'):
+    with pytest.warns(UserWarning, match=r'changed.json: category "worker" .id 7. is used as the person category'):
         source = read(folder, annotations)
     results = [{**person, "score": 1.0} for person in source.ground_truth()["annotations"] if person["num_keypoints"]]
     assert {result["category_id"] for result in results} == {1}  # COCO's, as in all results
@@ -109,7 +107,7 @@ def car(truth, **fields):
     truth["annotations"] += [{**template, "id": 900 + i, **fields} for i in range(2)]
 
 
-def test_things_of_other_categories_are_left_out_and_counted(folder, changed):
+def test_annotations_of_other_categories_are_left_out_and_counted(folder, changed):
     annotations = changed(car)
     line = r'changed.json: 2 annotations of other categories are left out .*"car" .id 3.: 2'
     with pytest.warns(UserWarning, match=line):
@@ -119,14 +117,14 @@ def test_things_of_other_categories_are_left_out_and_counted(folder, changed):
         assert check.faults(folder / "images", annotations, COCO) == []
 
 
-def test_what_is_of_another_category_but_has_joints_is_a_fault(folder, changed):
+def test_an_annotation_of_another_category_with_joints_is_a_fault(folder, changed):
     annotations = changed(lambda truth: car(truth, keypoints=[3, 3, 2] * 17))
     assert check.faults(folder / "images", annotations, COCO) == [
         f"annotation {i}: category_id is 3, not 1, the person category" for i in (900, 901)
     ]
 
 
-def test_of_several_categories_with_joints_the_one_with_ours_is_the_people(folder, changed):
+def test_of_several_categories_with_joints_the_one_with_ours_is_the_person_category(folder, changed):
     def change(truth):
         car(truth, keypoints=[3, 3, 2] * 5)
         truth["categories"][0].update(name="dog", keypoints=["nose", "tail", "left_paw", "right_paw", "back"])
@@ -153,16 +151,16 @@ def test_of_several_categories_with_joints_the_one_with_ours_is_the_people(folde
                 {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names)},
                 {"id": 2, "name": "player", "keypoints": list(COCO.keypoint_names[::-1])},
             ],
-            r'2 categories have coco\'s keypoints: "person" .id 1., "player" .id 2.; leave one',
+            r'2 categories have coco\'s keypoints: "person" .id 1., "player" .id 2.; leave only the one for people',
         ),
         (
             [{"id": 1, "name": "cat", "keypoints": ["ear"]}, {"id": 2, "name": "dog", "keypoints": ["tail"]}],
             r'category "cat" .id 1. has other joints than coco: joint 1 is "ear"',
         ),
-        ({"1": "person"}, "`categories` is no list"),
+        ({"1": "person"}, "`categories` is not a list"),
         (["person"], "an entry of `categories` has no whole number as its id"),
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "two categories have the id 1"),
-        ([{"id": 1, "name": "person", "keypoints": {"nose": 1}}], "its keypoints are no list of names"),
+        ([{"id": 1, "name": "person", "keypoints": {"nose": 1}}], "its keypoints are not a list of names"),
     ],
 )
 def test_categories_that_cannot_be_understood_are_refused(folder, changed, categories, message):
@@ -184,7 +182,7 @@ def test_image_ids_of_eleven_digits_are_read_and_scored(folder, changed):
     assert coco_ap.keypoint_ap(source.ground_truth(), results, COCO)["AP"] == pytest.approx(1)
 
 
-def test_labels_belong_to_the_turned_image_where_the_size_says_so(folder, tmp_path):
+def test_labels_belong_to_the_rotated_image_if_its_size_says_so(folder, tmp_path):
     """Three images stored 8 wide and 6 high, to be shown 6 wide and 8 high; the JSON of two has the size as shown."""
     (tmp_path / "images").mkdir()
     turn = Image.Exif()
@@ -200,7 +198,7 @@ def test_labels_belong_to_the_turned_image_where_the_size_says_so(folder, tmp_pa
     category = {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names)}
     content = {"images": images, "annotations": [person], "categories": [category]}
     (tmp_path / "a.json").write_text(json.dumps(content))
-    line = "3 of 3 images have an EXIF orientation other than 1; 2 are turned as it says, .*; 1 stay as stored"
+    line = "3 of 3 images have an EXIF orientation other than 1; 2 are rotated accordingly, .*; 1 stay as stored"
     with pytest.warns(UserWarning, match=line):
         source = read(tmp_path, tmp_path / "a.json")
     assert source.sizes.tolist() == [list(sizes[i]) for i in (1, 2, 3)]

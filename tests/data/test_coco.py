@@ -1,4 +1,4 @@
-"""COCO folders: read as they are meant, written so that they come back, refused with one line."""
+"""COCO folders: read according to COCO, read back after writing, refused with one line."""
 
 import json
 
@@ -17,7 +17,7 @@ def read(folder, annotations=None):
     return coco.CocoFolder(folder / "images", annotations or folder / "annotations.json", COCO, 0.5)
 
 
-def test_what_is_written_comes_back(folder):
+def test_written_samples_are_read_back(folder):
     drawn, source = DrawnPeople(Scene(size=64, num_people=(1, 3)), "test", 0, 4), read(folder)
     for i in range(4):
         before, after = drawn[i], source[i]
@@ -48,7 +48,7 @@ def test_limbs_are_written_as_coco_counts_from_one(folder):
 
 @pytest.fixture
 def by_hand(tmp_path):
-    """Two pictures 8 wide and 6 high, listed backwards: number 2 has a person, number 5 only a labelled crowd."""
+    """Two images 8 wide and 6 high, listed backwards: number 2 has a person, number 5 only a labelled crowd."""
     joints = [3, 4, 1, 7, 7, 0, *[0] * 45]
     person = {"id": 1, "image_id": 2, "bbox": [1, 2, 3, 4], "area": 5, "keypoints": joints, "category_id": 1}
     crowd = {**person, "id": 2, "image_id": 5, "iscrowd": 1}
@@ -58,13 +58,13 @@ def by_hand(tmp_path):
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     (tmp_path / "images").mkdir()
     turned = Image.Exif()
-    turned[0x0112] = 6  # orientation: a viewer would show it turned by a quarter
+    turned[0x0112] = 6  # orientation: a viewer would show it rotated by 90 degrees
     Image.new("RGB", (8, 6), (200, 40, 40)).save(tmp_path / "images" / "2.jpg", exif=turned)
     Image.new("RGB", (8, 6)).save(tmp_path / "images" / "5.jpg")
     return tmp_path
 
 
-def test_a_folder_is_read_as_coco_means_it(by_hand):
+def test_a_folder_is_read_according_to_coco(by_hand):
     with pytest.warns(UserWarning, match="1 of 2 images have an EXIF orientation other than 1; 1 stay as stored"):
         source = read(by_hand)
     assert source.image_ids.tolist() == [2, 5]
@@ -80,31 +80,31 @@ def test_a_folder_is_read_as_coco_means_it(by_hand):
 
 
 def test_an_annotation_of_id_0_counts_as_any_other(folder, tmp_path):
-    """pycocotools takes a match with it for none; perfect results must give an AP of 1 all the same."""
+    """pycocotools ignores a match with it; perfect results must give an AP of 1 nevertheless."""
 
     def from_zero(truth):
         for number, person in enumerate(truth["annotations"]):
             person["id"] = number
 
-    truth = read(folder, spoil(folder, tmp_path, from_zero)).ground_truth()
+    truth = read(folder, damage(folder, tmp_path, from_zero)).ground_truth()
     results = [{**person, "score": 1.0} for person in truth["annotations"] if person["num_keypoints"]]
     assert coco_ap.keypoint_ap(truth, results, COCO)["AP"] == pytest.approx(1)
 
 
-def test_pictures_that_cannot_be_read_are_refused(by_hand):
+def test_images_that_cannot_be_read_are_refused(by_hand):
     Image.new("RGB", (8, 6)).save(by_hand / "images" / "2.jpg")
     source = read(by_hand)
-    (by_hand / "images" / "2.jpg").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="not a picture that can be read"):
+    (by_hand / "images" / "2.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match="not an image that can be read"):
         source[0]
     (by_hand / "images" / "2.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match="no such picture"):
+    with pytest.raises(FileNotFoundError, match="no such image"):
         source[0]
-    with pytest.raises(FileNotFoundError, match="no such folder of pictures"):
-        coco.CocoFolder(by_hand / "pictures", by_hand / "annotations.json", COCO, 0.5)
+    with pytest.raises(FileNotFoundError, match="no such folder of images"):
+        coco.CocoFolder(by_hand / "gone", by_hand / "annotations.json", COCO, 0.5)
 
 
-def spoil(folder, tmp_path, change):
+def damage(folder, tmp_path, change):
     truth = json.loads((folder / "annotations.json").read_text())
     changed = change(truth) or truth
     path = tmp_path / "spoilt.json"
@@ -138,26 +138,26 @@ def other_size(truth):
     ("change", "message"),
     [
         (without_keypoints, "no annotation has `keypoints`"),
-        (without_labels, "nobody has a labelled joint"),
+        (without_labels, "no person has a labelled joint"),
         (too_short, "3 numbers for keypoints; coco needs 51"),
         (lambda truth: truth["annotations"][0].update(bbox=None), "annotation 1: bbox is null, not x, y"),
         (
             lambda truth: truth["images"][0].update(id=2**63),
             "image 9223372036854775808: id is 9223372036854775808, not",
         ),
-        (lambda truth: truth["images"][0].update(file_name="gone.jpg"), "gone.jpg: no such picture"),
+        (lambda truth: truth["images"][0].update(file_name="gone.jpg"), "gone.jpg: no such image"),
         (lambda truth: {"annotations": []}, "no list `images`"),
         (lambda truth: {"images": []}, "no list `annotations`"),
     ],
 )
-def test_a_spoilt_file_is_refused_with_its_fault(folder, tmp_path, change, message):
+def test_an_invalid_file_is_refused_with_its_fault(folder, tmp_path, change, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        read(folder, spoil(folder, tmp_path, change))
+        read(folder, damage(folder, tmp_path, change))
 
 
-def test_pictures_that_are_not_what_was_annotated_are_refused(folder, tmp_path):
+def test_images_of_another_size_than_annotated_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="64 x 64 pixels, but its annotation says 65 x 64"):
-        read(folder, spoil(folder, tmp_path, other_size))[0]
+        read(folder, damage(folder, tmp_path, other_size))[0]
     with pytest.raises(FileNotFoundError, match="no such annotation file"):
         read(folder, tmp_path / "none.json")
     (tmp_path / "half.json").write_text('{"images": [')
@@ -169,14 +169,14 @@ def test_pictures_that_are_not_what_was_annotated_are_refused(folder, tmp_path):
     ("change", "message"),
     [
         (lambda a, i: a.update(keypoints=[1] * 50), "50 numbers"),
-        (lambda a, i: a.update(keypoints=[1, 1, 3] * 17), "visibility is 0, 1 or 2"),
-        (lambda a, i: a.update(keypoints=[900, 1, 2] * 17, num_keypoints=17), "outside the picture"),
+        (lambda a, i: a.update(keypoints=[1, 1, 3] * 17), "visibility must be 0, 1 or 2"),
+        (lambda a, i: a.update(keypoints=[900, 1, 2] * 17, num_keypoints=17), "outside the image"),
         (lambda a, i: a.update(num_keypoints=99), "num_keypoints is 99"),
         (lambda a, i: a.update(area=0), "area is 0"),
-        (lambda a, i: a.update(image_id=77), "image 77 is not in the list"),
+        (lambda a, i: a.update(image_id=77), "image 77 is not listed in `images`"),
         (lambda a, i: a.pop("bbox"), "no bbox"),
         (lambda a, i: i.update(width=9), "the file has"),
-        (lambda a, i: i.update(file_name="gone.jpg"), "no such picture"),
+        (lambda a, i: i.update(file_name="gone.jpg"), "no such image"),
     ],
 )
 def test_every_planted_fault_is_named(folder, tmp_path, change, message):
@@ -184,11 +184,11 @@ def test_every_planted_fault_is_named(folder, tmp_path, change, message):
         change(truth["annotations"][0], truth["images"][0])
         return truth
 
-    found = check.faults(folder / "images", spoil(folder, tmp_path, plant), COCO)
+    found = check.faults(folder / "images", damage(folder, tmp_path, plant), COCO)
     assert any(message in fault for fault in found), found
 
 
-def test_the_real_pictures_are_read_without_a_fault(coco_real):
+def test_the_real_images_are_read_without_a_fault(coco_real):
     for split, people in (("train", 349), ("val", 72)):
         annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
         assert check.faults(coco_real / split, annotations, COCO) == []

@@ -1,4 +1,4 @@
-"""Numbers that are no pixels, or stand in another order, are named once for the whole file; right ones never."""
+"""Coordinates that are not pixels, or in another order, are reported once for the whole file; valid ones never."""
 
 import contextlib
 import copy
@@ -44,11 +44,17 @@ CHANGES = {
         lambda joints, box, size: (joints / [*size, 1], box),
         ["all labelled joints lie within 0..1"],
     ),
-    "y before x": (lambda joints, box, size: (joints[:, [1, 0, 2]], box), ["x and y seem to be exchanged"]),
-    "y before x in boxes": (lambda joints, box, size: (joints, box[[1, 0, 3, 2]]), ["x and y seem to be exchanged"]),
+    "y before x": (
+        lambda joints, box, size: (joints[:, [1, 0, 2]], box),
+        ["x and y of the joints or of the boxes seem to be exchanged"],
+    ),
+    "y before x in boxes": (
+        lambda joints, box, size: (joints, box[[1, 0, 3, 2]]),
+        ["x and y of the joints or of the boxes seem to be exchanged"],
+    ),
     "y before x in both": (
         lambda joints, box, size: (joints[:, [1, 0, 2]], box[[1, 0, 3, 2]]),
-        ["x and y seem to be exchanged"],
+        ["x and y of the joints or of the boxes seem to be exchanged"],
     ),
     "corners": (
         lambda joints, box, size: (joints, np.concatenate([box[:2], box[:2] + box[2:]])),
@@ -61,10 +67,10 @@ CHANGES = {
 def test_a_fault_of_all_coordinates_is_named_in_one_line(folder, tmp_path, name):
     change, lines = CHANGES[name]
     expected = contextlib.nullcontext()
-    if name == "y before x in both":  # which in these square images only looks as if people lay
+    if name == "y before x in both":  # in these square images it only looks as if people were lying
         lines, expected = (
             [],
-            pytest.warns(UserWarning, match="have their feet to the right of their head; do they lie,"),
+            pytest.warns(UserWarning, match="have their feet to the right of their head; are they lying,"),
         )
     with expected:
         found = faults(folder / "images", json.loads((folder / "annotations.json").read_text()), tmp_path, change)
@@ -73,7 +79,7 @@ def test_a_fault_of_all_coordinates_is_named_in_one_line(folder, tmp_path, name)
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_so_it_is_in_real_labels(coco_real, tmp_path, name):
+def test_a_fault_of_all_coordinates_is_named_in_real_labels(coco_real, tmp_path, name):
     change, lines = CHANGES[name]
     truth = json.loads((coco_real / "annotations/person_keypoints_val.json").read_text())
     found = faults(coco_real / "val", truth, tmp_path, change)
@@ -91,7 +97,7 @@ def labels_of(people):
         low, high = joints.min(0), joints.max(0)
         keypoints = np.concatenate([joints, np.full((17, 1), 2.0)], 1).ravel().tolist()
         entries.append((keypoints, box[0] if box else [*low, *(high - low)], (480, 640)))
-    return coordinates.stacked(entries, 17)
+    return coordinates.stack(entries, 17)
 
 
 def standing(x, feet, height=200):
@@ -99,7 +105,7 @@ def standing(x, feet, height=200):
 
 
 @pytest.mark.parametrize("num_others", [0, 500])
-def test_a_few_ankles_just_below_the_image_are_no_exchange(num_others):
+def test_a_few_ankles_just_below_the_image_do_not_mean_exchanged_axes(num_others):
     below = [(standing(60 + 100 * i, 485 + 2 * i),) for i in range(3)]
     others = [(standing(50 + i % 400, 300 + i % 170),) for i in range(num_others)]
     assert coordinates.findings(labels_of(below + others)) == []
@@ -107,7 +113,7 @@ def test_a_few_ankles_just_below_the_image_are_no_exchange(num_others):
     assert not num_others or coordinates.findings(labels_of(far_below + others)) == []
 
 
-def test_people_who_all_lie_the_same_way_are_no_fault():
+def test_people_who_all_lie_in_the_same_direction_are_not_a_fault():
     lying = [(standing(240, 400 + 5 * i)[:, ::-1],) for i in range(6)]  # heads left
     assert coordinates.findings(labels_of(lying)) == []
 
@@ -129,4 +135,4 @@ def test_joints_outside_are_named_beside_a_finding_that_does_not_explain_them(tm
     (tmp_path / "a.json").write_text(json.dumps(truth))
     first, second = check.faults(tmp_path, tmp_path / "a.json", COCO)
     assert first.startswith("boxes seem to be corners")
-    assert second == "annotation 3: a labelled joint lies outside the picture"
+    assert second == "annotation 3: a labelled joint lies outside the image"

@@ -1,4 +1,4 @@
-"""Pictures of every kind come as the same RGB bytes; what is none, or too large, is refused before memory is taken."""
+"""Images of every kind are read as the same RGB bytes; other files and too large ones are refused early."""
 
 import errno
 import os
@@ -36,24 +36,24 @@ def read(image: Image.Image, path: Path, follow_exif: bool = False, **options) -
         ("a.jpg", "CMYK", 60),
     ],
 )
-def test_colours_stay_what_they_are(tmp_path, name, mode, tolerance):
+def test_colours_are_preserved(tmp_path, name, mode, tolerance):
     found = read(Image.fromarray(COLOURS).convert(mode), tmp_path / name)
     assert found.dtype == np.uint8
     np.testing.assert_allclose(found.astype(int), COLOURS, atol=tolerance)  # JPEG halves the colours' resolution
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp"])
-def test_grey_is_three_times_the_same(tmp_path, name):
+def test_grey_becomes_three_equal_channels(tmp_path, name):
     np.testing.assert_array_equal(read(Image.fromarray(GREY), tmp_path / name), np.stack([GREY] * 3, -1))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_sixteen_bits_are_scaled_not_cut(tmp_path, name):
+def test_sixteen_bits_are_scaled_not_truncated(tmp_path, name):
     deep = Image.fromarray(GREY.astype(np.uint16) * 257)
     np.testing.assert_allclose(read(deep, tmp_path / name).astype(int), np.stack([GREY] * 3, -1), atol=1)
 
 
-def test_palette_and_bits_are_their_colours(tmp_path):
+def test_palette_and_one_bit_images_give_their_colours(tmp_path):
     palette = Image.fromarray(COLOURS).quantize(64)
     np.testing.assert_array_equal(read(palette, tmp_path / "a.png"), np.asarray(palette.convert("RGB")))
     bits = read(Image.fromarray(GREY).convert("1"), tmp_path / "b.png")
@@ -62,8 +62,8 @@ def test_palette_and_bits_are_their_colours(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.avif"])
 @pytest.mark.parametrize("number", range(1, 9))
-def test_exif_turns_a_picture_only_where_asked(tmp_path, number, name):
-    """Pixel (0, 0) of the file stands where EXIF's table says: top left, top right, bottom right, bottom left, ..."""
+def test_exif_orientation_is_applied_only_on_request(tmp_path, number, name):
+    """Pixel (0, 0) of the file is where EXIF's table says: top left, top right, bottom right, bottom left, ..."""
     exif = Image.Exif()
     exif[0x0112] = number
     corner = np.zeros((24, 32, 3), np.uint8)
@@ -86,7 +86,7 @@ XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.
 @pytest.mark.parametrize(
     ("name", "mode"), [("a.tif", "RGB"), ("a.tif", "RGBA"), ("a.jpg", "RGB"), ("a.webp", "RGB"), ("a.avif", "RGB")]
 )
-def test_an_orientation_in_xmp_alone_turns_nothing(tmp_path, name, mode):
+def test_an_orientation_in_xmp_alone_is_ignored(tmp_path, name, mode):
     corner = np.zeros((24, 32, 3), np.uint8)
     corner[:8, :8] = 255
     options = {"tiffinfo": {700: XMP}} if name == "a.tif" else {"xmp": XMP}
@@ -97,13 +97,13 @@ def test_an_orientation_in_xmp_alone_turns_nothing(tmp_path, name, mode):
 
 
 @pytest.mark.parametrize("content", [b"hello", b""])
-def test_what_is_no_picture_is_refused(tmp_path, content):
+def test_anything_but_an_image_is_refused(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(ValueError, match="not a picture that can be read"):
+    with pytest.raises(ValueError, match="not an image that can be read"):
         read_image(tmp_path / "a.jpg", follow_exif=False)
 
 
-def test_an_error_of_the_system_is_not_called_damage(tmp_path, monkeypatch):
+def test_a_system_error_is_not_reported_as_damage(tmp_path, monkeypatch):
     def fails(path):
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
@@ -114,15 +114,15 @@ def test_an_error_of_the_system_is_not_called_damage(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.bmp", "a.tif", "a.webp"])
-def test_half_a_file_is_refused(tmp_path, name):
+def test_a_truncated_file_is_refused(tmp_path, name):
     Image.fromarray(COLOURS.repeat(20, 0).repeat(20, 1)).save(tmp_path / name)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="not a picture that can be read"):
+    with pytest.raises(ValueError, match="not an image that can be read"):
         read_image(tmp_path / name, follow_exif=False)
 
 
-def test_a_file_that_promises_too_much_is_refused_before_memory_is_taken(tmp_path):
+def test_a_file_with_an_oversized_header_is_refused_before_memory_is_allocated(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     header = b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0)
     (tmp_path / "a.bmp").write_bytes(header)
@@ -142,4 +142,4 @@ def test_twenty_thousand_pixels_a_side_are_read_in_less_than_3_gb(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
     shape, peak = done.stdout.rsplit(" ", 1)
     assert shape == "(20000, 20000, 3)"
-    assert int(peak) < 3_000_000  # kB; the picture itself is 1.2 GB
+    assert int(peak) < 3_000_000  # kB; the image itself is 1.2 GB

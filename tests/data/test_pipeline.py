@@ -1,4 +1,4 @@
-"""The plan executed: the same batches with any number of threads, from any start, on any number of hosts."""
+"""Loading batches: the same ones with any number of threads, from any start, on any number of hosts."""
 
 import json
 from dataclasses import replace
@@ -31,20 +31,18 @@ def equal(first, second):
     return all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
-def test_threads_do_not_change_the_batches(straight):
+def test_the_number_of_threads_does_not_change_the_batches(straight):
     assert all(equal(a, b) for a, b in zip(straight, run(threads=5), strict=True))
 
 
-def test_starting_later_gives_what_would_have_come(straight):
+def test_starting_at_a_later_step_gives_the_same_batches(straight):
     assert all(equal(a, b) for a, b in zip(straight[5:], run(start=5), strict=True))
 
 
 @pytest.mark.parametrize("num_hosts", [1, 2, 3, 8])
-def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_picture_once(num_hosts):
-    # 55 pictures, tall and wide ones, in batches of 24 of one shape each
-    source = pipeline.Pictures(
-        [np.full((64 - 16 * (i % 2), 48 + 16 * (i % 2), 3), i, np.uint8) for i in range(55)], COCO
-    )
+def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_image_once(num_hosts):
+    # 55 images, tall and wide ones, in batches of 24 of one shape each
+    source = pipeline.Images([np.full((64 - 16 * (i % 2), 48 + 16 * (i % 2), 3), i, np.uint8) for i in range(55)], COCO)
     config = replace(tiny.CONFIG, data=replace(tiny.CONFIG.data, only_labelled=False, shapes=((64, 48), (48, 64))))
 
     def epoch(threads, rows):
@@ -53,7 +51,7 @@ def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_picture_
         return list(pipeline.batches(source, plan, threaded, 0, plan.steps_per_epoch, rows))
 
     whole = epoch(2, slice(None))
-    assert len(whole) == 4  # 28 and 27 pictures of the two shapes
+    assert len(whole) == 4  # 28 and 27 images of the two shapes
     hosts = [epoch(1 + host % 4, host_rows(24, host, num_hosts)) for host in range(num_hosts)]
     for batch, *parts in zip(whole, *hosts, strict=True):
         assert all(len(part.image) == 24 // num_hosts for part in parts)
@@ -62,7 +60,7 @@ def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_picture_
     assert sorted(seen.tolist()) == list(range(55))
 
 
-def test_flipped_pictures_are_mirrored(straight):
+def test_flipped_images_are_mirrored(straight):
     plan = pipeline.make_plan(SOURCE, tiny.CONFIG, train=True, batch_size=4)
     for batch, step in zip(straight, (plan[i] for i in range(9)), strict=True):
         for image, index, mirrored in zip(batch.image, step.index, step.flip, strict=True):
@@ -71,7 +69,7 @@ def test_flipped_pictures_are_mirrored(straight):
                 np.testing.assert_array_equal(image, original[:, ::-1] if mirrored else original)
 
 
-def test_training_leaves_out_pictures_without_labels_if_the_config_says_so():
+def test_training_leaves_out_images_without_labels_if_configured():
     source = pipeline.InMemory(SOURCE)
     source.is_labelled = np.arange(7) < 2
     assert pipeline.make_plan(source, tiny.CONFIG, train=True, batch_size=1).steps_per_epoch == 2
@@ -88,7 +86,7 @@ def test_scale_is_the_resized_size_over_the_original_one():
     np.testing.assert_allclose(batch.scale, batch.size[:, ::-1] / 64)
 
 
-def test_the_hash_of_the_labels_sees_a_joint_that_was_moved(tmp_path):
+def test_the_hash_of_the_labels_changes_if_a_joint_is_moved(tmp_path):
     source = DrawnPeople(tiny.CONFIG.data.scene, "test", 0, 3)
     coco.write_folder(tmp_path / "a", (source[i] for i in range(3)), COCO, 0.5)
     path = tmp_path / "a/annotations.json"

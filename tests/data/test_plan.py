@@ -1,4 +1,4 @@
-"""The order of everything: nothing lost, nothing twice, the same for whoever asks in whatever order."""
+"""The order of images: none lost, none twice, and independent of the order of access."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,7 +18,7 @@ def sizes(number: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("number", "batch"), [(1, 4), (7, 3), (40, 8)])
 @pytest.mark.parametrize("train", [True, False])
-def test_every_eligible_picture_comes_exactly_once_an_epoch(number, batch, train):
+def test_every_eligible_image_comes_exactly_once_per_epoch(number, batch, train):
     eligible = np.arange(number) % 5 != 3
     for epoch in range(2):
         steps = make_epoch(epoch, sizes(number), eligible, DATA, batch, 0, train)
@@ -63,7 +63,7 @@ def test_evaluation_keeps_the_order_and_mirrors_nothing():
     assert (steps[0].resized == 40).all()
 
 
-def test_position_is_the_global_step_whoever_asks_first():
+def test_a_step_does_not_depend_on_the_order_of_access():
     def plan():
         return Plan(sizes(21), np.ones(21, bool), DATA, 4, 0, True)
 
@@ -76,8 +76,8 @@ def test_position_is_the_global_step_whoever_asks_first():
         assert list(pool.map(lambda i: shared[i].index.tolist(), range(30))) == steps
 
 
-def test_an_empty_data_set_is_refused():
-    with pytest.raises(ValueError, match="no picture to take"):
+def test_an_empty_dataset_is_refused():
+    with pytest.raises(ValueError, match="no image to use"):
         Plan(sizes(3), np.zeros(3, bool), DATA, 4, 0, True)
 
 
@@ -89,7 +89,7 @@ def test_training_shuffles_scales_and_mirrors(seed):
     assert np.corrcoef([step.index[0] for step in steps], np.arange(100))[0, 1] < 0.5  # and over them
     flips = np.stack([step.flip for step in steps])
     assert 0.4 < flips.mean() < 0.6  # four standard deviations of a half among 400
-    assert len(np.unique(flips, axis=0)) > 8  # of the 16 ways to mirror four pictures
+    assert len(np.unique(flips, axis=0)) > 8  # of the 16 ways to mirror four images
     assert set(np.concatenate([step.resized for step in steps]).ravel().tolist()) == {32, 33, 34}
     never = make_epoch(0, np.full((9, 2), 50, np.int32), np.ones(9, bool), replace(data, flip=0.0), 4, seed, True)
     assert not any(step.flip.any() for step in never)

@@ -11,7 +11,7 @@ from inspose_jax.structures import Sample
 
 
 def lit_pixel(x: int, y: int, height: int = 21, width: int = 31) -> Sample:
-    """A black picture with one white pixel and the nose at its centre."""
+    """A black image with one white pixel and the nose at its centre."""
     image = np.zeros((height, width, 3), np.uint8)
     image[y, x] = 255
     keypoints = np.zeros((1, 17, 3), np.float32)
@@ -38,7 +38,7 @@ def test_resize_keeps_the_joint_on_its_pixel(x, y, size):
 
 @settings(max_examples=10, deadline=None)
 @given(x=st.integers(0, 30), y=st.integers(0, 20))
-def test_flip_keeps_the_joint_on_its_pixel_and_twice_is_nothing(x, y):
+def test_flip_keeps_the_joint_on_its_pixel_and_is_its_own_inverse(x, y):
     sample = lit_pixel(x, y)
     out = transforms.flip(sample, COCO)
     np.testing.assert_allclose(brightest(out.image), out.keypoints[0, 0, :2])
@@ -48,7 +48,7 @@ def test_flip_keeps_the_joint_on_its_pixel_and_twice_is_nothing(x, y):
         np.testing.assert_array_equal(before, after)
 
 
-def test_flip_makes_left_right_and_leaves_unlabelled_joints_at_zero():
+def test_flip_swaps_left_and_right_and_leaves_unlabelled_joints_at_zero():
     sample = lit_pixel(4, 4)
     left, right = COCO.keypoint_names.index("left_wrist"), COCO.keypoint_names.index("right_wrist")
     sample.keypoints[0, left] = 10, 8, 1

@@ -1,4 +1,4 @@
-"""The ten statistics on answers that are known beforehand."""
+"""The ten statistics on results with known values."""
 
 import copy
 import sys
@@ -15,7 +15,7 @@ from inspose_jax.structures import Sample
 
 
 def truth_and_results():
-    """Two pictures: one medium person; a large person, one without joints and a crowd."""
+    """Two images: one medium person; a large person, one without joints and a crowd."""
     crowd = tiny.person(100, 20, 190, 60)
     people = [[tiny.person(10, 10, 60, 60)], [tiny.person(20, 20, 190, 190), np.zeros((17, 3), np.float32), crowd]]
     samples = []
@@ -58,21 +58,21 @@ def test_a_shift_lowers_oks_as_computed_by_hand():
     assert coco_ap.keypoint_ap(truth, results, COCO, image_ids=[0])["AP"] == pytest.approx(passed.mean())
 
 
-def test_no_more_than_twenty_detections_of_a_picture_count():
+def test_no_more_than_twenty_detections_of_an_image_count():
     truth, results = truth_and_results()
     far = [{**copy.deepcopy(results[0]), "keypoints": [190, 5, 1] * 17, "score": 0.95} for _ in range(20)]
     before = copy.deepcopy(far)
     assert coco_ap.keypoint_ap(truth, [*far, *results], COCO, image_ids=[0])["AR"] == 0
-    assert far == before  # what the caller holds stays as it is
+    assert far == before  # the caller's objects are not changed
     assert coco_ap.keypoint_ap(truth, [*far[:19], *results], COCO, image_ids=[0])["AR"] == 1
 
 
-def test_pictures_are_grouped_by_their_labelled_people():
+def test_images_are_grouped_by_their_labelled_people():
     truth, results = truth_and_results()
     assert coco_ap.ap_by_number_of_people(truth, results, COCO) == pytest.approx({1: 1.0})
 
 
-def test_what_the_statistics_do_not_read_may_be_anything_and_stays():
+def test_fields_that_the_statistics_do_not_read_may_hold_anything_and_are_kept():
     truth, results = truth_and_results()
     truth["annotations"][0] |= {"segmentation": "unknown", "score": "high"}
     truth["images"][0] |= {"file_name": None, "date_captured": 2013}
@@ -83,7 +83,7 @@ def test_what_the_statistics_do_not_read_may_be_anything_and_stays():
 
 
 def random_case(seed):
-    """A few pictures with people, crowds, people without joints, and results that are near, far, tied or too many."""
+    """A few images with people, crowds, people without joints, and results that are near, far, tied or too many."""
     rng = np.random.default_rng(seed)
     number_of_joints = int(rng.integers(1, 30))
     sigmas = COCO.oks_sigmas if number_of_joints == 17 else tuple(rng.uniform(0.02, 0.12, number_of_joints).tolist())
@@ -129,7 +129,7 @@ def random_case(seed):
 
 @pytest.fixture
 def by_pycocotools(monkeypatch):
-    """A function that computes with pycocotools, hotcoco being installed."""
+    """A function that computes with pycocotools although hotcoco is installed."""
     pytest.importorskip("hotcoco", reason="hotcoco is not installed: pip install hotcoco")
     assert coco_ap.library()[0].startswith("hotcoco ")
 

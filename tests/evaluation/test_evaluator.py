@@ -1,4 +1,4 @@
-"""A data set through the predictor: what evaluation scores is what anybody gets who asks about the pictures."""
+"""Evaluation of a dataset: it scores exactly what the predictor returns for the images."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ CONFIG = replace(
     data=replace(tiny.CONFIG.data, long_side=96, shapes=((64, 64), (64, 96))),
 )
 WIDE = {3, 4, 11}
-TALL = 6  # fits no shape at the test size: it is looked at smaller
+TALL = 6  # fits no shape at the test size, so it is shrunk
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +28,17 @@ def predictor() -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[np.ndarray]:
+def images() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     sizes = [(64, 96) if i in WIDE else (130, 70) if i == TALL else (64, 64) for i in range(BATCH + 5)]
     return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
 
 
-def test_evaluation_finds_what_the_predictor_finds_in_the_order_of_the_source(predictor, pictures):
-    source = pipeline.Pictures(pictures, COCO)
-    source.image_ids = 100 + np.arange(len(pictures))[::-1]
+def test_evaluation_finds_what_the_predictor_finds_in_the_order_of_the_source(predictor, images):
+    source = pipeline.Images(images, COCO)
+    source.image_ids = 100 + np.arange(len(images))[::-1]
     expected = []
-    for image_id, people in zip(source.image_ids.tolist(), predictor(pictures, threshold=0.0), strict=True):
+    for image_id, people in zip(source.image_ids.tolist(), predictor(images, threshold=0.0), strict=True):
         assert len(people) > 0
         expected += people.to_coco(image_id)
     assert evaluator.find_all(predictor, source) == expected
@@ -54,17 +54,17 @@ def test_an_evaluation_scores_what_was_found_by_the_labels_of_the_source(predict
         assert statistics == coco_ap.keypoint_ap(truth, results, COCO)
 
 
-def test_evaluation_makes_at_most_two_programs_a_shape(predictor, pictures):
+def test_evaluation_compiles_at_most_two_programs_per_shape(predictor, images):
     fresh = Predictor(CONFIG, predictor.variables)
     shapes = []
     fresh.poses = lambda variables, image, size: shapes.append(image.shape) or predictor.poses(variables, image, size)
-    evaluator.find_all(fresh, pipeline.Pictures([*pictures, pictures[0]], COCO))
-    fresh(pictures[0])
+    evaluator.find_all(fresh, pipeline.Images([*images, images[0]], COCO))
+    fresh(images[0])
     assert set(shapes) == {(BATCH, 64, 64, 3), (BATCH, 64, 96, 3), (1, 64, 64, 3)}
 
 
 @pytest.mark.parametrize("num_devices", [3, 8])
-def test_devices_that_divide_the_batches_find_the_same(predictor, pictures, num_devices):
+def test_dividing_the_batches_over_devices_gives_the_same_people(predictor, images, num_devices):
     divided = Predictor(CONFIG, predictor.variables, jax.local_devices()[:num_devices])
     rows = set()
 
@@ -75,7 +75,7 @@ def test_devices_that_divide_the_batches_find_the_same(predictor, pictures, num_
         return found
 
     divided_poses, divided.poses = divided.poses, poses
-    source = pipeline.Pictures([image for i, image in enumerate(pictures) if i not in WIDE - {3}], COCO)  # one alone
+    source = pipeline.Images([image for i, image in enumerate(images) if i not in WIDE - {3}], COCO)  # one alone
     single, several = (evaluator.find_all(model, source) for model in (predictor, divided))
     assert rows == {(9, 3) if num_devices == 3 else (8, 1), (1, 1)}  # images in all, and on each device
     assert [found["image_id"] for found in several] == [found["image_id"] for found in single]
@@ -85,19 +85,19 @@ def test_devices_that_divide_the_batches_find_the_same(predictor, pictures, num_
         )
 
 
-def test_the_largest_batch_is_tried_alone(predictor, pictures):
+def test_the_trial_runs_only_the_largest_batch(predictor, images):
     fresh = Predictor(CONFIG, predictor.variables)
     shapes = []
     fresh.poses = lambda variables, image, size: shapes.append(image.shape) or predictor.poses(variables, image, size)
-    fresh.try_largest(pipeline.Pictures([*pictures, pictures[0]], COCO))
+    fresh.try_largest(pipeline.Images([*images, images[0]], COCO))
     assert shapes == [(BATCH, 64, 96, 3)]
 
 
 @pytest.mark.parametrize("num_processes", [2, 3, 8])
-def test_the_shares_of_any_number_of_processes_are_the_whole(predictor, pictures, num_processes):
-    source = pipeline.Pictures(pictures, COCO)
+def test_the_shares_of_any_number_of_processes_make_up_the_whole(predictor, images, num_processes):
+    source = pipeline.Images(images, COCO)
     shares = [evaluator.find_share(predictor, source, process, num_processes) for process in range(num_processes)]
     everything = evaluator.find_share(predictor, source, 0, 1)
-    assert sorted(i for share in shares for i in share) == list(range(len(pictures)))  # each exactly once
+    assert sorted(i for share in shares for i in share) == list(range(len(images)))  # each exactly once
     assert {i: results for share in shares for i, results in share.items()} == everything
     assert sum(len(share) > 0 for share in shares) == min(num_processes, 3)  # a whole step is the least

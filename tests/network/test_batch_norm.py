@@ -1,4 +1,4 @@
-"""Batch norm sees the real images of a batch and nothing else, however they lie on devices and in parts."""
+"""Batch norm uses only the real images of a batch, however they are divided over devices and parts."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def _standard_promotion():  # flax and optax, see training/conftest.py
 
 
 def assert_close(a, b, bound=1e-6):
-    """That all arrays of two trees differ by at most `bound` of the largest number of each."""
+    """Assert that all arrays of two trees differ by at most `bound` times the largest value of each."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=bound * max(np.abs(b).max(), 1)), a, b)
 
@@ -60,7 +60,7 @@ def trained(maps, is_real, weights, num_devices):
 # The end of an epoch: on four devices two hold blank images only.  Blank images between others.  A single one.
 @pytest.mark.parametrize("rows", [[0, 1, 2], [0, 2, 3, 7], [5]])
 @pytest.mark.parametrize("num_devices", [1, 2, 4, 8])
-def test_blank_images_change_nothing_wherever_they_lie(num_devices, rows):
+def test_blank_images_change_nothing_at_any_position(num_devices, rows):
     is_real = np.isin(np.arange(8), rows)
     y, stats, of_params, of_maps = trained(MAPS * is_real[:, None, None, None], is_real, WEIGHTS, num_devices)
     expected = trained(MAPS[rows], is_real[rows], WEIGHTS[rows], 1)
@@ -70,10 +70,10 @@ def test_blank_images_change_nothing_wherever_they_lie(num_devices, rows):
 
 
 @pytest.mark.parametrize("num_devices", [1, 2])
-def test_a_batch_of_blank_images_moves_nothing_and_is_finite(num_devices):
+def test_a_batch_of_blank_images_changes_no_statistics_and_is_finite(num_devices):
     y, stats, of_params, of_maps = trained(0 * MAPS, np.zeros(8, bool), WEIGHTS, num_devices)
     jax.tree.map(np.testing.assert_array_equal, stats, STATS)
-    assert not any(array.any() for array in jax.tree.leaves((y, of_params, of_maps)))  # NaN would be true
+    assert not any(array.any() for array in jax.tree.leaves((y, of_params, of_maps)))  # NaN would count as true
 
 
 def test_without_blank_images_it_is_flaxs_batch_norm():
@@ -85,7 +85,7 @@ def test_without_blank_images_it_is_flaxs_batch_norm():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_by_running_statistics_it_is_flaxs_batch_norm_bit_for_bit(dtype):
+def test_with_running_statistics_it_is_flaxs_batch_norm_bit_for_bit(dtype):
     given, maps = {"params": PARAMS, "batch_stats": STATS}, jnp.asarray(MAPS, dtype)
     blank = real_images(jnp.zeros((8, 2), jnp.int32), None)
     y = jax.jit(BatchNorm(True).apply)(given, maps, blank)
@@ -108,7 +108,7 @@ def gradient_of():
 
         def run(params, stats, batch):
             targets = make_targets(batch, tiny.grid(config.model), config.model.assignment)
-            gradient_of = step.make_gradient(methods.of(config.model), accumulate, mesh)
+            gradient_of = step.make_gradient(methods.for_model(config.model), accumulate, mesh)
             return gradient_of(params, stats, batch, targets, count(targets))
 
         with jax.enable_x64(True):

@@ -1,4 +1,4 @@
-"""The whole network: shapes, parameter counts, what train and test programs contain."""
+"""The whole network: shapes, parameter counts, and what the programs for training and testing contain."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def test_backbones_have_torchvisions_parameters(backbone, parameters):
     assert count(variables["params"]["backbone"]) == parameters
 
 
-def test_the_papers_heads_have_the_parameters_that_hand_counting_gives():
+def test_the_papers_heads_have_the_number_of_parameters_counted_by_hand():
     params = abstract(config.Model(), train=True)[0]["params"]
     conv = 9 * 256 * 256 + 2 * 256  # 3x3 without bias, and its norm
     assert count(params["instance_heads"]) == 8 * conv + (9 * 256 + 1) + (9 * 256 * 313 + 313)
@@ -91,7 +91,7 @@ def test_normalising_gives_mean_and_deviation_of_imagenet_and_zero_padding():
 
 
 @pytest.mark.parametrize("size", [(32, 48), (31, 1), (0, 0), (7, 47)])
-def test_what_is_outside_of_the_image_is_zero_and_nothing_inside(size):
+def test_normalised_padding_is_zero_and_the_image_is_not(size):
     image = np.random.default_rng(0).integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
     found = jax.jit(normalise)(jnp.asarray(image), jnp.array([size], jnp.int32))
     whole = jax.jit(normalise)(jnp.asarray(image), jnp.array([[32, 48]], jnp.int32))

@@ -1,4 +1,4 @@
-"""Theta where it is read is the controller's last convolution at that place, in value and gradient."""
+"""Theta at single locations equals the controller's last convolution there, in value and gradient."""
 
 import flax.linen as nn
 import jax
@@ -68,7 +68,7 @@ def test_theta_of_the_first_locations_is_computed_for_no_more_chunks_than_they_f
 
 def test_half_precision_is_added_up_in_float32():
     one = controller(3, jnp.bfloat16)
-    with jax.numpy_dtype_promotion("standard"):  # the strict one promotes no half precision
+    with jax.numpy_dtype_promotion("standard"):  # strict promotion does not promote half precision
         found = theta_at(one, EVERY)
         gradient = jax.grad(lambda one: theta_at(one, EVERY).sum())(one)
     assert found.dtype == jnp.float32

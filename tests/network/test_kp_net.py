@@ -1,4 +1,4 @@
-"""The KP-Net: 313 numbers, their order, and what is asked of an image with one person."""
+"""The KP-Net: its 313 parameters, their order, and the queries for an image with one person."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def test_depth_changes_the_number_of_parameters(depth, parameters):
     assert kp_net.num_parameters(config.KPNet(depth=depth), 17) == parameters
 
 
-def test_theta_is_cut_layer_by_layer_weight_before_bias():
+def test_theta_is_split_layer_by_layer_weight_before_bias():
     theta = jnp.arange(313.0)
     (w1, b1), (w2, b2), (w3, b3) = kp_net.split_theta(theta, kp_net.layer_sizes(PAPER, 17))
     assert [w1[0, 0], w1[0, 9], w1[1, 0], b1[0]] == [0, 9, 10, 80]  # [out, in], row-major
@@ -57,7 +57,7 @@ def person():
     return tuple(map(jnp.asarray, (theta, features, np.array([[20.0, 12.0]], np.float32), np.full(1, 64, np.float32))))
 
 
-def test_all_questions_agree_with_a_map_made_by_loops(person):
+def test_all_queries_agree_with_a_map_computed_by_loops(person):
     theta, features, centres, scales = map(np.asarray, person)
     expected = by_loops(theta[0], features, centres[0], scales[0], stride=8)
     size = jnp.array([24, 40], jnp.int32)
@@ -72,7 +72,7 @@ def test_all_questions_agree_with_a_map_made_by_loops(person):
     np.testing.assert_allclose(jnp.exp(logit - log_sum_exp)[0], np.exp(log_softmax.max(1)), atol=1e-5)
 
 
-def test_cells_in_the_padding_take_no_part(person):
+def test_cells_in_the_padding_are_ignored(person):
     theta, features, *place = person
     size = jnp.array([24, 24], jnp.int32)  # column 3 begins at 24: nothing of it is real
     changed = features.at[:, 3:].add(100.0)

@@ -1,4 +1,4 @@
-"""The people of an image: what a vmap over all slots gives, for the filled ones alone; and candidates likewise."""
+"""The queries for an image agree with a vmap over all slots, for filled slots and for candidates."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ def _four_at_once(monkeypatch):
 
 
 def image(num_slots=NUM_SLOTS):
-    """Theta, F_kp, and what else a per-person network wants to know, of every slot."""
+    """Theta, F_kp and the other inputs of a per-person network, for every slot."""
     rng = np.random.default_rng(0)
     return (
         jnp.asarray(rng.normal(size=(num_slots, KP_NET.num_parameters)), jnp.float32),
@@ -39,7 +39,7 @@ def of_filled(num_filled, *arguments):
 
 
 def of_all(net, theta, features, centres, scales, size, cells):
-    """From the maps of everybody."""
+    """The log-likelihoods, computed from the maps of all slots."""
     logits = net.maps(theta, features, centres, scales, size, STRIDE).reshape(*cells.shape, -1)
     return jnp.take_along_axis(logits, cells[..., None], axis=2)[..., 0] - jax.nn.logsumexp(logits, axis=2)
 
@@ -84,7 +84,7 @@ def test_the_gradient_reaches_centres_and_scales_and_what_a_network_closes_over(
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_what_lies_beyond_the_filled_slots_is_not_computed():
+def test_slots_beyond_the_filled_ones_are_not_computed():
     theta, features, *rest = image()
     theta = theta.at[4:].set(jnp.nan)
     value, gradients = jax.value_and_grad(
@@ -95,7 +95,7 @@ def test_what_lies_beyond_the_filled_slots_is_not_computed():
     np.testing.assert_array_equal(of_filled(jnp.int32(3), theta, features, *rest)[4:], 0)
 
 
-def held(function, *arguments):
+def memory_bytes(function, *arguments):
     """Bytes of intermediate values of a compiled function."""
     with tiny.as_users_compile():
         return jax.jit(function).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
@@ -104,17 +104,17 @@ def held(function, *arguments):
 ONE_MAP = 4 * 17 * HEIGHT * WIDTH  # bytes
 
 
-def test_more_slots_hold_no_more_maps():
-    def held_for(num_slots):
+def test_more_slots_need_no_memory_for_more_maps():
+    def memory_bytes_for(num_slots):
         theta, features, *rest = image(num_slots)
 
         def summed(num_filled, theta, features):
             return of_filled(num_filled, theta, features, *rest).sum()
 
-        return held(jax.grad(summed, argnums=(1, 2)), jnp.int32(num_slots), theta, features)
+        return memory_bytes(jax.grad(summed, argnums=(1, 2)), jnp.int32(num_slots), theta, features)
 
-    assert held_for(8) > 4 * ONE_MAP
-    assert held_for(80) - held_for(8) < 72 * ONE_MAP / 2
+    assert memory_bytes_for(8) > 4 * ONE_MAP
+    assert memory_bytes_for(80) - memory_bytes_for(8) < 72 * ONE_MAP / 2
 
 
 @pytest.mark.parametrize("num_candidates", [0, 1, 4, 5, 10])
@@ -131,7 +131,7 @@ def test_only_the_chunks_of_candidates_are_computed():
     computed = []
 
     def keypoint_map(theta, features, relative):
-        jax.debug.callback(lambda: computed.append(1))  # once a chunk
+        jax.debug.callback(lambda: computed.append(1))  # once per chunk
         return kp_net.keypoint_map(theta, features, relative, SIZES)
 
     *people, _ = image(num_slots=50)

@@ -15,7 +15,7 @@ INIT = nn.initializers.he_normal()
 
 @pytest.mark.parametrize(("stride", "use_bias"), [(1, False), (2, False), (1, True)])
 @pytest.mark.parametrize("size", [(4, 6), (5, 7)])
-def test_a_product_is_the_convolution(stride, use_bias, size):
+def test_a_product_equals_the_convolution(stride, use_bias, size):
     x = jax.random.normal(jax.random.key(0), (2, *size, 3))
     ours = Product(5, INIT, x.dtype, stride, use_bias)
     theirs = nn.Conv(5, (1, 1), (stride, stride), use_bias=use_bias, kernel_init=INIT)
@@ -30,7 +30,7 @@ def test_a_product_is_the_convolution(stride, use_bias, size):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, expected)
 
 
-def test_what_is_computed_in_half_precision_leaves_in_it():
+def test_a_product_in_half_precision_returns_half_precision():
     x = jnp.ones((1, 2, 2, 3), jnp.bfloat16)
     network = Product(5, INIT, x.dtype)
     variables = network.init(jax.random.key(0), x)

@@ -1,4 +1,4 @@
-"""The page of a run: whole, well-formed, and what it says stems from the run's files."""
+"""The page of a run: complete, well-formed, and in agreement with the run's files."""
 
 import base64
 import io
@@ -26,13 +26,13 @@ from inspose_jax.report.page import page_of
 from inspose_jax.report.run import read_run
 from inspose_jax.training import step
 
-# Random weights find somebody everywhere once no score is too low; without disk offsets a joint lies mid-cell.
+# Without a score threshold, random weights find people everywhere; without disk offsets, joints are mid-cell.
 MODEL = tiny.model(score_threshold=0.0, nms_threshold=0.9, disk_offset=False)
 CONFIG = replace(tiny.CONFIG, model=MODEL)
 
 
 class Page(HTMLParser):
-    """Checks that elements close in order; collects the text and the pictures."""
+    """Checks that elements close in order; collects the text and the images."""
 
     def __init__(self, content: str):
         super().__init__()
@@ -100,7 +100,7 @@ def trained(tmp_path_factory):
     write_run(workdir, 30)
     variables = tiny.variables(MODEL)
     with Checkpoints(workdir / "checkpoints", 0) as checkpoints, jax.numpy_dtype_promotion("standard"):
-        checkpoints.save(30, step.state_of(variables, methods.of(CONFIG.model), CONFIG.schedule, 30), CONFIG)
+        checkpoints.save(30, step.state_of(variables, methods.for_model(CONFIG.model), CONFIG.schedule, 30), CONFIG)
     return workdir
 
 
@@ -109,21 +109,21 @@ def predictor():
     return Predictor(CONFIG, tiny.variables(MODEL))
 
 
-def test_a_killed_run_without_checkpoint_gives_the_page_of_what_is_there(tmp_path, capsys):
+def test_a_killed_run_without_checkpoint_gives_a_page_of_its_measurements(tmp_path, capsys):
     write_run(tmp_path / "run", 22, cut=True)
     cli.main(["report", str(tmp_path / "run")])
     assert capsys.readouterr().out.strip() == str(tmp_path / "run/report.html")
     page = Page((tmp_path / "run/report.html").read_text())
-    assert "At step 21 of 30: it still goes on, or was stopped there." in page.text
-    assert "No checkpoint is there yet." in page.text
-    assert "No pictures yet" in page.text
+    assert "At step 21 of 30: the run is still going on, or was stopped there." in page.text
+    assert "There is no checkpoint yet." in page.text
+    assert "No images yet" in page.text
     assert page.fact("loss, mean of 21 steps") == f"{10 - 11 / 10:.3f}"
     assert [kind for kind, _ in page.images] == ["image/svg+xml"] * 7
     for _, content in page.images:
         assert ElementTree.fromstring(content).tag.endswith("svg")
 
 
-def test_a_run_that_has_only_begun_gives_a_page(tmp_path):
+def test_a_run_that_has_just_begun_gives_a_page(tmp_path):
     write_run(tmp_path / "run", 0)
     page = Page(page_of(read_run(tmp_path / "run"), people.Shown("nothing yet", [], [])))
     assert "At step 0 of 30" in page.text
@@ -135,18 +135,18 @@ def test_numbers_on_the_page_are_those_of_the_run(trained):
     assert f"Run {trained}" in page.words  # with a < in its name
     assert "All 30 steps are done." in page.text
     assert page.fact("loss, mean of 30 steps") == f"{10 - 1.55:.3f}"
-    assert page.fact("pictures per second, median") == "40.0"
+    assert page.fact("images per second, median") == "40.0"
     assert page.fact("waiting for data") == "25.0%"
     assert page.fact("training time") == f"{30 * 2 / 40:.0f} s"
     assert page.fact("best AP so far") == "0.400"
     assert page.fact("steps skipped, not finite") == "1"
-    assert page.fact("pictures unreadable") == "2"
+    assert page.fact("images unreadable") == "2"
     assert [["", "AP", "APL"], ["best, step 10", "0.400", "–"], ["last, step 30", "0.200", "–"]] in page.tables
     assert "Steps kept: 30." in page.text
     assert [["jax", "9.8.7"], ["machine", "abacus"]] in page.tables
 
 
-def test_every_field_is_there_and_those_that_differ_from_the_default_are_marked(trained):
+def test_every_field_is_shown_and_those_that_differ_from_the_default_are_marked(trained):
     cells = {
         row[0]: row[1] for table in Page(page_of(read_run(trained), people.Shown("", [], []))).tables for row in table
     }
@@ -176,22 +176,22 @@ def test_a_run_with_a_checkpoint_shows_people_and_maps(trained, tmp_path):
     assert len(pairs) == people.NUM_SHOWN
     assert len(photos) - len(pairs) in (0, 2 * 7)
     assert "what the model of step 30 finds" in page.text
-    assert sum(" there, " in word for word in page.words) == people.NUM_SHOWN
+    assert sum(" labelled, " in word for word in page.words) == people.NUM_SHOWN
 
 
-def test_pictures_of_a_folder_are_shown_with_their_names(trained, tmp_path):
+def test_images_of_a_folder_are_shown_with_their_names(trained, tmp_path):
     for number in range(14):
         Image.fromarray(np.full((40, 64, 3), 9 * number, np.uint8)).save(tmp_path / f"{number:02}.png")
-    (tmp_path / "03.png").rename(tmp_path / "03\udcff.png")  # a name that is no text
+    (tmp_path / "03.png").rename(tmp_path / "03\udcff.png")  # a name that is not valid text
     cli.main(["report", str(trained), "--out", str(tmp_path / "a.html"), "--images", str(tmp_path)])
     page = Page((tmp_path / "a.html").read_text())
     names = [word.split(":")[0] for word in page.words if ".png" in word]
     assert names == [f"{number:02}.png" if number != 3 else "03\\udcff.png" for number in range(12)]
-    assert "12 of 14 pictures" in page.text
+    assert "12 of 14 images" in page.text
 
 
 def test_maps_are_those_of_the_people_found(predictor):
-    """Without disk offsets a joint lies in the middle of the brightest cell of its map."""
+    """Without disk offsets, a joint is in the middle of the brightest cell of its map."""
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     seen = predictor.maps(image, threshold=0.0, most=3)
     assert seen.maps.shape == (3, 17, 8, 8)
@@ -204,28 +204,28 @@ def test_maps_are_those_of_the_people_found(predictor):
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
-def test_only_people_that_the_suppression_left_get_maps(predictor, number):
+def test_only_people_kept_by_suppression_get_maps(predictor, number):
     fake = Predictor(CONFIG, predictor.variables)
 
     def look(*arguments):
-        outputs, poses = predictor.look(*arguments)
+        outputs, poses = predictor.compiled_forward(*arguments)
         return outputs, poses._replace(is_person=np.arange(MODEL.decoding.num_poses)[None] < number)
 
-    fake.look = look
+    fake.compiled_forward = look
     maps = people.keypoint_maps(fake, np.zeros((64, 64, 3), np.uint8))
     assert len(maps) == min(number, 2)
     assert all(len(one.joints) == 6 and one.num_parameters == 313 for one in maps)
 
 
-def test_a_map_glows_where_it_is_high():
+def test_the_overlay_of_a_map_is_bright_where_the_map_is_high():
     heat = np.zeros((4, 4))
     heat[1, 2] = 0.5
-    picture = people.glowing(heat, np.full((4, 4, 3), 100, np.uint8))
-    assert picture[1, 2].min() > 150
-    assert (np.delete(picture.reshape(16, 3), 6, 0) == 60).all()
+    image = people.overlay_map(heat, np.full((4, 4, 3), 100, np.uint8))
+    assert image[1, 2].min() > 150
+    assert (np.delete(image.reshape(16, 3), 6, 0) == 60).all()
 
 
-def test_the_demos_page_is_that_of_its_run_with_what_was_measured(trained):
+def test_the_demos_page_is_that_of_its_run_with_the_results(trained):
     metrics = {name: 0.5 + number / 100 for number, name in enumerate(NAMES)} | {
         "APL": -1.0,
         "AP_per_number_of_people": {2: 0.25, 10: 0.125},
@@ -233,13 +233,13 @@ def test_the_demos_page_is_that_of_its_run_with_what_was_measured(trained):
         "pictures": 77,
     }
     run = read_run(trained)
-    page = Page(page_of(run, people.Shown("", [], []), "Drawn", [demo.how_good(metrics, CONFIG)]))
+    page = Page(page_of(run, people.Shown("", [], []), "Drawn", [demo.results_section(metrics, CONFIG)]))
     assert page.tables[0] == [
         list(NAMES),
         ["0.500", "0.510", "0.520", "0.530", "–", *(f"0.5{n}0" for n in range(5, 10))],
     ]
-    assert page.tables[1] == [["people in the picture", "2", "10"], ["AP", "0.250", "0.125"]]
-    assert "over 77 held-out pictures. No value for APL: at 64 pixels" in page.text
+    assert page.tables[1] == [["people in the image", "2", "10"], ["AP", "0.250", "0.125"]]
+    assert "over 77 held-out images. No value for APL: at 64 pixels" in page.text
     assert "by class score alone AP is 0.375" in page.text
     plain = Page(page_of(run, people.Shown("", [], [])))
     assert page.tables[2:] == plain.tables
@@ -252,6 +252,6 @@ def test_a_checkpoint_that_cannot_be_read_is_named_on_the_page(trained, tmp_path
     shutil.rmtree(run / "checkpoints/30/about")
     with pytest.warns(UserWarning, match="damaged"):
         shown = people.show_run(run, [])
-    assert "No pictures: " in shown.about
+    assert "No images: " in shown.about
     assert "can be read" in shown.about
-    assert shown.pictures == []
+    assert shown.images == []

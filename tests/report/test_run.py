@@ -1,4 +1,4 @@
-"""Reading a run's folder: what is there is read as it stands, what is no run gets one line."""
+"""Reading a run's folder: its content is read unchanged, and anything else gives a one-line error."""
 
 import json
 
@@ -17,7 +17,7 @@ def series(*pairs) -> Series:
     return Series(np.array(steps), np.array(values, float))
 
 
-def test_a_line_that_is_being_written_is_left_out_and_null_is_no_number(tmp_path):
+def test_a_partial_last_line_is_left_out_and_null_is_not_a_number(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(
         '{"step": 1, "loss/total": 4.5, "skipped": 0}\n'
         '{"step": 2, "loss/total": null, "skipped": 1}\n'
@@ -39,16 +39,16 @@ def test_a_run_before_its_first_step_has_no_measurements(tmp_path):
     assert (run.step, run.num_steps, run.metrics, run.versions, run.checkpoints) == (0, 30, {}, {}, [])
 
 
-def test_speed_needs_no_waiting_beside_it_and_step_0_no_time():
+def test_throughput_accepts_speeds_without_data_wait_and_ignores_step_0():
     assert throughput({"images_per_s": series((0, 3))}, 8) == {}
     found = throughput({"images_per_s": series((0, 3), (10, 8), (20, 8)), "data_wait": series((20, 0.1))}, 8)
     assert found == {"training_seconds": 20.0, "images_per_s": 8.0, "data_wait": 0.1}
     assert "data_wait" not in throughput({"images_per_s": series((10, 8))}, 8), (
-        "where nothing is told of waiting, it is not 0"
+        "without measurements of waiting, it is not 0"
     )
 
 
-def test_a_number_that_no_array_holds_is_left_out(tmp_path):
+def test_a_number_too_large_for_an_array_is_left_out(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, "a": 1{"0" * 400}, "b": 3}}\n')
     metrics = read_metrics(tmp_path)
     assert {name: series.values.tolist() for name, series in metrics.items()} == {"b": [3.0]}
@@ -57,7 +57,7 @@ def test_a_number_that_no_array_holds_is_left_out(tmp_path):
 @pytest.mark.parametrize("line", ["nonsense", '{"loss/total": 1}', '{"step": "x"}', "[1]", '{"step": 1e30}'])
 def test_a_damaged_line_in_the_middle_is_named(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
-    with pytest.raises(ValueError, match="line 2 is no step's measurements; take that line out"):
+    with pytest.raises(ValueError, match="line 2 is not the measurements of a step; remove that line"):
         read_metrics(tmp_path)
 
 
@@ -70,7 +70,7 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path, line):
         ({"config.json": json.dumps(ABOUT), "versions.json": "x"}, "versions.json: not JSON"),
     ],
 )
-def test_a_folder_that_is_no_run_gets_one_line(tmp_path, files, message):
+def test_a_folder_that_is_not_a_run_gives_a_one_line_error(tmp_path, files, message):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
@@ -78,7 +78,7 @@ def test_a_folder_that_is_no_run_gets_one_line(tmp_path, files, message):
 
 
 def test_throughput_weighs_each_window_by_its_time():
-    # 10 steps of 8 pictures at 10, 20, 40 pictures a second: 8, 4, 2 seconds
+    # 10 steps of 8 images at 10, 20, 40 images a second: 8, 4, 2 seconds
     metrics = {
         "images_per_s": series((10, 10), (20, 20), (30, 40)),
         "data_wait": series((10, 0.5), (20, 0.25), (30, 0)),

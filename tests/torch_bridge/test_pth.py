@@ -1,4 +1,4 @@
-"""Tensors as torch lays them out: views of shared storages, and files that are not what they say."""
+"""Tensors as torch stores them: views of shared storages, and invalid files."""
 
 import io
 from collections import OrderedDict
@@ -43,7 +43,7 @@ def test_a_tensor_beyond_its_storage_is_refused(offset, size, stride):
         pth.rebuild_tensor(STORAGE, offset, size, stride)
 
 
-def test_a_parameter_is_its_tensor(tmp_path):
+def test_a_parameter_is_read_as_its_tensor(tmp_path):
     reader = pth.Reader(io.BytesIO(), tmp_path, lambda pid: pid)
     tensor = np.ones(3)
     assert reader.find_class("torch._utils", "_rebuild_parameter")(tensor, True, OrderedDict()) is tensor
@@ -52,8 +52,8 @@ def test_a_parameter_is_its_tensor(tmp_path):
 @pytest.mark.parametrize(
     ("module", "name"), [("builtins", "eval"), ("torch", "load"), ("torch._utils", "_rebuild_tensor"), ("os", "system")]
 )
-def test_only_what_rebuilds_tensors_is_known(tmp_path, module, name):
-    with pytest.raises(ValueError, match=f"holds {module}.{name}, which is no tensor and is not run"):
+def test_only_functions_that_rebuild_tensors_are_allowed(tmp_path, module, name):
+    with pytest.raises(ValueError, match=f"holds {module}.{name}, which is not a tensor and is not executed"):
         pth.Reader(io.BytesIO(), tmp_path, lambda pid: pid).find_class(module, name)
 
 

@@ -1,4 +1,4 @@
-"""Weights from PyTorch's files without PyTorch: read exactly, refused when they are not what they should be."""
+"""Weights from PyTorch's files without PyTorch: read exactly, and refused if they are invalid."""
 
 import os
 from collections import OrderedDict
@@ -15,7 +15,7 @@ from inspose_jax.torch_bridge import pth, weights
 
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
-def test_tensors_come_out_as_they_were(tmp_path, write):
+def test_tensors_are_read_unchanged(tmp_path, write):
     matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
     half = np.array([1.5, -2], np.float16)
     bfloat = np.array([0x3FC0, 0xC000], np.uint16)  # 1.5, -2
@@ -46,7 +46,7 @@ class Malicious:
 def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch, write):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "bad.pth", {"weight": Malicious()})
-    with pytest.raises(ValueError, match=r"bad.pth: holds \w+.system, which is no tensor"):
+    with pytest.raises(ValueError, match=r"bad.pth: holds \w+.system, which is not a tensor"):
         pth.read_pth(tmp_path / "bad.pth")
     assert not (tmp_path / "harmed").exists()
 
@@ -84,7 +84,7 @@ def load(path):
 
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])
-def test_every_weight_lands_in_its_place(tmp_path, tensors, kind):
+def test_every_weight_is_put_in_its_place(tmp_path, tensors, kind):
     path = tmp_path / f"a.{kind}"
     if kind == "pth":
         write_zip(path, OrderedDict((f"module.{name}", Tensor(array)) for name, array in tensors.items()))
@@ -108,7 +108,7 @@ def test_the_weights_of_another_model_are_refused(tmp_path, tensors):
     for change, message in (
         ({"layer4.2.conv1.weight": np.zeros(1, np.float32)}, "layer4.2.conv1.weight is not in the model"),
         ({"conv1.weight": np.zeros((4, 3, 49, 1), np.float32)}, r"conv1.weight has shape \(49, 1, 3, 4\)"),
-        ({"bn1.weight": np.zeros(64, np.float32)}, r"bn1.weight has shape \(64,\), the model \(4,\)"),
+        ({"bn1.weight": np.zeros(64, np.float32)}, r"bn1.weight has shape \(64,\), but the model needs \(4,\)"),
     ):
         save_file({**tensors, **change}, path)
         with pytest.raises(ValueError, match=message):
@@ -116,11 +116,11 @@ def test_the_weights_of_another_model_are_refused(tmp_path, tensors):
     save_file({name: array for name, array in tensors.items() if name != "conv1.weight"}, path)
     with pytest.raises(ValueError, match=r"conv1\.weight is missing"):
         load(path)
-    with pytest.raises(ValueError, match=r"weights come as .pth or .safetensors"):
+    with pytest.raises(ValueError, match=r"weights must be a .pth or .safetensors file"):
         load(tmp_path / "a.txt")
 
 
-def test_doubles_and_a_wrapper_s_prefix_are_taken_as_they_are_meant(tmp_path, tensors):
+def test_doubles_are_converted_and_wrapper_prefixes_removed(tmp_path, tensors):
     path = tmp_path / "a.safetensors"
     save_file({f"backbone.{name}": array.astype(np.float64) for name, array in tensors.items()}, path)
     params, batch_stats = load(path)

@@ -29,7 +29,7 @@ def steps_are_traced_once():
 
 @pytest.fixture(scope="module")
 def workdir(steps_are_traced_once, tmp_path_factory) -> Path:
-    """The folder of the small run, all of its 12 steps made; not to be written to."""
+    """The folder of the small run with all of its 12 steps; read-only."""
     import small_run
 
     from inspose_jax.training import loop

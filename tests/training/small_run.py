@@ -1,4 +1,4 @@
-"""The smallest run, which several files of tests make and look at."""
+"""The smallest run, shared by several test files."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ from inspose_jax.config import Machine
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
 
-# The eight pretend devices share a batch of eight.
+# The eight simulated devices share a batch of eight.
 CONFIG = replace(tiny.CONFIG, schedule=tiny.schedule(batch_size=8, ema=0.9), machine=Machine(save_every=5))
 SOURCE = pipeline.InMemory(DrawnPeople(CONFIG.data.scene, "train", 0, 16))
 

@@ -1,4 +1,4 @@
-"""bfloat16 is the type of convolutions and of the maps between them, and of nothing else."""
+"""bfloat16 is the type of convolutions and of the maps between them only."""
 
 from dataclasses import replace
 from functools import partial
@@ -20,14 +20,14 @@ BATCH = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]])
 
 def step_of(model: config.Model):
     """The step of the tiny recipe with a model, on one device; and the shapes of its state."""
-    config_ = replace(tiny.CONFIG, model=model, schedule=replace(tiny.CONFIG.schedule, optimizer="sgd"))
-    mesh = sharding.make_mesh(config_.schedule, jax.devices()[:1])
-    step = methods.of(config_.model), config_.schedule, 10, mesh
+    changed = replace(tiny.CONFIG, model=model, schedule=replace(tiny.CONFIG.schedule, optimizer="sgd"))
+    mesh = sharding.make_mesh(changed.schedule, jax.devices()[:1])
+    step = methods.for_model(changed.model), changed.schedule, 10, mesh
     return sharding.jit_train_step(*step), sharding.abstract_state(*step)
 
 
 def equations(jaxpr):
-    """Every operation of a program, in loops and calls too."""
+    """Every operation of a program, including those in loops and calls."""
     for equation in jaxpr.eqns:
         yield equation
         for inner in jax.extend.core.jaxprs_in_params(equation.params):
@@ -41,7 +41,7 @@ def program():
 
 
 def test_every_convolution_and_its_gradients_take_and_give_bfloat16(program):
-    """Those of 1x1 are products; the KP-Nets' own products, outside of the network, are not meant."""
+    """1x1 convolutions are products; the KP-Nets' own products, outside the network, are not included."""
     layers = [
         one
         for one in program
@@ -53,8 +53,8 @@ def test_every_convolution_and_its_gradients_take_and_give_bfloat16(program):
     assert types == {jnp.dtype(jnp.bfloat16)}
 
 
-def test_no_map_inside_the_network_is_float32_but_in_norms_and_where_it_leaves(program):
-    """The compiled program on a CPU would not tell: there the compiler computes in float32 by itself."""
+def test_no_map_inside_the_network_is_float32_except_in_norms_and_outputs(program):
+    """The compiled program on a CPU would not show it, since the compiler itself uses float32 there."""
     parts, seen, elsewhere = tiny.variables()["params"].keys(), set(), set()
     for one in program:
         scopes = str(one.source_info.name_stack)  # of a gradient: transpose(jvp(InsPose))/backbone/stem/norm
@@ -73,7 +73,7 @@ def test_no_map_inside_the_network_is_float32_but_in_norms_and_where_it_leaves(p
 
 @pytest.fixture(scope="module")
 def outputs():
-    """What both networks say about the same images, with the same parameters; theta of every location."""
+    """The outputs of both networks for the same images and parameters, with theta of every location."""
     answers, locations = [], jnp.tile(jnp.arange(8 * 8 + 4 * 4, dtype=jnp.int32), (len(BATCH.image), 1))
     for model in (tiny.MODEL, HALF):
         apply = jax.jit(partial(tiny.network(model).apply, train=True, mutable=["batch_stats"]))
@@ -82,14 +82,14 @@ def outputs():
     return answers
 
 
-def test_what_leaves_the_network_is_float32_and_near_what_float32_gives(outputs):
+def test_outputs_are_float32_and_close_to_those_of_float32(outputs):
     for name, whole, half in zip(outputs[0]._fields, *outputs, strict=True):
         assert half.dtype == jnp.float32
         difference = np.linalg.norm(half - whole) / np.linalg.norm(whole - whole.mean())
         assert 0 < difference < 0.05, (name, difference)
 
 
-def test_a_step_has_float32_parameters_and_statistics_and_terms_near_those_of_float32():
+def test_a_step_has_float32_parameters_and_statistics_and_terms_close_to_those_of_float32():
     answers = []
     for model in (tiny.MODEL, HALF):
         train_step, abstract = step_of(model)

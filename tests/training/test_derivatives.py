@@ -20,7 +20,7 @@ from inspose_jax.training import sharding, step
 
 @pytest.fixture(scope="module")
 def along():
-    """Eq. 5 as a function of how far (f64[]) all parameters have gone in a random direction."""
+    """Eq. 5 as a function of the distance (f64[]) of all parameters in a random direction."""
     with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True):
         patch.setattr(per_person, "SLOTS_AT_ONCE", 5)  # chunks that are full, partly filled, empty, beyond the last
         mesh = sharding.make_mesh(tiny.schedule(batch_size=2), jax.devices()[:2])
@@ -54,7 +54,7 @@ def slope(along):
     return value
 
 
-def test_the_gradient_is_what_differences_give(along, slope):
+def test_the_gradient_agrees_with_finite_differences(along, slope):
     value = jax.jit(along)
     step = 1e-7  # shorter than the way to the next kink of a ReLU
     difference = (value(step) - value(-step)) / (2 * step)
@@ -62,7 +62,7 @@ def test_the_gradient_is_what_differences_give(along, slope):
 
 
 @pytest.mark.parametrize("forward", ["jvp", "jacfwd"])
-def test_forward_derivatives_are_the_gradient(along, slope, forward):
+def test_forward_derivatives_agree_with_the_gradient(along, slope, forward):
     if forward == "jvp":
         found = jax.jit(lambda x: jax.jvp(along, (x,), (1.0,))[1])(0.0)
     else:
@@ -70,7 +70,7 @@ def test_forward_derivatives_are_the_gradient(along, slope, forward):
     np.testing.assert_allclose(found, slope, rtol=1e-9)
 
 
-def test_the_gradient_of_the_gradient_is_the_forward_derivative_of_the_forward_one(along):
+def test_the_second_derivative_is_the_same_in_reverse_and_in_forward_mode(along):
     second = jax.jit(jax.grad(jax.grad(along)))(0.0)
     assert abs(second) > 0.1
     np.testing.assert_allclose(second, jax.jit(jax.jacfwd(jax.jacfwd(along)))(0.0), rtol=1e-9)

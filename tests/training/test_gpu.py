@@ -28,8 +28,8 @@ def test_a_step_on_a_gpu_moves_every_parameter_as_on_the_cpu(batch_norm):
 
     def moved(device):
         mesh = sharding.make_mesh(schedule, [device])
-        before = jax.device_get(step.state_of(variables, methods.of(config.model), schedule, 5))
-        train_step = sharding.jit_train_step(methods.of(config.model), schedule, 5, mesh)
+        before = jax.device_get(step.state_of(variables, methods.for_model(config.model), schedule, 5))
+        train_step = sharding.jit_train_step(methods.for_model(config.model), schedule, 5, mesh)
         after, measurements = train_step(
             jax.device_put(before, sharding.replicated(mesh)), sharding.put_batch(batch, mesh)
         )

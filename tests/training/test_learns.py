@@ -56,7 +56,7 @@ def test_a_batch_is_learnt_by_heart():
     plan = pipeline.make_plan(source, CONFIG, train=True)
     mesh = sharding.make_mesh(CONFIG.schedule, jax.devices()[:1])
     batch = sharding.put_batch(pipeline.load_batch(source, plan[0], CONFIG), mesh)
-    run = methods.of(CONFIG.model), CONFIG.schedule, STEPS, mesh
+    run = methods.for_model(CONFIG.model), CONFIG.schedule, STEPS, mesh
     state, train_step = sharding.new_state(*run), sharding.jit_train_step(*run)
     for _ in range(STEPS):
         state, measurements = train_step(state, batch)

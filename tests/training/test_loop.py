@@ -29,7 +29,7 @@ KEYS = {"step", "loss/total", "loss/cls", "loss/keypoint", "loss/offset", "loss/
 
 
 def board_of(workdir):
-    """What TensorBoard is given, (step, value) by tag: a record is its length, a checksum, an event, a checksum."""
+    """TensorBoard's records, (step, value) by tag: a record is its length, a checksum, an event, a checksum."""
     events = defaultdict(list)
     for path in sorted((workdir / "tensorboard").iterdir()):
         data = path.read_bytes()
@@ -52,19 +52,19 @@ def test_every_step_has_its_line_and_every_tenth_the_speed(workdir):
     assert rows[-1]["lr"] < rows[2]["lr"]
 
 
-def test_a_run_that_saves_seldom_still_saves_early(tmp_path, monkeypatch):
+def test_a_run_that_saves_rarely_still_saves_early(tmp_path, monkeypatch):
     monkeypatch.setattr(timetable, "FIRST_SAVE", 3)
     loop.train(CONFIG, SOURCE, tmp_path, num_steps=12, stop_at=4)
     assert checkpoints.steps(tmp_path / "checkpoints") == [3, 4]  # every 5 by the configuration
 
 
-def test_the_workdir_tells_what_was_run(workdir):
+def test_the_workdir_records_what_was_run(workdir):
     assert json.loads((workdir / "config.json").read_text())["schedule"]["batch_size"] == 8
     assert json.loads((workdir / "versions.json").read_text())["jax"] == jax.__version__
     assert checkpoints.steps(workdir / "checkpoints") == [10, 12]  # every fifth and the last, the newest two kept
 
 
-def test_a_relative_workdir_goes_on_wherever_the_program_stands(workdir, tmp_path, monkeypatch):
+def test_a_relative_workdir_still_works_after_a_change_of_folder(workdir, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
 
@@ -83,20 +83,20 @@ def test_a_relative_workdir_goes_on_wherever_the_program_stands(workdir, tmp_pat
     assert lines(Path("runs/a"), timing=False)[-1] == lines(workdir, timing=False)[-1]
 
 
-def test_a_run_is_not_written_over(workdir):
-    with pytest.raises(ValueError, match="holds a run already"):
+def test_a_run_is_not_overwritten(workdir):
+    with pytest.raises(ValueError, match="already holds a run"):
         loop.train(CONFIG, SOURCE, workdir, num_steps=12)
     other = replace(CONFIG, schedule=replace(CONFIG.schedule, learning_rate=0.5))
     with pytest.raises(ValueError, match=r"schedule.learning_rate 0.001 -> 0.5"):
         loop.train(other, SOURCE, workdir, num_steps=12, resume=True)
-    pictures = DrawnPeople(CONFIG.data.scene, "train", 0, 15)
+    images = DrawnPeople(CONFIG.data.scene, "train", 0, 15)
     with pytest.raises(ValueError, match=r"was started with other values: pictures 16, \w+ -> 15, \w+. Take those"):
-        loop.train(CONFIG, pictures, workdir, num_steps=12, resume=True)
+        loop.train(CONFIG, images, workdir, num_steps=12, resume=True)
 
 
-def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_path):
+def test_a_batch_size_that_cannot_be_divided_is_refused_before_anything_is_written(tmp_path):
     odd = replace(CONFIG, schedule=replace(CONFIG.schedule, batch_size=6))
-    with pytest.raises(ValueError, match="batch_size 6 does not divide over 8 devices"):
+    with pytest.raises(ValueError, match="batch_size 6 cannot be divided over 8 devices"):
         loop.train(odd, SOURCE, tmp_path / "b", num_steps=2)
     assert not (tmp_path / "b").exists()
 
@@ -111,7 +111,7 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(tmp_path):
         loop.train(wild, SOURCE, tmp_path / "c", num_steps=8)
     step = int(re.search(r"step (\d+)", str(error.value))[1])
     index = pipeline.make_plan(SOURCE, wild, train=True)[step - 1].index
-    assert f"(pictures {SOURCE.image_ids[index].tolist()})" in str(error.value)
+    assert f"(images {SOURCE.image_ids[index].tolist()})" in str(error.value)
     assert checkpoints.steps(tmp_path / "c" / "checkpoints")[-1] == step - 1
     for number in checkpoints.steps(tmp_path / "c" / "checkpoints"):
         saved = checkpoints.load(tmp_path / "c" / "checkpoints" / str(number)).variables
@@ -125,14 +125,16 @@ def test_steps_that_are_not_finite_can_be_skipped(tmp_path, capsys):
     rows = lines(tmp_path / "d")
     skipped = [row["step"] for row in rows if row["skipped"]]
     assert skipped
-    assert skipped == list(range(skipped[0], 7)), "the state stays, so every later batch breaks on it as well"
+    assert skipped == list(range(skipped[0], 7)), "the state is unchanged, so every later batch fails too"
     assert all(row["grad_norm"] is None or row["loss/total"] is None for row in rows[skipped[0] - 1 :])
-    warnings = [line for line in capsys.readouterr().err.splitlines() if "skipped, the state stays" in line]
+    warnings = [
+        line for line in capsys.readouterr().err.splitlines() if "the step is skipped and the state unchanged" in line
+    ]
     assert len(warnings) == len(skipped)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoints.load(tmp_path / "d").variables))
 
 
-def test_skipping_ends_when_no_step_is_finite_any_more(tmp_path):
+def test_skipping_ends_after_too_many_steps_that_are_not_finite(tmp_path):
     wild = replace(CONFIG, schedule=replace(CONFIG.schedule, optimizer="sgd", learning_rate=1e30, clip_norm=1e30))
     with pytest.raises(NotFinite, match=r"20 steps in a row, from step (\d+) on, were not finite") as error:
         loop.train(wild, SOURCE, tmp_path / "d", num_steps=60, extras=loop.Extras(on_nan="skip"))
@@ -142,7 +144,7 @@ def test_skipping_ends_when_no_step_is_finite_any_more(tmp_path):
     assert rows[-1]["step"] == first + 19
 
 
-def test_steps_that_are_finite_again_begin_the_count_anew(tmp_path):
+def test_a_finite_step_resets_the_count_of_skipped_steps(tmp_path):
     with Log(tmp_path, 0, 1, lambda step: [], "skip", writes=False) as log:
         for step in range(1, 100):
             log.add(step, {"loss/total": jnp.array(1.0 if step % 20 == 0 else jnp.nan)})
@@ -151,7 +153,7 @@ def test_steps_that_are_finite_again_begin_the_count_anew(tmp_path):
 
 
 class Broken:
-    """A source of many pictures, of which some cannot be read."""
+    """A source of many images, of which some cannot be read."""
 
     def __init__(self, number: int, broken: set[int]):
         self.broken = broken
@@ -164,7 +166,7 @@ class Broken:
 
     def __getitem__(self, index):
         if index in self.broken:
-            raise UserError(f"{index}.jpg: not a picture that can be read.")
+            raise UserError(f"{index}.jpg: not an image that can be read.")
         return SOURCE[index % 16]._replace(image_id=index + 100)
 
     def labels_hash(self):
@@ -174,7 +176,7 @@ class Broken:
         return {}
 
 
-def test_two_steps_at_most_wait_on_the_device(tmp_path, monkeypatch):
+def test_at_most_two_steps_wait_on_the_device(tmp_path, monkeypatch):
     losses, at_work, numbers = iter(jnp.arange(4.0)), [], []
 
     def step_function(state, batch):
@@ -182,40 +184,40 @@ def test_two_steps_at_most_wait_on_the_device(tmp_path, monkeypatch):
         numbers.append(len(at_work))
         return state, {"loss/total": at_work[-1]}
 
-    def noticing(wait):
-        def wait_and_notice(arrays):
+    def recording_wait(wait):
+        def wait_and_record(arrays):
             ready = {id(leaf) for leaf in jax.tree.leaves(arrays)}
             at_work[:] = [loss for loss in at_work if id(loss) not in ready]
             return wait(arrays)
 
-        return wait_and_notice
+        return wait_and_record
 
     for name in ("block_until_ready", "device_get"):
-        monkeypatch.setattr(jax, name, noticing(getattr(jax, name)))
+        monkeypatch.setattr(jax, name, recording_wait(getattr(jax, name)))
     monkeypatch.setattr(sharding, "jit_train_step", lambda *_: step_function)
     loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=4)
     assert numbers == [1, 2, 2, 2]
 
 
-def test_a_few_unreadable_pictures_are_named_counted_and_left_blank(tmp_path, capsys):
+def test_a_few_unreadable_images_are_named_counted_and_left_blank(tmp_path, capsys):
     config = replace(CONFIG, data=replace(CONFIG.data, only_labelled=False))
     first = int(pipeline.make_plan(Broken(2000, set()), config, train=True)[0].index[3])
     loop.train(config, Broken(2000, {first}), tmp_path / "e", num_steps=10)
     assert lines(tmp_path / "e")[-1]["unreadable"] == 1
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert warnings == [
-        f"inspose: warning: {first}.jpg: not a picture that can be read. Its place in the batch stays blank."
+        f"inspose: warning: {first}.jpg: not an image that can be read. Its place in the batch stays blank."
     ]
 
 
-def test_more_than_one_unreadable_picture_in_a_thousand_stops(capsys):
+def test_more_than_one_unreadable_image_in_a_thousand_stops(capsys):
     source = pipeline.Tolerant(Broken(2000, {3, 4, 5}))
     plan = pipeline.make_plan(source, CONFIG, train=False)
     batch = pipeline.load_batch(source, plan[0]._replace(index=np.int32([2, 3, -1, 4])), CONFIG, slice(4))
     assert batch.is_real.tolist() == [True, False, False, False]
     np.testing.assert_array_equal(batch.image[0], SOURCE[2].image)
     assert not batch.image[1:].any()
-    with pytest.raises(ValueError, match=r"3 of 2000 pictures cannot be read, which is more than one in a thousand"):
+    with pytest.raises(ValueError, match=r"3 of 2000 images cannot be read, which is more than one in a thousand"):
         source[5]
 
 
@@ -235,7 +237,7 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
     assert checkpoints.steps(run / "best") == [6]  # of equal ones the first
     jax.tree.map(np.testing.assert_array_equal, checkpoints.load(run / "best").variables, seen[1])
     loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True, extras=loop.Extras(evaluate, eval_every=3))
-    assert checkpoints.steps(run / "best") == [6], "a run that goes on knows what was best before"
+    assert checkpoints.steps(run / "best") == [6], "a resumed run knows the best value so far"
     assert checkpoints.steps(run / "checkpoints") == [10, 12]
     events = board_of(run)
     assert {step: value.simple_value for step, value in events["eval/AP"]} == pytest.approx(
@@ -247,7 +249,7 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize(("eval_every", "expected"), [(3, [2]), (2, []), (0, [2])])
-def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path, monkeypatch, eval_every, expected):
+def test_an_evaluation_is_tried_out_at_the_first_save_unless_one_was_made(tmp_path, monkeypatch, eval_every, expected):
     monkeypatch.setattr(timetable, "FIRST_SAVE", 2)
     losses, done, tried = list(jnp.ones(5)), [], []
 
@@ -273,7 +275,7 @@ def test_an_evaluation_is_tried_at_the_first_save_unless_there_was_one(tmp_path,
     assert tried == [*expected, 5]
 
 
-def test_scores_on_other_pictures_do_not_compare(tmp_path):
+def test_scores_on_other_images_are_not_compared(tmp_path):
     scores, run = iter([0.5, 0.1, 0.2]), tmp_path / "run"
 
     def extras(validation):
@@ -285,7 +287,7 @@ def test_scores_on_other_pictures_do_not_compare(tmp_path):
     loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=2, extras=extras("one set"))
     with pytest.warns(
         UserWarning,
-        match=r"best: was chosen by other images, labels or test-time fields than now; it is best.aside from here on",
+        match=r"best: was chosen by other images, labels or test-time fields than now; it is kept as best.aside",
     ):
         loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=4, resume=True, extras=extras("another"))
     assert checkpoints.steps(run / "best.aside") == [2]
@@ -296,29 +298,29 @@ def test_scores_on_other_pictures_do_not_compare(tmp_path):
     assert read_run(run).metrics["eval/AP"].values.tolist() == [0.1, 0.2]
 
 
-def test_an_evaluation_that_fails_loses_no_step_and_is_made_up(tmp_path):
+def test_an_evaluation_that_fails_loses_no_step_and_is_repeated(tmp_path):
     seen = []
 
     def evaluate(variables):
         seen.append(variables)
         if len(seen) == 1:
-            raise ValueError("a picture that cannot be read")
+            raise ValueError("an image that cannot be read")
         return loop.Evaluation({"AP": 0.5}, np.zeros((8, 8, 3), np.uint8))
 
     def train():
         loop.train(CONFIG, SOURCE, tmp_path / "run", num_steps=5, resume=True, extras=loop.Extras(evaluate, 5))
 
-    with pytest.raises(ValueError, match="a picture that cannot be read"):
+    with pytest.raises(ValueError, match="an image that cannot be read"):
         train()
     assert checkpoints.steps(tmp_path / "run/checkpoints") == [5]
     train()
     train()
-    jax.tree.map(np.testing.assert_array_equal, *seen)  # two in all: not made again once it is there
+    jax.tree.map(np.testing.assert_array_equal, *seen)  # two in all: not repeated once it exists
     assert [row["step"] for row in lines(tmp_path / "run") if "eval/AP" in row] == [5]
     assert checkpoints.steps(tmp_path / "run/best") == [5]
 
 
-def test_a_picture_that_two_processes_cannot_read_counts_once(monkeypatch):
+def test_an_image_that_two_processes_cannot_read_counts_once(monkeypatch):
     theirs = np.array([False, True, True, False])
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(
@@ -330,9 +332,9 @@ def test_a_picture_that_two_processes_cannot_read_counts_once(monkeypatch):
     assert processes.union_size(set(), 4) == 2
 
 
-def test_steps_that_are_not_made_cannot_be_traced(workdir, tmp_path):
+def test_steps_outside_the_run_cannot_be_traced(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
-    message = "no step of 3 to 7 can be traced: this run is done, at step 12"
+    message = "none of the steps 3 to 7 can be traced: this run is complete, at step 12"
     with pytest.raises(ValueError, match=message):
         loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True, extras=loop.Extras(profile=range(3, 8)))
 

@@ -1,4 +1,4 @@
-"""Rates, rules and what stays frozen, against numbers worked out by hand."""
+"""Rates, update rules and frozen parameters, against numbers computed by hand."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def test_the_papers_rate_warms_up_and_drops_twice():
     np.testing.assert_allclose(got, [0.01 / 3, 0.02 / 3, 0.01, 0.01, 0.001, 0.0001], rtol=1e-5)
 
 
-def test_a_short_run_warms_up_over_a_tenth_and_has_its_drops():
+def test_a_short_run_warms_up_over_a_tenth_and_still_has_its_drops():
     np.testing.assert_allclose(rates(PAPER, 36, [0, 3, 26, 27, 33]), [0.01 / 3, 0.01, 0.01, 0.001, 1e-4], rtol=1e-5)
 
 
@@ -37,12 +37,12 @@ def test_cosine_ends_at_zero():
 def moved(schedule, gradients, model=tiny.MODEL, num_steps=10):
     """Parameters after updates with the given multiples of an all-ones gradient, starting from ones."""
     params = jax.tree.map(jnp.ones_like, tiny.variables(model)["params"])
-    method_ = methods.of(model)
-    rule = optimizer.make_optimizer(schedule, method_, num_steps)
+    model_method = methods.for_model(model)
+    rule = optimizer.make_optimizer(schedule, model_method, num_steps)
     state = rule.init(params)
     for value in gradients:
         gradient = jax.tree.map(lambda p, v=value: jnp.full_like(p, v), params)
-        gradient = optimizer.freeze(gradient, method_.trains(params))
+        gradient = optimizer.freeze(gradient, model_method.trains(params))
         updates, state = rule.update(gradient, state, params)
         params = jax.tree.map(lambda p, u: p + u, params, updates)
     return params
@@ -63,7 +63,7 @@ def test_the_gradient_is_clipped_by_its_global_norm():
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw", "muon"])
-def test_what_is_frozen_does_not_move_and_the_rest_does(kind):
+def test_frozen_parameters_do_not_change_and_the_others_do(kind):
     model = tiny.model(frozen_stages=1, batch_norm="frozen")
     after = moved(dataclasses.replace(PAPER, optimizer=kind, warmup_steps=0), [0.1], model)
     for path, leaf in jax.tree_util.tree_flatten_with_path(after)[0]:

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: complete, never lost to a fault, told apart from those of other runs."""
+"""The checkpoints of a run: complete, never lost to a fault, and distinguished from those of other runs."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ from inspose_jax import checkpoints, provenance, seals
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.training import loop
-from inspose_jax.training import workdir as workdir_
+from inspose_jax.training import workdir as run_workdir
 
 # Reading threads of tensorstore 0.1 still call back after a damaged file was reported, when nobody listens any more.
 pytestmark = [
@@ -39,14 +39,14 @@ def test_a_checkpoint_is_complete(workdir):
     assert one.step == 10
 
 
-def test_a_stray_folder_is_no_checkpoint(workdir, tmp_path):
+def test_a_stray_folder_is_not_a_checkpoint(workdir, tmp_path):
     (tmp_path / "checkpoints" / "99").mkdir(parents=True)
     assert checkpoints.steps(tmp_path / "checkpoints") == []
     with pytest.raises(ValueError, match="holds no checkpoint"):
         checkpoints.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         checkpoints.load(tmp_path / "gone")
-    # Nor does it keep a run from going on and saving lower steps.
+    # Nor does it prevent a run from resuming and saving lower steps.
     run = shutil.copytree(workdir, tmp_path / "run")
     shutil.rmtree(run / "checkpoints/12")
     (run / "checkpoints/99").mkdir()
@@ -56,7 +56,7 @@ def test_a_stray_folder_is_no_checkpoint(workdir, tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["gone", "not to be read", "cut", "one bit", "about"])
-def test_a_damaged_checkpoint_is_skipped_and_the_one_before_goes_on_to_the_same_end(workdir, tmp_path, fault):
+def test_a_damaged_checkpoint_is_skipped_and_the_one_before_leads_to_the_same_result(workdir, tmp_path, fault):
     run = shutil.copytree(workdir, tmp_path / "run")
     newest = run / "checkpoints/12"
     data = max(newest.rglob("d/*"), key=lambda path: path.stat().st_size)
@@ -86,7 +86,7 @@ def test_a_damaged_checkpoint_is_skipped_and_the_one_before_goes_on_to_the_same_
 
 
 def failing_reads(monkeypatch, fails):
-    """Reading a checkpoint's arrays raises what `fails(folder)` gives, where it gives something; without waiting."""
+    """Reading a checkpoint's arrays raises the exception that `fails(folder)` returns, if any, without waiting."""
     real = ocp.Checkpointer.restore
 
     def restore(self, directory, *arguments, **named):
@@ -98,7 +98,7 @@ def failing_reads(monkeypatch, fails):
     monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
 
 
-def test_a_read_error_that_passes_loses_nothing(workdir, tmp_path, monkeypatch):
+def test_a_temporary_read_error_loses_nothing(workdir, tmp_path, monkeypatch):
     run, failed = shutil.copytree(workdir, tmp_path / "run"), []
 
     def once(directory):
@@ -128,7 +128,7 @@ def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_never_deleted(workdir
 
 
 @pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no memory"), TypeError("a bug")])
-def test_what_is_no_damage_is_not_called_so_and_changes_nothing(workdir, tmp_path, monkeypatch, error):
+def test_errors_other_than_damage_are_not_reported_as_damage_and_change_nothing(workdir, tmp_path, monkeypatch, error):
     run = shutil.copytree(workdir, tmp_path / "run")
     failing_reads(monkeypatch, lambda _: error)
     before = sorted(run.rglob("*"))
@@ -142,8 +142,8 @@ def test_what_is_no_damage_is_not_called_so_and_changes_nothing(workdir, tmp_pat
     assert sorted(run.rglob("*")) == before
 
 
-def test_a_file_that_cannot_be_read_at_the_moment_is_no_damage(workdir, tmp_path, monkeypatch):
-    """Also while the seal is looked at."""
+def test_a_file_that_is_temporarily_unreadable_is_not_reported_as_damaged(workdir, tmp_path, monkeypatch):
+    """Also while the seal is checked."""
     monkeypatch.setattr(checkpoints, "AGAIN_AFTER", 0.0)
 
     def refused(path):
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_read_at_the_moment_is_no_damage(workdir, tmp_path
 
 @pytest.mark.parametrize(("fails", "step"), [("once", 4), ("always", 4), ("always", 6)])
 def test_a_best_checkpoint_that_cannot_be_read_is_never_lost(tmp_path, monkeypatch, fails, step):
-    """Also where the run goes on at the step that was evaluated last, which is evaluated again."""
+    """Also if the run resumes at the step that was evaluated last, which is evaluated again."""
     run, scores = tmp_path / "run", iter([0.6, 0.5, 0.5, 0.4])
 
     def evaluate(variables):
@@ -176,7 +176,7 @@ def test_a_best_checkpoint_that_cannot_be_read_is_never_lost(tmp_path, monkeypat
     expected = contextlib.nullcontext()
     if fails == "always":
         expected = pytest.warns(
-            UserWarning, match=r"best/4: cannot be read at the moment \(Stale.*; it is 4.aside from"
+            UserWarning, match=r"best/4: cannot be read at the moment \(Stale.*; it is kept as 4.aside"
         )
     with expected:
         loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=8, resume=True, extras=loop.Extras(evaluate, 4))
@@ -185,16 +185,16 @@ def test_a_best_checkpoint_that_cannot_be_read_is_never_lost(tmp_path, monkeypat
     assert checkpoints.load(run / "best" / ("4" if fails == "once" else "4.aside")).step == 4
 
 
-def test_checkpoints_that_cannot_be_read_at_the_moment_are_no_reason_to_start_anew(workdir, monkeypatch):
+def test_temporarily_unreadable_checkpoints_do_not_restart_the_run(workdir, monkeypatch):
     failing_reads(monkeypatch, lambda _: OSError(errno.EIO, "Input/output error"))
     with (
         pytest.warns(UserWarning, match="is skipped"),
-        pytest.raises(UserError, match=r"no checkpoint can be read; .*\(Input/output error\)\. Try again when it can$"),
+        pytest.raises(UserError, match=r"no checkpoint can be read; .*\(Input/output error\)\. Try again later$"),
     ):
         checkpoints.load(workdir)
 
 
-def test_a_checkpoint_of_another_version_names_the_fields_and_the_way_out(workdir, tmp_path):
+def test_a_checkpoint_of_another_version_names_the_fields_and_the_remedy(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
     (run / "checkpoints/12/checksums.json").unlink()
     about = run / "checkpoints/12/about/metadata"
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_another_version_names_the_fields_and_the_way_out(workdi
     line = (
         r"run: config.data: missing fields \['flip'\]; config.model.assignment: missing fields \['centre_radius'\]; "
         r"config.schedule: unknown fields \['gone'\]; it was written by inspose-jax 0.1.9 \(commit abc1\), this is "
-        rf"inspose-jax {inspose_jax.__version__}.*: take a checkout of the commit that wrote it"
+        rf"inspose-jax {inspose_jax.__version__}.*: use a checkout of the commit that wrote it"
     )
     with pytest.raises(UserError, match=line):
         checkpoints.load(run)
@@ -220,12 +220,12 @@ def test_a_checkpoint_of_another_version_names_the_fields_and_the_way_out(workdi
         loop.train(CONFIG, SOURCE, run, num_steps=12, resume=True)
 
 
-def test_a_checkpoint_whose_config_cannot_be_is_named(workdir, tmp_path):
+def test_a_checkpoint_with_an_invalid_config_is_refused(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
     (run / "checkpoints/12/checksums.json").unlink()  # somebody edited it by hand
     about = run / "checkpoints/12/about/metadata"
     about.write_text(about.read_text().replace('"score_threshold": ', '"score_threshold": 3'))
-    with pytest.raises(ValueError, match=r"run: a checkpoint whose config does not hold, model.score_threshold is 3"):
+    with pytest.raises(ValueError, match=r"run: the checkpoint's config is invalid: model.score_threshold is 3"):
         checkpoints.load(run)
 
 
@@ -245,14 +245,14 @@ def test_a_checkpoint_of_another_model_is_refused_with_every_difference(workdir,
     other = replace(CONFIG, model=tiny.model(kp_net=replace(CONFIG.model.kp_net, width=4)))
     for file in (run / "config.json", *run.glob("checkpoints/*/checksums.json")):
         file.unlink()
-    about = workdir_.description(other, tiny.METHOD, 12, SOURCE, None)
+    about = run_workdir.description(other, tiny.METHOD, 12, SOURCE, None)
     (run / "config.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match="a checkpoint of another model") as error:
         loop.train(other, SOURCE, run, num_steps=12, resume=True)
     # 10 x 4 + 4 + 4 x 4 + 4 + 4 x 17 + 17 parameters of a KP-Net where 313 were
     for name in ("params", "average/params", "optimizer/1/inner_states/rest/inner_state/0/mu"):
         for leaf, found, wanted in (("bias", "[313]", "[149]"), ("kernel", "[3, 3, 8, 313]", "[3, 3, 8, 149]")):
-            line = f"{name}/instance_heads/theta/conv/{leaf}: float32{wanted} wanted, float32{found} found"
+            line = f"{name}/instance_heads/theta/conv/{leaf}: float32{wanted} expected, float32{found} found"
             assert line in str(error.value)
 
 
@@ -264,19 +264,19 @@ def test_a_run_with_another_skeleton_is_refused(workdir):
         loop.train(other, SOURCE, workdir, num_steps=12, resume=True)
 
 
-def test_a_best_checkpoint_of_an_early_version_stays_but_not_one_of_other_labels(tmp_path, monkeypatch):
+def test_a_best_checkpoint_of_an_early_version_is_kept_but_not_one_of_other_labels(tmp_path, monkeypatch):
     now = pipeline.full_fingerprint(SOURCE)
-    about = workdir_.description(CONFIG, tiny.METHOD, 12, SOURCE, None)
+    about = run_workdir.description(CONFIG, tiny.METHOD, 12, SOURCE, None)
     (tmp_path / "best/3").mkdir(parents=True)
     for judged_by in (now, pipeline.fingerprint(SOURCE)):
         monkeypatch.setattr(checkpoints, "about_best", lambda _, judged_by=judged_by: {"validation": judged_by})
-        workdir_.open_workdir(tmp_path, about, [], 3, now)
+        run_workdir.open_workdir(tmp_path, about, [], 3, now)
         assert (tmp_path / "best").is_dir()
     with pytest.warns(UserWarning, match="was chosen by other images, labels or test-time fields than now"):
-        workdir_.open_workdir(tmp_path, about, [], 3, "16, other, labels")
+        run_workdir.open_workdir(tmp_path, about, [], 3, "16, other, labels")
 
 
-def test_a_best_checkpoint_that_was_lost_is_made_again(tmp_path):
+def test_a_lost_best_checkpoint_is_saved_again(tmp_path):
     scores = iter([0.5, 0.5, 0.2])
 
     def evaluate(variables):

@@ -1,4 +1,4 @@
-"""The step: what it leaves alone when a loss or a gradient is not finite, and how a batch divides into parts."""
+"""The step: what it leaves unchanged if a loss or a gradient is not finite, and how a batch is divided into parts."""
 
 from dataclasses import replace
 
@@ -12,11 +12,11 @@ from inspose_jax.training import sharding, step
 
 CONFIG = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, ema=0.9))
 BATCH = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(20, 20, 40, 60)]])
-BAD_LOSS, BAD_GRADIENT = 666, 667  # numbers of people dropped, by which a batch is told from others
+BAD_LOSS, BAD_GRADIENT = 666, 667  # numbers of people dropped, which identify a batch
 
 
 def poisoned_losses(outputs, targets, counts, batch):
-    """The real terms, but for two numbers of people dropped: one makes a term overflow, one only its gradient."""
+    """The real terms, except for two numbers of people dropped: one makes a term overflow, one only its gradient."""
     terms = tiny.METHOD.losses(outputs, targets, counts, batch)
     root_of = jnp.where((batch.people_dropped == BAD_GRADIENT).any(), 0 * terms["cls"], 1)  # at 0 its slope is infinite
     factor = jnp.where((batch.people_dropped == BAD_LOSS).any(), jnp.inf, 1)
@@ -36,7 +36,7 @@ def skipping():
 
 
 @pytest.mark.parametrize("mark", [BAD_LOSS, BAD_GRADIENT])
-def test_a_step_that_is_not_finite_is_skipped_as_if_its_batch_had_not_been(skipping, mark):
+def test_skipping_a_step_that_is_not_finite_leaves_no_trace_of_its_batch(skipping, mark):
     train_step, state = skipping
     after, measurements = train_step(state, BATCH._replace(people_dropped=np.array([0, mark], np.int32)))
     assert measurements["skipped"] == 1
@@ -57,17 +57,17 @@ def test_a_step_that_is_not_finite_is_skipped_as_if_its_batch_had_not_been(skipp
 @pytest.mark.parametrize(
     ("batch_size", "accumulate", "message"),
     [
-        (6, 1, "schedule.batch_size 6 does not divide over 4 devices; take a multiple of 4"),
-        (12, 2, r"12 does not divide over 4 devices with 2 parts \(schedule.accumulate\) each; take a multiple of 8"),
+        (6, 1, "schedule.batch_size 6 cannot be divided over 4 devices; use a multiple of 4"),
+        (12, 2, r"12 cannot be divided over 4 devices with 2 parts \(schedule.accumulate\) each; use a multiple of 8"),
     ],
 )
-def test_a_batch_that_does_not_divide_into_parts_is_refused(batch_size, accumulate, message):
+def test_a_batch_size_that_cannot_be_divided_into_parts_is_refused(batch_size, accumulate, message):
     schedule = replace(CONFIG.schedule, batch_size=batch_size, accumulate=accumulate)
     with pytest.raises(ValueError, match=message):
         sharding.make_mesh(schedule, jax.devices()[:4])
 
 
-def test_once_every_shape_was_seen_nothing_is_compiled_and_the_host_is_not_asked():
+def test_once_every_shape_was_seen_nothing_is_compiled_or_sent_to_the_host():
     compiled = []
 
     def listen(event: str, *_, **__) -> None:
@@ -91,4 +91,4 @@ def test_once_every_shape_was_seen_nothing_is_compiled_and_the_host_is_not_asked
     assert compiled == []
     assert jax.device_get(measurements)["lr"] > 0
     with jax.transfer_guard("disallow"), pytest.raises(Exception, match="Disallowed host-to-device transfer"):
-        train_step(state, batches[0])  # that it would be noticed
+        train_step(state, batches[0])  # to show that it would be noticed

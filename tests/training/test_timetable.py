@@ -1,4 +1,4 @@
-"""At which steps of a run what is done."""
+"""At which steps a run saves, evaluates and traces."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_a_run_saves_at_intervals_early_and_at_its_end():
     assert steps_at(DUE._replace(stop=97).fetches, range(1, 98)) == [*range(10, 91, 10), 97]
 
 
-def test_it_evaluates_at_intervals_and_when_all_steps_are_made_but_not_where_it_is_only_stopped():
+def test_a_run_evaluates_at_intervals_and_at_its_end_but_not_where_it_is_stopped():
     assert steps_at(DUE.evaluates) == [60, 120, 180, 200]
     assert steps_at(DUE._replace(stop=97).evaluates, range(98)) == [60]
     assert steps_at(DUE._replace(eval_every=0).evaluates) == [200]
@@ -42,11 +42,11 @@ def test_an_evaluation_is_tried_out_at_the_first_save_or_at_the_first_step_unles
     assert steps_at(DUE._replace(has_trial=False).tries_out) == []
 
 
-def test_only_steps_that_are_made_are_traced():
+def test_only_steps_of_the_run_are_traced():
     assert traced_steps(range(5, 9), start=0, stop=120) == range(5, 9)
     assert traced_steps(range(5, 9), start=6, stop=7) == range(7, 8)
     assert not traced_steps(range(0), start=0, stop=120)
-    with pytest.raises(UserError, match="no step of 5 to 8 can be traced: this run makes the steps 11 to 20"):
+    with pytest.raises(UserError, match="none of the steps 5 to 8 can be traced: this run covers the steps 11 to 20"):
         traced_steps(range(5, 9), start=10, stop=20)
-    with pytest.raises(UserError, match="this run is done, at step 20"):
+    with pytest.raises(UserError, match="this run is complete, at step 20"):
         traced_steps(range(5, 9), start=20, stop=20)

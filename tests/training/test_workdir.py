@@ -1,4 +1,4 @@
-"""May a run go on? Only where nothing changes its numbers; what differs is written down."""
+"""A run may resume only if nothing changes its numbers; other differences are recorded."""
 
 import json
 from dataclasses import replace
@@ -11,21 +11,21 @@ from inspose_jax import config_json, methods
 from inspose_jax.config import Data
 from inspose_jax.errors import UserError
 from inspose_jax.training import loop
-from inspose_jax.training import workdir as workdir_
+from inspose_jax.training import workdir as run_workdir
 
 
 def begin(folder, config=CONFIG):
-    """Make a folder as a run of a config that has made no step."""
-    workdir_.open_workdir(folder, workdir_.description(config, tiny.METHOD, 12, SOURCE, None), [], 0, "")
+    """Make a folder like that of a run that has made no step."""
+    run_workdir.open_workdir(folder, run_workdir.description(config, tiny.METHOD, 12, SOURCE, None), [], 0, "")
 
 
 def changes(folder, config, method=tiny.METHOD):
-    return workdir_.changes(
-        folder, workdir_.description(config, method, 12, SOURCE, None), config, method, has_saved=True
+    return run_workdir.changes(
+        folder, run_workdir.description(config, method, 12, SOURCE, None), config, method, has_saved=True
     )
 
 
-def test_what_the_machine_needs_and_test_time_fields_may_differ(tmp_path):
+def test_machine_and_test_time_fields_may_differ(tmp_path):
     begin(tmp_path)
     assert changes(tmp_path, CONFIG) == []
     other = replace(
@@ -50,31 +50,31 @@ def test_what_the_machine_needs_and_test_time_fields_may_differ(tmp_path):
         (replace(CONFIG, data=replace(CONFIG.data, flip=0.0)), "data.flip 0.5 -> 0.0"),
     ],
 )
-def test_what_changes_numbers_is_refused(tmp_path, other, line):
+def test_changes_that_affect_the_numbers_are_refused(tmp_path, other, line):
     begin(tmp_path)
-    with pytest.raises(UserError, match=f"was started with other values: {line}. Take those, or another folder"):
+    with pytest.raises(UserError, match=f"was started with other values: {line}. Use those, or another folder"):
         changes(tmp_path, other)
 
 
-def test_accumulate_may_differ_where_batch_norm_is_frozen_and_not_where_it_is_trained(tmp_path):
+def test_accumulate_may_differ_only_if_batch_norm_is_frozen(tmp_path):
     more = replace(CONFIG, schedule=replace(CONFIG.schedule, accumulate=2))
     begin(tmp_path / "trained")
-    with pytest.raises(UserError, match=r"schedule.accumulate 1 -> 2 \(its batch norm is trained, with the statistics"):
+    with pytest.raises(UserError, match=r"schedule.accumulate 1 -> 2 \(its trained batch norm uses the statistics"):
         changes(tmp_path / "trained", more)
     model = tiny.model(batch_norm="frozen")
     begin(tmp_path / "frozen", replace(CONFIG, model=model))
-    found = changes(tmp_path / "frozen", replace(more, model=model), methods.of(model))
+    found = changes(tmp_path / "frozen", replace(more, model=model), methods.for_model(model))
     assert found == ["schedule.accumulate 1 -> 2"]
 
 
-def test_what_is_frozen_needs_first_weights_in_python_too(tmp_path):
+def test_frozen_layers_need_initial_weights_in_python_too(tmp_path):
     frozen = replace(CONFIG, model=tiny.model(batch_norm="frozen"))
-    with pytest.raises(UserError, match=r"what is frozen would stay random: give pretrained weights"):
+    with pytest.raises(UserError, match=r"the frozen layers would stay random: give pretrained weights"):
         loop.train(frozen, SOURCE, tmp_path / "run", num_steps=2)
     assert not (tmp_path / "run").exists()
 
 
-def test_every_start_is_in_the_history_with_what_differs_and_the_config_is_the_new_one(workdir, tmp_path):
+def test_every_start_is_in_the_history_with_its_changes_and_the_config_is_updated(workdir, tmp_path):
     run = tmp_path / "run"
     loop.train(CONFIG, SOURCE, run, num_steps=12, stop_at=6)
     other = replace(CONFIG, machine=replace(CONFIG.machine, num_threads=3))
@@ -87,7 +87,7 @@ def test_every_start_is_in_the_history_with_what_differs_and_the_config_is_the_n
     assert lines(run, timing=False) == lines(workdir, timing=False)
 
 
-def test_a_run_of_an_earlier_format_goes_on_and_that_is_written_down(tmp_path):
+def test_a_run_of_an_earlier_format_resumes_and_the_history_says_so(tmp_path):
     begin(tmp_path)
     about = json.loads((tmp_path / "config.json").read_text())
     model = about["model"]
@@ -108,21 +108,21 @@ def test_a_run_of_an_earlier_format_goes_on_and_that_is_written_down(tmp_path):
         changes(tmp_path, CONFIG)
 
 
-def test_the_first_weights_need_not_be_given_again_but_others_are_refused(tmp_path):
+def test_the_initial_weights_need_not_be_given_again_but_others_are_refused(tmp_path):
     files = [tmp_path / name for name in ("a.pth", "b.pth")]
     for file in files:
         file.write_text(file.name)
     begun, same, other, without = (
-        workdir_.description(CONFIG, tiny.METHOD, 12, SOURCE, file) for file in (files[0], files[0], files[1], None)
+        run_workdir.description(CONFIG, tiny.METHOD, 12, SOURCE, file) for file in (files[0], files[0], files[1], None)
     )
     run = tmp_path / "run"
-    workdir_.open_workdir(run, begun, [], 0, "")
-    assert workdir_.changes(run, same, CONFIG, tiny.METHOD, has_saved=True) == []
-    assert workdir_.changes(run, without, CONFIG, tiny.METHOD, has_saved=True) == []
+    run_workdir.open_workdir(run, begun, [], 0, "")
+    assert run_workdir.changes(run, same, CONFIG, tiny.METHOD, has_saved=True) == []
+    assert run_workdir.changes(run, without, CONFIG, tiny.METHOD, has_saved=True) == []
     with pytest.raises(ValueError, match="was started with other values: weights"):
-        workdir_.changes(run, other, CONFIG, tiny.METHOD, has_saved=True)
-    with pytest.raises(ValueError, match=r"weights \w+ -> None"):  # it would begin from random ones
-        workdir_.changes(run, without, CONFIG, tiny.METHOD, has_saved=False)
+        run_workdir.changes(run, other, CONFIG, tiny.METHOD, has_saved=True)
+    with pytest.raises(ValueError, match=r"weights \w+ -> None"):  # it would start from random ones
+        run_workdir.changes(run, without, CONFIG, tiny.METHOD, has_saved=False)
 
 
 class Corrected:
@@ -144,17 +144,15 @@ class Corrected:
         return {}
 
 
-def test_a_run_does_not_go_on_with_other_labels_of_the_same_images(tmp_path):
-    begun, other = (workdir_.description(CONFIG, tiny.METHOD, 12, source, None) for source in (SOURCE, Corrected()))
-    workdir_.open_workdir(tmp_path, begun, [], 0, "")
-    assert workdir_.changes(tmp_path, begun, CONFIG, tiny.METHOD, has_saved=True) == []
-    message = (
-        r"other values: labels \w+ -> corrected. Take those, or begin a new run .*another --workdir, .*same --init"
-    )
+def test_a_run_does_not_resume_with_other_labels_of_the_same_images(tmp_path):
+    begun, other = (run_workdir.description(CONFIG, tiny.METHOD, 12, source, None) for source in (SOURCE, Corrected()))
+    run_workdir.open_workdir(tmp_path, begun, [], 0, "")
+    assert run_workdir.changes(tmp_path, begun, CONFIG, tiny.METHOD, has_saved=True) == []
+    message = r"other values: labels \w+ -> corrected. Use those, or start a new run .*another --workdir, .*same --init"
     with pytest.raises(ValueError, match=message):
-        workdir_.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True)
-    # An early version did not store them: its runs go on.
+        run_workdir.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True)
+    # An early version did not store them: its runs can be resumed.
     stored = json.loads((tmp_path / "config.json").read_text())
     del stored["labels"]
     (tmp_path / "config.json").write_text(json.dumps(stored))
-    assert workdir_.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True) == []
+    assert run_workdir.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True) == []

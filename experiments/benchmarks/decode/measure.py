@@ -40,7 +40,7 @@ FORWARD = "the network before it"
 # --- ours -----------------------------------------------------------------------------------------------------------
 
 
-def made_up(num_people: int) -> tuple[Outputs, np.ndarray]:
+def random_outputs(num_people: int) -> tuple[Outputs, np.ndarray]:
     """Outputs for one image, with so many locations above the threshold; and the theta f[L,P] of every location.
 
     The controller's last layer hands it on: only reading it is measured, on both sides.
@@ -183,7 +183,7 @@ def measure() -> dict[tuple[int, str], list[float]]:
     ours = jax.jit(lambda outputs: decode(outputs, size, GRID, MODEL.decoding, network))
     times = defaultdict(list)
     for num_people in NUM_PEOPLE:
-        outputs, theta = made_up(num_people)
+        outputs, theta = random_outputs(num_people)
         shared = Shared(outputs, theta)
         check(jax.device_get(ours(outputs)), shared, num_people)
         calls = {"ours": lambda outputs=outputs: jax.block_until_ready(ours(outputs))}

@@ -1,4 +1,4 @@
-"""The demo's recipe with few channels and small pictures, all of them seen within fifty steps: what leaks shows."""
+"""The demo's recipe with few channels and small images, all of them seen within fifty steps: what leaks shows."""
 
 from inspose_jax import recipes
 from inspose_jax.config import Config, Scene, replace

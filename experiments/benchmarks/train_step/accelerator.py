@@ -1,7 +1,7 @@
 """The paper's R50 in training on one GPU: python experiments/benchmarks/train_step/accelerator.py TYPE BATCH [BATCH ..]
 
 `r50_coco_36e` at 800 x 1344 on made-up batches, computing in TYPE (bfloat16 or float32), with the first of the given
-batch sizes that fits: pictures a second over 50 steps, share of the card's peak, memory.
+batch sizes that fits: images a second over 50 steps, share of the card's peak, memory.
 """
 
 import os
@@ -37,17 +37,17 @@ def main(dtype: str, batch_sizes: list[int]) -> None:
             times = run(config, device)
             break
         except jax.errors.JaxRuntimeError as error:
-            print(f"{dtype}: {batch_size} pictures do not fit ({str(error).splitlines()[0][:150]})", flush=True)
+            print(f"{dtype}: {batch_size} images do not fit ({str(error).splitlines()[0][:150]})", flush=True)
     else:
         return
     median = float(np.median(times))
-    print(f"{dtype}: {batch_size} pictures, {batch_size / median:.1f} images/s")
+    print(f"{dtype}: {batch_size} images, {batch_size / median:.1f} images/s")
     print(
         f"  median of {STEPS} steps {1e3 * median:.1f} ms ({1e3 * min(times):.1f} to {1e3 * max(times):.1f})",
         flush=True,
     )
     work = operations(config)
-    print(f"  {work / 1e12:.2f} Tflop a picture, {work * batch_size / median / PEAK[dtype]:.1%} of the peak")
+    print(f"  {work / 1e12:.2f} Tflop an image, {work * batch_size / median / PEAK[dtype]:.1%} of the peak")
 
 
 def run(config: Config, device: jax.Device) -> list[float]:
@@ -58,12 +58,12 @@ def run(config: Config, device: jax.Device) -> list[float]:
     memory = step.memory_analysis()
     needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
     needed -= memory.alias_size_in_bytes
-    print(f"{config.schedule.batch_size} pictures need {needed / 1e9:.1f} of {limit(device) / 1e9:.1f} GB")
+    print(f"{config.schedule.batch_size} images need {needed / 1e9:.1f} of {limit(device) / 1e9:.1f} GB")
     print(f"compiled in {time.perf_counter() - begin:.0f} s", flush=True)
     mesh = sharding.make_mesh(config.schedule, [device])
     state, batch = (
-        sharding.new_state(methods.of(config.model), config.schedule, 1000, mesh),
-        sharding.put_batch(made_up(config), mesh),
+        sharding.new_state(methods.for_model(config.model), config.schedule, 1000, mesh),
+        sharding.put_batch(random_batch(config), mesh),
     )
     times = []
     for _ in range(WARM_UP + STEPS):
@@ -77,14 +77,16 @@ def run(config: Config, device: jax.Device) -> list[float]:
 def lower(config: Config, device: jax.Device) -> jax.stages.Lowered:
     """The step for one device, not compiled yet."""
     mesh = sharding.make_mesh(config.schedule, [device])
-    state = sharding.abstract_state(methods.of(config.model), config.schedule, 1000, mesh)
-    return sharding.jit_train_step(methods.of(config.model), config.schedule, 1000, mesh).lower(state, made_up(config))
+    state = sharding.abstract_state(methods.for_model(config.model), config.schedule, 1000, mesh)
+    return sharding.jit_train_step(methods.for_model(config.model), config.schedule, 1000, mesh).lower(
+        state, random_batch(config)
+    )
 
 
 def operations(config: Config) -> float:
-    """Multiplications and additions of a step for one picture, as the compiler counts them; it does so for a CPU only.
+    """Multiplications and additions of a step for one image, as the compiler counts them; it does so for a CPU only.
 
-    Of the loop over the filled slots of a picture it counts one turn, the maps made again for the gradient among it.
+    Of the loop over the filled slots of an image it counts one turn, the maps made again for the gradient among it.
     """
     one = replace(config, schedule=replace(config.schedule, batch_size=1))
     return lower(one, jax.devices("cpu")[0]).cost_analysis()["flops"]
@@ -95,8 +97,8 @@ def limit(device: jax.Device) -> int:
     return (device.memory_stats() or {}).get("bytes_limit", 0)
 
 
-def made_up(config: Config) -> Batch:
-    """Noise with some people in every picture, each joint anywhere in its person's box."""
+def random_batch(config: Config) -> Batch:
+    """Noise with some people in every image, each joint anywhere in its person's box."""
     rng, number = np.random.default_rng(0), config.schedule.batch_size
     low = rng.uniform(0, (WIDTH - 300, HEIGHT - 400), (number, PEOPLE, 1, 2))
     points = low + rng.uniform(0, (300, 400), (number, PEOPLE, 17, 2))

@@ -20,9 +20,13 @@ def main(num_steps: int = 4) -> None:
     config = recipes.read("r50_coco_36e").config
     config = replace(config, schedule=replace(config.schedule, batch_size=2))
     mesh = sharding.make_mesh(config.schedule, jax.devices()[:1])
-    state = sharding.new_state(methods.of(config.model), config.schedule, 1000, mesh)
-    batch = sharding.put_batch(accelerator.made_up(config), mesh)
-    step = sharding.jit_train_step(methods.of(config.model), config.schedule, 1000, mesh).lower(state, batch).compile()
+    state = sharding.new_state(methods.for_model(config.model), config.schedule, 1000, mesh)
+    batch = sharding.put_batch(accelerator.random_batch(config), mesh)
+    step = (
+        sharding.jit_train_step(methods.for_model(config.model), config.schedule, 1000, mesh)
+        .lower(state, batch)
+        .compile()
+    )
     times = []
     for _ in range(1 + num_steps):
         begin = time.perf_counter()

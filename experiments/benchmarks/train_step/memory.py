@@ -1,7 +1,7 @@
 """What the training step of the paper's R50 holds: python experiments/benchmarks/train_step/memory.py [TYPE]
 
-Compiles `r50_coco_36e` at 800 x 1344 for 1 and for 3 pictures, here and without running it, and prints the memory for
-intermediate values: that of every further picture is what limits a batch.
+Compiles `r50_coco_36e` at 800 x 1344 for 1 and for 3 images, here and without running it, and prints the memory for
+intermediate values: that of every further image is what limits a batch.
 """
 
 import sys
@@ -20,8 +20,8 @@ def main(dtype: str = "float32") -> None:
     for number in (1, 3):
         experiment = replace(recipe, model=model, schedule=replace(recipe.schedule, batch_size=number))
         held[number] = lower(experiment, device).compile().memory_analysis().temp_size_in_bytes / 1e9
-        print(f"{device.device_kind}, {dtype}, {number} pictures: {held[number]:.2f} GB", flush=True)
-    print(f"every further picture: {(held[3] - held[1]) / 2:.2f} GB")
+        print(f"{device.device_kind}, {dtype}, {number} images: {held[number]:.2f} GB", flush=True)
+    print(f"every further image: {(held[3] - held[1]) / 2:.2f} GB")
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def step_of(config: Config) -> tuple[jax.stages.Compiled, object, list]:
     source = pipeline.InMemory(DrawnPeople(config.data.scene, "train", 0, STEPS * config.schedule.batch_size))
     plan = pipeline.make_plan(source, config, train=True)
     batches = [sharding.put_batch(batch, mesh) for batch in pipeline.batches(source, plan, config, 0, STEPS)]
-    state = sharding.new_state(methods.of(config.model), config.schedule, 2600, mesh)
-    train_step = sharding.jit_train_step(methods.of(config.model), config.schedule, 2600, mesh)
+    state = sharding.new_state(methods.for_model(config.model), config.schedule, 2600, mesh)
+    train_step = sharding.jit_train_step(methods.for_model(config.model), config.schedule, 2600, mesh)
     return train_step.lower(state, batches[0]).compile(), state, batches
 
 

@@ -1,6 +1,6 @@
-"""How many slots at once: python experiments/benchmarks/train_step/slots.py PICTURES
+"""How many slots at once: python experiments/benchmarks/train_step/slots.py IMAGES
 
-The KP-Nets' loss and its gradient in the size of the paper's R50 at 800 x 1344, made-up pictures and outputs of a
+The KP-Nets' loss and its gradient in the size of the paper's R50 at 800 x 1344, made-up images and outputs of a
 network: milliseconds, and memory for intermediate values, for several values of `per_person.SLOTS_AT_ONCE`.  With 256
 no slot is left out.
 """
@@ -12,7 +12,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from accelerator import HEIGHT, WIDTH, made_up
+from accelerator import HEIGHT, WIDTH, random_batch
 
 from inspose_jax import geometry, losses, recipes
 from inspose_jax.network import kp_net, per_person
@@ -22,20 +22,20 @@ from inspose_jax.targets import make_targets
 REPEATS = 5
 
 
-def main(num_pictures: int) -> None:
+def main(num_images: int) -> None:
     recipe = recipes.read("r50_coco_36e").config
     model = recipe.model
-    batch = made_up(replace(recipe, schedule=replace(recipe.schedule, batch_size=num_pictures)))
+    batch = random_batch(replace(recipe, schedule=replace(recipe.schedule, batch_size=num_images)))
     grid = geometry.make_grid(
         (HEIGHT, WIDTH), model.network.levels, model.network.map_level, model.kp_net.relative_scale
     )
     targets = jax.jit(lambda batch: make_targets(batch, grid, model.assignment))(batch)
     filled, rng = targets.is_slot.sum(1), np.random.default_rng(0)
-    print(f"{jax.devices()[0].device_kind}: {num_pictures} pictures, {filled.min()} to {filled.max()} slots filled")
+    print(f"{jax.devices()[0].device_kind}: {num_images} images, {filled.min()} to {filled.max()} slots filled")
     network = kp_net.make(model.kp_net, 17)
     parameters = network.num_parameters
     thetas = (*targets.is_positive.shape, parameters)
-    maps = (num_pictures, *grid.map_size, model.kp_net.feature_channels)
+    maps = (num_images, *grid.map_size, model.kp_net.feature_channels)
     theta, features = (jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32) for shape in (thetas, maps))
 
     def loss(theta, features):

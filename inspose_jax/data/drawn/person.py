@@ -122,10 +122,10 @@ def _paint_shadow(canvas: Canvas, body: Body) -> None:
     centre = np.array([feet[:, 0].mean(), feet[:, 1].max() + 0.03 * body.scale]) * FINER
     half = np.array([np.ptp(feet[:, 0]) / 2 + 0.14 * body.scale, 0.05 * body.scale]) * FINER
     low = np.maximum(centre - half, 0).astype(int)
-    high = np.minimum(centre + half + 1, canvas.picture.shape[0]).astype(int)
+    high = np.minimum(centre + half + 1, canvas.image.shape[0]).astype(int)
     if (high <= low).any():
         return
-    region = canvas.picture[low[1] : high[1], low[0] : high[0]]
+    region = canvas.image[low[1] : high[1], low[0] : high[0]]
     mask = np.zeros(region.shape[:2], np.uint8)
     cv2.fillConvexPoly(mask, np.rint(centre - low + CIRCLE * half).astype(np.int32), (255, 0, 0))
     cv2.copyTo(cv2.convertScaleAbs(region, alpha=0.55), mask, region)

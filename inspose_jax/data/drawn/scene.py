@@ -36,7 +36,7 @@ def draw_with_masks(scene: Scene, seed: tuple[int, ...]) -> tuple[Sample, Int16[
             paint_person(canvas, bodies[number - 1], number - 1, rng)
         for _ in range(int((occluder_after == number).sum())):
             paint_occluder(canvas, rng)
-    image = photograph(canvas.picture, scene.size, rng)
+    image = photograph(canvas.image, scene.size, rng)
     owner = canvas.labels // len(PARTS)  # rounds down: NOBODY stays -1
     shown = np.unique(owner[owner >= 0])  # a dataset does not list fully hidden people
     keypoints = np.zeros((len(shown), COCO.num_keypoints, 3), np.float32)

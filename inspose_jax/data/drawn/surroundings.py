@@ -13,17 +13,17 @@ def paint_background(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     wall, ground = (rng.uniform(55, 205) + rng.normal(0, 22, 3) for _ in range(2))
     horizon = int(rng.uniform(0.3, 0.85) * 16)
     coarse = np.where(np.arange(16)[:, None, None] < horizon, wall, ground) + rng.normal(0, 12, (16, 16, 3))
-    picture = cv2.resize(np.clip(coarse, 0, 255).astype(np.uint8), (size, size), interpolation=cv2.INTER_LINEAR)
+    image = cv2.resize(np.clip(coarse, 0, 255).astype(np.uint8), (size, size), interpolation=cv2.INTER_LINEAR)
     fine = cv2.resize(rng.integers(0, 28, (64, 64), np.uint8), (size, size), interpolation=cv2.INTER_LINEAR)
-    picture = cv2.add(picture, cv2.merge([fine] * 3))
+    image = cv2.add(image, cv2.merge([fine] * 3))
     if rng.random() < 0.4 * scene.clutter:  # planks, bricks or tiles
         step = int(rng.uniform(0.06, 0.2) * size)
         shade = rng.uniform(0.75, 1.15)
         for start in range(int(rng.integers(step)), size, step):
             if rng.random() < 0.85:
-                line = picture[:, start : start + max(2, size // 128)]
+                line = image[:, start : start + max(2, size // 128)]
                 line[:] = np.minimum(line * shade, 255)
-    canvas = Canvas(picture)
+    canvas = Canvas(image)
     for _ in range(rng.poisson(7 * scene.clutter)):
         centre, half = rng.uniform(0, 1, 2) * scene.size, rng.uniform(0.02, 0.16, 2) * scene.size
         colour, kind = cloth_colour(rng) * 0.75 + 0.25 * wall, rng.integers(4)
@@ -36,7 +36,7 @@ def paint_background(scene: Scene, rng: np.random.Generator) -> np.ndarray:
             canvas.fill(centre + rng.normal(0, 1, (3, 2)) * half, colour)
         else:
             canvas.fill(centre + np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * half, colour, edge=0.7)
-    return canvas.picture
+    return canvas.image
 
 
 def paint_occluder(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -62,9 +62,9 @@ def paint_occluder(canvas: Canvas, rng: np.random.Generator) -> None:
             canvas.fill(leaf, green * rng.uniform(0.7, 1.3), NOBODY, edge=0.7)
 
 
-def photograph(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def photograph(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Shrink the image to its final size and add a camera's uneven light, blur and noise."""
-    image = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     light = rng.uniform(0.8, 1.15) * rng.uniform(0.85, 1.12, (3, 3)).astype(np.float32)
     light = cv2.resize(light.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
     noise = rng.uniform(1, 6) * rng.standard_normal((size, size), np.float32)

@@ -1,4 +1,4 @@
-"""Drawn people are as difficult as promised, and their labels are what the picture shows."""
+"""Drawn people are as difficult as documented, and their labels agree with the image."""
 
 import contextlib
 import io
@@ -22,14 +22,14 @@ FEWEST_PIXELS = 64
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[tuple[Sample, np.ndarray]]:
-    """500 pictures and who is seen at each of their pixels."""
+def images() -> list[tuple[Sample, np.ndarray]]:
+    """500 images and who is seen at each of their pixels."""
     return [draw_with_masks(SCENE, split_seed("test", 11, index)) for index in range(500)]
 
 
 @pytest.fixture(scope="module")
-def samples(pictures) -> list[Sample]:
-    return [sample for sample, _ in pictures]
+def samples(images) -> list[Sample]:
+    return [sample for sample, _ in images]
 
 
 def joint_box(joints: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def test_zero_to_four_people_are_equally_likely(samples: list[Sample]):
     assert (abs(shares - 0.2) < 0.06).all()  # three standard deviations of a share of .2 among 500 are .054
 
 
-def test_heights_are_log_uniform_from_four_tenths_to_the_whole_picture():
+def test_heights_are_log_uniform_from_four_tenths_to_the_whole_image():
     boxes = [body.box() for index in range(500) for body in place_bodies(SCENE, np.random.default_rng((11, index)))]
     heights = np.array([box[3] - box[1] for box in boxes]) / SCENE.size
     assert heights.min() >= 0.4 - 1e-6
@@ -81,8 +81,8 @@ def test_people_are_broad_enough_for_oks_to_be_fair():
     assert np.median(np.concatenate(areas) / (0.7 * SCENE.size) ** 2) > 0.2
 
 
-def test_area_and_box_are_those_of_the_visible_mask(pictures: list[tuple[Sample, np.ndarray]]):
-    for sample, owner in pictures[:100]:
+def test_area_and_box_are_those_of_the_visible_mask(images: list[tuple[Sample, np.ndarray]]):
+    for sample, owner in images[:100]:
         assert set(np.unique(owner)) - {-1} == set(range(len(sample.area)))
         for person, (area, (x0, y0, x1, y1)) in enumerate(zip(sample.area, sample.boxes_xyxy, strict=True)):
             rows, columns = np.nonzero(owner == person)
@@ -90,7 +90,7 @@ def test_area_and_box_are_those_of_the_visible_mask(pictures: list[tuple[Sample,
             assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
-def test_labelled_joints_lie_in_the_picture_and_the_others_are_zero(samples: list[Sample]):
+def test_labelled_joints_lie_in_the_image_and_the_others_are_zero(samples: list[Sample]):
     joints = np.concatenate([sample.keypoints for sample in samples]).reshape(-1, 3)
     labelled = joints[:, 2] > 0
     assert (joints[labelled, :2] >= 0).all()
@@ -98,15 +98,15 @@ def test_labelled_joints_lie_in_the_picture_and_the_others_are_zero(samples: lis
     assert (joints[~labelled] == 0).all()
 
 
-def test_a_seen_joint_lies_on_its_person(pictures: list[tuple[Sample, np.ndarray]]):
-    for sample, owner in pictures:
+def test_a_seen_joint_lies_on_its_person(images: list[tuple[Sample, np.ndarray]]):
+    for sample, owner in images:
         for person, joints in enumerate(sample.keypoints):
             x, y = joints[joints[:, 2] == 2, :2].astype(int).T
             assert (owner[y, x] == person).all()
 
 
 def test_a_person_of_few_visible_pixels_has_no_labelled_joint():
-    # twelve people on 64 pixels hide one another almost wholly now and then
+    # twelve people on 64 pixels sometimes hide one another almost completely
     crowd = Scene(size=64, num_people=(12, 12), height=(0.2, 1.0))
     samples = [draw(crowd, (13, index)) for index in range(30)]
     area = np.concatenate([sample.area for sample in samples])
@@ -135,12 +135,12 @@ def test_from_behind_the_face_is_hidden_and_the_sides_are_swapped(samples: list[
     assert (joints[from_behind][:, :3, 2] == 2).mean() < 0.1
 
 
-def test_the_same_seed_draws_the_same_picture():
+def test_the_same_seed_draws_the_same_image():
     for field, again in zip(draw(SCENE, (1, 2, 3)), draw(SCENE, (1, 2, 3)), strict=True):
         np.testing.assert_array_equal(field, again)
 
 
-def test_the_last_number_of_the_seed_is_the_picture_s_id():
+def test_the_last_number_of_the_seed_is_the_image_id():
     assert draw(SCENE, (1, 2, 3)).image_id == 3
 
 
@@ -152,19 +152,19 @@ def test_splits_seeds_and_places_never_share_a_seed():
         for index in range(3)
     }
     assert len(seeds) == 27
-    pictures = [draw(SCENE, split_seed(split, 0, 0)).image.tobytes() for split in ("train", "validation", "test")]
-    assert len(set(pictures)) == 3
+    images = [draw(SCENE, split_seed(split, 0, 0)).image.tobytes() for split in ("train", "validation", "test")]
+    assert len(set(images)) == 3
 
 
 @pytest.mark.parametrize("size", [64, 70, 200])
-def test_any_size_can_be_drawn_and_people_keep_their_share_of_it(size: int):
+def test_any_size_can_be_drawn_and_people_keep_their_relative_height(size: int):
     scene = Scene(size=size, num_people=(1, 1), height=(0.8, 0.8), clutter=0.0)
     samples = [draw(scene, (14, index)) for index in range(20)]
     assert all(sample.image.shape == (size, size, 3) for sample in samples)
     assert 0.1 < np.median([sample.area[0] for sample in samples]) / (0.8 * size) ** 2 < 0.4
 
 
-def test_a_written_folder_is_good_coco(tmp_path):
+def test_a_written_folder_is_valid_coco(tmp_path):
     samples = [draw(SCENE, split_seed("test", 0, index)) for index in range(6)]
     write_folder(tmp_path / "drawn", samples, COCO, 0.5)
     assert faults(tmp_path / "drawn" / "images", tmp_path / "drawn" / "annotations.json", COCO) == []

@@ -1,4 +1,4 @@
-"""Real COCO pictures through the command line: checked, learnt from, measured."""
+"""Real COCO images on the command line: checked, trained on and evaluated."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def recipe():
 
 
 def inspose(*arguments) -> str:
-    """What a command prints; it must succeed."""
+    """The output of a command, which must succeed."""
     command = [sys.executable, "-m", "inspose_jax", *map(str, arguments)]
     # Two hundred steps of this size take longer than compiling them well.
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
@@ -40,7 +40,7 @@ def test_the_check_finds_no_fault(coco_real, split):
 
 
 @pytest.mark.slow
-def test_two_hundred_steps_bring_the_loss_down_and_the_result_is_measured(coco_real, tmp_path):
+def test_two_hundred_steps_lower_the_loss_and_the_result_is_evaluated(coco_real, tmp_path):
     recipe, workdir = tmp_path / "small.py", tmp_path / "run"
     recipe.write_text(RECIPE)
     inspose("train", recipe, "--workdir", workdir, "--steps", 200, *folder(coco_real, "train"))

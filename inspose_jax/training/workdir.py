@@ -87,7 +87,8 @@ def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method
     if not (others.get(LABELS) and now.get(LABELS) and others.get(IMAGES) == now[IMAGES]):
         others, now = (select(one, one.keys() - {LABELS}) for one in (others, now))
     differing = [name for name in {**others, **now} if others.get(name) != now.get(name)]
-    refused = [f"{name} {others.get(name)} -> {now.get(name)}" for name in differing]
+    words = {IMAGES: "images"}
+    refused = [f"{words.get(name, name)} {others.get(name)} -> {now.get(name)}" for name in differing]
     allowed = []
     for one, other in zip(places(then), places(config), strict=True):
         if one.value == other.value:

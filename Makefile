@@ -20,15 +20,15 @@ demo: setup ## learn, measure and draw people: about 10 minutes on 2 cores, resu
 	@# large pages for what a step computes; without glibc it means nothing (experiments/benchmarks/train_step)
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/inspose demo --out demo_out
 
-test: setup ## all tests that need neither torch nor a GPU
-	$(PYTEST) -m "not gpu and not torch" -rs
+test: setup ## the tests that need neither torch nor a GPU, but for the slow ones: some minutes on 2 cores
+	$(PYTEST) -m "not slow and not gpu and not torch" -rs
 
-test-fast: setup ## the tests that are no matter of minutes
-	$(PYTEST)
+test-slow: setup ## the tests that stop, kill and resume runs, compare devices and processes, learn from real images
+	$(PYTEST) -m "slow and not gpu and not torch" -rs
 
 check: setup ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-.PHONY: help setup demo test test-fast check
+.PHONY: help setup demo test test-slow check

@@ -40,7 +40,7 @@ def main() -> None:
         for command in (
             ["make", "setup", *variables],
             [venv / "bin" / "python", "-m", "pip", "check"],
-            ["make", "test-fast", *variables],
+            ["make", "test", *variables],
             [venv / "bin" / "inspose", "demo", "--quick", "--out", Path(folder, "quick")],
         ):
             subprocess.run(command, cwd=ROOT, check=True)

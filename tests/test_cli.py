@@ -28,6 +28,7 @@ def drawn(place):
     return ["--images", str(place / "drawn/images"), "--annotations", str(place / "drawn/annotations.json")]
 
 
+@pytest.mark.slow
 def test_training_evaluates_keeps_the_best_checkpoint_and_traces(place, tmp_path):
     (tmp_path / "small.py").write_text(faults.SMALL)
     run, validation = (

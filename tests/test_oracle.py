@@ -65,7 +65,8 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
     return coco_ap.keypoint_ap(truth, results, COCO)["AP"]
 
 
-@pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["train", "val"])
 def test_perfect_outputs_on_real_images_give_almost_perfect_ap(coco_real, split):
     paper = config.Config()
     annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"

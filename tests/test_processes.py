@@ -27,9 +27,8 @@ def evaluate(place, drawn, out, *more):
     return [*map(str, ["-m", "inspose_jax", "eval", "--checkpoint", place / "run", *data, "--out", out, *more])]
 
 
-@pytest.mark.parametrize(
-    "number", [2, pytest.param(4, marks=pytest.mark.slow)]
-)  # of four processes, one has nothing to do
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [2, 4])  # of four processes, one has nothing to do
 def test_evaluation_split_over_processes_writes_the_same_bytes(place, drawn, tmp_path, number):
     (alone,) = run_together(evaluate(place, drawn, tmp_path / "one"), 1)
     assert alone.returncode == 0, alone.stderr

@@ -96,6 +96,7 @@ def prepared_folder(place, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_commands_run_as_they_stand(prepared_folder, capsys):
     """The commands of `Use it`, one after another, in the user's current folder, with relative paths."""
     text = (ROOT / "README.md").read_text()

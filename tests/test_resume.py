@@ -74,6 +74,7 @@ def test_a_run_killed_at_twenty_random_moments_equals_an_uninterrupted_one(recip
     assert train_process.image_ids_of_steps(seen) == train_process.image_ids_of_steps(straight.with_name("steps"))
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_printed_command_resumes(recipe, straight, tmp_path):
     workdir = tmp_path / "run"
     process = train_process.start(recipe, "--workdir", workdir, "--steps", STEPS)
@@ -109,6 +110,7 @@ def test_a_second_signal_ends_the_process_at_once():
         assert done.returncode == -signal.Signals[name]
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_saved(recipe, straight, tmp_path):
     workdir = tmp_path / "run"
     arguments = (recipe, "--workdir", workdir, "--steps", STEPS)

@@ -78,13 +78,14 @@ for way, other in zip(ways[1:], answers[1:]):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "bound", "batch_norm", "ways"),
     [
         pytest.param("float64", "1e-10", "frozen", "1x1 2x4", id="four parts on two devices"),
-        pytest.param("float64", "1e-10", "trained", "1x1 2x1 4x1 8x1", id="devices", marks=pytest.mark.slow),
-        pytest.param("float32", "1e-4", "trained", "1x1 2x1 4x1 8x1", id="float32", marks=pytest.mark.slow),
-        pytest.param("float64", "1e-10", "frozen", "1x1 1x2 1x8 4x2", id="parts", marks=pytest.mark.slow),
+        pytest.param("float64", "1e-10", "trained", "1x1 2x1 4x1 8x1", id="devices"),
+        pytest.param("float32", "1e-4", "trained", "1x1 2x1 4x1 8x1", id="float32"),
+        pytest.param("float64", "1e-10", "frozen", "1x1 1x2 1x8 4x2", id="parts"),
     ],
 )
 def test_five_steps_give_the_same_on_devices_x_parts(dtype, bound, batch_norm, ways):

@@ -70,6 +70,7 @@ def test_forward_derivatives_agree_with_the_gradient(along, slope, forward):
     np.testing.assert_allclose(found, slope, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_second_derivative_is_the_same_in_reverse_and_in_forward_mode(along):
     second = jax.jit(jax.grad(jax.grad(along)))(0.0)
     assert abs(second) > 0.1

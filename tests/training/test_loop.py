@@ -90,7 +90,7 @@ def test_a_run_is_not_overwritten(workdir):
     with pytest.raises(ValueError, match=r"schedule.learning_rate 0.001 -> 0.5"):
         loop.train(other, SOURCE, workdir, num_steps=12, resume=True)
     images = DrawnPeople(CONFIG.data.scene, "train", 0, 15)
-    with pytest.raises(ValueError, match=r"was started with other values: pictures 16, \w+ -> 15, \w+. Take those"):
+    with pytest.raises(ValueError, match=r"was started with other values: pictures 16, \w+ -> 15, \w+. Use those"):
         loop.train(CONFIG, images, workdir, num_steps=12, resume=True)
 
 

@@ -81,7 +81,7 @@ def full_flag(argument: str, full_flags: dict[str, str]) -> str:
 def describe(described: Config) -> str:
     """List every field of a config: its flag, type and value, the default if it differs, and its meaning."""
     lines = [
-        "* and (default ..) mark values that differ from the default.  Set a field with --config.schedule.batch-size 4,",
+        "* and (default ..) mark values other than the default.  Set a field with --config.schedule.batch-size 4,",
         "a bool with --config.model.heatmap or --config.model.no-heatmap.",
     ]
     defaults = {place.path: place.value for place in config.places(Config(type(described.model)()))}

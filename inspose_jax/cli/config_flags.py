@@ -81,9 +81,8 @@ def full_flag(argument: str, full_flags: dict[str, str]) -> str:
 def describe(described: Config) -> str:
     """List every field of a config: its flag, type and value, the default if it differs, and its meaning."""
     lines = [
-        "* and (default ..) mark a value that differs from the default.  To set a field for one run, give its flag",
-        "and a value (--config.schedule.batch-size 4); of a bool only the flag (--config.model.heatmap or, for False,",
-        "its other form, --config.model.no-heatmap).",
+        "* and (default ..) mark values other than the default.  Set a field with --config.schedule.batch-size 4,",
+        "a bool with --config.model.heatmap or --config.model.no-heatmap.",
     ]
     defaults = {place.path: place.value for place in config.places(Config(type(described.model)()))}
     owner = None

@@ -147,7 +147,7 @@ class Assignment:
     level_limits: tuple[float, ...] = setting(
         (64.0, 128.0, 256.0, 512.0),
         RISING,
-        "Pixels: a person whose farthest box side is beyond limit i belongs to a level above levels[i] (FCOS).",
+        "Pixels: a location farther than limit i from a side of its person's box is on a level above levels[i] (FCOS).",
     )
     centre_radius: float = setting(
         1.5,
@@ -157,7 +157,7 @@ class Assignment:
     disk_radius: float = setting(2.0, ABOVE_0, "R of Sec. 3.3 in map cells; the paper gives no number.")
     heatmap_overlap: float = setting(0.7, FRACTION, "CornerNet's overlap that sets the radius of the Gaussians.")
     num_slots: int = setting(
-        256, ABOVE_0, "Positive locations per image that are trained; every person keeps its nearest ones."
+        256, ABOVE_0, "Positive locations per image that are trained, at most; people take turns, the nearest first."
     )
 
 
@@ -175,7 +175,7 @@ class Weights:
 class Decoding:
     """How outputs become poses (Sec. 3.4)."""
 
-    score_threshold: float = setting(0.1, FRACTION, "Locations with a lower class score are dropped.")
+    score_threshold: float = setting(0.1, FRACTION, "Locations whose class score is not above it are dropped.")
     num_candidates: int = setting(500, ABOVE_0, "Maximum number of locations per image whose pose is computed.")
     nms_threshold: float = setting(
         0.6,

@@ -38,7 +38,7 @@ def make_grid(size: tuple[int, int], levels: tuple[int, ...], map_level: int, re
     """The grid of images of `size` (height, width) in pixels.
 
     Locations are (x s + floor(s / 2), y s + floor(s / 2)), Sec. 3.1.  The scale of relative coordinates is
-    `relative_scale` pixels on level 3 and doubles with every level (spelt out in `kp_net.py`).
+    `relative_scale` pixels on level 3 and doubles with every level.
     """
     points, strides, index = [], [], []
     sizes = tuple(level_size(size, level) for level in levels)

@@ -1,8 +1,18 @@
 """The interface between a model and the rest of the package: a `Method`, which is a set of pure functions.
 
 `training/step.py` minimises a method's losses and `predictor.py` finds people with it; both use only this interface.
-`paper.py` builds the paper's method, and `methods.py` lists all that there are: to add one, write files that build a
-`Method` from a config class of their own, and add a line to that list.
+
+To add a model, copy `tests/toy_recipe.py`, the smallest complete one: a recipe file with a config class, a function
+`method` that builds a `Method` from it, a network and a loss.  A model that belongs to the package gets files of its
+own beside `paper.py`, a line in `methods.METHODS`, and a place in the table of `tests/test_layers.py`.
+
+The config class (`Config.model`) is a frozen dataclass.  Its fields are bool, int, float, str, Literal, tuples of
+these or further such dataclasses, each with a default.  It has at least `skeleton`, `num_people` and
+`ignore_unlabelled`, from which batches are prepared.
+
+In training, `apply` and `losses` see the rows of one device, inside `jax.shard_map`; `targets`, `count` and `measure`
+see the global batch.  What a loop or a `cond` inside `apply` or `losses` carries must vary over the mesh axis as its
+results do, so zeros are made with `jnp.zeros_like` of an array that varies.
 
 Axes: B images, H W the padded image in pixels, N people, K keypoints.  The outputs and targets are pytrees that only
 the method itself interprets; the arrays of targets have a leading axis B.
@@ -24,7 +34,7 @@ class Method:
     init: Callable[[jax.Array], Any]
     """Random key -> variables {"params": .., "batch_stats": ..}."""
     apply: Callable[..., tuple[Any, Any]]
-    """(variables, u8[B,H,W,3] images, i32[B,2] their sizes, train, data_axis) -> outputs, new batch statistics.
+    """(variables, u8[B,H,W,3] images, i32[B,2] sizes, train=False, data_axis=None) -> outputs, new batch statistics.
 
     `data_axis` names the mesh axis that the batch is divided over if the call sees the rows of one device only; else
     None.
@@ -37,7 +47,7 @@ class Method:
     """(outputs, targets, counts, batch) -> the terms of the loss by name, each already divided by its count, so that
     the terms of the pieces of a batch add up to the term of the whole."""
     weights: dict[str, float]
-    """The weight of every term in the total loss."""
+    """The weight in the total loss of every term that `losses` returns."""
     measure: Callable[[Any], dict[str, jax.Array]]
     """Targets -> further scalars that a training step reports, summed over the batch."""
     decode: Callable[[Any, jax.Array, tuple[int, int]], Poses]
@@ -48,8 +58,8 @@ class Method:
     trains: Callable[[Any], Any]
     """Parameters -> a tree of bool with the same structure: False where a parameter is frozen."""
     is_hidden: Callable[[Any], Any]
-    """Parameters -> a tree of bool with the same structure: True for the kernels of hidden layers, which Muon may
-    update.  The kernels that read the image and those of output layers are not hidden."""
+    """Parameters -> a tree of bool with the same structure: True for the kernels f[h,w,in,out] of hidden layers, which
+    Muon may update.  The kernels that read the image and those of output layers are not hidden."""
     needs_weights: str = ""
     """Why a new run cannot start from random weights, and the remedy, in one line; empty if it can."""
     sees_batch: bool = False

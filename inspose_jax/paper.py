@@ -1,4 +1,4 @@
-"""The paper's model as a `Method`: Figure 3 (`network/`) and Sec. 3.1 to 3.4, one file each, put together."""
+"""The paper's model as a `Method`: its network (Figure 3), targets, losses and decoding (Sec. 3) put together."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from inspose_jax.structures import Batch, KeypointMaps, Outputs, Poses, Targets
 
 
 def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
-    """InsPose as in Sec. 3.1 to 3.4 of the paper, one file each; `per_person` replaces the paper's KP-Net."""
+    """The method of a model's config; `per_person` replaces the paper's KP-Net."""
     per_person = per_person or kp_net.make(model.kp_net, model.skeleton.num_keypoints)
     network = inspose.InsPose(
         config=model.network,

@@ -132,7 +132,10 @@ class Predictor:
         self.explain = jax.jit(self.method.maps, static_argnums=2) if self.method.maps else None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the config, variables and method, for process pools and the like; functions are compiled again."""
+        """Pickle the config, the variables and a given method; functions are compiled again.
+
+        For process pools and the like.  A recipe's own method is made of local functions, which cannot be pickled.
+        """
         return type(self), (self.config, jax.device_get(self.variables), (), self.given_method)
 
     def set_variables(self, variables: Any) -> None:
@@ -321,4 +324,5 @@ def load(path: str | Path, devices: Sequence[Any] = (), recipe: str | Path | Non
     recipe's own method.
     """
     loaded = checkpoints.load(path, recipes.read(recipe) if recipe is not None else None)
-    return Predictor(loaded.config, loaded.variables, devices, loaded.method)
+    own_method = loaded.method if loaded.method.recipe else None  # without one, the predictor can be pickled
+    return Predictor(loaded.config, loaded.variables, devices, own_method)

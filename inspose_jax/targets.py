@@ -101,7 +101,9 @@ def owners(
 def fill_slots(
     owner: Int32[Array, " L"], boxes: Float[Array, "N 4"], grid: geometry.Grid, assignment: config.Assignment
 ) -> tuple[Int32[Array, " M"], Int32[Array, " M"], Bool[Array, " M"], Int32[Array, ""]]:
-    """Choose at most M owned locations: people take turns, nearest location to the centre first, so that none is lost.
+    """Choose at most M owned locations: people take turns, nearest location to the centre first.
+
+    As long as M is at least the number of people, none is left without a location.
 
     Returns the location and the person of every slot, which slots are filled, and the number of locations left
     without a slot.  This avoids sorting all L locations, since those of a person lie within a few cells of its centre

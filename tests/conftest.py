@@ -19,9 +19,9 @@ REFERENCE = Path(os.environ.get("INSPOSE_REFERENCE_DATA", Path(__file__).parents
 
 
 def pytest_collection_modifyitems(items):
-    """Files with slow tests first, so that workers end at about the same time."""
+    """Files that take longest first, so that workers end at about the same time: with slow tests, and of training."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "training"))
 
 
 @pytest.fixture(scope="session", autouse=True)

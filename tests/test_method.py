@@ -215,6 +215,10 @@ def test_custom_joints_are_evaluated_with_their_own_sigmas(own_run, monkeypatch)
 
 
 def test_the_papers_model_can_be_pickled_with_its_method():
-    config = tiny.CONFIG
-    model = inspose_jax.predictor.Predictor(config, tiny.variables())
+    model = inspose_jax.predictor.Predictor(tiny.CONFIG, tiny.variables())
+    assert pickle.loads(pickle.dumps(model)).method is model.method
+
+
+def test_a_loaded_model_can_be_pickled(place):
+    model = inspose_jax.load(place / "run")
     assert pickle.loads(pickle.dumps(model)).method is model.method

@@ -52,8 +52,8 @@ class Train:
     on_nan: Literal["stop", "skip"] = "stop"
     """If a loss is not finite: stop the run, or skip that step."""
     distributed: bool = False
-    """One of several processes that share the batch; a cluster tells each of the others, or JAX_COORDINATOR_ADDRESS,
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID do."""
+    """One of several processes that share the batch, as told by the cluster or by JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID."""
     config_help: bool = False
     """List the recipe's fields with their meaning."""
     profile: Annotated[str, tyro.conf.arg(metavar="N:M")] = ""

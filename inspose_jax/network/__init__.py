@@ -4,7 +4,7 @@
        |                                        .------------------------------------------------------.
     resnet.py   C2 C3 C4 C5                     |  tower -> is a person?  logits f32[B,L]              |
        |                                  P3..P7|                                                      |
-    fpn.py      P2 P3 P4 P5 P6 P7 --------------+  tower -> theta of a KP-Net  f32[B,L,P]              |
+    fpn.py      P2 P3 P4 P5 P6 P7 --------------+  tower -> features, from which theta_at computes the |
                  |  |                           '------------------------------------------------------'
                  '--+ the level of the maps             |
                     |                                   v

@@ -84,7 +84,7 @@ def theta_at(controller: Controller, location: Int32[Array, "B M"]) -> Float[Arr
 def theta_at_first(
     controller: Controller, location: Int32[Array, "B M"], number: Int32[Array, " B"]
 ) -> Float[Array, "B M P"]:
-    """`theta_at` of the first `number` locations of each image; the other rows are 0 or the theta of their location.
+    """`theta_at` of the first `number` locations of each image; what the other rows hold is unspecified.
 
     At test time few of the candidates are above the score threshold, and theta is computed for no more chunks than
     the image with the most of them needs.  A loop of dynamic length has no gradient, so training uses `theta_at`.

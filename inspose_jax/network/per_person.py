@@ -49,8 +49,9 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
     """The three queries, answered by computing the maps of `keypoint_map`, a function of one person.
 
     `keypoint_map(theta f[P], features f[F,h,w], relative f[2,h,w]) -> logits f[K,h,w]`; all are at least float32.
-    `relative` holds the coordinates (x, y) of every cell relative to a person.  The two kinds of input are separate, so
-    that vmap over people need not copy F_kp.
+    `relative` holds the coordinates (x, y) of every cell relative to a person: (the cell's centre - the person's
+    generating location) / (relative_scale * 2^(l - 3)), all in pixels, for a location on level l.  The two kinds of
+    input are separate, so that vmap over people need not copy F_kp.
 
     The queries take `centres`, the people's generating locations (x, y) in pixels; `scales`, the divisors of their
     relative coordinates, in pixels; `size`, the real image's (height, width) in pixels; and the `stride` of the maps in

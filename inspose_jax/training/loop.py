@@ -60,7 +60,7 @@ def train(
     """
     run, state = begin(config, source, workdir, num_steps, stop_at, resume, pretrained, extras, method)
     due, batches = run.due, batches_of(run)
-    make_step = sharding.jit_train_step(run.method, config.schedule, num_steps, run.mesh, extras.on_nan)
+    train_step = sharding.jit_train_step(run.method, config.schedule, num_steps, run.mesh, extras.on_nan)
     with (
         Interruption() as interruption,  # outermost, so that it covers the wait for the last save
         opened(run, note) as records,
@@ -70,12 +70,12 @@ def train(
         for step in due.steps:
             trace.before(step)
             batch = next_batch(batches, run.mesh, records.log)
-            with jax.transfer_guard("disallow"):
-                state, measurements = make_step(state, batch)
+            with jax.transfer_guard("disallow"):  # a step that waits for the host would stall the devices
+                state, measurements = train_step(state, batch)
             records.log.add(step, measurements)
 
-            leaves = should_stop(interruption, due.fetches(step))
-            saves, evaluates = due.saves(step) or leaves, due.evaluates(step)
+            stops = should_stop(interruption, due.fetches(step))
+            saves, evaluates = due.saves(step) or stops, due.evaluates(step)
             if due.fetches(step) or saves or evaluates:
                 write_measurements(run, records)
             records.bar.update()
@@ -86,7 +86,7 @@ def train(
             if due.tries_out(step):
                 try_out_evaluation(run, records, state)
             trace.after(step, state)
-            if leaves:
+            if stops:
                 return step
     return due.stop
 

@@ -260,7 +260,7 @@ def test_a_run_with_another_skeleton_is_refused(workdir):
     joints = CONFIG.model.skeleton.keypoint_names
     tail = replace(CONFIG.model.skeleton, name="tailed", keypoint_names=(*joints[:-1], "tail"))
     other = replace(CONFIG, model=tiny.model(skeleton=tail))
-    with pytest.raises(ValueError, match=r"was started with other values: model.skeleton coco -> tailed\. Take"):
+    with pytest.raises(ValueError, match=r"was started with other values: model.skeleton coco -> tailed\. Use"):
         loop.train(other, SOURCE, workdir, num_steps=12, resume=True)
 
 

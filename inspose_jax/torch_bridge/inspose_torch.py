@@ -37,6 +37,7 @@ P parameters of a KP-Net.  Sizes are (height, width); points are (x, y), boxes x
 import json
 import math
 from collections.abc import Iterator
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -274,7 +275,8 @@ class GroupNorm(nn.GroupNorm):
     """f[B,C,h,w] -> the same shape and type; computes in at least float32."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(wide(x)).to(x.dtype)
+        # Not `super().forward`, which refuses groups of a single number; they become 0 and then the bias.
+        return torch.group_norm(wide(x), self.num_groups, self.weight, self.bias, self.eps).to(x.dtype)
 
 
 class Unit(nn.Module):
@@ -391,11 +393,9 @@ class Exchange(nn.Module):
         )
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        maps, sums = [branch(x) for branch, x in zip(self.branches, maps, strict=True)], []
-        for layers in self.fuse_layers:
-            parts: list[Any] = [layer(x) for layer, x in zip(layers, maps, strict=True)]
-            sums.append(F.relu(sum(parts[1:], parts[0])))
-        return sums
+        maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
+        parts = ([layer(x) for layer, x in zip(layers, maps, strict=True)] for layers in self.fuse_layers)
+        return [F.relu(reduce(torch.add, one)) for one in parts]
 
 
 def bring(channels: list[int], source: int, to: int) -> nn.Module:

@@ -386,7 +386,7 @@ def stored_shapes(reader: ocp.Checkpointer, folder: Path) -> Any:
 
 
 def differences(wanted: Any, found: Any) -> list[str]:
-    """`name: f32[3,3] wanted, f32[1,3] found` for every leaf that differs or that only one of the trees has."""
+    """`name: f32[3,3] expected, f32[1,3] found` for every leaf that differs or that only one of the trees has."""
 
     def leaves(tree: Any) -> dict[str, str]:
         return {

@@ -31,7 +31,7 @@ def test_a_subset_keeps_the_limbs_and_pairs_between_its_joints():
     assert FIVE.limbs == ((3, 2),)  # left elbow to left wrist
     assert FIVE.oks_sigmas == (0.026, 0.062, 0.062, 0.072, 0.089)
     assert FIVE.flip_order == (0, 2, 1, 3, 4)
-    with pytest.raises(UserError, match=r"tail: no joint of coco, which has nose, left_eye"):
+    with pytest.raises(UserError, match=r"tail: not a joint of coco, which has nose, left_eye"):
         COCO.subset("nose", "tail")
 
 

@@ -34,11 +34,11 @@ def image(num_slots=NUM_SLOTS):
     )
 
 
-def of_filled(num_filled, *arguments):
+def filled_log_likelihoods(num_filled, *arguments):
     return KP_NET.log_likelihoods(num_filled, *arguments, STRIDE)
 
 
-def of_all(net, theta, features, centres, scales, size, cells):
+def all_log_likelihoods(net, theta, features, centres, scales, size, cells):
     """The log-likelihoods, computed from the maps of all slots."""
     logits = net.maps(theta, features, centres, scales, size, STRIDE).reshape(*cells.shape, -1)
     return jnp.take_along_axis(logits, cells[..., None], axis=2)[..., 0] - jax.nn.logsumexp(logits, axis=2)
@@ -57,7 +57,10 @@ def test_values_and_gradients_are_those_of_a_vmap(num_filled):
 
         return jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True)(theta, features)
 
-    ours, others = answer(partial(of_filled, jnp.int32(num_filled))), answer(partial(of_all, KP_NET))
+    ours, others = (
+        answer(partial(filled_log_likelihoods, jnp.int32(num_filled))),
+        answer(partial(all_log_likelihoods, KP_NET)),
+    )
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(others), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
@@ -79,7 +82,7 @@ def test_the_gradient_reaches_centres_and_scales_and_what_a_network_closes_over(
     def ours(net, *arguments):
         return net.log_likelihoods(jnp.int32(7), *arguments, STRIDE)
 
-    for one, other in zip(answer(ours), answer(of_all), strict=True):
+    for one, other in zip(answer(ours), answer(all_log_likelihoods), strict=True):
         assert np.abs(other).max() > 0.1
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
@@ -88,11 +91,11 @@ def test_slots_beyond_the_filled_ones_are_not_computed():
     theta, features, *rest = image()
     theta = theta.at[4:].set(jnp.nan)
     value, gradients = jax.value_and_grad(
-        lambda theta, features: of_filled(jnp.int32(3), theta, features, *rest)[:3].sum(), argnums=(0, 1)
+        lambda theta, features: filled_log_likelihoods(jnp.int32(3), theta, features, *rest)[:3].sum(), argnums=(0, 1)
     )(theta, features)
     assert np.isfinite(value)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
-    np.testing.assert_array_equal(of_filled(jnp.int32(3), theta, features, *rest)[4:], 0)
+    np.testing.assert_array_equal(filled_log_likelihoods(jnp.int32(3), theta, features, *rest)[4:], 0)
 
 
 def memory_bytes(function, *arguments):
@@ -109,7 +112,7 @@ def test_more_slots_need_no_memory_for_more_maps():
         theta, features, *rest = image(num_slots)
 
         def summed(num_filled, theta, features):
-            return of_filled(num_filled, theta, features, *rest).sum()
+            return filled_log_likelihoods(num_filled, theta, features, *rest).sum()
 
         return memory_bytes(jax.grad(summed, argnums=(1, 2)), jnp.int32(num_slots), theta, features)
 

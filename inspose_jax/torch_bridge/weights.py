@@ -8,14 +8,15 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from inspose_jax import config
 from inspose_jax.errors import UserError
 from inspose_jax.torch_bridge import names
 from inspose_jax.torch_bridge.pth import read_pth
 
 
-def load_backbone(path: Path, network: config.Network, variables: Any) -> Any:
+def load_backbone(path: Path, network: Any, variables: Any) -> Any:
     """`variables` ({"params": .., "batch_stats": ..}) with the backbone from a torchvision file, .pth or .safetensors.
+
+    `network` is the config of any network with this backbone; only its `backbone` is read.
 
     Raises UserError, which lists what is missing, unknown or of another shape; then nothing is loaded.
     """

@@ -235,6 +235,13 @@ class Data:
         SHAPES,
         "The fixed (height, width) that images are padded to, multiples of 32; the smallest that holds it is taken.",
     )
+    test_padding: Literal["shapes", "own"] = setting(
+        "shapes",
+        ANY,
+        "In evaluation and prediction pad images to `shapes`, or each just to its own size in multiples of 32, as the "
+        "released model does; each new size compiles anew.",
+        test_time=True,
+    )
     flip: float = setting(0.5, FRACTION, "Probability of a mirrored image in training.")
     only_labelled: bool = setting(True, ANY, "Train on images with at least one labelled joint (the paper's 57 k).")
     joint_pixel_offset: float = setting(

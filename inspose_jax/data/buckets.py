@@ -30,6 +30,11 @@ def choose_shapes(sizes: Int32[np.ndarray, "n 2"], shapes: Sequence[tuple[int, i
     return np.where(fits, table.prod(-1), np.iinfo(np.int64).max).argmin(1).astype(np.int32)
 
 
+def own_shapes(sizes: Int32[np.ndarray, "n 2"]) -> list[tuple[int, int]]:
+    """The different shapes that the sizes need if each is padded just to multiples of 32."""
+    return sorted({(height, width) for height, width in (-(-sizes // 32) * 32).tolist()})
+
+
 def pad(
     samples: Sequence[Sample | None],
     shape: tuple[int, int],

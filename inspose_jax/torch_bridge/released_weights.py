@@ -19,12 +19,13 @@ from inspose_jax.torch_bridge.released_names import released_name
 from inspose_jax.torch_bridge.weights import is_unused
 
 Tensors = Mapping[str, np.ndarray]
+MARK = "bbox_head.cls_star_conv.weight"  # a key that no other model has
 SHOWN = 8  # faults that are told one by one
 
 
 def is_released(tensors: Tensors) -> bool:
     """Whether the keys are those of a released model."""
-    return "bbox_head.cls_star_conv.weight" in tensors
+    return MARK in tensors
 
 
 def config_of(path: Path, tensors: Tensors, skeleton: Skeleton = skeletons.COCO) -> config.Model:
@@ -64,7 +65,7 @@ def config_of(path: Path, tensors: Tensors, skeleton: Skeleton = skeletons.COCO)
         backbone=backbone,  # pyright: ignore[reportArgumentType]
         backbone_widths=tuple(outputs_of(f"backbone.layer{stage}.0.conv1.weight") for stage in (1, 2, 3, 4)),
         fpn_channels=outputs_of("neck.fpn_convs.0.conv.weight"),
-        head_channels=outputs_of("bbox_head.cls_star_conv.weight"),
+        head_channels=outputs_of(MARK),
         head_depth=number_of("bbox_head.cls_convs.{}.conv.weight"),
         coarse_channels=outputs_of("bbox_head.kpt_convs.0.conv.weight"),
         keypoint_channels=outputs_of("bbox_head.shared_convs.0.conv.weight"),

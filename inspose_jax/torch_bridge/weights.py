@@ -53,7 +53,15 @@ def is_unused(name: str) -> bool:
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """All tensors of a file by name, without the prefixes that wrappers add; raises UserError for other files."""
+    """The tensors of a backbone by torchvision's names: `read_state_dict` without a detector's prefix."""
+    return {name.removeprefix("backbone."): tensor for name, tensor in read_state_dict(path).items()}
+
+
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """All tensors of a file by name, without the prefix that a wrapper adds; raises UserError for other files.
+
+    An average that mmcv keeps beside the weights (`ema_..`) is left out: in its files it has changed places with them.
+    """
     if path.suffix == ".safetensors":
         try:
             tensors = load_file(path)
@@ -63,4 +71,4 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         tensors = read_pth(path)
     else:
         raise UserError(f"{path}: weights come as .pth or .safetensors")
-    return {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in tensors.items()}
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items() if not name.startswith("ema_")}

@@ -71,6 +71,35 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """Which locations are assigned to which person, and the windows around joints at stride 4."""
+
+    centre_radius: float = setting(
+        1.5,
+        Range(lambda value: 0 < value <= 100, "be above 0 and at most 100 strides"),
+        "Half side of the centre region, in strides; the person's box cuts it.",
+    )
+    overlap: float = setting(0.9, FRACTION, "CornerNet's overlap that sets the half-width of the windows.")
+    largest_radius: int = setting(3, NOT_BELOW_0, "No window has a larger half-width, in cells.")
+    num_slots: int = setting(
+        512, ABOVE_0, "Positive locations of an image that are trained; the released code has no limit."
+    )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the seven terms of the loss."""
+
+    cls: float = setting(1.0, NOT_BELOW_0, "Of the person-or-not term.")
+    keypoint: float = setting(1.0, NOT_BELOW_0, "Of the keypoint maps' term.")
+    coarse: float = setting(1.0, NOT_BELOW_0, "Of the coarse joints' term.")
+    heatmap: float = setting(1.0, NOT_BELOW_0, "Of the heatmaps' term.")
+    offset: float = setting(1.0, NOT_BELOW_0, "Of the offsets' term.")
+    pull: float = setting(1.0, NOT_BELOW_0, "Of the tags' term that pulls those of a person together.")
+    push: float = setting(1.0, NOT_BELOW_0, "Of the tags' term that pushes people apart.")
+
+
+@dataclass(frozen=True)
 class Decoding:
     """How outputs become poses."""
 
@@ -100,8 +129,13 @@ class Model:
         "The joints, counted from 0, at which the nine taps of the star read.  Empty: nose, shoulders, wrists, hips "
         "and ankles where the skeleton names them (0 5 6 9 10 11 12 15 16 of COCO), else spread over all joints.",
     )
+    strict_parity: bool = setting(
+        True, ANY, "Keep the slips of the released code (`released/targets.py`, `released/losses.py`) in training."
+    )
     network: Network = part(Network, is_flat=True)
     kp_net: KPNet = part(KPNet)
+    assignment: Assignment = part(Assignment, is_flat=True)
+    weights: Weights = part(Weights)
     decoding: Decoding = part(Decoding, is_flat=True, test_time=True)
 
 

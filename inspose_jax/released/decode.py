@@ -43,14 +43,20 @@ def decode(
     keypoint_map: KeypointMap,
 ) -> Poses:
     """The people in every image, best first, in pixels of the padded image; `size` is the unpadded (height, width)."""
+
+    def found_in(image: tuple[Array, Array, Array]) -> Survivors:
+        logits, coarse, size = image
+        return survivors(logits, coarse, size, grid, decoding)
+
+    def peaks_in(image: tuple[Array, Array, Array, Array, Array]) -> Peak:
+        number, theta, features, points, scales = image
+        return peaks_of(number, theta, features, points, scales, grid.map_stride, keypoint_map)
+
     # One image at a time: their numbers of people differ, and memory should hold the maps of only one image.
-    found = jax.lax.map(lambda image: survivors(*image, grid, decoding), (outputs.logits, outputs.coarse, size))
+    found = jax.lax.map(found_in, (outputs.logits, outputs.coarse, size))
     points, scales = jnp.asarray(grid.points)[found.location], jnp.asarray(grid.scales)[found.location]
     theta = theta_at(outputs.controller, found.location)
-    peaks = jax.lax.map(
-        lambda image: peaks_of(*image, grid.map_stride, keypoint_map),
-        (found.number, theta, outputs.features, points, scales),
-    )
+    peaks = jax.lax.map(peaks_in, (found.number, theta, outputs.features, points, scales))
 
     def poses_of(found: Survivors, peaks: Peak, offsets: Array, class_scores: Array) -> Poses:
         keypoints = read_joints(peaks.cell, offsets, 2 * grid.map_size[1], grid.map_stride // 2)

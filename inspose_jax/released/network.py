@@ -77,7 +77,13 @@ class Network(nn.Module):
         if parts.compute_dtype == "bfloat16":  # every layer computes in the type of its input
             picture = picture.astype(jnp.bfloat16)
         backbone = ResNet(
-            parts.backbone, parts.backbone_widths, train_norm, parts.frozen_stages, self.data_axis, name="backbone"
+            parts.backbone,
+            parts.backbone_widths,
+            train_norm,
+            parts.frozen_stages,
+            self.data_axis,
+            unbiased=True,
+            name="backbone",
         )
         pyramid = FPN(LEVELS, parts.fpn_channels, name="fpn")(backbone(picture, jnp.asarray(size)))
         logits, coarse, controller = InstanceHeads(

@@ -90,7 +90,7 @@ def test_the_stages_in_float64(golden, small, picture):
     names = [name for name in reference if name.startswith(f"{picture}/f64/")]
     assert len(names) == 11
     model, variables = small
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         variables = jax.tree.map(lambda x: x.astype(np.float64), variables)
         found = stages(model, variables, reference[f"{picture}/img"].astype(np.float64))
     for name in names:

@@ -3,7 +3,7 @@
     inspose train released_r50_coco_3x --init resnet50.pth --images coco/train2017 \
         --annotations coco/annotations/person_keypoints_train2017.json
 
-The authors' AP: 65.2 on val2017.  Not run here; so far the model only finds people, with the authors' weights:
+The authors' AP: 65.2 on val2017.  Not run here.  Their weights find people at once:
 
     inspose import-torch released.pth --out released
     inspose predict --checkpoint released photo.jpg --out drawn

@@ -2,6 +2,8 @@
 
     config.py    its fields, with the release's values
     network.py   coarse joints, star-shaped deformable convolutions, dense branches at stride 4
+    targets.py   which location answers for whom, and what the dense branches learn
+    losses.py    the seven terms
     decode.py    soft-NMS over the coarse joints, then the KP-Nets of the people left
     method.py    all of it as a `Method`
 

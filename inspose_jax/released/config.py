@@ -123,6 +123,9 @@ class Model:
     ignore_unlabelled: bool = setting(
         False, ANY, "Whether a crowd and a person without joints are no negatives; the released code has them as such."
     )
+    keep_unlabelled: bool = setting(
+        True, ANY, "People without a labelled joint are targets too, by their annotated box."
+    )
     star_joints: tuple[int, ...] = setting(
         (),
         TAPS,

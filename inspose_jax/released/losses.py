@@ -36,14 +36,14 @@ class Counts(NamedTuple):
     offsets: Int32[Array, ""]  # supervised offset values; x and y count separately
 
 
-def count(targets: Targets, is_real: Bool[Array, " B"]) -> Counts:
+def count(targets: Targets) -> Counts:
     """The counts of a batch."""
 
     def of_slots(of_people: Bool[Array, "B N K"]) -> Int32[Array, ""]:
         return at_slots(of_people, targets).sum(dtype=jnp.int32)
 
     return Counts(
-        images=is_real.sum(dtype=jnp.int32),
+        images=targets.is_real.sum(dtype=jnp.int32),
         positives=targets.is_slot.sum(dtype=jnp.int32),
         joints=of_slots(targets.is_joint),
         labelled=of_slots(targets.is_labelled),
@@ -73,7 +73,7 @@ def losses(
         "cls": classification_loss(outputs.logits, oks, targets, counts),
         "keypoint": over_count(jnp.where(is_joint, -log_likelihoods, 0), counts.joints),
         "coarse": coarse_loss(outputs.coarse, targets, counts.labelled, grid),
-        "heatmap": heatmap_loss(outputs.heatmaps, targets.heatmaps, counts, strict_parity),
+        "heatmap": heatmap_loss(outputs.heatmaps, targets.heatmaps, targets.is_real, counts, strict_parity),
         "offset": offset_loss(outputs.offsets, targets.offsets, targets.in_window, counts.offsets),
         **tag_losses(outputs.tags, targets.tag_cells, targets.is_tag, counts.images),
     }
@@ -175,13 +175,18 @@ def coarse_loss(
 
 
 def heatmap_loss(
-    logits: Float[Array, "B h w K"], true: Float[Array, "B h w K"], counts: Counts, strict_parity: bool
+    logits: Float[Array, "B h w K"],
+    true: Float[Array, "B h w K"],
+    is_real: Bool[Array, " B"],
+    counts: Counts,
+    strict_parity: bool,
 ) -> Float[Array, ""]:
     """CornerNet's penalty-reduced focal loss (2, 4) over the number of peaks."""
     number = counts.peaks
     if not strict_parity:
         number = jnp.where(number > 0, number, counts.images * logits.shape[-1])
-    return over_count(centre_focal(at_least_float32(logits), true), number)
+    each = jnp.where(is_real[:, None, None, None], centre_focal(at_least_float32(logits), true), 0)
+    return over_count(each, number)
 
 
 def centre_focal(logits: Float[Array, "*shape"], true: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -1,18 +1,17 @@
-"""The released model as a `Method`; so far for inference only."""
+"""The released model as a `Method`."""
 
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from inspose_jax import geometry
 from inspose_jax.decode import keypoint_maps
-from inspose_jax.errors import UserError
 from inspose_jax.method import Method
 from inspose_jax.network import inspose, kp_net
-from inspose_jax.released import config, decode, network
-from inspose_jax.structures import KeypointMaps, Poses
+from inspose_jax.released import config, decode, losses, network, targets
+from inspose_jax.structures import Batch, KeypointMaps, Poses
 
 
 def method(model: config.Model) -> Method:
@@ -53,17 +52,36 @@ def method(model: config.Model) -> Method:
         whole = jnp.broadcast_to(jnp.array(image_size, jnp.int32), size.shape)  # the maps reach into the padding
         return keypoint_maps(outputs.controller, outputs.features, whole, grid_of(image_size), location, per_person)
 
-    def cannot_train(*_: Any) -> NoReturn:
-        raise UserError("the released model cannot be trained here yet; train a recipe of the paper's model")
+    def targets_of(batch: Batch) -> targets.Targets:
+        return targets.make_targets(batch, grid_of(batch.image.shape[1:3]), model.assignment, model.strict_parity)
 
+    def losses_of(
+        outputs: network.Outputs, targets: targets.Targets, counts: losses.Counts, batch: Batch
+    ) -> dict[str, jax.Array]:
+        grid = grid_of(batch.image.shape[1:3])
+        sigmas = model.skeleton.oks_sigmas
+        return losses.losses(outputs, targets, counts, grid, per_person, sigmas, model.strict_parity)
+
+    def measure(targets: targets.Targets) -> dict[str, jax.Array]:
+        return {"num_positives": targets.is_slot.sum(), "slots_dropped": targets.slots_dropped.sum()}
+
+    weights = model.weights
     return Method(
         init=init,
         apply=apply,
-        targets=cannot_train,
-        count=cannot_train,
-        losses=cannot_train,
-        weights={},
-        measure=cannot_train,
+        targets=targets_of,
+        count=losses.count,
+        losses=losses_of,
+        weights={
+            "cls": weights.cls,
+            "keypoint": weights.keypoint,
+            "coarse": weights.coarse,
+            "heatmap": weights.heatmap,
+            "offset": weights.offset,
+            "pull": weights.pull,
+            "push": weights.push,
+        },
+        measure=measure,
         decode=poses_of,
         maps=maps_of,
         trains=lambda params: inspose.trains(params, model.network),

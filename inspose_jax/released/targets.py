@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from inspose_jax import geometry
 from inspose_jax.released import config
+from inspose_jax.structures import Batch
 from inspose_jax.targets import fill_slots, gaussian_radius
 
 LEVEL_LIMITS = (-1.0, 64.0, 128.0, 256.0, 512.0, 1e8)  # pixels, closed on both sides
@@ -31,7 +32,7 @@ class Targets(NamedTuple):
     """The training targets for the outputs of one image; with a leading axis B after vmap."""
 
     is_positive: Array  # bool[L] the location is assigned to a person
-    is_ignored: Array  # bool[L] it is, but beyond the M slots: it takes no part in the classification loss
+    is_ignored: Array  # bool[L] no part of the classification loss: beyond the M slots, or of a blank image
     slot_location: Array  # i32[M] index into L of every filled slot; 0 in empty ones
     slot_person: Array  # i32[M] index into N of every filled slot; 0 in empty ones
     is_slot: Array  # bool[M] the slot is filled; the filled slots come first
@@ -46,6 +47,16 @@ class Targets(NamedTuple):
     heatmaps: Array  # f32[2h,2w,K] Gaussians, 1 at the joint's cell
     offsets: Array  # f32[2h,2w,2K] from a cell's corner to the joint, in cells
     in_window: Array  # bool[2h,2w,K] the offset is supervised
+    is_real: Array  # bool[] the image is none of the blank ones that fill a batch
+
+
+def make_targets(batch: Batch, grid: geometry.Grid, assignment: config.Assignment, strict_parity: bool) -> Targets:
+    """The targets of every image of a batch."""
+
+    def one_image(keypoints: Array, boxes: Array, area: Array, is_person: Array, size: Array) -> Targets:
+        return image_targets(keypoints, boxes, area, is_person, size, grid, assignment, strict_parity)
+
+    return jax.vmap(one_image)(batch.keypoints, batch.boxes, batch.area, batch.is_person, batch.size)
 
 
 def image_targets(
@@ -53,13 +64,20 @@ def image_targets(
     boxes: Float[Array, "N 4"],
     area: Float[Array, " N"],
     is_person: Bool[Array, " N"],
+    size: Int32[Array, " 2"],
     grid: geometry.Grid,
     assignment: config.Assignment,
     strict_parity: bool,
 ) -> Targets:
-    """The targets of one image; `boxes` are pseudo boxes, or the annotated ones of people without a labelled joint."""
+    """The targets of one image of `size`, its unpadded (height, width).
+
+    `boxes` are pseudo boxes, or the annotated ones of people without a labelled joint.  Boxes and joints are clamped to
+    the image, whose far border belongs to it.
+    """
     is_labelled = (keypoints[..., 2] > 0) & is_person[:, None]
-    points = keypoints[..., :2]
+    border = size[::-1].astype(keypoints.dtype)
+    points = jnp.clip(keypoints[..., :2], 0, border)
+    boxes = jnp.clip(boxes, 0, jnp.tile(border, 2))
     owner = owners(boxes, is_person, grid, assignment.centre_radius)
     slot_location, slot_person, is_slot, slots_dropped = fill_slots(
         owner, boxes, grid, assignment.centre_radius, assignment.num_slots
@@ -81,7 +99,7 @@ def image_targets(
     heatmaps, offsets, in_window = windows(points / stride, is_labelled, radius, (height, width))
     return Targets(
         is_positive,
-        (owner >= 0) & ~is_positive,
+        ((owner >= 0) & ~is_positive) | ~(size > 0).all(),
         slot_location,
         slot_person,
         is_slot,
@@ -96,6 +114,7 @@ def image_targets(
         heatmaps,
         offsets,
         in_window,
+        (size > 0).all(),
     )
 
 

@@ -132,8 +132,6 @@ def test_every_command_takes_an_imported_model(imported, tmp_path, capsys):
     page = (tmp_path / "a.html").read_text()
     assert "InsPose as released, on resnet18, with weights from tiny.pth, which were not trained here." in page
     assert "not a field of this version" not in page
-    with pytest.raises(SystemExit):
-        run("train", "released_r50_coco_3x", "--images", tmp_path, "--annotations", tmp_path / "a.json")
     capsys.readouterr()
 
 
@@ -173,3 +171,29 @@ def test_the_star_reads_at_joints_of_the_skeleton():
     assert of(config.replace(TINY, star_joints=(4,) * 9)) == (4,) * 9
     with pytest.raises(UserError, match="the skeleton coco_5 has the joints 0 to 4"):
         of(config.replace(TINY, star_joints=(0, 1, 2, 3, 4, 5, 0, 0, 0)))
+
+
+RECIPE = """
+from dataclasses import replace
+import test_released_import as tests
+from inspose_jax import config
+
+def recipe():
+    model = config.replace(tests.TINY, frozen_stages=0)
+    data = config.Data(source="drawn", scene=config.Scene(size=64, num_people=(1, 2)), num_drawn=16,
+        short_side=(64, 64), long_side=64, test_short_side=64, shapes=((64, 64),))
+    return config.Config(model, data, config.Schedule(batch_size=8, epochs=1, optimizer="adamw", learning_rate=1e-3))
+"""
+
+
+def test_it_trains_on_drawn_people_with_its_seven_terms(tmp_path, capsys):
+    (tmp_path / "tiny_released.py").write_text(RECIPE)
+    run("train", tmp_path / "tiny_released.py", "--workdir", tmp_path / "run", "--steps", 2)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    first, second = (line for line in lines if "loss/total" in line)
+    terms = {"cls", "keypoint", "coarse", "heatmap", "offset", "pull", "push"}
+    assert {name for name in first if name.startswith("loss/")} == {f"loss/{name}" for name in {*terms, "total"}}
+    assert first["loss/total"] == pytest.approx(sum(first[f"loss/{name}"] for name in terms), rel=1e-5)
+    assert first["num_positives"] > 0
+    assert second["loss/total"] != first["loss/total"]
+    capsys.readouterr()

@@ -54,8 +54,12 @@ def people_of(reference, case: str):
 
 def terms_of(model, grid, outputs, people):
     """The seven terms, and the targets."""
-    one = jax.vmap(lambda *image: targets.image_targets(*image, grid, model.assignment, model.strict_parity))(*people)
-    counts = losses.count(one, jnp.ones(len(people[0]), bool))
+    height, width = (side * grid.map_stride for side in grid.map_size)
+    size = jnp.array([height, width], jnp.int32)  # the padded size: joints stand where the release's loss got them
+    one = jax.vmap(lambda *image: targets.image_targets(*image, size, grid, model.assignment, model.strict_parity))(
+        *people
+    )
+    counts = losses.count(one)
     per_person = kp_net.make(model.kp_net, 17)
     return losses.losses(outputs, one, counts, grid, per_person, COCO.oks_sigmas, model.strict_parity), one
 

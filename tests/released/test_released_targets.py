@@ -123,7 +123,9 @@ def test_joints_on_the_far_border_with_the_slips_and_without():
     boxes, area, is_person = jnp.array([[3.0, 2.0, 64.0, 32.0]]), jnp.ones(1), jnp.ones(1, bool)
 
     def made(strict_parity: bool) -> targets.Targets:
-        return targets.image_targets(keypoints, boxes, area, is_person, grid, config.Assignment(), strict_parity)
+        return targets.image_targets(
+            keypoints, boxes, area, is_person, jnp.array([32, 64]), grid, config.Assignment(), strict_parity
+        )
 
     strict, correct = made(True), made(False)
     # Row 1 and column 8 of 8 columns are cell 16, the first of row 2; the others would lie beyond the last row.
@@ -142,5 +144,5 @@ def test_without_a_peak_the_heatmap_term_is_of_the_size_of_others_unless_the_sli
     none = jnp.int32(0)
     counts = losses.Counts(jnp.int32(2), none, none, none, none, none)
     each = 2 * 16 * 3 * np.log(2) / 4
-    assert losses.heatmap_loss(logits, true, counts, True) == pytest.approx(each)
-    assert losses.heatmap_loss(logits, true, counts, False) == pytest.approx(each / 6)
+    assert losses.heatmap_loss(logits, true, jnp.ones(2, bool), counts, True) == pytest.approx(each)
+    assert losses.heatmap_loss(logits, true, jnp.ones(2, bool), counts, False) == pytest.approx(each / 6)

@@ -245,6 +245,13 @@ class Data:
     only_labelled: bool = setting(
         True, ANY, "Train only on images with at least one labelled joint (the paper's 57 k)."
     )
+    test_padding: Literal["shapes", "own"] = setting(
+        "shapes",
+        ANY,
+        "In evaluation and prediction pad images to `shapes`, or each just to its own size in multiples of 32, as the "
+        "released model does; each new size compiles anew.",
+        test_time=True,
+    )
     joint_pixel_offset: float = setting(
         0.5, FRACTION, "Added to COCO's joints, which are indices of pixels; the released model adds 0."
     )

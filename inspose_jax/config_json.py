@@ -85,6 +85,7 @@ def upgrade_1_to_2(stored: dict[str, Any]) -> dict[str, Any]:
     given, data, schedule = (dict(stored.get(part) or {}) for part in ("model", "data", "schedule"))
     # The first checkpoints lack these fields, since they could not be chosen yet.
     given, schedule = {"compute_dtype": "float32", **given}, {"accumulate": 1, **schedule}
+    data = {"test_padding": "shapes", **data}
     if given.get("skeleton") == "coco":
         given["skeleton"] = as_lists(dataclasses.asdict(skeletons.COCO))
 

@@ -1,7 +1,8 @@
 """From the network's outputs to poses (Sec. 3.4): scores, best locations, Eq. 2, Eq. 3, non-maximum suppression.
 
 All shapes are static, so that one compiled program serves every image of a shape; padding never yields a person.
-Axes: B images, L locations, C candidates, D poses kept, K keypoints, P parameters, h w map cells.
+Axes: B images, L locations, C candidates, D poses kept, K keypoints, P parameters, F channels of F_kp,
+h w map cells.
 """
 
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, Int32
 from inspose_jax import config, geometry, nms
 from inspose_jax.network.instance_heads import theta_at, theta_at_first
 from inspose_jax.network.per_person import Peak, PerPerson
-from inspose_jax.structures import KeypointMaps, Outputs, Poses
+from inspose_jax.structures import Controller, KeypointMaps, Outputs, Poses
 
 
 def decode(
@@ -93,19 +94,20 @@ def best_poses(
 
 
 def keypoint_maps(
-    outputs: Outputs,
+    controller: Controller,
+    features: Float[Array, "B h w F"],
     size: Int32[Array, "B 2"],
     grid: geometry.Grid,
     location: Int32[Array, "B N"],
     per_person: PerPerson,
 ) -> KeypointMaps:
     """The keypoint maps of the people at the given locations of every image; `size` as in `decode`."""
-    theta = theta_at(outputs.controller, location)
+    theta = theta_at(controller, location)
     centres, scales = jnp.asarray(grid.points)[location], jnp.asarray(grid.scales)[location]
     logits = jax.lax.map(
-        lambda image: per_person.maps(*image, grid.map_stride), (theta, outputs.features, centres, scales, size)
+        lambda image: per_person.maps(*image, grid.map_stride), (theta, features, centres, scales, size)
     )
-    return KeypointMaps(jax.nn.softmax(logits, axis=(3, 4)), theta, outputs.features, centres)
+    return KeypointMaps(jax.nn.softmax(logits, axis=(3, 4)), theta, features, centres)
 
 
 def rectangles(keypoints: Float[Array, "C K 2"]) -> Float[Array, "C 4"]:

@@ -54,7 +54,9 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
         return decode.decode(outputs, size, grid_of(image_size), model.decoding, per_person)
 
     def maps_of(outputs: Outputs, size: jax.Array, image_size: tuple[int, int], location: jax.Array) -> KeypointMaps:
-        return decode.keypoint_maps(outputs, size, grid_of(image_size), location, per_person)
+        return decode.keypoint_maps(
+            outputs.controller, outputs.features, size, grid_of(image_size), location, per_person
+        )
 
     weights = model.weights
     return Method(

@@ -37,7 +37,9 @@ class Batch(NamedTuple):
     image: Array  # u8[B,H,W,3] RGB, zero in the padding
     size: Array  # i32[B,2] height and width of the image without its padding
     keypoints: Array  # f32[B,N,K,3] x, y in pixels of the padded image, visibility; all zero for padding people
-    is_person: Array  # bool[B,N] a training target: labelled, not a crowd
+    boxes: Array  # f32[B,N,4] around the labelled joints of a person, or as annotated where none is labelled
+    area: Array  # f32[B,N] pixels of the person's visible mask
+    is_person: Array  # bool[B,N] a training target: labelled (if the method does not want all), not a crowd
     ignore_boxes: Array  # f32[B,G,4] crowds and people without a labelled joint; (0, 0, 0, 0) is padding
     people_dropped: Array  # i32[B] number of labelled people beyond N, which become ignore regions
     is_real: Array  # bool[B] False for the blank images that fill the last batch

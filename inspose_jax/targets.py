@@ -41,7 +41,9 @@ def image_targets(
 
     owner = owners(boxes, is_person, grid, assignment)
     owner = jnp.where(is_answerable, owner, -1)
-    slot_location, slot_person, is_slot, slots_dropped = fill_slots(owner, boxes, grid, assignment)
+    slot_location, slot_person, is_slot, slots_dropped = fill_slots(
+        owner, boxes, grid, assignment.centre_radius, assignment.num_slots
+    )
     # Empty slots write to index L, which is out of bounds and dropped, so that they do not mark location 0.
     chosen = jnp.where(is_slot, slot_location, len(grid.points))
     is_positive = jnp.zeros(len(grid.points), bool).at[chosen].set(True, mode="drop")
@@ -99,7 +101,7 @@ def owners(
 
 
 def fill_slots(
-    owner: Int32[Array, " L"], boxes: Float[Array, "N 4"], grid: geometry.Grid, assignment: config.Assignment
+    owner: Int32[Array, " L"], boxes: Float[Array, "N 4"], grid: geometry.Grid, centre_radius: float, num_slots: int
 ) -> tuple[Int32[Array, " M"], Int32[Array, " M"], Bool[Array, " M"], Int32[Array, ""]]:
     """Choose at most M owned locations: people take turns, nearest location to the centre first.
 
@@ -110,7 +112,7 @@ def fill_slots(
     on every level.
     """
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    near, is_near = nearby_locations(centres, grid, assignment.centre_radius)
+    near, is_near = nearby_locations(centres, grid, centre_radius)
     people = jnp.arange(len(boxes), dtype=jnp.int32)
     is_own = is_near & (owner[near] == people[:, None])
     points = jnp.asarray(grid.points)
@@ -121,13 +123,13 @@ def fill_slots(
 
     # Turn r gives every person its r-th nearest location, so slots are assigned column by column.
     slot = jnp.cumsum(is_own.T.ravel(), dtype=jnp.int32) - 1
-    slot = jnp.where(is_own.T.ravel(), slot, assignment.num_slots)  # index beyond the last slot, so it is dropped
-    empty = jnp.zeros(assignment.num_slots, jnp.int32)
+    slot = jnp.where(is_own.T.ravel(), slot, num_slots)  # index beyond the last slot, so it is dropped
+    empty = jnp.zeros(num_slots, jnp.int32)
     slot_location = empty.at[slot].set(near.T.ravel(), mode="drop")
     slot_person = empty.at[slot].set(jnp.tile(people, near.shape[1]), mode="drop")
     num_own = is_own.sum(dtype=jnp.int32)
-    is_slot = jnp.arange(assignment.num_slots) < num_own
-    return slot_location, slot_person, is_slot, jnp.maximum(num_own - assignment.num_slots, 0)
+    is_slot = jnp.arange(num_slots) < num_own
+    return slot_location, slot_person, is_slot, jnp.maximum(num_own - num_slots, 0)
 
 
 def nearby_locations(

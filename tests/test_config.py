@@ -9,6 +9,7 @@ import tiny
 
 from inspose_jax import config, config_json, recipes
 from inspose_jax.errors import UserError
+from inspose_jax.released import config as released_config
 
 PACKAGE = Path(__file__).parents[1] / "inspose_jax"
 RECIPES = sorted(path.stem for path in (PACKAGE.parent / "configs").glob("*.py"))
@@ -50,7 +51,8 @@ def test_replace_reaches_into_flat_parts_and_refuses_unknown_fields():
 
 
 def test_a_config_survives_json():
-    for one in (config.Config(), tiny.CONFIG):
+    released = config.Config(released_config.Model(star_joints=tuple(range(9))))
+    for one in (config.Config(), tiny.CONFIG, released):
         assert config_json.from_dict(json.loads(json.dumps(config_json.to_dict(one)))) == one
 
 
@@ -92,7 +94,7 @@ def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_
     rest = {name: second["model"][name] for name in ("num_people", "kp_net", "colour")}
     assert rest == {"num_people": 5, "kp_net": {"width": 3}, "colour": "red"}
     assert second["machine"] == {"num_threads": 7, "save_every": 9}
-    assert second["data"] == {"flip": 0.25}
+    assert second["data"] == {"flip": 0.25, "test_padding": "shapes"}
     assert second["schedule"] == {"seed": 4, "accumulate": 1}
     assert (second["format"], second["method"], second["num_steps"]) == (2, "inspose", 3)
     assert first["model"]["skeleton"] == "coco", "a given value is kept"

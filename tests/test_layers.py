@@ -14,7 +14,7 @@ LAYERS = [
     {"geometry", "draw", "recipes", "method"},
     {"network", "data", "targets", "nms"},
     {"losses", "decode"},
-    {"paper"},
+    {"paper", "released"},
     {"methods"},
     {"config_json"},
     {"checkpoints"},
@@ -24,8 +24,8 @@ LAYERS = [
     {"__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-NUMERIC = {"network", "targets", "losses", "decode", "nms", "geometry", "method", "methods", "paper"}
-PAPERS = {"paper", "network", "targets", "losses", "decode", "nms"}  # imported only by a method
+NUMERIC = {"network", "targets", "losses", "decode", "nms", "geometry", "method", "methods", "paper", "released"}
+PAPERS = {"paper", "released", "network", "targets", "losses", "decode", "nms"}  # imported only by a method
 BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine
 ALONE = "torch_bridge/inspose_torch.py"  # to be copied out of the package: it needs torch, and nothing of ours
 STANDARD = {"typing", "functools", "itertools", "collections", "dataclasses", "math"}

@@ -66,6 +66,8 @@ def batch(images: list[list[np.ndarray]], model: config.Model = MODEL, size: int
         image=rng.integers(0, 256, (number, size, size, 3), dtype=np.uint8),
         size=np.full((number, 2), size, np.int32),
         keypoints=keypoints,
+        boxes=np.concatenate([keypoints[..., :2].min(2), keypoints[..., :2].max(2)], -1),
+        area=np.ones(keypoints.shape[:2], np.float32),
         is_person=(keypoints[..., 2] > 0).any(-1),
         ignore_boxes=np.zeros((number, 2, 4), np.float32),
         people_dropped=np.zeros(number, np.int32),

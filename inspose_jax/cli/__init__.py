@@ -26,6 +26,7 @@ COMMANDS = {
     "eval": ("evaluate", "compute the ten COCO keypoint statistics of a checkpoint"),
     "predict": ("predict", "find people in images and videos, draw them, write their joints"),
     "report": ("report", "show a run on one HTML page: curves, throughput, configuration, people found"),
+    "import-torch": ("import_torch", "make a checkpoint from the weights that the paper's authors released"),
     "data": ("data", "draw a dataset, show one with its labels, or check one"),
 }
 
@@ -125,7 +126,7 @@ def one_line(error: Exception, command: str) -> str:
 
 def usage() -> str:
     """The text that `inspose --help` prints."""
-    lines = [f"  {name:8} {what}" for name, (_, what) in COMMANDS.items()]
+    lines = [f"  {name:12} {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: inspose COMMAND ...   find every person in an image, and their joints, in a single pass",

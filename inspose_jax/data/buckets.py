@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Bool, Float32, Int32
 
 from inspose_jax.errors import UserError
 from inspose_jax.structures import Batch, Sample, is_target
@@ -30,6 +30,11 @@ def choose_shapes(sizes: Int32[np.ndarray, "n 2"], shapes: Sequence[tuple[int, i
     return np.where(fits, table.prod(-1), np.iinfo(np.int64).max).argmin(1).astype(np.int32)
 
 
+def own_shapes(sizes: Int32[np.ndarray, "n 2"]) -> list[tuple[int, int]]:
+    """The different shapes that the sizes need if each is padded just to multiples of 32."""
+    return sorted({(height, width) for height, width in (-(-sizes // 32) * 32).tolist()})
+
+
 def pad(
     samples: Sequence[Sample | None],
     shape: tuple[int, int],
@@ -43,7 +48,9 @@ def pad(
     ignore regions instead.  With `ignore_unlabelled`, crowds and people without a labelled joint are ignore regions
     too.  Only the `num_ignore` (G) largest regions are kept.
 
-    `model` is the config of any method; only its skeleton, `num_people` and `ignore_unlabelled` are read.
+    `model` is the config of any method; only its skeleton, `num_people` and `ignore_unlabelled` are read, and
+    `keep_unlabelled` if it has that: then people without a labelled joint are targets too, and those without any extent
+    are not.
     """
     batch = blank_batch(len(samples), shape, model, num_ignore)
     for b, (sample, original) in enumerate(zip(samples, original_sizes, strict=True)):
@@ -55,18 +62,23 @@ def pad(
         batch.scale[b] = width / original[1], height / original[0]
         batch.is_real[b] = True
 
-        targets = np.flatnonzero(is_target(sample.keypoints, sample.is_crowd))
-        by_size = targets[np.argsort(-pseudo_box_areas(sample.keypoints[targets]), kind="stable")]
+        boxes = person_boxes(sample)
+        if getattr(model, "keep_unlabelled", False):
+            targets = np.flatnonzero(has_extent(sample, boxes, batch.scale[b]))
+        else:
+            targets = np.flatnonzero(is_target(sample.keypoints, sample.is_crowd))
+        by_size = targets[np.argsort(-box_areas(boxes[targets]), kind="stable")]
         kept = np.sort(by_size[: model.num_people])  # keep the order of the file, so that ties go to the first listed
         batch.keypoints[b, : len(kept)] = sample.keypoints[kept]
+        batch.boxes[b, : len(kept)] = boxes[kept]
+        batch.area[b, : len(kept)] = sample.area[kept]
         batch.is_person[b, : len(kept)] = True
         batch.people_dropped[b] = len(targets) - len(kept)
         if model.ignore_unlabelled:
             regions = np.delete(sample.boxes_xyxy, kept, axis=0)
         else:
             regions = sample.boxes_xyxy[by_size[model.num_people :]]
-        areas = (regions[:, 2] - regions[:, 0]) * (regions[:, 3] - regions[:, 1])
-        regions = regions[np.argsort(-areas, kind="stable")][:num_ignore]
+        regions = regions[np.argsort(-box_areas(regions), kind="stable")][:num_ignore]
         batch.ignore_boxes[b, : len(regions)] = regions
     return batch
 
@@ -78,6 +90,8 @@ def blank_batch(batch_size: int, shape: tuple[int, int], model: Any, num_ignore:
         image=np.zeros((batch_size, *shape, 3), np.uint8),
         size=np.zeros((batch_size, 2), np.int32),
         keypoints=np.zeros((batch_size, num_people, num_keypoints, 3), np.float32),
+        boxes=np.zeros((batch_size, num_people, 4), np.float32),
+        area=np.zeros((batch_size, num_people), np.float32),
         is_person=np.zeros((batch_size, num_people), bool),
         ignore_boxes=np.zeros((batch_size, num_ignore, 4), np.float32),
         people_dropped=np.zeros(batch_size, np.int32),
@@ -86,9 +100,24 @@ def blank_batch(batch_size: int, shape: tuple[int, int], model: Any, num_ignore:
     )
 
 
-def pseudo_box_areas(keypoints: np.ndarray) -> np.ndarray:
-    """f32[N]: area of each person's tightest box around the labelled joints, of which there must be at least one."""
-    is_labelled = keypoints[..., 2:] > 0
-    low = np.where(is_labelled, keypoints[..., :2], np.inf).min(1, initial=np.inf)
-    high = np.where(is_labelled, keypoints[..., :2], -np.inf).max(1, initial=-np.inf)
-    return (high - low).prod(-1)
+def person_boxes(sample: Sample) -> Float32[np.ndarray, "N 4"]:
+    """The smallest box around each person's labelled joints; the annotated box where none is labelled."""
+    is_labelled = sample.keypoints[..., 2:] > 0
+    low = np.where(is_labelled, sample.keypoints[..., :2], np.inf).min(1, initial=np.inf)
+    high = np.where(is_labelled, sample.keypoints[..., :2], -np.inf).max(1, initial=-np.inf)
+    boxes = np.where(is_labelled.any(1), np.concatenate([low, high], -1), sample.boxes_xyxy)
+    return boxes.astype(np.float32)
+
+
+def has_extent(sample: Sample, boxes: Float32[np.ndarray, "N 4"], scale: np.ndarray) -> Bool[np.ndarray, " N"]:
+    """Which people are no crowds, have a mask, and a box of at least one pixel of the original image each way.
+
+    `scale` is the ratio resized / original in x and y.
+    """
+    sides = (boxes[:, 2:] - boxes[:, :2]) / scale
+    return ~sample.is_crowd & (sample.area > 0) & (sides >= 1).all(-1)
+
+
+def box_areas(boxes: Float32[np.ndarray, "N 4"]) -> Float32[np.ndarray, " N"]:
+    """Area in square pixels."""
+    return (boxes[:, 2:] - boxes[:, :2]).prod(-1)

@@ -93,9 +93,10 @@ def make_epoch(
     else:
         resized = [test_size(height, width, data) for height, width in sizes[index].tolist()]
     resized = np.array(resized, np.int32)
-    which = buckets.choose_shapes(resized, data.shapes)
+    shapes = data.shapes if train or data.test_padding == "shapes" else buckets.own_shapes(resized)
+    which = buckets.choose_shapes(resized, shapes)
     steps = []
-    for shape_index, shape in enumerate(data.shapes):
+    for shape_index, shape in enumerate(shapes):
         (rows,) = np.nonzero(which == shape_index)
         number = batch_size if train or len(rows) > 1 else 1
         for first in range(0, len(rows), number):
@@ -106,9 +107,9 @@ def make_epoch(
 
 
 def test_size(height: int, width: int, data: config.Data) -> tuple[int, int]:
-    """The (height, width) at which an image is tested: the test size, or smaller if no shape holds that."""
+    """The (height, width) at which an image is tested: the test size, or smaller if none of `shapes` holds that."""
     size = resized_size(height, width, data.test_short_side, data.long_side)
-    if any(size[0] <= shape[0] and size[1] <= shape[1] for shape in data.shapes):
+    if data.test_padding == "own" or any(size[0] <= shape[0] and size[1] <= shape[1] for shape in data.shapes):
         return size
     factor = max(min(shape[0] / height, shape[1] / width) for shape in data.shapes)
     return max(int(height * factor), 1), max(int(width * factor), 1)

@@ -38,11 +38,13 @@ class BatchNorm(nn.Module):
     normalises by the mean and variance of the batch's real images, including the padding inside them, and updates the
     running statistics.  Blank images then become zeros: normalised by the statistics of other images, layer after
     layer, their values would be unbounded.  A batch without a real image updates nothing.  `axis` is the mesh axis that
-    the batch is divided over.
+    the batch is divided over.  With `unbiased`, the running variance is fed n / (n - 1) times the batch's, n the
+    numbers of a channel, as in PyTorch.
     """
 
     use_running_average: bool
     axis: str | None = None
+    unbiased: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], real: RealImages) -> Float[Array, "B h w C"]:
@@ -58,7 +60,11 @@ class BatchNorm(nn.Module):
 
         mean, var = statistics(precise, real, self.axis)
         if not self.is_initializing():
-            for running, now in ((running_mean, mean), (running_var, var)):
+            seen = var
+            if self.unbiased:
+                numbers = real.number.astype(var.dtype) * (x.shape[1] * x.shape[2])
+                seen = var * (numbers / jnp.maximum(numbers - 1, 1))
+            for running, now in ((running_mean, mean), (running_var, seen)):
                 moved = MOMENTUM * running.value + (1 - MOMENTUM) * now
                 running.value = jnp.where(real.number > 0, moved, running.value)
         # Factor and bias are per image; they are 0 for a blank image, so that its output is zero.

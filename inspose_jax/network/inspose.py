@@ -78,8 +78,11 @@ class InsPose(nn.Module):
         return Outputs(logits, controller, shared_features, offsets, heatmaps)
 
 
-def trains(params: Any, network: config.Network) -> Any:
-    """A tree of bool like `params`: False for frozen parameters, in the backbone's first stages and its norms."""
+def trains(params: Any, network: Any) -> Any:
+    """A tree of bool like `params`: False for frozen parameters, in the backbone's first stages and its norms.
+
+    `network` is the config of any network with this backbone; only `frozen_stages` and `batch_norm` are read.
+    """
 
     def parameter_trains(path: tuple, _: Any) -> bool:
         names = [entry.key for entry in path]
@@ -93,8 +96,8 @@ def trains(params: Any, network: config.Network) -> Any:
     return jax.tree_util.tree_map_with_path(parameter_trains, params)
 
 
-def needs_weights(network: config.Network) -> str:
-    """Why the network cannot be trained from random weights, and the remedy; empty if it can."""
+def needs_weights(network: Any) -> str:
+    """Why the network cannot be trained from random weights, and the remedy; empty if it can.  `network` as above."""
     if network.frozen_stages == 0 and network.batch_norm == "trained":
         return ""
     return (

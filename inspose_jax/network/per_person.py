@@ -198,7 +198,8 @@ def apply_to_first(function: Callable[..., Any], number: Int32[Array, ""], candi
         answer = apply_to_chunk(*(chunk[i] for chunk in chunks))
         return jax.tree.map(lambda all, one: all.at[i].set(one), found, answer)
 
-    nothing = jax.tree.map(lambda x: jnp.zeros((num_chunks, *x.shape), x.dtype), result)
+    # Zeros made from an input vary over the devices of a mesh as it does, and so may the loop's result.
+    nothing = jax.tree.map(lambda x: jnp.zeros_like(candidates[0], x.dtype, (num_chunks, *x.shape)), result)
     found = jax.lax.fori_loop(0, (number + width - 1) // width, visit, nothing)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: len(candidates[0])], found)
 

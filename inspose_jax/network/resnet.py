@@ -107,7 +107,7 @@ class ResNet(nn.Module):
 
     Frozen stages (`frozen_stages` counts the stem and the first stage as 1) keep their batch statistics even if
     `train_norm` makes the others use the statistics of the batch, which is divided over the mesh axis `data_axis`.
-    Their weights would still get a gradient; the optimiser drops it.
+    Their weights would still get a gradient; the optimiser drops it.  `unbiased` is as in `BatchNorm`.
     """
 
     name_of: str
@@ -115,6 +115,7 @@ class ResNet(nn.Module):
     train_norm: bool
     frozen_stages: int
     data_axis: str | None
+    unbiased: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"], size: Int32[Array, "B 2"]) -> dict[int, Float[Array, "B _ _ _"]]:
@@ -122,7 +123,9 @@ class ResNet(nn.Module):
         conv = partial(nn.Conv, use_bias=False, kernel_init=he, dtype=x.dtype)
         product = partial(Product, kernel_init=he, dtype=x.dtype)
         frozen = partial(BatchNorm, use_running_average=True)
-        trained = partial(BatchNorm, use_running_average=not self.train_norm, axis=self.data_axis)
+        trained = partial(
+            BatchNorm, use_running_average=not self.train_norm, axis=self.data_axis, unbiased=self.unbiased
+        )
         real = real_images(size, self.data_axis)
         outputs = {}
         x = Stem(self.widths[0], conv, frozen if self.frozen_stages >= 1 else trained, name="stem")(x, real)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from inspose_jax import config_json
+from inspose_jax import config_json, methods
 from inspose_jax.config import Config
 from inspose_jax.report import curves, markup
 from inspose_jax.report.curves import Panel
@@ -58,7 +58,10 @@ def lead(run: Run) -> str:
     source = run.about["data"].get("source")
     trains_on = {"drawn": "drawn people", "coco": "a COCO folder"}.get(str(source), source)
     backbone = run.about["model"].get("network", {}).get("backbone")
-    method = f"InsPose on {backbone}" if run.about["method"] == "inspose" else "A method of its own"
+    names = {"inspose": f"InsPose on {backbone}", "released": f"InsPose as released, on {backbone}"}
+    method = names.get(run.about["method"], "A method of its own")
+    if not run.num_steps:
+        return f"{method}, with weights from {run.about.get('imported')}, which were not trained here."
     what = f"{method}, {trains_on}, {run.batch_size} images per step. "
     if run.step >= run.num_steps:
         return what + f"All {run.num_steps} steps are done."
@@ -174,8 +177,9 @@ def checkpoints(run: Run) -> str:
 def configuration(run: Run) -> str:
     """Every field of the configuration, grouped as in `Config`; those that differ from the defaults are marked."""
     tables = {"": [(name, text_of(value), "") for name, value in run.about.items() if not isinstance(value, dict)]}
-    usual = config_json.to_dict(Config())
-    if run.about["method"] != usual["method"]:  # only its recipe knows the defaults of its model's fields
+    kind = methods.config_class(run.about["method"])
+    usual = config_json.to_dict(Config(kind()) if kind else Config())
+    if kind is None:  # only its recipe knows the defaults of its model's fields
         usual["model"] = run.about["model"]
     for where, values, defaults in parts(run.about, usual):
         tables[where] = [

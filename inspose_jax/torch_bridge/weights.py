@@ -8,14 +8,15 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from inspose_jax import config
 from inspose_jax.errors import UserError
 from inspose_jax.torch_bridge import names
 from inspose_jax.torch_bridge.pth import read_pth
 
 
-def load_backbone(path: Path, network: config.Network, variables: Any) -> Any:
+def load_backbone(path: Path, network: Any, variables: Any) -> Any:
     """`variables` ({"params": .., "batch_stats": ..}) with the backbone from a torchvision file, .pth or .safetensors.
+
+    `network` is the config of any network with this backbone; only its `backbone` is read.
 
     Raises UserError, which lists what is missing, unknown or of another shape; then nothing is loaded.
     """
@@ -52,7 +53,15 @@ def is_unused(name: str) -> bool:
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """All tensors of a file by name, without the prefixes that wrappers add; raises UserError for other files."""
+    """The tensors of a backbone by torchvision's names: `read_state_dict` without a detector's prefix."""
+    return {name.removeprefix("backbone."): tensor for name, tensor in read_state_dict(path).items()}
+
+
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """All tensors of a file by name, without the prefix that a wrapper adds; raises UserError for other files.
+
+    An average that mmcv keeps beside the weights (`ema_..`) is left out: in its files it has changed places with them.
+    """
     if path.suffix == ".safetensors":
         try:
             tensors = load_file(path)
@@ -62,4 +71,4 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         tensors = read_pth(path)
     else:
         raise UserError(f"{path}: weights must be a .pth or .safetensors file")
-    return {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in tensors.items()}
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items() if not name.startswith("ema_")}

@@ -1,0 +1,240 @@
+"""The seven terms of the released model's loss, one function each.
+
+Every term is a sum divided by a count over the global batch, not that of a device as in the released code.  With
+`strict_parity`, two slips of that code are kept: the OKS of a class target divides distances in stride-8 cells by an
+area in pixels, 64 times too large; and the heatmap term of a batch without any peak is not divided by anything.
+Without it, the distances are in pixels, and such a batch divides the term by its number of heatmaps.
+
+Axes: B images, L locations, M slots, N people, K keypoints, P parameters, h w map cells.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int32
+
+from inspose_jax import geometry
+from inspose_jax.network.instance_heads import theta_at
+from inspose_jax.network.per_person import PerPerson, at_least_float32
+from inspose_jax.released.network import Outputs
+from inspose_jax.released.targets import Targets
+
+UNSEEN = 0.1  # class target of a person without a labelled joint
+EPSILON = 2.0**-23  # float32's, added to the divisor of the class term
+LIMITS = 1e-4, 1 - 1e-4  # of a heatmap's probabilities
+
+
+class Counts(NamedTuple):
+    """The divisors of the terms, counted over the global batch even if the terms are those of a piece of it."""
+
+    images: Int32[Array, ""]  # without the blank ones that fill a batch
+    positives: Int32[Array, ""]  # locations that are trained as a person
+    joints: Int32[Array, ""]  # labelled joints of the people of all positives, those with a stride-8 cell
+    labelled: Int32[Array, ""]  # all of them
+    peaks: Int32[Array, ""]  # heatmap cells that hold a joint
+    offsets: Int32[Array, ""]  # supervised offset values; x and y count separately
+
+
+def count(targets: Targets) -> Counts:
+    """The counts of a batch."""
+
+    def of_slots(of_people: Bool[Array, "B N K"]) -> Int32[Array, ""]:
+        return at_slots(of_people, targets).sum(dtype=jnp.int32)
+
+    return Counts(
+        images=targets.is_real.sum(dtype=jnp.int32),
+        positives=targets.is_slot.sum(dtype=jnp.int32),
+        joints=of_slots(targets.is_joint),
+        labelled=of_slots(targets.is_labelled),
+        peaks=(targets.heatmaps == 1).sum(dtype=jnp.int32),
+        offsets=2 * targets.in_window.sum(dtype=jnp.int32),
+    )
+
+
+def at_slots(of_people: Bool[Array, "B N K"], targets: Targets) -> Bool[Array, "B M K"]:
+    """What is true of a joint of the person of each slot; False in empty slots."""
+    return jnp.take_along_axis(of_people, targets.slot_person[..., None], axis=1) & targets.is_slot[..., None]
+
+
+def losses(
+    outputs: Outputs,
+    targets: Targets,
+    counts: Counts,
+    grid: geometry.Grid,
+    per_person: PerPerson,
+    sigmas: tuple[float, ...],
+    strict_parity: bool,
+) -> dict[str, Float[Array, ""]]:
+    """The unweighted terms; `sigmas` are the skeleton's constants of OKS."""
+    log_likelihoods, oks = of_maps(outputs, targets, grid, per_person, sigmas, strict_parity)
+    is_joint = at_slots(targets.is_joint, targets)
+    return {
+        "cls": classification_loss(outputs.logits, oks, targets, counts),
+        "keypoint": over_count(jnp.where(is_joint, -log_likelihoods, 0), counts.joints),
+        "coarse": coarse_loss(outputs.coarse, targets, counts.labelled, grid),
+        "heatmap": heatmap_loss(outputs.heatmaps, targets.heatmaps, targets.is_real, counts, strict_parity),
+        "offset": offset_loss(outputs.offsets, targets.offsets, targets.in_window, counts.offsets),
+        **tag_losses(outputs.tags, targets.tag_cells, targets.is_tag, counts.images),
+    }
+
+
+def of_maps(
+    outputs: Outputs,
+    targets: Targets,
+    grid: geometry.Grid,
+    per_person: PerPerson,
+    sigmas: tuple[float, ...],
+    strict_parity: bool,
+) -> tuple[Float[Array, "B M K"], Float[Array, "B M"]]:
+    """What the losses need of the slots' keypoint maps: log-likelihoods of the joints' cells, and OKS without gradient.
+
+    Maps reach into the padding, as in the released code.
+    """
+    height, width = grid.map_size
+    size = jnp.array([height * grid.map_stride, width * grid.map_stride], jnp.int32)
+
+    def of_image(image: tuple[Array, ...]) -> tuple[Array, Array]:
+        number, theta, features, centres, scales, cells, points, is_labelled, area = image
+        people = number, theta, features, centres, scales, size
+        log_likelihoods = per_person.log_likelihoods(*people, cells, stride=grid.map_stride)
+        peaks = per_person.peaks(*jax.lax.stop_gradient(people), stride=grid.map_stride)
+        predicted = jnp.stack([peaks.cell % width, peaks.cell // width], -1)
+        true = jnp.floor(points / grid.map_stride)
+        return log_likelihoods, similarity(
+            predicted.astype(true.dtype), true, is_labelled, area, sigmas, 1 if strict_parity else grid.map_stride
+        )
+
+    def of_slot(of_people: Array) -> Array:
+        return jax.vmap(lambda values, person: values[person])(of_people, targets.slot_person)
+
+    return jax.lax.map(
+        of_image,
+        (
+            targets.is_slot.sum(-1, dtype=jnp.int32),
+            theta_at(outputs.controller, targets.slot_location),
+            outputs.features,
+            jnp.asarray(grid.points)[targets.slot_location],
+            jnp.asarray(grid.scales)[targets.slot_location],
+            of_slot(targets.cells),
+            of_slot(targets.points),
+            of_slot(targets.is_labelled),
+            of_slot(targets.area),
+        ),
+    )
+
+
+def similarity(
+    predicted: Float[Array, "M K 2"],
+    true: Float[Array, "M K 2"],
+    is_labelled: Bool[Array, "M K"],
+    area: Float[Array, " M"],
+    sigmas: tuple[float, ...],
+    cell: int,
+) -> Float[Array, " M"]:
+    """OKS between cells of predicted and of true joints; `cell` is the side of a cell in the unit of `area`, pixels."""
+    distance = jnp.square((predicted - true) * cell).sum(-1)
+    # The released code keeps the sigmas in float32.
+    spread = jnp.square(2 * jnp.asarray(sigmas, jnp.float32).astype(distance.dtype))
+    value = jnp.exp(-distance / (spread * (area[:, None] + 1e-4) * 2))
+    number = jnp.maximum(is_labelled.sum(-1), 1).astype(value.dtype)
+    return jnp.where(is_labelled, value, 0).sum(-1) / number
+
+
+def classification_loss(
+    logits: Float[Array, "B L"], oks: Float[Array, "B M"], targets: Targets, counts: Counts
+) -> Float[Array, ""]:
+    """Varifocal loss over (positives + images): towards OKS at positives, a tenth where no joint is labelled."""
+    logits = at_least_float32(logits)
+    is_seen = at_slots(targets.is_labelled, targets).any(-1)
+    value = jnp.where(is_seen, oks.astype(logits.dtype), UNSEEN)
+    location = jnp.where(targets.is_slot, targets.slot_location, logits.shape[1])
+    true = jax.vmap(lambda zeros, location, value: zeros.at[location].set(value, mode="drop"))(
+        jnp.zeros_like(logits), location, value
+    )
+    loss = jnp.where(targets.is_ignored, 0, varifocal(logits, true))
+    return loss.sum() / ((counts.positives + counts.images).astype(loss.dtype) + EPSILON)
+
+
+def varifocal(logits: Float[Array, "*shape"], true: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Cross-entropy, weighted by the target where that is above 0, else by 0.75 p^2, which has a gradient too."""
+    weight = jnp.where(true > 0, true, 0.75 * jnp.square(jax.nn.sigmoid(logits)))
+    return weight * (jax.nn.softplus(logits) - true * logits)
+
+
+def coarse_loss(
+    coarse: Float[Array, "B L K 2"], targets: Targets, num_labelled: Int32[Array, ""], grid: geometry.Grid
+) -> Float[Array, ""]:
+    """L1 loss of the labelled joints at positives, in strides from the location, mean over the values."""
+    found = jax.vmap(lambda values, location: values[location])(at_least_float32(coarse), targets.slot_location)
+    points = jax.vmap(lambda values, person: values[person])(targets.points, targets.slot_person).astype(found.dtype)
+    centres = jnp.asarray(grid.points)[targets.slot_location][:, :, None].astype(found.dtype)
+    strides = jnp.asarray(grid.strides)[targets.slot_location][:, :, None, None].astype(found.dtype)
+    error = jnp.abs(found - (points - centres) / strides)
+    return over_count(jnp.where(at_slots(targets.is_labelled, targets)[..., None], error, 0), 2 * num_labelled)
+
+
+def heatmap_loss(
+    logits: Float[Array, "B h w K"],
+    true: Float[Array, "B h w K"],
+    is_real: Bool[Array, " B"],
+    counts: Counts,
+    strict_parity: bool,
+) -> Float[Array, ""]:
+    """CornerNet's penalty-reduced focal loss (2, 4) over the number of peaks."""
+    number = counts.peaks
+    if not strict_parity:
+        number = jnp.where(number > 0, number, counts.images * logits.shape[-1])
+    each = jnp.where(is_real[:, None, None, None], centre_focal(at_least_float32(logits), true), 0)
+    return over_count(each, number)
+
+
+def centre_focal(logits: Float[Array, "*shape"], true: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """-(1 - p)^2 log p at peaks, -(1 - g)^4 p^2 log(1 - p) elsewhere, with probabilities kept off 0 and 1."""
+    p = jnp.clip(jax.nn.sigmoid(logits), *(jnp.asarray(limit, logits.dtype) for limit in LIMITS))
+    peak = -jnp.log(p) * jnp.square(1 - p)
+    elsewhere = -jnp.log(1 - p) * jnp.square(p) * (1 - true.astype(p.dtype)) ** 4
+    return jnp.where(true == 1, peak, elsewhere)
+
+
+def offset_loss(
+    predicted: Float[Array, "B h w K2"],
+    true: Float[Array, "B h w K2"],
+    in_window: Bool[Array, "B h w K"],
+    num_offsets: Int32[Array, ""],
+) -> Float[Array, ""]:
+    """L1 loss in cells, mean over the supervised values."""
+    predicted = at_least_float32(predicted)
+    error = jnp.abs(predicted - true.astype(predicted.dtype))
+    total = jnp.where(jnp.repeat(in_window, 2, axis=-1), error, 0).sum()
+    return total / (num_offsets.astype(total.dtype) + 1e-4)
+
+
+def tag_losses(
+    tags: Float[Array, "B h w K"],
+    cells: Int32[Array, "B N K"],
+    is_tag: Bool[Array, "B N K"],
+    num_images: Int32[Array, ""],
+) -> dict[str, Float[Array, ""]]:
+    """Associative embedding: the tags of a person pull towards their mean, the means of people push apart."""
+
+    def of_image(tags: Array, cells: Array, is_tag: Array) -> tuple[Array, Array]:
+        keypoints = jnp.arange(tags.shape[-1])
+        found = at_least_float32(tags).reshape(-1, tags.shape[-1])[cells, keypoints]  # [N, K]
+        joints = jnp.maximum(is_tag.sum(-1), 1).astype(found.dtype)
+        means = jnp.where(is_tag, found, 0).sum(-1) / joints
+        spread = jnp.where(is_tag, jnp.square(found - means[:, None]), 0).sum(-1) / joints
+        is_tagged = is_tag.any(-1)
+        people = is_tagged.sum().astype(found.dtype)
+        alike = jnp.exp(-jnp.square(means[:, None] - means[None]))
+        alike = jnp.where(is_tagged[:, None] & is_tagged[None], alike, 0).sum() - people
+        pairs = jnp.maximum(people * (people - 1), 1)
+        return spread.sum() / jnp.maximum(people, 1), alike / (2 * pairs)
+
+    pull, push = jax.vmap(of_image)(tags, cells, is_tag)
+    return {"pull": over_count(pull, num_images), "push": over_count(push, num_images)}
+
+
+def over_count(values: Float[Array, "*shape"], count: Int32[Array, ""]) -> Float[Array, ""]:
+    """Sum divided by max(count, 1), so that a batch without people has a finite loss."""
+    return values.sum() / jnp.maximum(count, 1).astype(values.dtype)

@@ -13,7 +13,7 @@ from inspose_jax import config, geometry, recipes
 from inspose_jax.data import pipeline
 from inspose_jax.data.transforms import resized_size
 from inspose_jax.network.inspose import normalise
-from inspose_jax.predictor import Predictor, in_originals
+from inspose_jax.predictor import Predictor, to_original_pixels
 from inspose_jax.released.decode import survivors
 from inspose_jax.released.network import LEVELS, MAP_LEVEL
 
@@ -83,7 +83,7 @@ def test_boxes_are_those_of_the_coarse_joints(golden, small, predictor, images):
     reference = golden("detections")
     source = pipeline.Images([images["a"]], predictor.skeleton)
     batch = pipeline.load_batch(source, predictor.plan(source)[0], predictor.config)
-    outputs, _ = predictor.look(predictor.variables, batch.image, batch.size)
+    outputs, _ = predictor.compiled_forward(predictor.variables, batch.image, batch.size)
     grid = geometry.make_grid(batch.image.shape[1:3], LEVELS, MAP_LEVEL, 64.0)
     found = jax.jit(lambda *image: survivors(*image, grid, small[0].decoding))(
         outputs.logits[0], outputs.coarse[0], jnp.asarray(batch.size[0])
@@ -103,17 +103,17 @@ def test_a_batch_finds_in_each_image_what_is_found_in_it_alone(small, images):
     plan = predictor.plan(source)
     both = pipeline.load_batch(source, plan[0]._replace(index=plan[0].index[:2]), predictor.config, slice(0, 2))
     assert both.image.shape == (2, 160, 160, 3)
-    outputs, poses = predictor.look(predictor.variables, both.image, both.size)
-    together = in_originals(jax.device_get(poses), both)
+    outputs, poses = predictor.compiled_forward(predictor.variables, both.image, both.size)
+    together = to_original_pixels(jax.device_get(poses), both)
     for i in range(2):
         one = type(both)(*(field[i : i + 1] for field in both))
-        alone, poses = predictor.look(predictor.variables, one.image, one.size)
+        alone, poses = predictor.compiled_forward(predictor.variables, one.image, one.size)
         for mine, theirs in zip(
             jax.tree.leaves(alone._replace(controller=())),
             jax.tree.leaves(outputs._replace(controller=())),
             strict=True,
         ):
             np.testing.assert_allclose(mine[0], theirs[i], rtol=0, atol=1e-5 * float(np.abs(theirs[i]).max()))
-        (found,) = in_originals(jax.device_get(poses), one)
+        (found,) = to_original_pixels(jax.device_get(poses), one)
         np.testing.assert_array_equal(found.location, together[i].location)
         np.testing.assert_allclose(found.keypoints, together[i].keypoints, rtol=0, atol=0.01)

@@ -42,7 +42,9 @@ FRACTION = Range(lambda value: 0 <= value <= 1, "lie between 0 and 1")
 PEOPLE = Range(lambda value: 0 < value <= 10_000, "be 1 to 10,000")
 BATCH = Range(lambda value: 0 < value <= 1_000_000, "be 1 to 1,000,000")
 RISING = Range(lambda values: list(values) == sorted(values) and min(values, default=0) >= 0, "rise, from 0 or above")
-STAGES = Range(lambda values: len(values) == 4 and min(values) >= 1, "have 4 numbers of 1 or more, one a stage")
+STAGES = Range(
+    lambda values: not values or (len(values) == 4 and min(values) >= 1), "have 4 numbers of 1 or more, one a stage"
+)
 ENDS_ABOVE_0 = Range(lambda ends: 0 < ends[0] <= ends[1], "be its low and its high end, above 0")
 ENDS = Range(lambda ends: 0 <= ends[0] <= ends[1], "be its low and its high end, not below 0")
 SHAPES = Range(
@@ -65,13 +67,14 @@ def part(kind: type[Value], *, is_flat: bool = False, test_time: bool = False) -
 class Network:
     """Figure 3: the backbone, the feature pyramid, and the heads and branches that read it."""
 
-    backbone: Literal["resnet18", "resnet50", "resnet101"] = setting(
-        "resnet50", ANY, "The residual network that sees the image."
+    backbone: Literal["resnet18", "resnet50", "resnet101", "hrnet_w32", "hrnet_w48"] = setting(
+        "resnet50", ANY, "The network that sees the image."
     )
     backbone_widths: tuple[int, ...] = setting(
-        (64, 128, 256, 512),
+        (),
         STAGES,
-        "Channels of the four stages (times 4 at the end of a bottleneck); the stem has the first number.",
+        "Channels of the four stages (times 4 at the end of a bottleneck; the stem has the first number), or of an "
+        "HRNet's four branches; none for those of the published network.",
     )
     batch_norm: Literal["frozen", "trained"] = setting(
         "frozen", ANY, "Frozen needs pretrained weights (`--init`); trained uses the statistics of the global batch."

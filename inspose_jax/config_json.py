@@ -87,6 +87,8 @@ def parts_for_all(stored: dict[str, Any]) -> dict[str, Any]:
     given, schedule = {"compute_dtype": "float32", **given}, {"accumulate": 1, **schedule}
     if given.get("skeleton") == "coco":
         given["skeleton"] = as_lists(dataclasses.asdict(skeletons.COCO))
+    if given.get("backbone_widths") == [64, 128, 256, 512]:  # of every ResNet; now an empty list stands for them
+        given["backbone_widths"] = []
 
     def moved(source: dict[str, Any], names: str, prefix: str = "") -> dict[str, Any]:
         return {name: source.pop(f"{prefix}{name}") for name in names.split() if f"{prefix}{name}" in source}

@@ -24,7 +24,7 @@ def load_backbone(path: Path, network: config.Network, variables: Any) -> Any:
     faults: list[str] = []
 
     def take(tree_path: tuple, leaf: Any) -> Any:
-        name = names.torchvision_name(tuple(entry.key for entry in tree_path))
+        name = names.backbone_name(tuple(entry.key for entry in tree_path))
         used.add(name)
         if name not in tensors:
             faults.append(f"{name} is missing")

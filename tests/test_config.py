@@ -179,6 +179,7 @@ def test_recipes_of_the_paper_have_its_numbers():
         ("r50_coco_36e", "resnet50", 36, (27, 33)),
         ("r50_coco_100e", "resnet50", 100, (75, 90)),
         ("r101_coco_100e", "resnet101", 100, (75, 90)),
+        ("hrnet_w32_coco_100e", "hrnet_w32", 100, (75, 90)),
     ):
         recipe = recipes.read(name).config
         assert (recipe.model.network.backbone, recipe.schedule.epochs) == (backbone, epochs)

@@ -60,11 +60,8 @@ class InsPose(nn.Module):
         picture = normalise(jnp.asarray(image), jnp.asarray(size))
         if parts.compute_dtype == "bfloat16":  # every layer computes in the type of its input
             picture = picture.astype(jnp.bfloat16)
-        backbone, published = BACKBONES[parts.backbone]
-        widths = parts.backbone_widths or published
-        features = backbone(widths, train_norm, parts.frozen_stages, self.data_axis, name="backbone")(
-            picture, jnp.asarray(size)
-        )
+        backbone = make_backbone(parts, train_norm, self.data_axis, name="backbone")
+        features = backbone(picture, jnp.asarray(size))
         pyramid = FPN(pyramid_levels, parts.fpn_channels, name="fpn")(features)
         logits, controller = InstanceHeads(
             parts.head_channels,
@@ -85,6 +82,12 @@ class InsPose(nn.Module):
         if parts.heatmap and train:
             heatmaps = Heatmap(self.num_keypoints, parts.dense_channels, depth, name="heatmap")(dense)
         return Outputs(logits, controller, shared_features, offsets, heatmaps)
+
+
+def make_backbone(network: config.Network, train_norm: bool, data_axis: str | None, name: str | None = None) -> Any:
+    """The backbone that a config names, with the published widths unless it has others."""
+    backbone, widths = BACKBONES[network.backbone]
+    return backbone(network.backbone_widths or widths, train_norm, network.frozen_stages, data_axis, name=name)
 
 
 def trains(params: Any, network: config.Network) -> Any:

@@ -63,3 +63,8 @@ def is_counter(name: str) -> bool:
 def to_flax(array: np.ndarray) -> np.ndarray:
     """A PyTorch tensor in our axis order: kernels from [out, in, h, w] to [h, w, in, out], the rest unchanged."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+
+
+def torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in PyTorch of one of our arrays: [h, w, in, out] -> [out, in, h, w], the rest unchanged."""
+    return (shape[3], shape[2], shape[0], shape[1]) if len(shape) == 4 else shape

@@ -98,6 +98,13 @@ def test_an_earlier_format_is_upgraded_what_is_missing_gets_what_it_meant_and_wh
     assert first["model"]["skeleton"] == "coco", "what was given stays"
 
 
+@pytest.mark.parametrize(("earlier", "now"), [([64, 128, 256, 512], []), ([32, 48, 64, 96], [32, 48, 64, 96])])
+def test_the_widths_of_an_earlier_format_are_none_where_they_are_the_published_ones(earlier, now):
+    """So that a run of a recipe that names none goes on."""
+    first = {"model": {"backbone_widths": earlier}, "data": {}, "schedule": {}}
+    assert config_json.upgraded(first)["model"]["network"]["backbone_widths"] == now
+
+
 @pytest.mark.parametrize(
     ("part", "field", "value", "message"),
     [

@@ -40,7 +40,7 @@ def test_it_gives_the_numbers_of_the_reference(reference, narrow):
 
     variables = jax.tree_util.tree_map_with_path(take, narrow)
     assert not tensors, "each of them has exactly one place"
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         image, size = jnp.asarray(stored["input"].transpose(0, 2, 3, 1), float), jnp.array([[64, 96]], jnp.int32)
         found = jax.device_get(HRNet(NARROW, False, 0, None).apply(variables, image, size))
     for level, ours in found.items():

@@ -45,7 +45,9 @@ BATCH = Range(lambda value: 0 < value <= 1_000_000, "be 1 to 1,000,000")
 RISING = Range(
     lambda values: list(values) == sorted(values) and min(values, default=0) >= 0, "increase, starting at 0 or above"
 )
-STAGES = Range(lambda values: len(values) == 4 and min(values) >= 1, "be 4 numbers of at least 1, one per stage")
+STAGES = Range(
+    lambda values: not values or (len(values) == 4 and min(values) >= 1), "be 4 numbers of at least 1, one per stage"
+)
 ENDS_ABOVE_0 = Range(lambda ends: 0 < ends[0] <= ends[1], "be a low and a high end, above 0")
 ENDS = Range(lambda ends: 0 <= ends[0] <= ends[1], "be a low and a high end, not below 0")
 SHAPES = Range(
@@ -68,13 +70,14 @@ def part(kind: type[Value], *, is_flat: bool = False, test_time: bool = False) -
 class Network:
     """Figure 3: the backbone, the feature pyramid, and the heads and branches that read it."""
 
-    backbone: Literal["resnet18", "resnet50", "resnet101"] = setting(
-        "resnet50", ANY, "The residual network that reads the image."
+    backbone: Literal["resnet18", "resnet50", "resnet101", "hrnet_w32", "hrnet_w48"] = setting(
+        "resnet50", ANY, "The network that reads the image."
     )
     backbone_widths: tuple[int, ...] = setting(
-        (64, 128, 256, 512),
+        (),
         STAGES,
-        "Channels of the four stages (times 4 at the end of a bottleneck); the stem has as many as the first.",
+        "Channels of the four stages (times 4 at the end of a bottleneck; the stem has as many as the first), or of "
+        "an HRNet's four branches; empty for those of the published network.",
     )
     batch_norm: Literal["frozen", "trained"] = setting(
         "frozen", ANY, "Frozen needs pretrained weights (`--init`); trained uses the statistics of the global batch."

@@ -88,6 +88,8 @@ def upgrade_1_to_2(stored: dict[str, Any]) -> dict[str, Any]:
     data = {"test_padding": "shapes", **data}
     if given.get("skeleton") == "coco":
         given["skeleton"] = as_lists(dataclasses.asdict(skeletons.COCO))
+    if given.get("backbone_widths") == [64, 128, 256, 512]:  # of every ResNet; now an empty list stands for them
+        given["backbone_widths"] = []
 
     def moved(source: dict[str, Any], names: str, prefix: str = "") -> dict[str, Any]:
         return {name: source.pop(f"{prefix}{name}") for name in names.split() if f"{prefix}{name}" in source}

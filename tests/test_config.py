@@ -100,6 +100,13 @@ def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_
     assert first["model"]["skeleton"] == "coco", "a given value is kept"
 
 
+@pytest.mark.parametrize(("earlier", "now"), [([64, 128, 256, 512], []), ([32, 48, 64, 96], [32, 48, 64, 96])])
+def test_the_widths_of_an_earlier_format_are_none_where_they_are_the_published_ones(earlier, now):
+    """So that a run of a recipe that names none goes on."""
+    first = {"model": {"backbone_widths": earlier}, "data": {}, "schedule": {}}
+    assert config_json.upgrade(first)["model"]["network"]["backbone_widths"] == now
+
+
 @pytest.mark.parametrize(
     ("part", "field", "value", "message"),
     [
@@ -181,6 +188,7 @@ def test_recipes_of_the_paper_have_its_numbers():
         ("r50_coco_36e", "resnet50", 36, (27, 33)),
         ("r50_coco_100e", "resnet50", 100, (75, 90)),
         ("r101_coco_100e", "resnet101", 100, (75, 90)),
+        ("hrnet_w32_coco_100e", "hrnet_w32", 100, (75, 90)),
     ):
         recipe = recipes.read(name).config
         assert (recipe.model.network.backbone, recipe.schedule.epochs) == (backbone, epochs)

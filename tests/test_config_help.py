@@ -21,7 +21,7 @@ def test_every_field_is_listed_and_what_differs_from_the_default_is_marked():
     for line in (
         "* --config.schedule.batch-size int 8 (default 16)",
         "--config.schedule.momentum float 0.9",
-        "* --config.model.backbone resnet18|resnet50|resnet101 resnet18 (default resnet50)",
+        "* --config.model.backbone resnet18|resnet50|resnet101|hrnet_w32|hrnet_w48 resnet18 (default resnet50)",
         "* --config.model.levels int .. 3 4 (default 3 4 5 6 7)",
         "* --config.data.shapes int int .. 128 128 (default 800 1344 1344 800)",
         "--config.data.scene.height float float 0.4 1",

@@ -93,7 +93,5 @@ def backbone(model):
     flat = {}
     for kind in ("params", "batch_stats"):
         for path, leaf in jax.tree_util.tree_flatten_with_path(shapes[kind]["backbone"])[0]:
-            shape = leaf.shape
-            torch_shape = (shape[3], shape[2], shape[0], shape[1]) if len(shape) == 4 else shape
-            flat[names.torchvision_name(tuple(entry.key for entry in path))] = torch_shape
+            flat[names.backbone_name(tuple(entry.key for entry in path))] = names.torch_shape(leaf.shape)
     return flat

@@ -39,10 +39,10 @@ def run(argv: list[str]) -> None:
     import jax
 
     from inspose_jax import devices, recipes, skeletons
-    from inspose_jax.torch_bridge import imported, released_weights, weights
+    from inspose_jax.torch_bridge import imported, load_torch, released_weights
 
     devices.check()
-    tensors = weights.read_state_dict(launch.file)
+    tensors = load_torch(launch.file)
     if not released_weights.is_released(tensors):
         raise UserError(
             f"{launch.file}: not the released model (no {released_weights.MARK}); weights of a backbone alone go to "

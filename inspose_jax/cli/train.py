@@ -34,7 +34,7 @@ class Train:
     annotations: arguments.Place = None
     """COCO keypoint JSON, for recipes over COCO data."""
     init: arguments.Place = None
-    """torchvision ResNet weights for the backbone, .pth or .safetensors."""
+    """The backbone's weights from ImageNet, torchvision's or an HRNet's: .pth, .pt or .safetensors."""
     skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = ""
     """Other joints: coco, crowdpose, or a JSON file."""
     steps: Count = None
@@ -100,7 +100,10 @@ def run(argv: list[str]) -> None:
     num_steps = launch.steps or loop.run_length(config, source)
 
     def initialise(path: Path, variables: Any) -> Any:
-        return weights.load_backbone(path, config.model.network, variables)
+        loaded, ignored = weights.load_backbone(path, config.model.network, variables)
+        if ignored and processes.is_first():
+            print(f"inspose: {path}: the classifier is ignored: {weights.summary(ignored)}")
+        return loaded
 
     evaluate, try_out = (None, None) if validation is None else make_evaluation(config, method, validation)
     extras = loop.Extras(

@@ -13,6 +13,7 @@ from inspose_jax import config, geometry
 from inspose_jax.network.disk_offset import DiskOffset
 from inspose_jax.network.fpn import FPN
 from inspose_jax.network.heatmap import Heatmap
+from inspose_jax.network.hrnet import HRNet
 from inspose_jax.network.instance_heads import InstanceHeads
 from inspose_jax.network.keypoint_features import KeypointFeatures
 from inspose_jax.network.resnet import ResNet
@@ -20,6 +21,13 @@ from inspose_jax.structures import Outputs
 
 MEAN = (123.675, 116.28, 103.53)  # ImageNet's, RGB, 0..255, as torchvision's weights expect
 STD = (58.395, 57.12, 57.375)
+BACKBONES = {  # and the channels of the four stages, or of an HRNet's four branches, as published
+    "resnet18": (partial(ResNet, "resnet18"), (64, 128, 256, 512)),
+    "resnet50": (partial(ResNet, "resnet50"), (64, 128, 256, 512)),
+    "resnet101": (partial(ResNet, "resnet101"), (64, 128, 256, 512)),
+    "hrnet_w32": (HRNet, (32, 64, 128, 256)),
+    "hrnet_w48": (HRNet, (48, 96, 192, 384)),
+}
 OUTER = {"stem", "logits", "theta", "features", "offsets"}  # the layer that reads the image, and output layers
 
 
@@ -52,9 +60,7 @@ class InsPose(nn.Module):
         pixels = normalise(jnp.asarray(image), jnp.asarray(size))
         if parts.compute_dtype == "bfloat16":  # every layer computes in the type of its input
             pixels = pixels.astype(jnp.bfloat16)
-        backbone = ResNet(
-            parts.backbone, parts.backbone_widths, train_norm, parts.frozen_stages, self.data_axis, name="backbone"
-        )
+        backbone = make_backbone(parts, train_norm, self.data_axis, name="backbone")
         features = backbone(pixels, jnp.asarray(size))
         pyramid = FPN(pyramid_levels, parts.fpn_channels, name="fpn")(features)
         logits, controller = InstanceHeads(
@@ -76,6 +82,18 @@ class InsPose(nn.Module):
         if parts.heatmap and train:
             heatmaps = Heatmap(self.num_keypoints, parts.dense_channels, depth, name="heatmap")(dense)
         return Outputs(logits, controller, shared_features, offsets, heatmaps)
+
+
+def make_backbone(
+    network: Any, train_norm: bool, data_axis: str | None, *, unbiased: bool = False, name: str | None = None
+) -> Any:
+    """The backbone that a config names, with the published widths if `backbone_widths` is empty.
+
+    `network` is the config of any network with such a backbone; `unbiased` is as in `BatchNorm`.
+    """
+    backbone, published = BACKBONES[network.backbone]
+    widths = network.backbone_widths or published
+    return backbone(widths, train_norm, network.frozen_stages, data_axis, unbiased, name=name)
 
 
 def trains(params: Any, network: Any) -> Any:
@@ -101,8 +119,8 @@ def needs_weights(network: Any) -> str:
     if network.frozen_stages == 0 and network.batch_norm == "trained":
         return ""
     return (
-        "the frozen layers would stay random: give pretrained weights (--init resnet50.pth), or train all layers "
-        "(--config.model.batch-norm trained --config.model.frozen-stages 0)"
+        f"the frozen layers would stay random: give pretrained weights (--init {network.backbone}.pth), or train all "
+        "layers (--config.model.batch-norm trained --config.model.frozen-stages 0)"
     )
 
 

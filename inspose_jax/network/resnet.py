@@ -6,6 +6,7 @@ pads (0, 1), while weights from PyTorch expect (1, 1).
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,6 +20,18 @@ BOTTLENECK = {"resnet18": False, "resnet50": True, "resnet101": True}
 EXPANSION = 4  # ratio of a bottleneck's output channels to its inner channels
 
 Layer = Callable[..., nn.Module]
+
+
+def make_layers(
+    dtype: Any, train_norm: bool, data_axis: str | None, unbiased: bool
+) -> tuple[Layer, Layer, Layer, Layer]:
+    """The layers of a backbone: convolutions, 1x1 convolutions, frozen batch norms, and those of stages that train."""
+    he = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+    conv = partial(nn.Conv, use_bias=False, kernel_init=he, dtype=dtype)
+    product = partial(Product, kernel_init=he, dtype=dtype)
+    frozen = partial(BatchNorm, use_running_average=True)
+    trained = partial(BatchNorm, use_running_average=not train_norm, axis=data_axis, unbiased=unbiased)
+    return conv, product, frozen, trained
 
 
 class Block(nn.Module):
@@ -119,13 +132,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"], size: Int32[Array, "B 2"]) -> dict[int, Float[Array, "B _ _ _"]]:
-        he = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-        conv = partial(nn.Conv, use_bias=False, kernel_init=he, dtype=x.dtype)
-        product = partial(Product, kernel_init=he, dtype=x.dtype)
-        frozen = partial(BatchNorm, use_running_average=True)
-        trained = partial(
-            BatchNorm, use_running_average=not self.train_norm, axis=self.data_axis, unbiased=self.unbiased
-        )
+        conv, product, frozen, trained = make_layers(x.dtype, self.train_norm, self.data_axis, self.unbiased)
         real = real_images(size, self.data_axis)
         outputs = {}
         x = Stem(self.widths[0], conv, frozen if self.frozen_stages >= 1 else trained, name="stem")(x, real)

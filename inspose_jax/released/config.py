@@ -43,7 +43,8 @@ class Network:
     backbone_widths: tuple[int, ...] = setting(
         (64, 128, 256, 512),
         STAGES,
-        "Channels of the four stages (times 4 at the end of a bottleneck); the stem has the first number.",
+        "Channels of the four stages (times 4 at the end of a bottleneck; the stem has as many as the first); empty "
+        "for those of the published network.",
     )
     batch_norm: Literal["frozen", "trained"] = setting(
         "trained", ANY, "Trained uses the statistics of the global batch in the stages that are not frozen."

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Int32
 from inspose_jax.network import heatmap, instance_heads
 from inspose_jax.network.deformable import deformable_conv
 from inspose_jax.network.fpn import FPN
-from inspose_jax.network.resnet import ResNet
+from inspose_jax.network.inspose import make_backbone
 from inspose_jax.network.tower import Output, Tower, small_normal
 from inspose_jax.network.upsample import bilinear_x2
 from inspose_jax.released import config
@@ -76,15 +76,7 @@ class Network(nn.Module):
         train_norm = train and parts.batch_norm == "trained"
         if parts.compute_dtype == "bfloat16":  # every layer computes in the type of its input
             image = image.astype(jnp.bfloat16)
-        backbone = ResNet(
-            parts.backbone,
-            parts.backbone_widths,
-            train_norm,
-            parts.frozen_stages,
-            self.data_axis,
-            unbiased=True,
-            name="backbone",
-        )
+        backbone = make_backbone(parts, train_norm, self.data_axis, unbiased=True, name="backbone")
         pyramid = FPN(LEVELS, parts.fpn_channels, name="fpn")(backbone(image, jnp.asarray(size)))
         logits, coarse, controller = InstanceHeads(
             parts, self.star_joints, self.num_keypoints, self.num_parameters, name="instance_heads"

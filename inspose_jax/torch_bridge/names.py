@@ -1,25 +1,65 @@
-"""Our names and torchvision's, and the order of a kernel's axes in each: the only place that knows both."""
+"""Our names and PyTorch's, and the order of a kernel's axes in each: the only place that knows both.
+
+A ResNet has torchvision's names, an HRNet those of its authors' network for ImageNet, which mmdet and mmpose share.
+"""
+
+import re
 
 import numpy as np
 
 from inspose_jax import config
 
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-SHORTCUT = {"shortcut_conv": "downsample.0", "shortcut_norm": "downsample.1"}
-UNUSED = ("fc.", "num_batches_tracked")  # what a torchvision file holds besides the backbone
+PIECES = {  # of our paths below a stage; the part of the stage itself depends on the first of them
+    r"(?:block|transition|module|halving)(\d+)": r"\1",
+    r"branch(\d)": r"branches.\1",
+    r"fuse(\d)_(\d)": r"fuse_layers.\1.\2",
+    r"conv(\d)": r"conv\1",
+    r"norm(\d)": r"bn\1",
+    r"conv": "0",  # a convolution and its norm are a Sequential
+    r"norm": "1",
+    r"shortcut_conv": "downsample.0",
+    r"shortcut_norm": "downsample.1",
+}
+COUNTER = "num_batches_tracked"  # of every batch norm; older files have none, and neither have we
+CLASSIFIERS = {"fc", "incre_modules", "downsamp_modules", "final_layer", "classifier"}  # beside ImageNet's backbones
 
 
-def torchvision_name(path: tuple[str, ...]) -> str:
-    """Torchvision's name of a parameter or statistic of our backbone.
+def backbone_name(path: tuple[str, ...]) -> str:
+    """PyTorch's name of a parameter or statistic of our backbone.
 
-    ("stage1", "block0", "conv2", "kernel") -> "layer1.0.conv2.weight"; ("stem", "norm", "mean") -> "bn1.running_mean".
+    ("stem", "norm", "mean") -> "bn1.running_mean"
+    ("stage1", "block0", "conv2", "kernel") -> "layer1.0.conv2.weight"
+    ("stage2", "transition1", "halving0", "conv", "kernel") -> "transition1.1.0.0.weight"
+    ("stage3", "module2", "branch0", "block1", "norm1", "scale") -> "stage3.2.branches.0.1.bn1.weight"
+    ("stage3", "module2", "fuse0_1", "norm", "scale") -> "stage3.2.fuse_layers.0.1.1.weight"
     """
-    *place, leaf = path
-    if place[0] == "stem":
-        return f"{ {'conv': 'conv1', 'norm': 'bn1'}[place[1]] }.{LEAVES[leaf]}"
-    stage, block, layer = place
-    layer = SHORTCUT.get(layer, layer.replace("norm", "bn"))
-    return f"layer{stage.removeprefix('stage')}.{block.removeprefix('block')}.{layer}.{LEAVES[leaf]}"
+    stage, *place, leaf = path
+    if stage == "stem":
+        (layer,) = place
+        pieces = [piece(layer if layer[-1].isdigit() else f"{layer}1")]
+    else:
+        number = int(stage.removeprefix("stage"))
+        kind = place[0].rstrip("0123456789")
+        owner = {"block": f"layer{number}", "transition": f"transition{number - 1}", "module": f"stage{number}"}[kind]
+        pieces = [owner, *map(piece, place)]
+    return ".".join([*pieces, LEAVES[leaf]])
+
+
+def piece(ours: str) -> str:
+    """PyTorch's name of a part of a path."""
+    (found,) = [match.expand(theirs) for pattern, theirs in PIECES.items() if (match := re.fullmatch(pattern, ours))]
+    return found
+
+
+def is_classifier(name: str) -> bool:
+    """Whether a tensor belongs to what follows the backbone in a network for ImageNet."""
+    return name.split(".")[0] in CLASSIFIERS
+
+
+def is_counter(name: str) -> bool:
+    """Whether a tensor counts the batches that a batch norm has seen."""
+    return name.split(".")[-1] == COUNTER
 
 
 def to_flax(array: np.ndarray) -> np.ndarray:
@@ -30,6 +70,11 @@ def to_flax(array: np.ndarray) -> np.ndarray:
 def to_torch(array: np.ndarray) -> np.ndarray:
     """The inverse of `to_flax`: kernels from [h, w, in, out] to [out, in, h, w]."""
     return np.ascontiguousarray(array.transpose(3, 2, 0, 1)) if array.ndim == 4 else array
+
+
+def torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in PyTorch of one of our arrays: [h, w, in, out] -> [out, in, h, w], the rest unchanged."""
+    return (shape[3], shape[2], shape[0], shape[1]) if len(shape) == 4 else shape
 
 
 # Towers and last layers of the paper's model, as the released checkpoint calls them.
@@ -56,7 +101,7 @@ def paper_name(path: tuple[str, ...], network: config.Network) -> str:
     """
     part, *place, leaf = path
     if part == "backbone":
-        return f"backbone.{torchvision_name(path[1:])}"
+        return f"backbone.{backbone_name(path[1:])}"
     if part == "fpn":
         kind, level = place[0].rstrip("0123456789"), int(place[0].lstrip("aeloprtu"))
         number = level - min(network.map_level, *network.levels)

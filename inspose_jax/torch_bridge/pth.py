@@ -1,18 +1,20 @@
-"""Read tensors from `.pth` files, in both formats of torch.save, without torch and without running code from them.
+"""Tensors in `.pth` files: both formats of torch.save are read, the newer one is written; no torch, no code is run.
 
 A `.pth` is a pickle, which may call any function by name.  This reader allows only those that rebuild tensors.
 """
 
 import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inspose_jax import files
 from inspose_jax.errors import UserError
 
 # numpy has no bfloat16: it is read as the upper half of a float32.
@@ -28,7 +30,9 @@ STORAGES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
+KINDS = {dtype: name for name, dtype in STORAGES.items() if name != "BFloat16Storage"}
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+ALIGNMENT = 64  # bytes: torch can then use the numbers where they lie in a mapped file
 
 
 class StorageType:
@@ -153,3 +157,66 @@ def read_legacy(path: Path) -> Any:
     again = io.BytesIO(data)
     again.seek(start)
     return Reader(again, path, lambda pid: (pid[1].name, flat[pid[2]])).load()
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def write_pth(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write a state_dict as torch.save does, completely or not at all; the same tensors always give the same bytes.
+
+    `torch.load` reads it with `weights_only=True` and with `mmap=True`.  Raises UserError for a type that torch has no
+    storage for, or if the file cannot be written.
+    """
+    arrays = {name: little_endian(np.asarray(tensor)) for name, tensor in tensors.items()}
+    for name, array in arrays.items():
+        if array.dtype not in KINDS:
+            raise UserError(f"{path}: {name} is {array.dtype}, which a .pth cannot hold; convert it, as to float32")
+    with files.atomic(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        add(archive, "data.pkl", b"".join(state_dict_opcodes(arrays)))
+        add(archive, "byteorder", b"little")
+        for key, array in enumerate(arrays.values()):
+            add(archive, f"data/{key}", array.tobytes())  # in the order of its indices, however it lies in memory
+        add(archive, "version", b"3\n")
+
+
+def little_endian(array: np.ndarray) -> np.ndarray:
+    """The same numbers, with their bytes in the order that is common today."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Add an uncompressed file whose content begins at a multiple of ALIGNMENT, with an extra field as padding."""
+    entry = zipfile.ZipInfo(f"archive/{name}")
+    assert archive.fp is not None
+    header = 30 + len(entry.filename) + 4  # the last 4 bytes are the extra field's own header
+    padding = -(archive.fp.tell() + header) % ALIGNMENT
+    entry.extra = b"FB" + padding.to_bytes(2, "little") + b"Z" * padding
+    archive.writestr(entry, content)
+
+
+def state_dict_opcodes(arrays: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    """The pickle of an OrderedDict of tensors; the numbers of the i-th one are the storage with the key `i`.
+
+    It is put together from opcodes, since Python's pickler writes names of torch's functions only where torch is there.
+    """
+    ordered_dict = named("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
+    yield pickle.PROTO + b"\x02" + ordered_dict + pickle.MARK
+    for key, (name, array) in enumerate(arrays.items()):
+        kind = named("torch", KINDS[array.dtype])
+        strides = tuple(math.prod(array.shape[i + 1 :]) for i in range(array.ndim))
+        yield plain(name) + named("torch._utils", "_rebuild_tensor_v2") + pickle.MARK
+        yield pickle.MARK + plain("storage") + kind + plain(str(key)) + plain("cpu") + plain(array.size) + pickle.TUPLE
+        yield pickle.BINPERSID + plain(0) + plain(array.shape) + plain(strides) + plain(False) + ordered_dict
+        yield pickle.TUPLE + pickle.REDUCE
+    yield pickle.SETITEMS + pickle.STOP
+
+
+def named(module: str, name: str) -> bytes:
+    """The opcode for a global."""
+    return pickle.GLOBAL + f"{module}\n{name}\n".encode()
+
+
+def plain(value: Any) -> bytes:
+    """The opcodes for a number, a text or a tuple of them: its whole pickle without the first and the last opcode."""
+    return pickle.dumps(value, protocol=2)[2:-1]

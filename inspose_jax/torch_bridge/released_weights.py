@@ -16,7 +16,6 @@ from inspose_jax.released import config
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.torch_bridge import names
 from inspose_jax.torch_bridge.released_names import released_name
-from inspose_jax.torch_bridge.weights import is_unused
 
 Tensors = Mapping[str, np.ndarray]
 MARK = "bbox_head.cls_star_conv.weight"  # a key that no other model has
@@ -96,7 +95,7 @@ def variables_of(path: Path, tensors: Tensors, model: config.Model) -> Any:
         return np.ascontiguousarray(array, leaf.dtype)
 
     variables = jax.tree_util.tree_map_with_path(take, wanted)
-    faults += [f"{name} is unexpected" for name in tensors if name not in used and not is_unused(name)]
+    faults += [f"{name} is unexpected" for name in tensors if name not in used and not names.is_counter(name)]
     if faults:
         shown = "; ".join(faults[:SHOWN]) + (f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
         raise UserError(f"{path}: not the weights of a released model: {shown}")

@@ -1,38 +1,37 @@
-"""Torchvision's ResNet weights -> our backbone: either all of them fit or it is an error, never a guess."""
+"""Weights of a backbone for ImageNet -> our backbone: either all of them fit or it is an error, never a guess."""
 
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from inspose_jax.errors import UserError
 from inspose_jax.torch_bridge import names
-from inspose_jax.torch_bridge.pth import read_pth
+from inspose_jax.torch_bridge.tensor_files import load_torch
 
 
-def load_backbone(path: Path, network: Any, variables: Any) -> Any:
-    """`variables` ({"params": .., "batch_stats": ..}) with the backbone from a torchvision file, .pth or .safetensors.
+def load_backbone(path: Path, network: Any, variables: Any) -> tuple[Any, list[str]]:
+    """`variables` ({"params": .., "batch_stats": ..}) with the backbone from a PyTorch file, and the ignored names.
 
+    A ResNet's file has torchvision's names, an HRNet's those of its authors.  The ignored names are the classifier's.
     `network` is the config of any network with this backbone; only its `backbone` is read.
 
-    Raises UserError, which lists what is missing, unknown or of another shape; then nothing is loaded.
+    Raises UserError, which lists all that is missing, unknown or of another shape; then nothing is loaded.
     """
-    tensors = read_tensors(path)
+    tensors = {name.removeprefix("backbone."): tensor for name, tensor in load_torch(path).items()}
     used: set[str] = set()
-    faults: list[str] = []
+    missing: list[str] = []
+    other_shape: list[str] = []
 
     def take(tree_path: tuple, leaf: Any) -> Any:
-        name = names.torchvision_name(tuple(entry.key for entry in tree_path))
+        name = names.backbone_name(tuple(entry.key for entry in tree_path))
         used.add(name)
         if name not in tensors:
-            faults.append(f"{name} is missing")
+            missing.append(name)
             return leaf
         array = names.to_flax(tensors[name])
         if array.shape != leaf.shape:
-            faults.append(f"{name} has shape {array.shape}, but the model needs {leaf.shape}")
+            other_shape.append(f"{name} {tensors[name].shape}, the model's {names.torch_shape(leaf.shape)}")
             return leaf
         return array.astype(leaf.dtype)
 
@@ -40,35 +39,21 @@ def load_backbone(path: Path, network: Any, variables: Any) -> Any:
         kind: {**variables[kind], "backbone": jax.tree_util.tree_map_with_path(take, variables[kind]["backbone"])}
         for kind in ("params", "batch_stats")
     }
-    faults += [f"{name} is not in the model" for name in tensors.keys() - used if not is_unused(name)]
+    others = [name for name in tensors if name not in used and not names.is_counter(name)]
+    ignored = [name for name in others if names.is_classifier(name)]
+    unknown = [name for name in others if not names.is_classifier(name)]
+    groups = (("missing", missing), ("not in the model", unknown), ("of another shape", other_shape))
+    faults = [f"{len(found)} {what}: {', '.join(found)}" for what, found in groups if found]
     if faults:
-        shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
-        raise UserError(f"{path}: not the weights of a {network.backbone}: {shown}. Give that model's torchvision file")
-    return loaded
+        raise UserError(
+            f"{path}: not the weights of a {network.backbone}: {'; '.join(faults)}. "
+            f"Give that network's own file, which was trained on ImageNet"
+        )
+    return loaded, ignored
 
 
-def is_unused(name: str) -> bool:
-    """Whether a tensor of the file is one that we do not use: the classifier or a counter."""
-    return any(part in name for part in names.UNUSED)
-
-
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a backbone by torchvision's names: `read_state_dict` without a detector's prefix."""
-    return {name.removeprefix("backbone."): tensor for name, tensor in read_state_dict(path).items()}
-
-
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """All tensors of a file by name, without the prefix that a wrapper adds; raises UserError for other files.
-
-    An average that mmcv keeps beside the weights (`ema_..`) is left out: in its files it has changed places with them.
-    """
-    if path.suffix == ".safetensors":
-        try:
-            tensors = load_file(path)
-        except SafetensorError as error:
-            raise UserError(f"{path}: not a safetensors file ({error}); is it damaged?") from None
-    elif path.suffix in (".pth", ".pt"):
-        tensors = read_pth(path)
-    else:
-        raise UserError(f"{path}: weights must be a .pth or .safetensors file")
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items() if not name.startswith("ema_")}
+def summary(ignored: list[str]) -> str:
+    """Names by what they begin with: `classifier (2), final_layer (6)`."""
+    owners = [name.split(".")[0] for name in ignored]
+    parts = [f"{owner} ({owners.count(owner)})" for owner in dict.fromkeys(owners)]
+    return ", ".join(parts)

@@ -101,7 +101,7 @@ def variables(parts: Parts, tensors: dict[str, np.ndarray], folder: Path) -> Any
     shapes = jax.eval_shape(lambda: parts.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
     backbone = {name: array for name, array in tensors.items() if name.startswith("backbone.")}
     save_file(backbone, folder / "backbone.safetensors")
-    loaded = weights.load_backbone(folder / "backbone.safetensors", parts.network, shapes)
+    loaded, _ = weights.load_backbone(folder / "backbone.safetensors", parts.network, shapes)
 
     def take(tree_path: tuple, leaf: Any) -> np.ndarray:
         path = tuple(entry.key for entry in tree_path)
@@ -156,7 +156,7 @@ def assert_statistics_follow(computed: Computed, expected: dict[str, np.ndarray]
         if path[0] in ("stem", "stage1"):
             np.testing.assert_array_equal(after, before[tree_path], str(path))
             continue
-        name = f"backbone.{names.torchvision_name(path)}"
+        name = f"backbone.{names.backbone_name(path)}"
         theirs = expected[name]
         if path[-1] == "var":
             is_before_stride = is_bottleneck and path[1:3] == ("block0", "norm1")

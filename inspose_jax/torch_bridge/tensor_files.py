@@ -1,0 +1,50 @@
+"""Files of tensors by name, `.pth`, `.pt` and `.safetensors`, to numpy's arrays and back, without torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from inspose_jax import files
+from inspose_jax.errors import UserError
+from inspose_jax.torch_bridge.pth import read_pth, write_pth
+
+
+def load_torch(path: str | Path) -> dict[str, np.ndarray]:
+    """All tensors of a file by name; raises UserError for files of another kind and damaged ones.
+
+    The prefix `module.` that wrappers add is left out, as are the second values that mmcv's EMAHook stores as
+    `ema_backbone_conv1_weight` beside `backbone.conv1.weight`.  When mmcv saves at the end of an epoch, the hook has
+    exchanged the two: the plain names hold the running averages, with which the model was evaluated.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        try:
+            found = load_file(path)
+        except SafetensorError as error:
+            raise UserError(f"{path}: not a safetensors file ({error}); is it damaged?") from None
+    elif path.suffix in (".pth", ".pt"):
+        found = read_pth(path)
+    else:
+        raise UserError(f"{path}: weights must be a .pth, .pt or .safetensors file")
+    found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    second = {f"ema_{name.replace('.', '_')}" for name in found}
+    return {name: tensor for name, tensor in found.items() if name not in second}
+
+
+def save_torch(tensors: Mapping[str, np.ndarray], path: str | Path) -> None:
+    """Write tensors to a `.pth`, `.pt` or `.safetensors` file, completely or not at all.
+
+    Raises UserError for another suffix, or if the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+        with files.atomic(path) as partial:
+            save_file(arrays, partial, {"format": "pt"})  # some readers insist on this note
+    elif path.suffix in (".pth", ".pt"):
+        write_pth(path, tensors)
+    else:
+        raise UserError(f"{path}: weights must be written to a .pth, .pt or .safetensors file")

@@ -93,18 +93,10 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax.evaluation import evaluator
     from inspose_jax.methods import of_recipe
-    from inspose_jax.torch_bridge import weights
     from inspose_jax.training import loop
 
     method = of_recipe(recipe, config.model)
     num_steps = launch.steps or loop.run_length(config, source)
-
-    def initialise(path: Path, variables: Any) -> Any:
-        loaded, ignored = weights.load_backbone(path, config.model.network, variables)
-        if ignored and processes.is_first():
-            print(f"inspose: {path}: the classifier is ignored: {weights.summary(ignored)}")
-        return loaded
-
     evaluate, try_out = (None, None) if validation is None else evaluator_of(config, method, validation)
     extras = loop.Extras(
         evaluate,
@@ -126,7 +118,7 @@ def run(argv: list[str]) -> None:
             num_steps,
             launch.stop_at,
             launch.resume,
-            loop.Pretrained(launch.init, partial(initialise, launch.init)) if launch.init else None,
+            loop.Pretrained(launch.init, partial(initialise, launch.init, config)) if launch.init else None,
             extras,
             method=method,
         )
@@ -151,6 +143,17 @@ def steps_of(profile: str) -> range:
     if profile and (not found or not 1 <= int(found[1]) <= int(found[2])):
         raise UserError(f"--profile {profile}: not two steps, the first and the last of a trace, such as 20:25")
     return range(int(found[1]), int(found[2]) + 1) if found else range(0)
+
+
+def initialise(path: Path, config: Config, variables: Any) -> Any:
+    """New variables with the backbone's weights from a file; prints what of the file is ignored."""
+    from inspose_jax import processes
+    from inspose_jax.torch_bridge import weights
+
+    loaded, ignored = weights.load_backbone(path, config.model.network, variables)
+    if ignored and processes.is_first():
+        print(f"inspose: {path}: the classifier is ignored: {weights.summary(ignored)}")
+    return loaded
 
 
 def evaluator_of(config: Config, method: Any, validation: Any) -> tuple[Any, Any]:

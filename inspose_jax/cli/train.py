@@ -93,18 +93,10 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax.evaluation import evaluator
     from inspose_jax.methods import from_recipe
-    from inspose_jax.torch_bridge import weights
     from inspose_jax.training import loop
 
     method = from_recipe(recipe, config.model)
     num_steps = launch.steps or loop.run_length(config, source)
-
-    def initialise(path: Path, variables: Any) -> Any:
-        loaded, ignored = weights.load_backbone(path, config.model.network, variables)
-        if ignored and processes.is_first():
-            print(f"inspose: {path}: the classifier is ignored: {weights.summary(ignored)}")
-        return loaded
-
     evaluate, try_out = (None, None) if validation is None else make_evaluation(config, method, validation)
     extras = loop.Extras(
         evaluate,
@@ -126,7 +118,7 @@ def run(argv: list[str]) -> None:
             num_steps,
             launch.stop_at,
             launch.resume,
-            loop.Pretrained(launch.init, partial(initialise, launch.init)) if launch.init else None,
+            loop.Pretrained(launch.init, partial(initialise, launch.init, config)) if launch.init else None,
             extras,
             method=method,
         )
@@ -151,6 +143,17 @@ def parse_steps(profile: str) -> range:
     if profile and (not found or not 1 <= int(found[1]) <= int(found[2])):
         raise UserError(f"--profile {profile}: must be the first and the last step of a trace, such as 20:25")
     return range(int(found[1]), int(found[2]) + 1) if found else range(0)
+
+
+def initialise(path: Path, config: Config, variables: Any) -> Any:
+    """New variables with the backbone's weights from a file; prints what it ignores in the file."""
+    from inspose_jax import processes
+    from inspose_jax.torch_bridge import weights
+
+    loaded, ignored = weights.load_backbone(path, config.model.network, variables)
+    if ignored and processes.is_first():
+        print(f"inspose: {path}: the classifier is ignored: {weights.summary(ignored)}")
+    return loaded
 
 
 def make_evaluation(config: Config, method: Any, validation: Any) -> tuple[Any, Any]:

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from inspose_jax import config
 from inspose_jax.network import inspose
@@ -59,14 +58,10 @@ def test_it_gives_the_numbers_of_the_reference(reference, narrow):
     ],
 )
 def test_strides_channels_and_sizes_are_those_of_the_published_networks(name, widths, parameters, statistics):
-    network = config.Network(backbone=name)
-    model = tiny.network(config.Model(network=network))
-    image = IMAGE.astype(jnp.uint8)
-    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), image, SIZE, train=True))
-    counts = [sum(x.size for x in jax.tree.leaves(variables[kind]["backbone"])) for kind in ("params", "batch_stats")]
+    backbone = inspose.make_backbone(config.Network(backbone=name), train_norm=False, data_axis=None)
+    maps, variables = jax.eval_shape(lambda: backbone.init_with_output(jax.random.key(0), IMAGE, SIZE))
+    counts = [sum(x.size for x in jax.tree.leaves(variables[kind])) for kind in ("params", "batch_stats")]
     assert counts == [parameters, statistics]
-    backbone = inspose.make_backbone(network, train_norm=False, data_axis=None)
-    maps = jax.eval_shape(lambda: backbone.init_with_output(jax.random.key(0), IMAGE, SIZE)[0])
     assert {level: x.shape for level, x in maps.items()} == {
         level: (2, 64 // 2**level, 96 // 2**level, width) for level, width in zip((2, 3, 4, 5), widths, strict=True)
     }

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from torch_files import Tensor, backbone, write_legacy, write_zip
 
 from inspose_jax import config
+from inspose_jax.cli import train
 from inspose_jax.torch_bridge import names, pth, save_torch, weights
 
 MATRIX = np.zeros((2, 3), np.float32)
@@ -142,6 +143,15 @@ def test_all_that_does_not_fit_is_named(tmp_path, tensors):
 def test_the_classifier_that_is_ignored_is_told_by_its_parts():
     found = ["incre_modules.0.0.conv1.weight", "incre_modules.1.0.conv1.weight", "final_layer.0.bias"]
     assert weights.summary(found) == "incre_modules (2), final_layer (1)"
+
+
+def test_the_command_line_says_what_it_ignores(tmp_path, tensors, capsys):
+    save_file(tensors, tmp_path / "a.safetensors")
+    train.initialise(tmp_path / "a.safetensors", tiny.CONFIG, tiny.variables())
+    assert capsys.readouterr().out.endswith("a.safetensors: the classifier is ignored: fc (1)\n")
+    save_file({name: x for name, x in tensors.items() if name != "fc.weight"}, tmp_path / "b.safetensors")
+    train.initialise(tmp_path / "b.safetensors", tiny.CONFIG, tiny.variables())
+    assert not capsys.readouterr().out
 
 
 def test_an_hrnet_s_file_for_imagenet_fills_the_whole_backbone(tmp_path):

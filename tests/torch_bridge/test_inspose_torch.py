@@ -13,7 +13,7 @@ import pytest
 import tiny
 from safetensors.numpy import save_file
 
-from inspose_jax import config, config_json, method
+from inspose_jax import config, config_json, methods
 from inspose_jax.predictor import Predictor
 from inspose_jax.skeletons import COCO
 from inspose_jax.torch_bridge import export
@@ -371,7 +371,7 @@ def padded(alone, theirs, image: np.ndarray):
 def test_outputs_equal_ours(alone, name):
     ours, variables, theirs = both(alone, MODELS[name])
     batch, size, network_input = padded(alone, theirs, picture(50, 61))
-    expected, _ = method.of(ours.model).apply(variables, batch, size)
+    expected, _ = methods.for_model(ours.model).apply(variables, batch, size)
     with torch.no_grad():
         actual = theirs(network_input)
     pairs = [(expected.logits[0], torch.cat([x[0].flatten() for x in actual.logits]))]
@@ -390,7 +390,7 @@ def test_outputs_equal_ours(alone, name):
 def test_heatmaps_equal_ours_in_training_mode(alone):
     ours, variables, theirs = both(alone, tiny.model(batch_norm="frozen", frozen_stages=4))
     batch, size, network_input = padded(alone, theirs, picture(50, 61))
-    expected, _ = method.of(ours.model).apply(variables, batch, size, train=True)
+    expected, _ = methods.for_model(ours.model).apply(variables, batch, size, train=True)
     theirs.train().backbone.eval()
     with torch.no_grad():
         actual = theirs(network_input).heatmaps[0].permute(1, 2, 0).numpy()
@@ -413,8 +413,8 @@ def test_people_equal_ours(alone, name):
 def test_in_bfloat16_it_is_as_near_to_ours_as_bfloat16_is_to_float32(alone):
     ours, variables, theirs = both(alone, tiny.model(compute_dtype="bfloat16"))
     batch, size, _ = padded(alone, theirs, picture(50, 61))
-    expected, _ = method.of(ours.model).apply(variables, batch, size)
-    exact, _ = method.of(tiny.model(compute_dtype="float32")).apply(variables, batch, size)
+    expected, _ = methods.for_model(ours.model).apply(variables, batch, size)
+    exact, _ = methods.for_model(tiny.model(compute_dtype="float32")).apply(variables, batch, size)
     theirs.bfloat16()
     with torch.no_grad():
         actual = theirs(padded(alone, theirs, picture(50, 61))[2])

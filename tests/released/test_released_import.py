@@ -122,6 +122,7 @@ def test_an_imported_model_of_five_joints_is_loaded_and_finds_people(imported, s
     assert seen.theta.shape[1] == 80 + 8 + 64 + 8 + 5 * 8 + 5
 
 
+@pytest.mark.slow
 def test_every_command_takes_an_imported_model(imported, tmp_path, capsys):
     image = np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     (tmp_path / "images").mkdir()
@@ -186,6 +187,7 @@ def recipe():
 """
 
 
+@pytest.mark.slow
 def test_it_trains_on_drawn_people_with_its_seven_terms(tmp_path, capsys):
     (tmp_path / "tiny_released.py").write_text(RECIPE)
     run("train", tmp_path / "tiny_released.py", "--workdir", tmp_path / "run", "--steps", 2)

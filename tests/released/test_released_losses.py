@@ -128,8 +128,8 @@ def test_gradients_and_statistics_after_a_step(golden, wide, measured):
             continue
         expected = reference[f"grad/{name}"]
         error = np.linalg.norm(found - to_flax(expected))
-        bound = 1e-6 if expected.dtype == np.float64 else 2e-6  # the larger ones are stored in float32
-        assert error <= bound * norms[name], name
+        # P7 of these images is one cell, where GroupNorm makes the gradient of its bias 0, but for rounding.
+        assert error <= 1e-6 * norms[name] + 1e-16 * reference["global_norm"], name
         assert np.linalg.norm(found) == pytest.approx(norms.pop(name), rel=1e-6)
         squares += float(np.square(found).sum())
     assert not norms

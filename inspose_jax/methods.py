@@ -10,7 +10,7 @@ from inspose_jax.errors import UserError
 from inspose_jax.method import Method
 from inspose_jax.recipes import Recipe, failed
 
-# Name of a kind of config in a checkpoint -> the class of `Config.model`, and the function that builds its method.
+# Name of a kind of config in checkpoints, which never changes -> class of `Config.model`, builder of its method.
 METHODS: dict[str, tuple[type, Callable[[Any], Method]]] = {"inspose": (config.Model, paper.method)}
 
 

@@ -4,15 +4,17 @@
 
 To add a model, copy `tests/toy_recipe.py`, the smallest complete one: a recipe file with a config class, a function
 `method` that builds a `Method` from it, a network and a loss.  A model that belongs to the package gets files of its
-own beside `paper.py`, a line in `methods.METHODS`, and a place in the table of `tests/test_layers.py`.
+own beside `paper.py`, a line in `methods.METHODS`, a place in the tables of `tests/test_layers.py`, and, if it is a
+folder, in `packages` of `pyproject.toml`.
 
 The config class (`Config.model`) is a frozen dataclass.  Its fields are bool, int, float, str, Literal, tuples of
 these or further such dataclasses, each with a default.  It has at least `skeleton`, `num_people` and
 `ignore_unlabelled`, from which batches are prepared.
 
-In training, `apply` and `losses` see the rows of one device, inside `jax.shard_map`; `targets`, `count` and `measure`
-see the global batch.  What a loop or a `cond` inside `apply` or `losses` carries must vary over the mesh axis as its
-results do, so zeros are made with `jnp.zeros_like` of an array that varies.
+In training, `apply` and `losses` see the rows of one device, or a part of them (`schedule.accumulate`), inside
+`jax.shard_map`; `targets`, `count` and `measure` see the global batch.  A blank image has size 0 and `is_real` False.
+What a loop or a `cond` inside `apply` or `losses` carries must vary over the mesh axis as its results do, so zeros are
+made with `jnp.zeros_like` of an array that varies.
 
 Axes: B images, H W the padded image in pixels, N people, K keypoints.  The outputs and targets are pytrees that only
 the method itself interprets; the arrays of targets have a leading axis B.
@@ -37,7 +39,7 @@ class Method:
     """(variables, u8[B,H,W,3] images, i32[B,2] sizes, train=False, data_axis=None) -> outputs, new batch statistics.
 
     `data_axis` names the mesh axis that the batch is divided over if the call sees the rows of one device only; else
-    None.
+    None.  The new statistics must be equal on all devices, so they are averaged over that axis.
     """
     targets: Callable[[Batch], Any]
     """A batch -> targets."""

@@ -12,7 +12,7 @@ from inspose_jax.recipes import Recipe, failed
 from inspose_jax.released import config as released_config
 from inspose_jax.released import method as released_method
 
-# Name of a kind of config in a checkpoint -> the class of `Config.model`, and the function that builds its method.
+# Name of a kind of config in checkpoints, which never changes -> class of `Config.model`, builder of its method.
 METHODS: dict[str, tuple[type, Callable[[Any], Method]]] = {
     "inspose": (config.Model, paper.method),
     "released": (released_config.Model, released_method.method),

@@ -63,13 +63,17 @@ def method(model: Toy) -> Method:
         labelled = batch.keypoints[:, :, 0, 2] > 0
         row, column = (jnp.where(labelled, cells[..., axis], -1) for axis in (1, 0))
         is_nose = (row[..., None, None] == jnp.arange(height)[:, None]) & (column[..., None, None] == jnp.arange(width))
-        return is_nose.any(1)  # bool[B,h,w]
+        is_nose = is_nose.any(1)
+        return {"noses": is_nose, "others": ~is_nose & batch.is_real[:, None, None]}  # bool[B,h,w] each
 
-    def losses(logits, is_nose, count, batch):
-        wrong = jnp.where(is_nose, jax.nn.softplus(-logits), jax.nn.softplus(logits))
+    def count(cells):
+        return {name: is_cell.sum(dtype=jnp.int32) for name, is_cell in cells.items()}
+
+    def losses(logits, cells, counts, batch):
+        wrong = {"noses": jax.nn.softplus(-logits), "others": jax.nn.softplus(logits)}
         return {
-            "noses": jnp.where(is_nose, wrong, 0).sum() / jnp.maximum(count, 1).astype(wrong.dtype),
-            "others": jnp.where(is_nose, 0, wrong).sum() / jnp.float32(1000),
+            name: jnp.where(is_cell, wrong[name], 0).sum() / jnp.maximum(counts[name], 1).astype(logits.dtype)
+            for name, is_cell in cells.items()
         }
 
     def decode(logits, size, image_size):
@@ -83,10 +87,10 @@ def method(model: Toy) -> Method:
         init=init,
         apply=apply,
         targets=targets,
-        count=lambda is_nose: is_nose.sum(dtype=jnp.int32),
+        count=count,
         losses=losses,
         weights={"noses": 1.0, "others": 0.5},
-        measure=lambda is_nose: {"num_noses": is_nose.sum()},
+        measure=lambda cells: {"num_noses": cells["noses"].sum()},
         decode=decode,
         maps=None,
         trains=lambda params: jax.tree.map(lambda _: True, params),

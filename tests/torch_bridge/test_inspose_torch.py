@@ -352,7 +352,7 @@ def both(alone, model: config.Model):
     ours, variables = replace(tiny.CONFIG, model=model, data=data), trained(model)
     theirs = alone.InsPose(json.loads(json.dumps(config_json.to_dict(ours))))
     theirs.load_state_dict({name: torch.tensor(x) for name, x in export.state_dict(variables, model).items()})
-    return ours, variables, theirs.eval()
+    return ours, jax.tree.map(jnp.asarray, variables), theirs.eval()
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

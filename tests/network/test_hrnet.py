@@ -23,6 +23,7 @@ def narrow():
     return jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGE, SIZE))
 
 
+@pytest.mark.slow
 def test_it_gives_the_numbers_of_the_reference(reference, narrow):
     path = reference / "golden" / "hrnet_w4_seed0.npz"
     if not path.is_file():

@@ -10,6 +10,8 @@ from inspose_jax.network.kp_net import num_parameters
 from inspose_jax.released import config
 from inspose_jax.released.network import Network, star_points
 
+pytestmark = pytest.mark.slow  # minutes, and only where the reference data is
+
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
 NAMES = {  # ours -> theirs, of what every level has
     "coarse_tower": "kpt_tower",

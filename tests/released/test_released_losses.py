@@ -19,6 +19,8 @@ from inspose_jax.skeletons import COCO
 from inspose_jax.torch_bridge.names import to_flax
 from inspose_jax.torch_bridge.released_names import released_name
 
+pytestmark = pytest.mark.slow  # minutes, and only where the reference data is
+
 THEIRS = {
     "cls": "loss_cls",
     "keypoint": "loss_keypoint",

@@ -193,9 +193,17 @@ def tidy(folder: Path, start: int) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary folders that orbax writes before it renames them to their steps."""
-    for path in folder.glob(f"*{UNFINISHED}*"):
-        shutil.rmtree(path, ignore_errors=True)
+    """Remove the temporary folders that orbax writes before it renames them to their steps.
+
+    Other threads of a save that failed may still add files, so this is repeated for up to two seconds.
+    """
+    for _ in range(20):
+        unfinished = list(folder.glob(f"*{UNFINISHED}*"))
+        if not unfinished:
+            return
+        for path in unfinished:
+            shutil.rmtree(path, ignore_errors=True)
+        time.sleep(0.1)
 
 
 def set_aside(path: Path) -> Path:

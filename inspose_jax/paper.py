@@ -1,5 +1,6 @@
 """The paper's model as a `Method`: its network (Figure 3), targets, losses and decoding (Sec. 3) put together."""
 
+from dataclasses import asdict
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from inspose_jax.method import Method
 from inspose_jax.network import inspose, kp_net
 from inspose_jax.network.per_person import PerPerson
 from inspose_jax.structures import Batch, KeypointMaps, Outputs, Poses, Targets
+from inspose_jax.targets import slot_counts
 
 
 def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
@@ -47,9 +49,6 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
         grid = grid_of(batch.image.shape[1:3])
         return losses.losses(outputs, targets, counts, batch.size, grid, per_person)
 
-    def measure(targets: Targets) -> dict[str, jax.Array]:
-        return {"num_positives": targets.is_slot.sum(), "slots_dropped": targets.slots_dropped.sum()}
-
     def poses_of(outputs: Outputs, size: jax.Array, image_size: tuple[int, int]) -> Poses:
         return decode.decode(outputs, size, grid_of(image_size), model.decoding, per_person)
 
@@ -58,20 +57,14 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
             outputs.controller, outputs.features, size, grid_of(image_size), location, per_person
         )
 
-    weights = model.weights
     return Method(
         init=init,
         apply=apply,
         targets=targets_of,
         count=losses.count,
         losses=losses_of,
-        weights={
-            "cls": weights.cls,
-            "keypoint": weights.keypoint,
-            "offset": weights.offset,
-            "heatmap": weights.heatmap,
-        },
-        measure=measure,
+        weights=asdict(model.weights),
+        measure=slot_counts,
         decode=poses_of,
         maps=maps_of,
         trains=lambda params: inspose.trains(params, model.network),

@@ -6,6 +6,7 @@ Points are (x, y) in pixels of the padded image unless a name says cells.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -130,6 +131,11 @@ def fill_slots(
     num_own = is_own.sum(dtype=jnp.int32)
     is_slot = jnp.arange(num_slots) < num_own
     return slot_location, slot_person, is_slot, jnp.maximum(num_own - num_slots, 0)
+
+
+def slot_counts(targets: Any) -> dict[str, Array]:
+    """What a step reports of the slots of a batch: how many are filled, and the locations that got none."""
+    return {"num_positives": targets.is_slot.sum(), "slots_dropped": targets.slots_dropped.sum()}
 
 
 def nearby_locations(

@@ -7,9 +7,11 @@ os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
 if os.environ["JAX_PLATFORMS"] == "cpu":  # compiling is most of a small test's time, also in a process of it
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
+import numpy as np
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -55,6 +57,19 @@ def place(tmp_path_factory) -> Path:
 def reference() -> Path:
     """The folder of reference data; what a test needs from it may be missing."""
     return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def golden(reference) -> Callable[[str], dict[str, np.ndarray]]:
+    """Name of a file of reference numbers -> its arrays by key; skips the test with a reason if it is missing."""
+
+    def read(name: str) -> dict[str, np.ndarray]:
+        path = reference / "golden" / f"{name}.npz"
+        if not path.is_file():
+            pytest.skip(f"no reference data at {path}; set INSPOSE_REFERENCE_DATA")
+        return np.load(path)
+
+    return read
 
 
 @pytest.fixture(scope="session")

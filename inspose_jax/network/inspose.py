@@ -1,5 +1,6 @@
 """Figure 3 with its boxes connected: a batch of images -> `Outputs`."""
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -124,11 +125,11 @@ def needs_weights(network: Any) -> str:
     )
 
 
-def is_hidden(params: Any) -> Any:
-    """A tree of bool like `params`: True for kernels outside the first layer and the output layers."""
+def is_hidden(params: Any, outer: Collection[str] = OUTER) -> Any:
+    """A tree of bool like `params`: True for kernels outside `outer`, the names of the first and the output layers."""
 
     def kernel_is_hidden(path: tuple, leaf: Any) -> bool:
-        return leaf.ndim == 4 and not OUTER & {entry.key for entry in path}
+        return leaf.ndim == 4 and not any(entry.key in outer for entry in path)
 
     return jax.tree_util.tree_map_with_path(kernel_is_hidden, params)
 

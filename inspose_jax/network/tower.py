@@ -1,6 +1,7 @@
 """The stack that heads and branches begin with: 3x3 convolution, GroupNorm and ReLU, repeated (FCOS)."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -22,12 +23,15 @@ class Tower(nn.Module):
             conv = nn.Conv(
                 self.channels, (3, 3), use_bias=False, kernel_init=small_normal, dtype=x.dtype, name=f"conv{i}"
             )
-            # Not the fast variance: E[x²] - E[x]² loses all digits where the mean is large.
-            norm = nn.GroupNorm(
-                math.gcd(32, self.channels), epsilon=1e-5, use_fast_variance=False, dtype=x.dtype, name=f"norm{i}"
-            )
+            norm = group_norm(math.gcd(32, self.channels), x.dtype, f"norm{i}")
             x = nn.relu(norm(conv(x)))
         return x
+
+
+def group_norm(groups: int, dtype: Any, name: str) -> nn.GroupNorm:
+    """PyTorch's GroupNorm."""
+    # Not the fast variance: E[x²] - E[x]² loses all digits where the mean is large.
+    return nn.GroupNorm(groups, epsilon=1e-5, use_fast_variance=False, dtype=dtype, name=name)
 
 
 class Output(nn.Module):

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int32
 
 from inspose_jax import geometry
 from inspose_jax.decode import read_joints
-from inspose_jax.network.instance_heads import theta_at
+from inspose_jax.network.instance_heads import theta_at_first
 from inspose_jax.network.per_person import KeypointMap, Peak, apply_to_first, at_least_float32, make_person_map, peak_of
 from inspose_jax.network.upsample import bicubic_x2
 from inspose_jax.released import config
@@ -55,7 +55,7 @@ def decode(
     # One image at a time: their numbers of people differ, and memory should hold the maps of only one image.
     found = jax.lax.map(found_in, (outputs.logits, outputs.coarse, size))
     points, scales = jnp.asarray(grid.points)[found.location], jnp.asarray(grid.scales)[found.location]
-    theta = theta_at(outputs.controller, found.location)
+    theta = theta_at_first(outputs.controller, found.location, found.number)
     peaks = jax.lax.map(peaks_in, (found.number, theta, outputs.features, points, scales))
 
     def poses_of(found: Survivors, peaks: Peak, offsets: Array, class_scores: Array) -> Poses:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32, Shaped
 
 from inspose_jax import geometry
+from inspose_jax.losses import over_count
 from inspose_jax.network.instance_heads import theta_at
 from inspose_jax.network.per_person import PerPerson, at_least_float32
 from inspose_jax.released.network import Outputs
@@ -54,7 +55,12 @@ def count(targets: Targets) -> Counts:
 
 def at_slots(of_people: Bool[Array, "B N K"], targets: Targets) -> Bool[Array, "B M K"]:
     """What is true of a joint of the person of each slot; False in empty slots."""
-    return jnp.take_along_axis(of_people, targets.slot_person[..., None], axis=1) & targets.is_slot[..., None]
+    return rows(of_people, targets.slot_person) & targets.is_slot[..., None]
+
+
+def rows(values: Shaped[Array, "B A *C"], index: Int32[Array, "B M"]) -> Shaped[Array, "B M *C"]:
+    """Some rows of each image's values, which are those of its people or its locations."""
+    return jax.vmap(lambda values, index: values[index])(values, index)
 
 
 def losses(
@@ -105,9 +111,6 @@ def of_maps(
             predicted.astype(true.dtype), true, is_labelled, area, sigmas, 1 if strict_parity else grid.map_stride
         )
 
-    def of_slot(of_people: Array) -> Array:
-        return jax.vmap(lambda values, person: values[person])(of_people, targets.slot_person)
-
     return jax.lax.map(
         of_image,
         (
@@ -116,10 +119,10 @@ def of_maps(
             outputs.features,
             jnp.asarray(grid.points)[targets.slot_location],
             jnp.asarray(grid.scales)[targets.slot_location],
-            of_slot(targets.cells),
-            of_slot(targets.points),
-            of_slot(targets.is_labelled),
-            of_slot(targets.area),
+            rows(targets.cells, targets.slot_person),
+            rows(targets.points, targets.slot_person),
+            rows(targets.is_labelled, targets.slot_person),
+            rows(targets.area, targets.slot_person),
         ),
     )
 
@@ -166,8 +169,8 @@ def coarse_loss(
     coarse: Float[Array, "B L K 2"], targets: Targets, num_labelled: Int32[Array, ""], grid: geometry.Grid
 ) -> Float[Array, ""]:
     """L1 loss of the labelled joints at positives, in strides from the location, mean over the values."""
-    found = jax.vmap(lambda values, location: values[location])(at_least_float32(coarse), targets.slot_location)
-    points = jax.vmap(lambda values, person: values[person])(targets.points, targets.slot_person).astype(found.dtype)
+    found = rows(at_least_float32(coarse), targets.slot_location)
+    points = rows(targets.points, targets.slot_person).astype(found.dtype)
     centres = jnp.asarray(grid.points)[targets.slot_location][:, :, None].astype(found.dtype)
     strides = jnp.asarray(grid.strides)[targets.slot_location][:, :, None, None].astype(found.dtype)
     error = jnp.abs(found - (points - centres) / strides)
@@ -233,8 +236,3 @@ def tag_losses(
 
     pull, push = jax.vmap(of_image)(tags, cells, is_tag)
     return {"pull": over_count(pull, num_images), "push": over_count(push, num_images)}
-
-
-def over_count(values: Float[Array, "*shape"], count: Int32[Array, ""]) -> Float[Array, ""]:
-    """Sum divided by max(count, 1), so that a batch without people has a finite loss."""
-    return values.sum() / jnp.maximum(count, 1).astype(values.dtype)

@@ -1,5 +1,6 @@
 """The released model as a `Method`."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from inspose_jax.method import Method
 from inspose_jax.network import inspose, kp_net
 from inspose_jax.released import config, decode, losses, network, targets
 from inspose_jax.structures import Batch, KeypointMaps, Poses
+from inspose_jax.targets import slot_counts
 
 
 def method(model: config.Model) -> Method:
@@ -62,30 +64,18 @@ def method(model: config.Model) -> Method:
         sigmas = model.skeleton.oks_sigmas
         return losses.losses(outputs, targets, counts, grid, per_person, sigmas, model.strict_parity)
 
-    def measure(targets: targets.Targets) -> dict[str, jax.Array]:
-        return {"num_positives": targets.is_slot.sum(), "slots_dropped": targets.slots_dropped.sum()}
-
-    weights = model.weights
     return Method(
         init=init,
         apply=apply,
         targets=targets_of,
         count=losses.count,
         losses=losses_of,
-        weights={
-            "cls": weights.cls,
-            "keypoint": weights.keypoint,
-            "coarse": weights.coarse,
-            "heatmap": weights.heatmap,
-            "offset": weights.offset,
-            "pull": weights.pull,
-            "push": weights.push,
-        },
-        measure=measure,
+        weights=asdict(model.weights),
+        measure=slot_counts,
         decode=poses_of,
         maps=maps_of,
         trains=lambda params: inspose.trains(params, model.network),
-        is_hidden=network.is_hidden,
+        is_hidden=lambda params: inspose.is_hidden(params, network.OUTER),
         needs_weights=inspose.needs_weights(model.network),
         sees_batch=model.network.batch_norm == "trained",
     )

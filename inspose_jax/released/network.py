@@ -15,7 +15,7 @@ P parameters of a KP-Net.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -27,7 +27,7 @@ from inspose_jax.network import heatmap, instance_heads
 from inspose_jax.network.deformable import deformable_conv
 from inspose_jax.network.fpn import FPN
 from inspose_jax.network.inspose import make_backbone
-from inspose_jax.network.tower import Output, Tower, small_normal
+from inspose_jax.network.tower import Output, Tower, group_norm, small_normal
 from inspose_jax.network.upsample import bilinear_x2
 from inspose_jax.released import config
 from inspose_jax.structures import Controller
@@ -145,7 +145,7 @@ class Star(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], points: Float[Array, "B h w T 2"]) -> Float[Array, "B h w D"]:
         y = StarConv(self.channels, name="conv")(x, points)
-        return nn.relu(group_norm(math.gcd(32, self.channels), x.dtype)(y))
+        return nn.relu(group_norm(math.gcd(32, self.channels), x.dtype, "norm")(y))
 
 
 class StarConv(nn.Module):
@@ -173,7 +173,7 @@ class KeypointFeatures(nn.Module):
         last = nn.Conv(
             self.feature_channels, (3, 3), use_bias=False, kernel_init=small_normal, dtype=x.dtype, name="conv"
         )
-        x = nn.relu(group_norm(math.gcd(FEATURE_GROUPS, self.feature_channels), x.dtype)(last(x)))
+        x = nn.relu(group_norm(math.gcd(FEATURE_GROUPS, self.feature_channels), x.dtype, "norm")(last(x)))
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -193,17 +193,3 @@ class Dense(nn.Module):
             Output(self.num_keypoints, name="tags")(x),
             Output(2 * self.num_keypoints, name="offsets")(x),
         )
-
-
-def group_norm(groups: int, dtype: Any) -> nn.GroupNorm:
-    """The norm of `tower.Tower`."""
-    return nn.GroupNorm(groups, epsilon=1e-5, use_fast_variance=False, dtype=dtype, name="norm")
-
-
-def is_hidden(params: Any) -> Any:
-    """A tree of bool like `params`: True for kernels outside the first layer and the output layers."""
-
-    def kernel_is_hidden(path: tuple, leaf: Any) -> bool:
-        return leaf.ndim == 4 and not OUTER & {entry.key for entry in path}
-
-    return jax.tree_util.tree_map_with_path(kernel_is_hidden, params)

@@ -20,5 +20,5 @@ def state_dict(variables: Any, model: config.Model) -> dict[str, np.ndarray]:
         for path, leaf in jax.tree_util.tree_leaves_with_path(variables[kind]):
             name = names.paper_name(tuple(entry.key for entry in path), model.network)
             tensors[name] = names.to_torch(np.asarray(leaf))
-    counts = {name.replace("running_var", "num_batches_tracked") for name in tensors if name.endswith("running_var")}
+    counts = {name.replace("running_var", names.COUNTER) for name in tensors if name.endswith("running_var")}
     return {**tensors, **{name: np.zeros((), np.int64) for name in sorted(counts)}}

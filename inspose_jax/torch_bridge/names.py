@@ -103,9 +103,7 @@ def paper_name(path: tuple[str, ...], network: config.Network) -> str:
     if part == "backbone":
         return f"backbone.{backbone_name(path[1:])}"
     if part == "fpn":
-        kind, level = place[0].rstrip("0123456789"), int(place[0].lstrip("aeloprtu"))
-        number = level - min(network.map_level, *network.levels)
-        return f"neck.{ {'lateral': 'lateral_convs', 'output': 'fpn_convs'}[kind] }.{number}.conv.{LEAVES[leaf]}"
+        return pyramid_name(place[0], leaf, min(network.map_level, *network.levels))
     layer, last = place
     if (part, layer) in TOWERS:
         kind = {"conv": "conv", "norm": "gn"}[last.rstrip("0123456789")]
@@ -113,3 +111,12 @@ def paper_name(path: tuple[str, ...], network: config.Network) -> str:
     if (part, layer) == ("keypoint_features", "features"):  # the layer after the tower
         return f"bbox_head.shared_convs.{network.keypoint_depth}.conv.{LEAVES[leaf]}"
     return f"bbox_head.{OUTPUTS[part, layer]}.{LEAVES[leaf]}"
+
+
+def pyramid_name(layer: str, leaf: str, finest: int) -> str:
+    """The name in PyTorch of a parameter of the pyramid whose finest level is `finest`: ("output6", "bias", 3) ->
+    "neck.fpn_convs.3.conv.bias".
+    """
+    kind, level = re.fullmatch(r"(lateral|output)(\d+)", layer).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    layers = {"lateral": "lateral_convs", "output": "fpn_convs"}[kind]
+    return f"neck.{layers}.{int(level) - finest}.conv.{LEAVES[leaf]}"

@@ -1,6 +1,6 @@
 """Our names of the released model's parameters and those of the authors' checkpoint."""
 
-from inspose_jax.torch_bridge.names import LEAVES, backbone_name
+from inspose_jax.torch_bridge.names import LEAVES, backbone_name, pyramid_name
 
 HEAD = "bbox_head"
 TOWERS = {  # of ours -> a list of layers in the released model, and where in it the tower begins
@@ -36,8 +36,7 @@ def released_name(path: tuple[str, ...], keypoint_depth: int) -> str:
     if place[0] == "backbone":
         return f"backbone.{backbone_name(path[1:])}"
     if place[0] == "fpn":
-        kind, level = place[1][:-1], int(place[1][-1])
-        return f"neck.{ {'lateral': 'lateral_convs', 'output': 'fpn_convs'}[kind] }.{level - 3}.conv.{LEAVES[leaf]}"
+        return pyramid_name(place[1], leaf, 3)
     if place[0] == "keypoint_features" and len(place) == 2:
         return f"{HEAD}.shared_convs.{keypoint_depth}.{NORMS[place[1]]}.{LEAVES[leaf]}"
     if (owner := ".".join(place[:-1])) in TOWERS:

@@ -199,15 +199,6 @@ def test_outputs_are_those_of_plain_pytorch_modules(case, parts, tmp_path):
 # --- the authors' code -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def golden(reference) -> dict[str, dict[str, np.ndarray]]:
-    """The reference data's arrays by file."""
-    folder = reference / "golden"
-    if not folder.is_dir():
-        pytest.skip(f"no reference data at {folder}; set INSPOSE_REFERENCE_DATA")
-    return {name: np.load(folder / f"{name}.npz") for name in ("model", "forward_eval", "forward_train", "grads")}
-
-
 def noise_of(stored: Any) -> dict[str, float]:
     """How far the reference's own float32 numbers are off."""
     return dict(zip(stored["noise_names"].tolist(), stored["noise_values"].tolist(), strict=True))
@@ -216,9 +207,9 @@ def noise_of(stored: Any) -> dict[str, float]:
 # C2 to C5 and the towers are stored of the first image alone, P3 to P7 and F_kp of both.
 @pytest.mark.parametrize(("image", "towers", "number"), [("a", RELEASED_TOWERS, 4 + 5 + 3 * 5 + 1), ("b", {}, 5 + 1)])
 def test_outputs_are_the_authors(image, towers, number, golden, tmp_path):
-    stored = golden["forward_eval"]
+    stored = golden("forward_eval")
     noise, parts = noise_of(stored), Parts(towers=towers, train=False, **RELEASED)
-    computed = compute(parts, golden["model"], stored[f"{image}/img"], np.float32, tmp_path)
+    computed = compute(parts, golden("model"), stored[f"{image}/img"], np.float32, tmp_path)
     compared = {name: f"{image}/{name}" for name in computed.outputs if f"{image}/{name}" in stored.files}
     assert len(compared) == number
     for name, key in compared.items():
@@ -227,18 +218,19 @@ def test_outputs_are_the_authors(image, towers, number, golden, tmp_path):
 
 def test_outputs_in_training_are_the_authors(golden, tmp_path):
     """The reference was computed in float64 and stored in float32."""
-    stored = golden["forward_train"]
+    stored = golden("forward_train")
     parts = Parts(towers=RELEASED_TOWERS, train=True, **RELEASED)
-    computed = compute(parts, golden["model"], stored["img"], np.float64, tmp_path)
+    computed = compute(parts, golden("model"), stored["img"], np.float64, tmp_path)
     for name, found in computed.outputs.items():
         assert_close(found, stored[name], 1e-6, name)
-    after = {key.removeprefix("bn_after/"): golden["grads"][key] for key in golden["grads"] if "bn_after" in key}
+    grads = golden("grads")
+    after = {key.removeprefix("bn_after/"): grads[key] for key in grads if "bn_after" in key}
     assert_statistics_follow(computed, after, 1e-10)
 
 
 def test_logits_and_theta_are_the_authors(golden):
     """The last layers, on the features that the authors' code gave them."""
-    model, stored = golden["model"], golden["forward_eval"]
+    model, stored = golden("model"), golden("forward_eval")
 
     def features(tower: str, star: str) -> list[jax.Array]:
         maps = (np.concatenate([stored[f"a/{kind}/P{level}"] for kind in (tower, star)], 1) for level in LEVELS)

@@ -24,11 +24,8 @@ def narrow():
 
 
 @pytest.mark.slow
-def test_it_gives_the_numbers_of_the_reference(reference, narrow):
-    path = reference / "golden" / "hrnet_w4_seed0.npz"
-    if not path.is_file():
-        pytest.skip(f"no reference data at {path}; set INSPOSE_REFERENCE_DATA")
-    stored, tensors, begin = np.load(path), {}, 0
+def test_it_gives_the_numbers_of_the_reference(golden, narrow):
+    stored, tensors, begin = golden("hrnet_w4_seed0"), {}, 0
     for name, rank, padded in zip(*(stored[f"weights/{part}"] for part in ("names", "ndim", "shapes")), strict=True):
         shape = tuple(int(n) for n in padded[:rank])
         tensors[str(name)] = stored["weights/flat"][begin : begin + math.prod(shape)].reshape(shape)

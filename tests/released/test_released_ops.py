@@ -11,7 +11,7 @@ from inspose_jax.network.upsample import bicubic_x2, bilinear_x2
 from inspose_jax.released.soft_nms import soft_nms
 
 
-def close(found, expected, tolerance: float) -> None:
+def assert_close(found, expected, tolerance: float) -> None:
     """Equal to within `tolerance` of the largest magnitude expected."""
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * max(np.abs(expected).max(), 1e-30))
 
@@ -53,22 +53,22 @@ def test_deformable_convolution_and_its_gradients(golden, case):
     with jax.enable_x64(True):
         inputs = [jnp.asarray(one[name]) for name in ("input", "offset", "weight")]
         found, gradients = value_and_pullback(convolved, one["grad_out"], *inputs)
-        close(found, ops[f"dcn/{case}/out"], 1e-9)
+        assert_close(found, ops[f"dcn/{case}/out"], 1e-9)
         for name, gradient in zip(("input", "offset", "weight"), gradients, strict=True):
-            close(gradient, ops[f"dcn/{case}/grad_{name}"], 1e-9)
+            assert_close(gradient, ops[f"dcn/{case}/grad_{name}"], 1e-9)
 
 
 @pytest.mark.parametrize("case", "abcde")
 def test_maps_of_twice_the_size(golden, case):
     ops = golden("ops")
     x = nhwc(ops[f"bicubic2/{case}/input"])
-    close(jax.jit(bicubic_x2)(jnp.asarray(x)), nhwc(ops[f"bicubic2/{case}/out_f32"]), 1e-6)
+    assert_close(jax.jit(bicubic_x2)(jnp.asarray(x)), nhwc(ops[f"bicubic2/{case}/out_f32"]), 1e-6)
     with jax.enable_x64(True):
         x = jnp.asarray(x.astype(np.float64))
-        close(jax.jit(bicubic_x2)(x), nhwc(ops[f"bicubic2/{case}/out"]), 1e-12)
+        assert_close(jax.jit(bicubic_x2)(x), nhwc(ops[f"bicubic2/{case}/out"]), 1e-12)
         found, (gradient,) = value_and_pullback(bilinear_x2, nhwc(ops[f"bilinear2/{case}/grad_out"]), x)
-        close(found, nhwc(ops[f"bilinear2/{case}/out"]), 1e-12)
-        close(gradient, nhwc(ops[f"bilinear2/{case}/grad_input"]), 1e-12)
+        assert_close(found, nhwc(ops[f"bilinear2/{case}/out"]), 1e-12)
+        assert_close(gradient, nhwc(ops[f"bilinear2/{case}/grad_input"]), 1e-12)
 
 
 @pytest.mark.parametrize("case", range(7))

@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed; `make tes
 pytestmark = pytest.mark.torch
 FILE = Path(__file__).parents[2] / "inspose_jax" / "torch_bridge" / "inspose_torch.py"
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
-PICTURES = ("a", "b")
+GOLDEN_IMAGES = ("a", "b")
 
 
 @pytest.fixture(autouse=True)
@@ -154,12 +154,12 @@ def star_offsets(head, coarse):
     return offsets.flip(-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
 
 
-@pytest.mark.parametrize("picture", PICTURES)
-def test_every_stage_equals_the_released_code(alone, weights, reference, picture):
+@pytest.mark.parametrize("letter", GOLDEN_IMAGES)
+def test_every_stage_equals_the_released_code(alone, weights, reference, letter):
     arrays = stored(reference, "forward_eval.npz")
     noise = dict(zip(arrays["noise_names"].tolist(), arrays["noise_values"].tolist(), strict=True))
-    found = stages(alone, released(alone, weights), arrays[f"{picture}/img"])
-    names = [name for name in arrays if name.startswith(f"{picture}/") and "/f64/" not in name and "/img" not in name]
+    found = stages(alone, released(alone, weights), arrays[f"{letter}/img"])
+    names = [name for name in arrays if name.startswith(f"{letter}/") and "/f64/" not in name and "/img" not in name]
     assert len(names) > 20
     for name in names:
         expected, bound = arrays[name], max(1e-4 * np.abs(arrays[name]).max(), 3 * noise[name])
@@ -167,11 +167,11 @@ def test_every_stage_equals_the_released_code(alone, weights, reference, picture
         np.testing.assert_allclose(actual, expected.reshape(actual.shape), rtol=0, atol=bound, err_msg=name)
 
 
-@pytest.mark.parametrize("picture", PICTURES)
-def test_in_float64_it_equals_the_released_code_to_its_last_digits(alone, weights, reference, picture):
+@pytest.mark.parametrize("letter", GOLDEN_IMAGES)
+def test_in_float64_it_equals_the_released_code_to_its_last_digits(alone, weights, reference, letter):
     arrays = stored(reference, "forward_eval.npz")
-    found = stages(alone, released(alone, weights, torch.float64), arrays[f"{picture}/img"])
-    names = [name for name in arrays if name.startswith(f"{picture}/f64/")]
+    found = stages(alone, released(alone, weights, torch.float64), arrays[f"{letter}/img"])
+    names = [name for name in arrays if name.startswith(f"{letter}/f64/")]
     assert len(names) == 11
     for name in names:
         expected, actual = arrays[name], found[name.split("/", 2)[2]][0].numpy()
@@ -192,25 +192,25 @@ def test_in_training_mode_it_equals_the_released_code(alone, weights, reference)
         np.testing.assert_allclose(found[name].numpy(), arrays[name], rtol=0, atol=bound, err_msg=name)
 
 
-@pytest.mark.parametrize("picture", PICTURES)
-def test_from_the_bytes_of_a_picture_to_the_people_of_the_released_code(alone, weights, reference, picture):
+@pytest.mark.parametrize("letter", GOLDEN_IMAGES)
+def test_from_the_bytes_of_an_image_to_the_people_of_the_released_code(alone, weights, reference, letter):
     cv2 = pytest.importorskip("cv2")
     pipeline, detections = stored(reference, "pipeline.npz"), stored(reference, "detections.npz")
-    image = cv2.imdecode(pipeline[f"{picture}/png"], cv2.IMREAD_COLOR)[..., ::-1].copy()
+    image = cv2.imdecode(pipeline[f"{letter}/png"], cv2.IMREAD_COLOR)[..., ::-1].copy()
     model = released(alone, weights)
     network_input, size, scale = model.preprocess(image)
-    np.testing.assert_array_equal(network_input.numpy(), pipeline[f"{picture}/test/input"])
-    np.testing.assert_array_equal(np.tile(scale.numpy(), 2), pipeline[f"{picture}/test/scale_factor"])
-    assert size == tuple(pipeline[f"{picture}/test/img_shape"])
+    np.testing.assert_array_equal(network_input.numpy(), pipeline[f"{letter}/test/input"])
+    np.testing.assert_array_equal(np.tile(scale.numpy(), 2), pipeline[f"{letter}/test/scale_factor"])
+    assert size == tuple(pipeline[f"{letter}/test/img_shape"])
     for number in (1000, 25):
         model.config["model"]["decoding"]["num_per_level"] = number
         (people,) = model.detect(image, threshold=0)
-        expected = {name: detections[f"{picture}/top{number}/{name}"] for name in ("locations", "scores", "boxes")}
+        expected = {name: detections[f"{letter}/top{number}/{name}"] for name in ("locations", "scores", "boxes")}
         np.testing.assert_array_equal(people["locations"].numpy(), expected["locations"])
         np.testing.assert_allclose(people["scores"].numpy(), expected["scores"], rtol=0, atol=1e-4)
         np.testing.assert_allclose(people["boxes"].numpy(), expected["boxes"], rtol=0, atol=0.01)
         # A joint's two best cells differ by 1.1e-5 or more, which is above float32's noise: nothing is excused.
-        joints = detections[f"{picture}/top{number}/joints"]
+        joints = detections[f"{letter}/top{number}/joints"]
         np.testing.assert_allclose(people["keypoints"].numpy(), joints, rtol=0, atol=0.01)
 
 
@@ -355,7 +355,7 @@ def both(alone, model: config.Model):
     return ours, jax.tree.map(jnp.asarray, variables), theirs.eval()
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+def noise_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -370,7 +370,7 @@ def padded(alone, theirs, image: np.ndarray):
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_equal_ours(alone, name):
     ours, variables, theirs = both(alone, MODELS[name])
-    batch, size, network_input = padded(alone, theirs, picture(50, 61))
+    batch, size, network_input = padded(alone, theirs, noise_image(50, 61))
     expected, _ = methods.for_model(ours.model).apply(variables, batch, size)
     with torch.no_grad():
         actual = theirs(network_input)
@@ -389,7 +389,7 @@ def test_outputs_equal_ours(alone, name):
 
 def test_heatmaps_equal_ours_in_training_mode(alone):
     ours, variables, theirs = both(alone, tiny.model(batch_norm="frozen", frozen_stages=4))
-    batch, size, network_input = padded(alone, theirs, picture(50, 61))
+    batch, size, network_input = padded(alone, theirs, noise_image(50, 61))
     expected, _ = methods.for_model(ours.model).apply(variables, batch, size, train=True)
     theirs.train().backbone.eval()
     with torch.no_grad():
@@ -400,7 +400,7 @@ def test_heatmaps_equal_ours_in_training_mode(alone):
 @pytest.mark.parametrize("name", MODELS)
 def test_people_equal_ours(alone, name):
     ours, variables, theirs = both(alone, MODELS[name])
-    images = [picture(*size, seed) for seed, size in enumerate([(50, 61), (120, 80), (64, 96), (200, 30)])]
+    images = [noise_image(*size, seed) for seed, size in enumerate([(50, 61), (120, 80), (64, 96), (200, 30)])]
     expected = Predictor(ours, variables)(images, threshold=0.0)
     for people, found in zip(expected, theirs.detect(images, threshold=0), strict=True):
         assert len(people) == len(found["scores"]) > 3
@@ -412,12 +412,12 @@ def test_people_equal_ours(alone, name):
 
 def test_in_bfloat16_it_is_as_near_to_ours_as_bfloat16_is_to_float32(alone):
     ours, variables, theirs = both(alone, tiny.model(compute_dtype="bfloat16"))
-    batch, size, _ = padded(alone, theirs, picture(50, 61))
+    batch, size, _ = padded(alone, theirs, noise_image(50, 61))
     expected, _ = methods.for_model(ours.model).apply(variables, batch, size)
     exact, _ = methods.for_model(tiny.model(compute_dtype="float32")).apply(variables, batch, size)
     theirs.bfloat16()
     with torch.no_grad():
-        actual = theirs(padded(alone, theirs, picture(50, 61))[2])
+        actual = theirs(padded(alone, theirs, noise_image(50, 61))[2])
     assert actual.controller[0].dtype == torch.bfloat16
     for name, values in (
         ("logits", torch.cat([x[0].flatten() for x in actual.logits])),
@@ -427,7 +427,7 @@ def test_in_bfloat16_it_is_as_near_to_ours_as_bfloat16_is_to_float32(alone):
         assert values.dtype == torch.float32
         noise = np.abs(np.asarray(getattr(expected, name)) - np.asarray(getattr(exact, name))).max()
         np.testing.assert_allclose(values.numpy(), getattr(expected, name)[0], rtol=0, atol=2 * noise, err_msg=name)
-    (people,) = theirs.detect(picture(50, 61), threshold=0)
+    (people,) = theirs.detect(noise_image(50, 61), threshold=0)
     assert {values.dtype for values in people.values()} == {torch.float32, torch.int64}
 
 
@@ -435,16 +435,16 @@ def test_in_bfloat16_it_is_as_near_to_ours_as_bfloat16_is_to_float32(alone):
 @pytest.mark.filterwarnings("ignore")  # PyTorch's compiler warns of its own parts
 def test_compiled_it_finds_the_same_people(alone, backend):
     _, _, theirs = both(alone, tiny.MODEL)
-    (expected,) = theirs.detect(picture(50, 61), threshold=0)
+    (expected,) = theirs.detect(noise_image(50, 61), threshold=0)
     theirs.compile(backend=backend, fullgraph=True)
-    (actual,) = theirs.detect(picture(50, 61), threshold=0)
+    (actual,) = theirs.detect(noise_image(50, 61), threshold=0)
     assert torch.equal(actual["locations"], expected["locations"])
     torch.testing.assert_close(actual["keypoints"], expected["keypoints"], rtol=0, atol=1e-3)
 
 
 def test_a_list_an_image_and_nobody(alone):
     _, _, theirs = both(alone, tiny.MODEL)
-    images = [picture(50, 61), picture(61, 50)]
+    images = [noise_image(50, 61), noise_image(61, 50)]
     found = theirs.detect(images, threshold=0.0)
     (alone_found,) = theirs.detect(torch.tensor(images[1]), threshold=0)
     assert all(torch.equal(alone_found[name], found[1][name]) for name in alone_found)

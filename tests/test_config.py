@@ -16,10 +16,14 @@ RECIPES = sorted(path.stem for path in (PACKAGE.parent / "configs").glob("*.py")
 
 
 def test_every_field_is_read_by_something():
-    """Read from a part of a config: `assignment.num_slots`, `config.data.flip`, not any `.flip`."""
+    """Read from a part of a config: `assignment.num_slots`, `config.data.flip`, not any `.flip`.
+
+    `asdict(model.weights)` reads every field of that part.
+    """
     owners = {"skeleton", "model", "data", "scene", "schedule", "machine", "config"}
     owners |= {"network", "parts", "kp_net", "assignment", "weights", "decoding"}
-    fields = {name for place in config.places(config.Config()) for name in place.path}
+    paths = [place.path for place in config.places(config.Config())]
+    fields = {name for path in paths for name in path}
     read = set()
     for path in PACKAGE.rglob("*.py"):
         if path.name not in ("config.py", "config_json.py"):
@@ -27,6 +31,9 @@ def test_every_field_is_read_by_something():
                 if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                     owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
                     read |= {node.attr} & (fields if owner.rstrip("_") in owners else set())
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "asdict":
+                    part = getattr(node.args[0], "attr", "")
+                    read |= {path[-1] for path in paths if part in path[:-1]}
     assert fields - read == set()
 
 

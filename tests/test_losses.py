@@ -21,6 +21,21 @@ def variables():
 
 
 @jax.jit
+def targets_of(batch):
+    return make_targets(batch, tiny.grid(), MODEL.assignment)
+
+
+@jax.jit
+def outputs_of(variables, batch):
+    return tiny.network(MODEL).apply(variables, batch.image, batch.size, train=False)
+
+
+@jax.jit
+def terms_of(outputs, targets, size):
+    return losses.losses(outputs, targets, losses.count(targets), size, tiny.grid(), KP_NET)
+
+
+@jax.jit
 def terms_and_gradient(variables, batch):
     def total(params):
         everything = {"params": params, "batch_stats": variables["batch_stats"]}
@@ -59,22 +74,21 @@ def test_heatmap_loss_by_hand():
 
 
 def test_keypoint_loss_of_zero_thetas_is_the_log_of_the_number_of_cells(variables):
-    batch = jax.tree.map(jnp.asarray, tiny.batch([[tiny.person(6, 6, 18, 18)], []]))
-    outputs = tiny.network(MODEL).apply(variables, batch.image, batch.size, train=False)
+    batch = tiny.batch([[tiny.person(6, 6, 18, 18)], []])
+    outputs = outputs_of(variables, batch)
     outputs = outputs._replace(controller=jax.tree.map(jnp.zeros_like, outputs.controller))
-    targets = make_targets(batch, tiny.grid(), MODEL.assignment)
-    terms = losses.losses(outputs, targets, losses.count(targets), batch.size, tiny.grid(), KP_NET)
+    terms = terms_of(outputs, targets_of(batch), batch.size)
     np.testing.assert_allclose(terms["keypoint"], np.log(64), rtol=1e-6)  # 8 x 8 cells, all alike
 
 
 def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
-    batch = jax.tree.map(jnp.asarray, tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(38, 38, 50, 50)]]))
-    found = make_targets(batch, tiny.grid(), MODEL.assignment)
-    outputs = tiny.network(MODEL).apply(variables, batch.image, batch.size, train=False)
+    batch = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(38, 38, 50, 50)]])
+    found = targets_of(batch)
+    outputs = outputs_of(variables, batch)
 
     def loss(theta):
         changed = outputs._replace(controller=tiny.controller(theta, tiny.grid()))
-        return losses.losses(changed, found, losses.count(found), batch.size, tiny.grid(), KP_NET)["keypoint"]
+        return terms_of(changed, found, batch.size)["keypoint"]
 
     theta = jax.random.normal(jax.random.key(0), (*outputs.logits.shape, KP_NET.num_parameters))
     touched = np.abs(jax.grad(loss)(theta)).max(-1) > 0

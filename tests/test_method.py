@@ -172,6 +172,7 @@ def own_run(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_custom_network_has_its_own_parameters_and_joints(own_run, tmp_path, capsys):
     model = inspose_jax.load(own_run / "run", recipe=own_run / "own.py")
     theta = model.variables["params"]["instance_heads"]["theta"]["conv"]["bias"]
@@ -197,6 +198,7 @@ def test_a_custom_network_has_its_own_parameters_and_joints(own_run, tmp_path, c
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_custom_joints_are_evaluated_with_their_own_sigmas(own_run, monkeypatch):
     from inspose_jax.evaluation import coco_ap
 

@@ -157,6 +157,7 @@ def test_every_device_convolves_its_own_images_and_never_sees_the_whole_batch(co
         assert OWN in sizes(arrays[left])[0][1] + sizes(arrays[right])[0][1]
 
 
+@pytest.mark.slow
 def test_parts_are_summed_on_the_device_and_their_gradients_sent_once_after_the_last():
     program, state = compile_for_eight(tiny.model(batch_norm="frozen"), 16, accumulate=2)
     before_main, main = program.split("\nENTRY ")

@@ -93,6 +93,7 @@ def test_missing_files_and_unknown_names_are_refused(tmp_path):
         check(Config(tiny.model(skeleton=broken)))
 
 
+@pytest.mark.slow
 def test_five_joints_are_trained_saved_loaded_evaluated_and_drawn(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.py").write_text(RECIPE)

@@ -89,6 +89,7 @@ def test_outputs_are_float32_and_close_to_those_of_float32(outputs):
         assert 0 < difference < 0.05, (name, difference)
 
 
+@pytest.mark.slow
 def test_a_step_has_float32_parameters_and_statistics_and_terms_close_to_those_of_float32():
     answers = []
     for model in (tiny.MODEL, HALF):

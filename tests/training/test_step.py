@@ -67,6 +67,7 @@ def test_a_batch_size_that_cannot_be_divided_into_parts_is_refused(batch_size, a
         sharding.make_mesh(schedule, jax.devices()[:4])
 
 
+@pytest.mark.slow
 def test_once_every_shape_was_seen_nothing_is_compiled_or_sent_to_the_host():
     compiled = []
 

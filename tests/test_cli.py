@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import faults
@@ -83,6 +84,20 @@ def test_the_compilation_cache_is_in_the_users_cache_folder_unless_set(tmp_path,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     compilation_cache.turn_on()
     assert Path(os.environ[compilation_cache.VARIABLE]) == folder, "the user's choice is kept"
+
+
+def test_many_sizes_are_padded_to_the_few_shapes_unless_told_otherwise(capsys):
+    data = Data(test_padding="own", test_short_side=32, long_side=96, shapes=((64, 96), (96, 64)))
+    sizes = [(100, 100), (100, 150), (150, 100), (100, 250), (90, 90)]  # 4 paddings
+    assert predict.choose_padding(data, None, sizes) == data
+    assert capsys.readouterr().out == ""
+    assert predict.choose_padding(data, None, [*sizes, (250, 100)]) == replace(data, test_padding="shapes")
+    assert capsys.readouterr().out.startswith(
+        "6 images need 5 different paddings, each of which would be compiled: they are padded to 64 x 96 and 96 x 64 "
+    )
+    assert predict.choose_padding(data, "own", [*sizes, (250, 100)]) == data
+    assert predict.choose_padding(data, "shapes", []) == replace(data, test_padding="shapes")
+    assert capsys.readouterr().out == ""
 
 
 def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys):

@@ -4,18 +4,20 @@ import json
 import os
 from collections import Counter
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import tyro
 
 from inspose_jax import files
 from inspose_jax.cli import arguments
+from inspose_jax.config import Data
 from inspose_jax.errors import NotFound, UserError
 
 LONGEST_JPEG = 65500  # pixels, libjpeg's limit
+MOST_SHAPES = 4  # that are compiled before the config's few shapes are taken instead
 
 
 @dataclass
@@ -40,6 +42,9 @@ class Predict:
     """The run's recipe, if it defines a method of its own."""
     threshold: Annotated[float, tyro.conf.arg(metavar="T")] = 0.3
     """Leave out people with a lower score."""
+    padding: Annotated[Literal["own", "shapes"] | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """Pad each image just to multiples of 32, so that each new size compiles anew, or all to the config's few shapes;
+    by default as the config says, but to its shapes if there are more than 4 sizes."""
 
 
 def run(argv: list[str]) -> None:
@@ -78,8 +83,10 @@ def run(argv: list[str]) -> None:
     others = skipped_files(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
     devices.check()
     model = predictor.load(launch.checkpoint, jax.local_devices(), launch.recipe)
+    sizes = []
     for path in images:  # reading twice costs little beside the network, and avoids half a folder of results
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
+        sizes.append((height, width))
         if launch.out is not None and max(height, width) > LONGEST_JPEG:
             raise UserError(
                 f"{path}: {height} x {width} pixels (height x width) cannot be drawn as .jpg, which holds at most "
@@ -87,6 +94,7 @@ def run(argv: list[str]) -> None:
             )
     for path in videos:
         next(video_files.read_frames(path))
+    model.config = replace(model.config, data=choose_padding(model.config.data, launch.padding, sizes))
     with files.results_folder(launch.out), files.atomic(launch.json) if launch.json else nullcontext() as partial:
         if images:
             results = predict_images(model, images, launch.threshold, drawn, ids)
@@ -97,6 +105,26 @@ def run(argv: list[str]) -> None:
                 predict_video(model, path, launch.threshold, drawn.get(path), lines)
     for line in others:
         print(line)
+
+
+def choose_padding(data: Data, given: Literal["own", "shapes"] | None, sizes: list[tuple[int, int]]) -> Data:
+    """The settings with the padding that was asked for, or with the config's shapes for images of too many sizes.
+
+    `sizes` are the images' (height, width).  Prints a line where it chooses other padding than the config's.
+    """
+    from inspose_jax.data import plan
+
+    if given is not None:
+        return replace(data, test_padding=given)
+    number = plan.number_of_shapes(sizes, data)
+    if data.test_padding == "shapes" or number <= MOST_SHAPES:
+        return data
+    shapes = " and ".join(f"{height} x {width}" for height, width in data.shapes)
+    print(
+        f"{len(sizes)} images need {number} different paddings, each of which would be compiled: they are padded to "
+        f"{shapes} instead, which changes scores and joints slightly; --padding own for each image's own"
+    )
+    return replace(data, test_padding="shapes")
 
 
 def predict_images(

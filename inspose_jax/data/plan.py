@@ -6,6 +6,7 @@ in it is its global step.  `pipeline.py`, which executes the plan, adds no order
 
 import threading
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -76,8 +77,8 @@ def make_epoch(
 ) -> list[PlannedStep]:
     """All steps of an epoch: every eligible image once, with the last batch of each shape filled up with blank images.
 
-    Outside training, an image that is the only one of its shape forms a batch of one, so that it does not cost a whole
-    batch; each shape then compiles at most two programs.
+    Outside training, images that would fill at most half a batch form batches of one, so that they do not cost a whole
+    one; each shape then compiles at most two programs.
     """
     rng = np.random.default_rng((seed, epoch))
     index = np.flatnonzero(eligible).astype(np.int32)
@@ -98,7 +99,7 @@ def make_epoch(
     steps = []
     for shape_index, shape in enumerate(shapes):
         (rows,) = np.nonzero(which == shape_index)
-        number = batch_size if train or len(rows) > 1 else 1
+        number = batch_size if train or 2 * len(rows) > batch_size else 1
         for first in range(0, len(rows), number):
             steps.append(planned_step(rows[first : first + number], index, resized, mirrored, shape, number))
     if train:
@@ -113,6 +114,14 @@ def test_size(height: int, width: int, data: config.Data) -> tuple[int, int]:
         return size
     factor = max(min(shape[0] / height, shape[1] / width) for shape in data.shapes)
     return max(int(height * factor), 1), max(int(width * factor), 1)
+
+
+def number_of_shapes(sizes: Sequence[tuple[int, int]], data: config.Data) -> int:
+    """How many padded shapes images of these (height, width) are tested in."""
+    if not sizes:
+        return 0
+    plan = Plan(np.array(sizes, np.int32), np.ones(len(sizes), bool), data, batch_size=1, seed=0, train=False)
+    return len({step.shape for step in plan.steps_of(0)})
 
 
 def planned_step(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inspose_jax.config import Data
-from inspose_jax.data.plan import Plan, make_epoch
+from inspose_jax.data.plan import Plan, make_epoch, number_of_shapes
 
 DATA = replace(Data(), short_side=(32, 48), long_side=64, test_short_side=40, shapes=((64, 64), (48, 64), (64, 48)))
 
@@ -24,10 +24,9 @@ def test_every_eligible_image_comes_exactly_once_per_epoch(number, batch, train)
         steps = make_epoch(epoch, sizes(number), eligible, DATA, batch, 0, train)
         seen = np.concatenate([step.index for step in steps])
         assert sorted(seen[seen >= 0].tolist()) == np.flatnonzero(eligible).tolist()
-        alone = {shape for shape in DATA.shapes if [step.shape for step in steps].count(shape) == 1}
+        of_shape = {shape: sum((s.index >= 0).sum() for s in steps if s.shape == shape) for shape in DATA.shapes}
         for step in steps:
-            lone = not train and step.shape in alone and (step.index >= 0).sum() == 1
-            assert len(step.index) == (1 if lone else batch)
+            assert len(step.index) == (batch if train or of_shape[step.shape] > batch / 2 else 1)
         for step in steps:
             assert (step.resized <= step.shape).all()
             assert (step.resized[step.index < 0] == 0).all()
@@ -61,6 +60,20 @@ def test_evaluation_keeps_the_order_and_mirrors_nothing():
     assert [step.index.tolist() for step in steps] == [[0, 1, 2, 3], [4, 5, -1, -1]]
     assert not any(step.flip.any() for step in steps)
     assert (steps[0].resized == 40).all()
+
+
+def test_few_images_of_a_shape_do_not_cost_a_whole_batch():
+    for number, expected in ((2, [[0], [1]]), (3, [[0, 1, 2, -1]])):
+        steps = make_epoch(0, np.full((number, 2), 50, np.int32), np.ones(number, bool), DATA, 4, 0, False)
+        assert [step.index.tolist() for step in steps] == expected
+
+
+def test_shapes_are_counted_as_they_are_padded():
+    own = replace(DATA, test_padding="own", test_short_side=32, long_side=96)
+    sizes = [(100, 100), (90, 90), (100, 150), (100, 190), (150, 100), (100, 250)]  # 32 x 32, 64 or 96, and 64 x 32
+    assert number_of_shapes(sizes, own) == 4
+    assert number_of_shapes(sizes, replace(own, test_padding="shapes", shapes=((64, 96), (96, 64)))) == 1
+    assert number_of_shapes([], own) == 0
 
 
 def test_a_step_does_not_depend_on_the_order_of_access():

@@ -18,7 +18,7 @@ CONFIG = replace(
     model=tiny.model(score_threshold=0.0, nms_threshold=0.9),
     data=replace(tiny.CONFIG.data, long_side=96, shapes=((64, 64), (64, 96))),
 )
-WIDE = {3, 4, 11}
+WIDE = {3, 4, 11, 12, 13}
 TALL = 6  # fits no shape at the test size, so it is shrunk
 
 
@@ -30,7 +30,7 @@ def predictor() -> Predictor:
 @pytest.fixture(scope="module")
 def images() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    sizes = [(64, 96) if i in WIDE else (130, 70) if i == TALL else (64, 64) for i in range(BATCH + 5)]
+    sizes = [(64, 96) if i in WIDE else (130, 70) if i == TALL else (64, 64) for i in range(BATCH + 7)]
     return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
 
 

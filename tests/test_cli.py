@@ -87,15 +87,15 @@ def test_the_compilation_cache_is_in_the_users_cache_folder_unless_set(tmp_path,
 
 
 def test_many_sizes_are_padded_to_the_few_shapes_unless_told_otherwise(capsys):
-    data = Data(test_padding="own", test_short_side=32, long_side=96, shapes=((64, 96), (96, 64)))
-    sizes = [(100, 100), (100, 150), (150, 100), (100, 250), (90, 90)]  # 4 paddings
-    assert predict.choose_padding(data, None, sizes) == data
+    data = Data(test_padding="own", test_short_side=32, long_side=544, shapes=((32, 544), (544, 32)))
+    sizes = [(32, 32 * number) for number in range(1, 17)]
+    assert predict.choose_padding(data, None, [*sizes, (64, 64)]) == data  # 32 x 32 once more
     assert capsys.readouterr().out == ""
-    assert predict.choose_padding(data, None, [*sizes, (250, 100)]) == replace(data, test_padding="shapes")
+    assert predict.choose_padding(data, None, [*sizes, (32, 544)]) == replace(data, test_padding="shapes")
     assert capsys.readouterr().out.startswith(
-        "6 images need 5 different paddings, each of which would be compiled: they are padded to 64 x 96 and 96 x 64 "
+        "17 images need 17 different paddings, each of which would be compiled: they are padded to 32 x 544 and 544 x 32 "
     )
-    assert predict.choose_padding(data, "own", [*sizes, (250, 100)]) == data
+    assert predict.choose_padding(data, "own", [*sizes, (32, 544)]) == data
     assert predict.choose_padding(data, "shapes", []) == replace(data, test_padding="shapes")
     assert capsys.readouterr().out == ""
 

@@ -17,7 +17,7 @@ from inspose_jax.config import Data
 from inspose_jax.errors import NotFound, UserError
 
 LONGEST_JPEG = 65500  # pixels, libjpeg's limit
-MOST_SHAPES = 4  # that are compiled before the config's few shapes are taken instead
+MOST_SHAPES = 16  # of own paddings that are compiled, about two minutes on 2 cores; docs/differences.md has times
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Predict:
     """Leave out people with a lower score."""
     padding: Annotated[Literal["own", "shapes"] | None, tyro.conf.arg(help_behavior_hint="")] = None
     """Pad each image just to multiples of 32, so that each new size compiles anew, or all to the config's few shapes;
-    by default as the config says, but to its shapes if there are more than 4 sizes."""
+    by default as the config says, but to its shapes if own padding would need more than 16 programs."""
 
 
 def run(argv: list[str]) -> None:

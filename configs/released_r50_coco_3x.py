@@ -17,6 +17,13 @@ def recipe() -> Config:
     """The released recipe, with the drops of the learning rate as fractions of the run."""
     return Config(
         model=Model(),
-        data=Data(test_padding="own", joint_pixel_offset=0.0),
-        schedule=Schedule(batch_size=32, epochs=36, learning_rate=0.02, drop_at=(27 / 36, 33 / 36), warmup_steps=2000),
+        data=Data(test_padding="own", joint_pixel_offset=0.0, short_side_step=32, train_images="people"),
+        schedule=Schedule(
+            batch_size=32,
+            epochs=36,
+            learning_rate=0.02,
+            drop_at=(27 / 36, 33 / 36),
+            warmup_steps=2000,
+            warmup_from=0.001,
+        ),
     )

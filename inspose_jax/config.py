@@ -235,6 +235,9 @@ class Data:
     short_side: tuple[int, int] = setting(
         (640, 800), ENDS_ABOVE_0, "Shorter side in training, drawn uniformly, in pixels (Sec. 4)."
     )
+    short_side_step: int = setting(
+        1, ABOVE_0, "Distance of the shorter sides that are drawn; 32 is the released model's: 640, 672, .. 800."
+    )
     long_side: int = setting(1333, ABOVE_0, "The longer side never exceeds this, in pixels.")
     test_short_side: int = setting(
         800, ABOVE_0, "Shorter side in evaluation and prediction, in pixels.", test_time=True
@@ -245,8 +248,11 @@ class Data:
         "The fixed (height, width) that images are padded to, multiples of 32; the smallest one that fits is used.",
     )
     flip: float = setting(0.5, FRACTION, "Probability that a training image is mirrored.")
-    only_labelled: bool = setting(
-        True, ANY, "Train only on images with at least one labelled joint (the paper's 57 k)."
+    train_images: Literal["labelled", "people", "all"] = setting(
+        "labelled",
+        ANY,
+        "Train on images with at least one labelled joint (the paper's 57 k), on those with anybody annotated (the "
+        "released model's), or on all.",
     )
     test_padding: Literal["shapes", "own"] = setting(
         "shapes",
@@ -290,9 +296,8 @@ class Schedule:
     drop_at: tuple[float, ...] = setting(
         (27 / 36, 33 / 36), RISING, "Fractions of the run, so that a short run has its drops too."
     )
-    warmup_steps: int = setting(
-        1000, NOT_BELOW_0, "Steps of linear warm-up from a third of the rate; at most a tenth of the run."
-    )
+    warmup_steps: int = setting(1000, NOT_BELOW_0, "Steps of linear warm-up; at most a tenth of the run.")
+    warmup_from: float = setting(1 / 3, FRACTION, "Fraction of the rate with which the warm-up starts.")
     clip_norm: float = setting(35.0, ABOVE_0, "Largest global norm of the gradient; a larger gradient is scaled down.")
     ema: float = setting(
         0.0,

@@ -84,8 +84,10 @@ def upgrade_1_to_2(stored: dict[str, Any]) -> dict[str, Any]:
     """
     given, data, schedule = (dict(stored.get(part) or {}) for part in ("model", "data", "schedule"))
     # The first checkpoints lack these fields, since they could not be chosen yet.
-    given, schedule = {"compute_dtype": "float32", **given}, {"accumulate": 1, **schedule}
-    data = {"test_padding": "shapes", **data}
+    given = {"compute_dtype": "float32", **given}
+    schedule = {"accumulate": 1, "warmup_from": 1 / 3, **schedule}
+    train_images = "labelled" if data.pop("only_labelled", True) else "all"
+    data = {"test_padding": "shapes", "short_side_step": 1, "train_images": train_images, **data}
     if given.get("skeleton") == "coco":
         given["skeleton"] = as_lists(dataclasses.asdict(skeletons.COCO))
     if given.get("backbone_widths") == [64, 128, 256, 512]:  # of every ResNet; now an empty list stands for them

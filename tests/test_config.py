@@ -88,7 +88,7 @@ FLAT = {  # a model of format 1
 def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_unknown_fields_stay():
     first = {
         "model": {**FLAT, "colour": "red"},
-        "data": {"num_threads": 7, "flip": 0.25},
+        "data": {"num_threads": 7, "flip": 0.25, "only_labelled": False},
         "schedule": {"save_every": 9, "weight_cls": 2.0, "seed": 4},
         "num_steps": 3,
     }
@@ -101,8 +101,8 @@ def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_
     rest = {name: second["model"][name] for name in ("num_people", "kp_net", "colour")}
     assert rest == {"num_people": 5, "kp_net": {"width": 3}, "colour": "red"}
     assert second["machine"] == {"num_threads": 7, "save_every": 9}
-    assert second["data"] == {"flip": 0.25, "test_padding": "shapes"}
-    assert second["schedule"] == {"seed": 4, "accumulate": 1}
+    assert second["data"] == {"flip": 0.25, "test_padding": "shapes", "short_side_step": 1, "train_images": "all"}
+    assert second["schedule"] == {"seed": 4, "accumulate": 1, "warmup_from": 1 / 3}
     assert (second["format"], second["method"], second["num_steps"]) == (2, "inspose", 3)
     assert first["model"]["skeleton"] == "coco", "a given value is kept"
 

@@ -45,8 +45,9 @@ def test_every_listed_flag_is_accepted():
         else:
             typed += [flag, *config_flags.value_text(place.value).split()]
     changed = config_flags.override(config.Config(), typed)
-    # a float is shown with six digits
-    assert config.replace(changed, schedule=replace(changed.schedule, drop_at=recipe.schedule.drop_at)) == recipe
+    given = recipe.schedule  # a float is shown with six digits
+    schedule = replace(changed.schedule, drop_at=given.drop_at, warmup_from=given.warmup_from)
+    assert config.replace(changed, schedule=schedule) == recipe
 
 
 @pytest.mark.parametrize("given", [["--config.model.backbone=resnet18"], ["--config.model.backbone", "resnet18"]])

@@ -63,6 +63,7 @@ class CocoFolder:
         self.content["categories"] = [{"id": 1, "name": "person"}]
         self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
         self.is_labelled = np.array([bool(is_target(joints, crowd).any()) for joints, _, _, crowd in self.people], bool)
+        self.has_people = np.array([len(joints) > 0 for joints, *_ in self.people], bool)
         if not self.is_labelled.any():
             raise UserError(
                 f"{annotations}: no person has a labelled joint (visibility above 0); there is nothing to use"

@@ -27,6 +27,7 @@ class Source(Protocol):
 
     sizes: np.ndarray  # i32[n,2] height and width of every image
     is_labelled: np.ndarray  # bool[n] whether the image has a person to learn from
+    has_people: np.ndarray  # bool[n] whether anybody is annotated in the image
     image_ids: np.ndarray  # i64[n]
 
     def __len__(self) -> int: ...
@@ -65,7 +66,8 @@ class InMemory:
 
     def __init__(self, source: LabelledSource):
         self.source = source
-        self.sizes, self.is_labelled, self.image_ids = source.sizes, source.is_labelled, source.image_ids
+        self.sizes, self.image_ids = source.sizes, source.image_ids
+        self.is_labelled, self.has_people = source.is_labelled, source.has_people
         self.samples: list[Sample | None] = [None] * len(source)
 
     def __len__(self) -> int:
@@ -92,7 +94,7 @@ class Images:
     def __init__(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], skeleton: Skeleton):
         self.images, self.skeleton = images, skeleton
         self.sizes = np.array([image.shape[:2] for image in images], np.int32).reshape(-1, 2)
-        self.is_labelled = np.zeros(len(images), bool)
+        self.is_labelled = self.has_people = np.zeros(len(images), bool)
         self.image_ids = np.arange(len(images), dtype=np.int64)
 
     def __len__(self) -> int:
@@ -112,7 +114,8 @@ class Tolerant:
 
     def __init__(self, source: Source):
         self.source = source
-        self.sizes, self.is_labelled, self.image_ids = source.sizes, source.is_labelled, source.image_ids
+        self.sizes, self.image_ids = source.sizes, source.image_ids
+        self.is_labelled, self.has_people = source.is_labelled, source.has_people
         self.unreadable: set[int] = set()
 
     def __len__(self) -> int:
@@ -138,10 +141,10 @@ class Tolerant:
 
 
 def make_plan(source: Source | Tolerant, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:
-    """The plan of a run over `source`; training leaves out images without labels if the config says so."""
-    eligible = np.ones(len(source), bool)
-    if train and config.data.only_labelled:
-        eligible = np.asarray(source.is_labelled)
+    """The plan of a run over `source`; training takes the images that the config says."""
+    chosen = {"labelled": source.is_labelled, "people": source.has_people}
+    everything = np.ones(len(source), bool)
+    eligible = np.asarray(chosen.get(config.data.train_images, everything)) if train else everything
     return Plan(
         source.sizes, eligible, config.data, batch_size or config.schedule.batch_size, config.schedule.seed, train
     )

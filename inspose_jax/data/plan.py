@@ -86,7 +86,9 @@ def make_epoch(
     if train:
         index = rng.permutation(index)
         mirrored = rng.random(len(index)) < data.flip
-        short_sides = rng.integers(data.short_side[0], data.short_side[1] + 1, len(index))
+        smallest, largest = data.short_side
+        number = (largest - smallest) // data.short_side_step + 1
+        short_sides = smallest + data.short_side_step * rng.integers(0, number, len(index))
         resized = [
             resized_size(height, width, short, data.long_side)
             for (height, width), short in zip(sizes[index].tolist(), short_sides.tolist(), strict=True)

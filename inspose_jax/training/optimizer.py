@@ -22,12 +22,12 @@ ADAM_FRACTION = 0.3
 
 
 def learning_rate(schedule: config.Schedule, num_steps: int) -> Rate:
-    """Rate at every step of a run of `num_steps`: linear warm-up from a third, then drops by 10 or half a cosine."""
-    warmup = min(schedule.warmup_steps, num_steps // 10)
+    """Rate at every step of a run of `num_steps`: linear warm-up, then drops by 10 or half a cosine."""
+    warmup, start = min(schedule.warmup_steps, num_steps // 10), schedule.warmup_from
 
     def rate(step: Int[Array, ""]) -> Float[Array, ""]:
         progress = step.astype(jnp.float32)  # strict types forbid an integer step times a Python float
-        factor = jnp.minimum(1.0, 1 / 3 + 2 / 3 * progress / warmup) if warmup else jnp.ones(())
+        factor = jnp.minimum(1.0, start + (1 - start) * progress / warmup) if warmup else jnp.ones(())
         if schedule.decay == "cosine":
             left = (progress - warmup) / max(num_steps - warmup, 1)
             factor = factor * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(left, 0, 1)))

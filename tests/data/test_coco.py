@@ -70,6 +70,7 @@ def test_a_folder_is_read_according_to_coco(by_hand):
     assert source.image_ids.tolist() == [2, 5]
     assert source.sizes.tolist() == [[6, 8], [6, 8]]
     assert source.is_labelled.tolist() == [True, False]  # nothing is learnt from a crowd
+    assert source.has_people.tolist() == [True, True]
     one, crowd = source[0], source[1]
     assert one.keypoints[0, :2].tolist() == [[3.5, 4.5, 1], [0, 0, 0]]
     assert one.boxes_xyxy.tolist() == [[1, 2, 4, 6]]

@@ -43,7 +43,7 @@ def test_starting_at_a_later_step_gives_the_same_batches(straight):
 def test_over_an_epoch_the_hosts_share_every_global_batch_and_see_every_image_once(num_hosts):
     # 55 images, tall and wide ones, in batches of 24 of one shape each
     source = pipeline.Images([np.full((64 - 16 * (i % 2), 48 + 16 * (i % 2), 3), i, np.uint8) for i in range(55)], COCO)
-    config = replace(tiny.CONFIG, data=replace(tiny.CONFIG.data, only_labelled=False, shapes=((64, 48), (48, 64))))
+    config = replace(tiny.CONFIG, data=replace(tiny.CONFIG.data, train_images="all", shapes=((64, 48), (48, 64))))
 
     def epoch(threads, rows):
         threaded = replace(config, machine=Machine(num_threads=threads))
@@ -69,13 +69,13 @@ def test_flipped_images_are_mirrored(straight):
                 np.testing.assert_array_equal(image, original[:, ::-1] if mirrored else original)
 
 
-def test_training_leaves_out_images_without_labels_if_configured():
+@pytest.mark.parametrize(("train_images", "number"), [("labelled", 2), ("people", 3), ("all", 7)])
+def test_training_takes_the_images_that_the_config_says(train_images, number):
     source = pipeline.InMemory(SOURCE)
-    source.is_labelled = np.arange(7) < 2
-    assert pipeline.make_plan(source, tiny.CONFIG, train=True, batch_size=1).steps_per_epoch == 2
-    assert pipeline.make_plan(source, tiny.CONFIG, train=False, batch_size=1).steps_per_epoch == 7
-    every = replace(tiny.CONFIG, data=replace(tiny.CONFIG.data, only_labelled=False))
-    assert pipeline.make_plan(source, every, train=True, batch_size=1).steps_per_epoch == 7
+    source.is_labelled, source.has_people = np.arange(7) < 2, np.arange(7) < 3
+    config = replace(tiny.CONFIG, data=replace(tiny.CONFIG.data, train_images=train_images))
+    assert pipeline.make_plan(source, config, train=True, batch_size=1).steps_per_epoch == number
+    assert pipeline.make_plan(source, config, train=False, batch_size=1).steps_per_epoch == 7
 
 
 def test_scale_is_the_resized_size_over_the_original_one():

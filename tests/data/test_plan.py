@@ -108,6 +108,12 @@ def test_training_shuffles_scales_and_mirrors(seed):
     assert not any(step.flip.any() for step in never)
 
 
+def test_shorter_sides_are_drawn_at_the_given_distance():
+    data = replace(DATA, short_side=(32, 48), short_side_step=8)
+    steps = make_epoch(0, np.full((60, 2), 50, np.int32), np.ones(60, bool), data, 4, 0, True)
+    assert set(np.concatenate([step.resized for step in steps]).ravel().tolist()) == {32, 40, 48}
+
+
 def test_training_mixes_the_shapes():
     steps = make_epoch(0, sizes(80), np.ones(80, bool), DATA, 4, 0, True)
     places = [DATA.shapes.index(step.shape) for step in steps]

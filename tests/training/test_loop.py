@@ -159,6 +159,7 @@ class Broken:
         self.broken = broken
         index = np.arange(number)
         self.sizes, self.is_labelled = SOURCE.sizes[index % 16], SOURCE.is_labelled[index % 16]
+        self.has_people = self.is_labelled
         self.image_ids = index + 100
 
     def __len__(self):
@@ -200,7 +201,7 @@ def test_at_most_two_steps_wait_on_the_device(tmp_path, monkeypatch):
 
 
 def test_a_few_unreadable_images_are_named_counted_and_left_blank(tmp_path, capsys):
-    config = replace(CONFIG, data=replace(CONFIG.data, only_labelled=False))
+    config = replace(CONFIG, data=replace(CONFIG.data, train_images="all"))
     first = int(pipeline.make_plan(Broken(2000, set()), config, train=True)[0].index[3])
     loop.train(config, Broken(2000, {first}), tmp_path / "e", num_steps=10)
     assert lines(tmp_path / "e")[-1]["unreadable"] == 1

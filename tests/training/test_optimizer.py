@@ -25,6 +25,12 @@ def test_the_papers_rate_warms_up_and_drops_twice():
     np.testing.assert_allclose(got, [0.01 / 3, 0.02 / 3, 0.01, 0.01, 0.001, 0.0001], rtol=1e-5)
 
 
+def test_the_released_rate_warms_up_from_a_thousandth():
+    schedule = dataclasses.replace(PAPER, learning_rate=0.02, warmup_steps=2000, warmup_from=0.001)
+    got = rates(schedule, 36_000, [0, 500, 2000])
+    np.testing.assert_allclose(got, [0.02 * (1 - (1 - t) * (1 - 0.001)) for t in (0, 0.25, 1)], rtol=1e-5)
+
+
 def test_a_short_run_warms_up_over_a_tenth_and_still_has_its_drops():
     np.testing.assert_allclose(rates(PAPER, 36, [0, 3, 26, 27, 33]), [0.01 / 3, 0.01, 0.01, 0.001, 1e-4], rtol=1e-5)
 

@@ -129,7 +129,8 @@ class Corrected:
     """A source whose labels were corrected since: the same images, another hash."""
 
     def __init__(self):
-        self.sizes, self.is_labelled, self.image_ids = SOURCE.sizes, SOURCE.is_labelled, SOURCE.image_ids
+        self.sizes, self.image_ids = SOURCE.sizes, SOURCE.image_ids
+        self.is_labelled, self.has_people = SOURCE.is_labelled, SOURCE.has_people
 
     def __len__(self):
         return len(SOURCE)

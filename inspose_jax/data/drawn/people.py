@@ -37,7 +37,7 @@ class DrawnPeople:
         self.skeleton, self.joints = skeleton, joints_of(skeleton)
         self.split: Split = split
         self.sizes = np.full((count, 2), scene.size, np.int32)
-        self.is_labelled = np.ones(count, bool)  # empty images too, since they teach the background
+        self.is_labelled = self.has_people = np.ones(count, bool)  # empty images too, since they teach the background
         self.image_ids = np.arange(count)
 
     def __len__(self) -> int:

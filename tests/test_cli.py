@@ -93,7 +93,7 @@ def test_many_sizes_are_padded_to_the_few_shapes_unless_told_otherwise(capsys):
     assert capsys.readouterr().out == ""
     assert predict.choose_padding(data, None, [*sizes, (32, 544)]) == replace(data, test_padding="shapes")
     assert capsys.readouterr().out.startswith(
-        "17 images need 17 different paddings, each of which would be compiled: they are padded to 32 x 544 and 544 x 32 "
+        "17 images need 17 different paddings, each of which would be compiled: they are padded to 32 x 544 and 544 x"
     )
     assert predict.choose_padding(data, "own", [*sizes, (32, 544)]) == data
     assert predict.choose_padding(data, "shapes", []) == replace(data, test_padding="shapes")

@@ -28,32 +28,7 @@ def compare(ours: Callable[[], object], theirs: Callable[[], object], program: s
             begin = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - begin)
-    parts = {"JAX": share_in_jax(ours, program), "PyTorch": share_in_torch(theirs)}
-    for name, times in seconds.items():
-        median, share = np.median(times), parts[name]
-        print(
-            f"{name}: median {median:.2f} s ({min(times):.2f} to {max(times):.2f}); convolutions {share:.1%}, "
-            f"{share * median:.2f} s; the rest {(1 - share) * median:.2f} s"
-        )
-    ratios = np.array(seconds["JAX"]) / np.array(seconds["PyTorch"])
-    print(f"JAX / PyTorch: median of {number} pairs {np.median(ratios):.2f}")
-
-
-def share_in_jax(run: Callable[[], object], program: str) -> float:
-    """The share of convolutions and of matrix products, which 1x1 convolutions are, in the time of all operations.
-
-    What an operation is fused with counts with it.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder):
-            for _ in range(TRACED):
-                run()
-        (trace,) = Path(folder).rglob("*.xplane.pb")
-        ran = shares.intervals(trace)
-    kinds = kinds_of(program)
-    parts = {
-        name: "convolutions" if kinds[name] & {"convolution", "dot"} else "rest" for name, *_ in ran if name in kinds
-    }
+    parts = {name: "convolutions" if found & {"convolution", "dot"} else "rest" for name, found in kinds.items()}
     seconds = shares.by_part(ran, parts)
     return seconds["convolutions"] / sum(seconds.values())
 

@@ -1,4 +1,8 @@
-"""Two programs that do the same, one in JAX and one in PyTorch, timed in turn on a CPU, and where their time goes."""
+"""Two programs that do the same, one in JAX and one in PyTorch, timed in turn on a CPU, and where their time goes.
+
+Take the shares of convolutions from a run on one core (`taskset -c 0`): on several, an operation also lasts while it
+waits.
+"""
 
 import re
 import tempfile
@@ -28,6 +32,29 @@ def compare(ours: Callable[[], object], theirs: Callable[[], object], program: s
             begin = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - begin)
+    parts = {"JAX": share_in_jax(ours, program), "PyTorch": share_in_torch(theirs)}
+    for name, times in seconds.items():
+        median, share = np.median(times), parts[name]
+        print(
+            f"{name}: median {median:.2f} s ({min(times):.2f} to {max(times):.2f}); convolutions {share:.1%}, "
+            f"{share * median:.2f} s; the rest {(1 - share) * median:.2f} s"
+        )
+    ratios = np.array(seconds["JAX"]) / np.array(seconds["PyTorch"])
+    print(f"JAX / PyTorch: median of {number} pairs {np.median(ratios):.2f}")
+
+
+def share_in_jax(run: Callable[[], object], program: str) -> float:
+    """The share of convolutions and of matrix products, which 1x1 convolutions are, in the time of all operations.
+
+    What an operation is fused with counts with it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            for _ in range(TRACED):
+                run()
+        (trace,) = Path(folder).rglob("*.xplane.pb")
+        ran = shares.intervals(trace)
+    kinds = kinds_of(program)
     parts = {name: "convolutions" if found & {"convolution", "dot"} else "rest" for name, found in kinds.items()}
     seconds = shares.by_part(ran, parts)
     return seconds["convolutions"] / sum(seconds.values())

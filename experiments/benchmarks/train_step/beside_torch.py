@@ -4,16 +4,16 @@
 
 Two random images of 512 x 640, float32, two threads each, a step of either side in turn: the package's training step,
 and the same model with the same weights in eager PyTorch (`torch_bridge/inspose_torch.py`, channels last) with the
-same losses, the same targets given, and SGD.  Prints the first loss of both, which must agree, then the medians.
+same losses, the same targets given, and SGD.  Prints the first loss of both, which must agree, then times.
 """
 
 import sys
-import time
 from dataclasses import replace
 
 import accelerator
 import jax
 import numpy as np
+import sides
 import torch
 import torch.nn.functional as F
 
@@ -65,17 +65,8 @@ def main(num_steps: int = 9) -> None:
         optimizer.step()
         return float(total.detach())
 
-    sides, seconds = {"JAX": ours, "PyTorch": theirs}, {"JAX": [], "PyTorch": []}
-    print("first loss:", *(f"{name} {run():.5f}" for name, run in sides.items()), flush=True)
-    for _ in range(num_steps):
-        for name, run in sides.items():
-            begin = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - begin)
-    for name, times in seconds.items():
-        print(f"{name}: median {np.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})")
-    ratios = np.array(seconds["JAX"]) / np.array(seconds["PyTorch"])
-    print(f"JAX / PyTorch: median of {num_steps} pairs {np.median(ratios):.2f}")
+    print(f"first loss: JAX {ours():.5f} PyTorch {theirs():.5f}", flush=True)
+    sides.compare(ours, theirs, step.as_text(), num_steps)
 
 
 def loss(model: inspose_torch.InsPose, images: torch.Tensor, targets: Targets) -> torch.Tensor:

@@ -33,8 +33,7 @@ class Train:
     annotations: arguments.Place = None
     """COCO keypoint JSON, for recipes over COCO data."""
     init: arguments.Place = None
-    """Weights to start from: an InsPose model, also of other joints, as a run's folder, a checkpoint, or the authors'
-    released file; or a backbone's from ImageNet, torchvision's or an HRNet's.  Files are .pth, .pt or .safetensors."""
+    """Weights: a run, a checkpoint or a released file, also of other joints, or a backbone from ImageNet."""
     skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = ""
     """Other joints: coco, crowdpose, or a JSON file."""
     steps: Count = None

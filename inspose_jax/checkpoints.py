@@ -5,6 +5,7 @@ there.  Its files are sealed with checksums (`seals.py`), so that damage is dete
 """
 
 import contextlib
+import hashlib
 import json
 import logging
 import math
@@ -178,7 +179,12 @@ def system_code(error: Exception) -> int:
 def steps(folder: Path) -> list[int]:
     """The finished steps in a folder of checkpoints, oldest first; an empty folder named like a step does not count."""
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(int(path.name) for path in found if path.name.isdigit() and (path / FINISHED).exists())
+    return sorted(int(path.name) for path in found if path.name.isdigit() and is_finished(path))
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a folder is a checkpoint that was written completely."""
+    return (folder / FINISHED).exists()
 
 
 def tidy(folder: Path, start: int) -> None:
@@ -224,16 +230,8 @@ def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
     the checkpoint belongs to another recipe.
     """
     path = paths.absolute(path)
-    if not path.exists():
-        raise NotFound(f"{path}: no such checkpoint; give a run's folder or one of its checkpoints/<step>")
-    if (path / FINISHED).exists():
-        about, state = read(path)
-    else:
-        inner = path / run_folder.CHECKPOINTS
-        folder = inner if steps(inner) else path
-        if not steps(folder):
-            raise UserError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
-        about, state = newest(folder)
+    folder = find(path)
+    about, state = read(folder) if is_finished(folder) else newest(folder)
     check_recipe(path, about.get("recipe"), recipe)
     try:
         config = config_json.from_dict(about["config"], type(recipe.config.model) if recipe else None)
@@ -243,6 +241,26 @@ def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
         raise UserError(f"{path}: the checkpoint's config is invalid: {error}") from None
     method = from_recipe(recipe, config.model)
     return Loaded(config, method, jax.tree.map(np.asarray, evaluated(state, config)), int(about["step"]))
+
+
+def find(path: Path) -> Path:
+    """The folder that `load` reads: that of one checkpoint, or of all checkpoints of a run; raises as `load` does."""
+    if not path.exists():
+        raise NotFound(f"{path}: no such checkpoint; give a run's folder or one of its checkpoints/<step>")
+    if is_finished(path):
+        return path
+    inner = path / run_folder.CHECKPOINTS
+    folder = inner if steps(inner) else path
+    if not steps(folder):
+        raise UserError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
+    return folder
+
+
+def identity(path: Path) -> str:
+    """A hash, 64 hexadecimal digits, of the files of the checkpoint that `load` reads; raises as it does."""
+    folder = find(paths.absolute(path))
+    checkpoint = folder if is_finished(folder) else folder / str(steps(folder)[-1])
+    return hashlib.sha256(json.dumps(seals.checksums(checkpoint)).encode()).hexdigest()
 
 
 def check_recipe(path: Path, stored: dict[str, str] | None, given: Recipe | None) -> None:

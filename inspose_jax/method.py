@@ -26,7 +26,7 @@ from typing import Any
 
 import jax
 
-from inspose_jax.structures import Batch, KeypointMaps, Poses
+from inspose_jax.structures import Batch, JointSlices, KeypointMaps, Poses
 
 
 @dataclass(frozen=True, eq=False)  # functions compare by identity only
@@ -62,6 +62,9 @@ class Method:
     is_hidden: Callable[[Any], Any]
     """Parameters -> a tree of bool with the same structure: True for the kernels f[h,w,in,out] of hidden layers, which
     Muon may update.  The kernels that read the image and those of output layers are not hidden."""
+    joint_slices: dict[tuple[str, ...], JointSlices] | None = None
+    """Path -> slices, of all parameters whose size or order depends on the joints: `--init` keeps those of joints of
+    equal name.  None if that is not known; weights then fit a model of the same joints only."""
     needs_weights: str = ""
     """Why a new run cannot start from random weights, and the remedy, in one line; empty if it can."""
     sees_batch: bool = False

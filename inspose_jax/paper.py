@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from inspose_jax import config, decode, geometry, losses, targets
 from inspose_jax.method import Method
-from inspose_jax.network import inspose, kp_net
+from inspose_jax.network import inspose, joint_slices, kp_net
 from inspose_jax.network.per_person import PerPerson
 from inspose_jax.structures import Batch, KeypointMaps, Outputs, Poses, Targets
 from inspose_jax.targets import slot_counts
@@ -16,10 +16,14 @@ from inspose_jax.targets import slot_counts
 
 def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
     """The method of a model's config; `per_person` replaces the paper's KP-Net."""
-    per_person = per_person or kp_net.make(model.kp_net, model.skeleton.num_keypoints)
+    names = model.skeleton.keypoint_names
+    if per_person is None:
+        per_person, theta = kp_net.make(model.kp_net, len(names)), joint_slices.theta(model.kp_net, names)
+    else:
+        theta = joint_slices.of_all_joints(names, per_person.num_parameters)
     network = inspose.InsPose(
         config=model.network,
-        num_keypoints=model.skeleton.num_keypoints,
+        num_keypoints=len(names),
         num_parameters=per_person.num_parameters,
         feature_channels=model.kp_net.feature_channels,
     )
@@ -69,6 +73,11 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
         maps=maps_of,
         trains=lambda params: inspose.trains(params, model.network),
         is_hidden=inspose.is_hidden,
+        joint_slices={
+            **joint_slices.outputs("instance_heads", "theta", "conv", of=theta),
+            **joint_slices.outputs("disk_offset", "offsets", "conv", of=joint_slices.per_joint(names, 2)),
+            **joint_slices.outputs("heatmap", "logits", "conv", of=joint_slices.per_joint(names, 1)),
+        },
         needs_weights=inspose.needs_weights(model.network),
         sees_batch=model.network.batch_norm == "trained",
     )

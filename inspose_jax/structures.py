@@ -102,3 +102,13 @@ class KeypointMaps(NamedTuple):
     theta: Array  # f32[N,P] parameters of each person's network
     features: Array  # f32[h,w,C] F_kp, which all of them read
     points: Array  # f32[N,2] the locations that generated the networks: x, y in pixels of the padded image
+
+
+Meaning = tuple[str, int]  # the joint, by its name, or "" for all joints alike; which of those that this joint has
+
+
+class JointSlices(NamedTuple):
+    """What each slice of a parameter stands for, along the axis whose size or order depends on the joints."""
+
+    axis: int  # -1: output channels, the last axis; 0: the taps of a kernel f[h,w,in,out], row by row
+    meanings: tuple[Meaning, ...]  # of each slice; no meaning occurs twice

@@ -188,8 +188,13 @@ CASES: dict[str, list[Case]] = {
              f"train r50_coco_36e --workdir out --resume {IMAGES} {LABELS}",
              "out: holds files but no run (there is no config.json); use another folder", folder("out/checkpoints/5")),
         Case("weights that are not there", f"{TRAIN} --init gone.pth",
-             "gone.pth: no such weights file; check --init"),
-        Case("a folder instead of weights", f"{TRAIN} --init drawn", "drawn: no such weights file; check --init"),
+             "gone.pth: no such weights; check --init"),
+        Case("a folder without weights", f"{TRAIN} --init drawn",
+             "drawn: holds no checkpoint; give a run's folder or one of its checkpoints/<step>"),
+        Case("the weights of another model", f"{TRAIN} --init run",
+             "run: the weights of another model: model.backbone_widths (4, 8, 16, 32), here (4, 4, 4, 4); model.levels "
+             "(3, 4), here (3, 4, 5, 6, 7); set these fields to its values (--config.model.FIELD VALUE), or give other "
+             "weights"),
         Case("weights of an unknown format", f"{TRAIN} --init w.txt",
              "w.txt: weights must be a .pth, .pt or .safetensors file", file("w.txt")),
         Case("broken weights (torch)", f"{TRAIN} --init w.pth",

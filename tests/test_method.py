@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
+from torch_files import Tensor, write_zip
 
 import inspose_jax
 from inspose_jax import checkpoints, cli, methods, recipes
@@ -157,7 +158,7 @@ def test_a_recipe_whose_method_is_invalid_is_refused(tmp_path, text, line):
 
 
 def test_weights_for_a_method_without_a_backbone_are_refused(tmp_path, capsys):
-    (tmp_path / "a.pth").touch()
+    write_zip(tmp_path / "a.pth", {"conv1.weight": Tensor(np.zeros((4, 3, 7, 7), np.float32))})
     with pytest.raises(SystemExit, match="2"):
         run("train", TOY, "--workdir", tmp_path / "run", "--init", tmp_path / "a.pth")
     assert "toy_recipe.py has no backbone to load it into; leave out --init" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import numpy as np
 from inspose_jax import config, geometry, methods
 from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
+from inspose_jax.released import config as released_config
 from inspose_jax.structures import Batch, Controller
 
 MODEL = config.replace(
@@ -31,6 +33,18 @@ MODEL = config.replace(
     num_slots=16,
     num_candidates=20,
     num_poses=8,
+)
+RELEASED = config.replace(
+    released_config.Model(),
+    backbone="resnet18",
+    backbone_widths=(4, 4, 8, 8),
+    fpn_channels=8,
+    head_channels=8,
+    head_depth=1,
+    coarse_channels=8,
+    keypoint_channels=8,
+    keypoint_depth=1,
+    dense_channels=8,
 )
 CONFIG = config.Config(
     model=MODEL,
@@ -76,10 +90,9 @@ def batch(images: list[list[np.ndarray]], model: config.Model = MODEL, size: int
     )
 
 
-def variables(model: config.Model = MODEL, size: int = 64, seed: int = 0) -> dict:
-    """Random variables of the network, made by numpy: compiling the real initialisation takes seconds."""
-    image, sizes = np.zeros((1, size, size, 3), np.uint8), np.zeros((1, 2), np.int32)
-    shapes = jax.eval_shape(lambda: network(model).init(jax.random.key(0), image, sizes, train=True))
+def variables(model: Any = MODEL, seed: int = 0) -> dict:
+    """Random variables of a model, made by numpy: compiling the real initialisation takes seconds."""
+    shapes = jax.eval_shape(methods.for_model(model).init, jax.random.key(0))
     rng = np.random.default_rng(seed)
 
     def fill(path, leaf):

@@ -9,10 +9,12 @@ Axes: P parameters, C channels of F_kp, h w map cells, K keypoints.
 
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Num
 
 from inspose_jax import config
 from inspose_jax.network import per_person
@@ -35,7 +37,7 @@ def num_parameters(kp_net: config.KPNet, num_keypoints: int) -> int:
     return sum(inputs * outputs + outputs for inputs, outputs in layer_sizes(kp_net, num_keypoints))
 
 
-def split_theta(theta: Float[Array, " P"], sizes: list[tuple[int, int]]) -> list[tuple[Array, Array]]:
+def split_theta(theta: Num[Array | np.ndarray, " P"], sizes: list[tuple[int, int]]) -> list[tuple[Any, Any]]:
     """Weight f[out,in] and bias f[out] of each layer, sliced from theta in that order.
 
     Checkpoints depend on this order, which is the released model's: layer by layer, weight (row-major) then bias.  The

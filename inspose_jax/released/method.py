@@ -1,5 +1,6 @@
 """The released model as a `Method`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -8,22 +9,24 @@ import jax
 import jax.numpy as jnp
 
 from inspose_jax import geometry
+from inspose_jax.config import KPNet
 from inspose_jax.decode import keypoint_maps
 from inspose_jax.method import Method
-from inspose_jax.network import inspose, kp_net
+from inspose_jax.network import inspose, joint_slices, kp_net
 from inspose_jax.released import config, decode, losses, network, targets
-from inspose_jax.structures import Batch, KeypointMaps, Poses
+from inspose_jax.structures import Batch, JointSlices, KeypointMaps, Poses
 from inspose_jax.targets import slot_counts
 
 
 def method(model: config.Model) -> Method:
     """InsPose as its authors released it."""
-    num_keypoints = model.skeleton.num_keypoints
+    names, star_joints = model.skeleton.keypoint_names, config.star_joints(model)
+    num_keypoints = len(names)
     per_person = kp_net.make(model.kp_net, num_keypoints)
     keypoint_map = partial(kp_net.keypoint_map, sizes=kp_net.layer_sizes(model.kp_net, num_keypoints))
     net = network.Network(
         config=model.network,
-        star_joints=config.star_joints(model),
+        star_joints=star_joints,
         num_keypoints=num_keypoints,
         num_parameters=per_person.num_parameters,
         feature_channels=model.kp_net.feature_channels,
@@ -76,6 +79,21 @@ def method(model: config.Model) -> Method:
         maps=maps_of,
         trains=lambda params: inspose.trains(params, model.network),
         is_hidden=lambda params: inspose.is_hidden(params, network.OUTER),
+        joint_slices=slices(model.kp_net, names, [names[joint] for joint in star_joints]),
         needs_weights=inspose.needs_weights(model.network),
         sees_batch=model.network.batch_norm == "trained",
     )
+
+
+def slices(kp_net: KPNet, names: Sequence[str], star: Sequence[str]) -> dict[tuple[str, ...], JointSlices]:
+    """`Method.joint_slices` of the released network, for the names of its joints and of those that its stars read."""
+    once, twice = joint_slices.per_joint(names, 1), joint_slices.per_joint(names, 2)
+    return {
+        **joint_slices.outputs("instance_heads", "theta", "conv", of=joint_slices.theta(kp_net, names)),
+        **joint_slices.outputs("instance_heads", "coarse", "conv", of=twice),
+        **joint_slices.outputs("dense", "heatmaps", "conv", of=once),
+        **joint_slices.outputs("dense", "tags", "conv", of=once),
+        **joint_slices.outputs("dense", "offsets", "conv", of=twice),
+        ("instance_heads", "classification_star", "conv", "kernel"): joint_slices.taps(star),
+        ("instance_heads", "controller_star", "conv", "kernel"): joint_slices.taps(star),
+    }

@@ -1,11 +1,13 @@
 """The authors' checkpoint becomes ours: keys, shapes, and every command that finds people with it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 from torch_files import Tensor, write_zip
 
@@ -18,18 +20,7 @@ from inspose_jax.torch_bridge import released_weights
 from inspose_jax.torch_bridge.released_names import released_name
 
 FIVE = COCO.subset("nose", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
-TINY = config.replace(
-    released_config.Model(skeleton=FIVE),
-    backbone="resnet18",
-    backbone_widths=(4, 4, 8, 8),
-    fpn_channels=8,
-    head_channels=8,
-    head_depth=1,
-    coarse_channels=8,
-    keypoint_channels=8,
-    keypoint_depth=1,
-    dense_channels=8,
-)
+TINY = replace(tiny.RELEASED, skeleton=FIVE)
 
 
 def run(*words) -> None:

@@ -10,8 +10,8 @@ import tiny
 from safetensors.numpy import save_file
 from torch_files import Tensor, backbone, write_legacy, write_zip
 
-from inspose_jax import config
-from inspose_jax.cli import train
+from inspose_jax import config, recipes
+from inspose_jax.cli import initial_weights
 from inspose_jax.torch_bridge import names, pth, save_torch, weights
 
 MATRIX = np.zeros((2, 3), np.float32)
@@ -147,10 +147,16 @@ def test_the_classifier_that_is_ignored_is_told_by_its_parts():
 
 def test_the_command_line_says_what_it_ignores(tmp_path, tensors, capsys):
     save_file(tensors, tmp_path / "a.safetensors")
-    train.initialise(tmp_path / "a.safetensors", tiny.CONFIG, tiny.variables())
+    recipe = recipes.read("drawn_people")
+
+    def load_into(path):
+        return initial_weights.load_into(path, recipe, tiny.CONFIG, tiny.METHOD, tiny.variables())
+
+    _, told = load_into(tmp_path / "a.safetensors")
+    assert told == {}
     assert capsys.readouterr().out.endswith("a.safetensors: the classifier is ignored: fc (1)\n")
     save_file({name: x for name, x in tensors.items() if name != "fc.weight"}, tmp_path / "b.safetensors")
-    train.initialise(tmp_path / "b.safetensors", tiny.CONFIG, tiny.variables())
+    load_into(tmp_path / "b.safetensors")
     assert not capsys.readouterr().out
 
 

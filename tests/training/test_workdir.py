@@ -109,20 +109,20 @@ def test_a_run_of_an_earlier_format_resumes_and_the_history_says_so(tmp_path):
 
 
 def test_the_initial_weights_need_not_be_given_again_but_others_are_refused(tmp_path):
-    files = [tmp_path / name for name in ("a.pth", "b.pth")]
-    for file in files:
-        file.write_text(file.name)
     begun, same, other, without = (
-        run_workdir.description(CONFIG, tiny.METHOD, 12, SOURCE, file) for file in (files[0], files[0], files[1], None)
+        run_workdir.description(CONFIG, tiny.METHOD, 12, SOURCE, weights) for weights in ("a1", "a1", "b2", None)
     )
     run = tmp_path / "run"
-    run_workdir.open_workdir(run, begun, [], 0, "")
+    run_workdir.open_workdir(run, begun | {"from_weights": {"kept": "everything"}}, [], 0, "")
     assert run_workdir.changes(run, same, CONFIG, tiny.METHOD, has_saved=True) == []
     assert run_workdir.changes(run, without, CONFIG, tiny.METHOD, has_saved=True) == []
-    with pytest.raises(ValueError, match="was started with other values: weights"):
+    with pytest.raises(ValueError, match=r"was started with other values: weights a1 -> b2\. Use those"):
         run_workdir.changes(run, other, CONFIG, tiny.METHOD, has_saved=True)
     with pytest.raises(ValueError, match=r"weights \w+ -> None"):  # it would start from random ones
         run_workdir.changes(run, without, CONFIG, tiny.METHOD, has_saved=False)
+    run_workdir.open_workdir(run, without, ["machine.num_threads 2 -> 3"], 5, "")
+    about = json.loads((run / "config.json").read_text())
+    assert (about["weights"], about["from_weights"]) == ("a1", {"kept": "everything"})
 
 
 class Corrected:

@@ -1,0 +1,56 @@
+"""What `--init` gives a new run: the backbone of a network for ImageNet, or all that fits of an InsPose model."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from inspose_jax import checkpoints, processes
+from inspose_jax.config import Config
+from inspose_jax.errors import UserError
+from inspose_jax.method import Method
+from inspose_jax.recipes import Recipe
+from inspose_jax.torch_bridge import weights, whole_model
+from inspose_jax.training.start import Pretrained
+from inspose_jax.training.transfer import transfer
+
+
+def pretrained(path: Path, recipe: Recipe, config: Config, method: Method) -> Pretrained:
+    """The weights in a file or in a run's folder, which are read only if a new run starts from them."""
+    return Pretrained(identity(path), partial(load_into, path, recipe, config, method))
+
+
+def identity(path: Path) -> str:
+    """A short hash of a file, or of the checkpoint in a folder."""
+    if path.is_dir():
+        return checkpoints.identity(path)[:12]
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def load_into(path: Path, recipe: Recipe, config: Config, method: Method, variables: Any) -> tuple[Any, dict[str, str]]:
+    """New variables with the weights that fit, and in words what was kept and what was not, which is also printed.
+
+    Raises UserError if there are no such weights at the path, or weights of another model.
+    """
+    own = recipe if recipe.make_method is not None else None
+    found = checkpoints.load(path, own) if path.is_dir() else whole_model.load(path)
+    if found is not None:
+        loaded, told = transfer(path, found, config, method, variables)
+        joints = found.config.model.skeleton
+        say(f"{path} ({joints.name}, {joints.num_keypoints} joints): kept: {told['kept']}")
+        if told["afresh"]:
+            say(f"{path}: starts afresh: {told['afresh']}")
+        return loaded, told
+    if not hasattr(config.model, "network"):
+        raise UserError(f"{path}: the method of {recipe.path} has no backbone to load it into; leave out --init")
+    loaded, ignored = weights.load_backbone(path, config.model.network, variables)
+    if ignored:
+        say(f"{path}: the classifier is ignored: {weights.summary(ignored)}")
+    return loaded, {}
+
+
+def say(line: str) -> None:
+    """Print a line, once for all processes of a run."""
+    if processes.is_first():
+        print(f"inspose: {line}")

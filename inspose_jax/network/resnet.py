@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
@@ -61,7 +62,7 @@ class Block(nn.Module):
         if x.shape != y.shape:
             shortcut = self.product(channels, stride=self.stride, name="shortcut_conv")(x)
             x = self.norm(name="shortcut_norm")(shortcut, real)
-        return nn.relu(x + y)
+        return jax.lax.optimization_barrier(nn.relu(x + y))
 
 
 class Stage(nn.Module):

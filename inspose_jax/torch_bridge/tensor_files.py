@@ -45,7 +45,9 @@ def write_tensors(tensors: Mapping[str, np.ndarray], path: str | Path) -> None:
     if path.suffix == ".safetensors":
         arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
         with files.atomic(path) as partial:
+            mode = partial.stat().st_mode
             save_file(arrays, partial, {"format": "pt"})  # some readers insist on this note
+            partial.chmod(mode)  # safetensors makes a file that only its owner can read
     elif path.suffix in (".pth", ".pt"):
         write_pth(path, tensors)
     else:

@@ -246,14 +246,10 @@ def test_the_card_says_what_the_model_is_and_what_was_measured(trained, tmp_path
     card = (tmp_path / "hub/README.md").read_text()
     number = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     is_released = isinstance(one.model, type(tiny.RELEASED))
-    variant = (
-        "the released model (`released` in config.json)"
-        if is_released
-        else "the paper's model (`inspose` in config.json)"
-    )
+    words = "the released model (`released`" if is_released else "the paper's model (`inspose`"
     for expected in (
         "license: apache-2.0",
-        f"| variant | {variant} |",
+        f"| variant | {words} in config.json) |",
         f"| parameters | {number:,} |",
         f"| joints ({one.model.skeleton.name}) | nose, ",
         "| trained | on people that the package draws, 7 steps of 2 images |",

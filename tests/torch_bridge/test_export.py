@@ -15,6 +15,7 @@ from inspose_jax import checkpoints, cli, config, config_json, methods
 from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.predictor import Predictor
+from inspose_jax.released import config as released_config
 from inspose_jax.skeletons import COCO
 from inspose_jax.torch_bridge import export, load_torch, paper_weights, reading, save_torch
 from inspose_jax.training import step
@@ -130,6 +131,18 @@ def test_import_then_export_gives_the_reference_s_tensors_bit_for_bit(tmp_path, 
     run("import-torch", tmp_path / "a.pth", "--out", tmp_path / "run")
     save_torch(tmp_path / "run", tmp_path / "b.safetensors")
     assert_same_tensors(load_torch(tmp_path / "b.safetensors"), tensors)
+
+
+def test_full_size_the_keys_and_shapes_are_those_of_the_released_checkpoint(reference):
+    table = reference / "keys" / "released_r50.tsv"
+    if not table.is_file():
+        pytest.skip(f"no table of keys at {table}; set INSPOSE_REFERENCE_DATA")
+    wanted = dict(line.split("\t")[:2] for line in table.read_text().splitlines()[1:])
+    model = released_config.Model()
+    zeros = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes_of(model))
+    found = export.state_dict(zeros, model)
+    assert len(found) == 412
+    assert {name: "x".join(map(str, tensor.shape)) or "scalar" for name, tensor in found.items()} == wanted
 
 
 def test_counts_are_0_where_nothing_has_counted(trained, tmp_path):

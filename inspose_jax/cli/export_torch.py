@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -16,9 +17,9 @@ class ExportTorch:
              inspose export-torch runs/a/best a.safetensors  (and a config.json beside it)
     """
 
-    checkpoint: tyro.conf.Positional[Path]
+    checkpoint: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CHECKPOINT")]
     """A run's folder, one of its checkpoints, or a file of PyTorch's weights."""
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """A new .safetensors, .pth or .pt file; any other name is that of a new folder."""
     raw: bool = False
     """Write the parameters even if the run kept their running average, which is what is evaluated."""

@@ -22,7 +22,9 @@ class ImportTorch:
     beside them, which inspose export-torch writes, is the model's config."""
     out: Path
     """New folder for the checkpoint."""
-    variant: Annotated[Literal["released", "paper"] | None, tyro.conf.arg(help_behavior_hint="")] = None
+    variant: Annotated[
+        Literal["released", "paper"] | None, tyro.conf.arg(metavar="released|paper", help_behavior_hint="")
+    ] = None
     """The model that it must be; the names of the weights tell which it is."""
     skeleton: Annotated[str | None, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = None
     """The joints, where no config.json names them: coco (if left out), crowdpose, or a JSON file."""

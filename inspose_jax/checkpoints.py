@@ -45,6 +45,10 @@ class Damaged(Unreadable):
     """A checkpoint whose seal or files show that its content is not what was written."""
 
 
+class NeedsRecipe(UserError):
+    """A checkpoint of a recipe's own method, which only that recipe's file can bring back."""
+
+
 class Loaded(NamedTuple):
     """The contents of a checkpoint that prediction needs."""
 
@@ -52,6 +56,7 @@ class Loaded(NamedTuple):
     method: Method
     variables: Any  # {"params": .., "batch_stats": ..} as numpy arrays; the running average if the run kept one
     step: int
+    about: dict[str, Any]  # all that is saved beside the state
 
 
 class Checkpoints:
@@ -221,11 +226,16 @@ def set_aside(path: Path) -> Path:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
+def holds(path: Path) -> bool:
+    """Whether a folder is a finished checkpoint, a folder of them, or the workdir of a run that has one."""
+    return is_finished(path) or bool(steps(path / run_folder.CHECKPOINTS) or steps(path))
+
+
+def load(path: Path | str, recipe: Recipe | None = None, raw: bool = False) -> Loaded:
     """Load what prediction needs, from a run's workdir (its newest readable checkpoint) or one checkpoint's folder.
 
     `recipe` is the recipe that the run was trained with.  It must be given if it defines its own method, since a
-    checkpoint never executes code.
+    checkpoint never executes code.  `raw` asks for the parameters even if the run kept their running average.
     Raises NotFound, a FileNotFoundError, if the path does not exist, and UserError if the folder is no checkpoint or
     the checkpoint belongs to another recipe.
     """
@@ -240,20 +250,18 @@ def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
     except UserError as error:
         raise UserError(f"{path}: the checkpoint's config is invalid: {error}") from None
     method = from_recipe(recipe, config.model)
-    return Loaded(config, method, jax.tree.map(np.asarray, evaluated(state, config)), int(about["step"]))
+    variables = jax.tree.map(np.asarray, evaluated(state, config, raw))
+    return Loaded(config, method, variables, int(about["step"]), about)
 
 
 def find(path: Path) -> Path:
     """The folder that `load` reads: that of one checkpoint, or of all checkpoints of a run; raises as `load` does."""
     if not path.exists():
         raise NotFound(f"{path}: no such checkpoint; give a run's folder or one of its checkpoints/<step>")
-    if is_finished(path):
-        return path
-    inner = path / run_folder.CHECKPOINTS
-    folder = inner if steps(inner) else path
-    if not steps(folder):
+    if not holds(path):
         raise UserError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
-    return folder
+    inner = path / run_folder.CHECKPOINTS
+    return inner if steps(inner) else path
 
 
 def identity(path: Path) -> str:
@@ -264,13 +272,16 @@ def identity(path: Path) -> str:
 
 
 def check_recipe(path: Path, stored: dict[str, str] | None, given: Recipe | None) -> None:
-    """Raise UserError unless the given recipe, or None, is the one that the checkpoint needs."""
+    """Raise UserError unless the given recipe, or None, is the one that the checkpoint needs.
+
+    If it is missing, the error is `NeedsRecipe`.
+    """
     if stored is None:
         if given is not None and given.make_method is not None:
             raise UserError(f"{path}: was not trained with a recipe's own method; leave out {given.path}")
         return
     if given is None:
-        raise UserError(
+        raise NeedsRecipe(
             f"{path}: was trained with the method of the recipe {stored['name']}, and a checkpoint runs no code; give "
             f"the recipe's file with --recipe (in Python, load(path, recipe=FILE))"
         )
@@ -281,9 +292,12 @@ def check_recipe(path: Path, stored: dict[str, str] | None, given: Recipe | None
         )
 
 
-def evaluated(state: dict[str, Any], config: Config) -> Any:
-    """The variables of a state (as a dict) to evaluate: the running average, or else the parameters and statistics."""
-    if config.schedule.ema > 0:
+def evaluated(state: dict[str, Any], config: Config, raw: bool = False) -> Any:
+    """The variables of a state (as a dict) to evaluate: the running average, or else the parameters and statistics.
+
+    `raw` asks for the latter in any case.
+    """
+    if config.schedule.ema > 0 and "average" in state and not raw:  # imported weights have only the average
         return state["average"]
     return {"params": state["params"], "batch_stats": state["batch_stats"]}
 

@@ -131,7 +131,20 @@ def test_data_check_passes_what_data_draw_wrote(place, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["", "demo", "train", "eval", "predict", "report", "data", "data draw", "data show", "data check"],
+    [
+        "",
+        "demo",
+        "train",
+        "eval",
+        "predict",
+        "report",
+        "data",
+        "import-torch",
+        "export-torch",
+        "data draw",
+        "data show",
+        "data check",
+    ],
     ids=lambda c: c or "inspose",
 )
 def test_help_fits_a_screen_and_imports_no_jax(command):

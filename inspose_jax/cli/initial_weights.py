@@ -10,7 +10,7 @@ from inspose_jax.config import Config
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
 from inspose_jax.recipes import Recipe
-from inspose_jax.torch_bridge import weights, whole_model
+from inspose_jax.torch_bridge import reading, variants, weights
 from inspose_jax.training.start import Pretrained
 from inspose_jax.training.transfer import transfer
 
@@ -21,10 +21,10 @@ def pretrained(path: Path, recipe: Recipe, config: Config, method: Method) -> Pr
 
 
 def identity(path: Path) -> str:
-    """A short hash of a file, or of the checkpoint in a folder."""
-    if path.is_dir():
+    """A short hash of a file of weights, also of the one in a folder, or of a run's checkpoint."""
+    if checkpoints.holds(path):
         return checkpoints.identity(path)[:12]
-    with path.open("rb") as file:
+    with reading.weights_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
@@ -33,21 +33,27 @@ def load_into(path: Path, recipe: Recipe, config: Config, method: Method, variab
 
     Raises UserError if there are no such weights at the path, or weights of another model.
     """
-    own = recipe if recipe.make_method is not None else None
-    found = checkpoints.load(path, own) if path.is_dir() else whole_model.load(path)
-    if found is not None:
-        loaded, told = transfer(path, found, config, method, variables)
-        joints = found.config.model.skeleton
-        say(f"{path} ({joints.name}, {joints.num_keypoints} joints): kept: {told['kept']}")
-        if told["afresh"]:
-            say(f"{path}: starts afresh: {told['afresh']}")
-        return loaded, told
+    try:
+        own = recipe if recipe.make_method is not None else None
+        found = reading.read(path) if path.is_file() else reading.load(path, own)
+    except variants.NotWhole:
+        return load_backbone(path, recipe, config, variables), {}
+    loaded, told = transfer(path, found, config, method, variables)
+    joints = found.config.model.skeleton
+    say(f"{path} ({joints.name}, {joints.num_keypoints} joints): kept: {told['kept']}")
+    if told["afresh"]:
+        say(f"{path}: starts afresh: {told['afresh']}")
+    return loaded, told
+
+
+def load_backbone(path: Path, recipe: Recipe, config: Config, variables: Any) -> Any:
+    """The variables with the backbone of a network for ImageNet, whose classifier is ignored, which is printed."""
     if not hasattr(config.model, "network"):
         raise UserError(f"{path}: the method of {recipe.path} has no backbone to load it into; leave out --init")
     loaded, ignored = weights.load_backbone(path, config.model.network, variables)
     if ignored:
         say(f"{path}: the classifier is ignored: {weights.summary(ignored)}")
-    return loaded, {}
+    return loaded
 
 
 def say(line: str) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tiny
 import toy_recipe
-from torch_files import Tensor, write_zip
 
 import inspose_jax
 from inspose_jax import checkpoints, cli, config, methods
@@ -18,9 +17,8 @@ from inspose_jax.config import Config
 from inspose_jax.errors import UserError
 from inspose_jax.predictor import Predictor
 from inspose_jax.skeletons import COCO, CROWDPOSE
-from inspose_jax.torch_bridge import export, whole_model
-from inspose_jax.torch_bridge.names import to_torch
-from inspose_jax.torch_bridge.released_names import released_name
+from inspose_jax.torch_bridge import export, reading
+from inspose_jax.torch_bridge.tensor_files import write_tensors
 from inspose_jax.training.transfer import transfer
 
 FIVE = COCO.subset("nose", "right_wrist", "left_wrist", "left_elbow", "left_ankle")
@@ -34,7 +32,7 @@ def side(model, seed=0) -> Loaded:
     rng = np.random.default_rng(seed)
     variables = jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32), tiny.variables(model))
     variables["batch_stats"] = jax.tree.map(np.abs, variables["batch_stats"])
-    return Loaded(Config(model), methods.for_model(model), variables, 0)
+    return Loaded(Config(model), methods.for_model(model), variables, 0, {})
 
 
 def moved(found: Loaded, here: Loaded):
@@ -160,7 +158,7 @@ def test_another_method_is_refused():
 
 def toy(model) -> Loaded:
     method = toy_recipe.method(model)
-    return Loaded(Config(model), method, jax.tree.map(np.asarray, method.init(jax.random.key(0))), 0)
+    return Loaded(Config(model), method, jax.tree.map(np.asarray, method.init(jax.random.key(0))), 0, {})
 
 
 def test_a_method_that_does_not_tell_joints_apart_takes_weights_of_the_same_joints_only():
@@ -232,29 +230,19 @@ def test_a_run_of_five_joints_starts_from_a_run_of_seventeen_and_resumes(place, 
 
 
 def torch_file(path: Path, found: Loaded) -> None:
-    """The released model's file with these variables."""
-    depth = found.config.model.network.keypoint_depth
-    state = {
-        released_name(tuple(name.split(".")[1:]), depth): Tensor(to_torch(leaf))
-        for name, leaf in leaves(found.variables).items()
-    }
-    write_zip(path, {"state_dict": state})
+    """The file with these variables."""
+    write_tensors(export.state_dict(found.variables, found.config.model), path)
 
 
-def test_a_file_of_the_released_model_is_read_as_coco(tmp_path):
+def test_a_file_without_a_config_is_read_as_coco(tmp_path):
     found = side(tiny.RELEASED)
     torch_file(tmp_path / "a.pth", found)
-    read = whole_model.load(tmp_path / "a.pth")
-    assert read is not None
+    read = reading.load(tmp_path / "a.pth")
     assert read.config.model == tiny.RELEASED
     jax.tree.map(np.testing.assert_array_equal, read.variables, found.variables)
     torch_file(tmp_path / "b.pth", side(replace(tiny.RELEASED, skeleton=FIVE)))
-    with pytest.raises(UserError, match=r"b.pth: a model of 5 joints, and the file does not name them; make a check"):
-        whole_model.load(tmp_path / "b.pth")
-    paper = {name: Tensor(x) for name, x in export.state_dict(side(tiny.MODEL).variables, tiny.MODEL).items()}
-    write_zip(tmp_path / "c.pth", {name: x for name, x in paper.items() if not name.endswith("tracked")})
-    with pytest.raises(UserError, match=r"c.pth: a whole model, but not the released one"):
-        whole_model.load(tmp_path / "c.pth")
+    with pytest.raises(UserError, match=r"b.pth: a model of 5 joints, which the file does not name; the skel.* coco"):
+        reading.load(tmp_path / "b.pth")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import numpy as np
 from inspose_jax import config, geometry, methods
 from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
+from inspose_jax.released import config as released_config
 from inspose_jax.structures import Batch, Controller
 
 MODEL = config.replace(
@@ -47,6 +49,21 @@ CONFIG = config.Config(
     schedule=config.Schedule(batch_size=2, epochs=1, optimizer="adamw", learning_rate=1e-3, decay="cosine"),
 )
 METHOD = methods.for_model(MODEL)
+RELEASED = config.replace(
+    released_config.Model(),
+    backbone="resnet18",
+    backbone_widths=(4, 8, 16, 32),
+    frozen_stages=0,
+    fpn_channels=8,
+    head_channels=48,  # three in each group of the norms, so that the map of one cell has a spread too
+    head_depth=1,
+    coarse_channels=48,
+    keypoint_channels=8,
+    keypoint_depth=1,
+    dense_channels=8,
+    num_people=4,
+    num_slots=16,
+)
 
 
 def person(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
@@ -55,7 +72,7 @@ def person(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
     return np.stack([x0 + t * (x1 - x0), y0 + t * (y1 - y0), np.full(17, 2)], -1).astype(np.float32)
 
 
-def batch(images: list[list[np.ndarray]], model: config.Model = MODEL, size: int = 64, seed: int = 0) -> Batch:
+def batch(images: list[list[np.ndarray]], model: Any = MODEL, size: int = 64, seed: int = 0) -> Batch:
     """Noise images of `size` pixels with the given people."""
     rng = np.random.default_rng(seed)
     number = len(images)
@@ -76,10 +93,9 @@ def batch(images: list[list[np.ndarray]], model: config.Model = MODEL, size: int
     )
 
 
-def variables(model: config.Model = MODEL, size: int = 64, seed: int = 0) -> dict:
-    """Random variables of the network, made by numpy: compiling the real initialisation takes seconds."""
-    image, sizes = np.zeros((1, size, size, 3), np.uint8), np.zeros((1, 2), np.int32)
-    shapes = jax.eval_shape(lambda: network(model).init(jax.random.key(0), image, sizes, train=True))
+def variables(model: Any = MODEL, seed: int = 0) -> dict:
+    """Random variables of a model of any method, made by numpy: compiling the real initialisation takes seconds."""
+    shapes = jax.eval_shape(methods.for_model(model).init, jax.random.key(0))
     rng = np.random.default_rng(seed)
 
     def fill(path, leaf):

@@ -44,7 +44,7 @@ class Predict:
 
 def run(argv: list[str]) -> None:
     """Parse, check every file before anything is written, then predict, print one line per file, and write."""
-    launch, _ = arguments.parse(Predict, argv, "predict")
+    launch, rest = arguments.parse(Predict, argv, "predict", with_config=True)
     if not 0 <= launch.threshold <= 1:
         raise UserError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
     paths = list_files(launch.sources)
@@ -69,15 +69,14 @@ def run(argv: list[str]) -> None:
         raise UserError(f"{launch.json}: videos give one JSON line per frame; name the file {launch.json.stem}.jsonl")
     ids = image_ids(images) if launch.json is not None else []
 
-    import jax
-
-    from inspose_jax import devices, predictor
+    from inspose_jax import devices
+    from inspose_jax.cli import trained
     from inspose_jax.data import image_files, video_files
 
     # Listed before anything is written, as the results may go into the same folder.
     others = skipped_files(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
     devices.check()
-    model = predictor.load(launch.checkpoint, jax.local_devices(), launch.recipe)
+    model = trained.load(launch.checkpoint, launch.recipe, rest)
     for path in images:  # reading twice costs little beside the network, and avoids half a folder of results
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
         if launch.out is not None and max(height, width) > LONGEST_JPEG:

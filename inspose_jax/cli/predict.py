@@ -25,6 +25,8 @@ class Predict:
     Example: inspose predict --checkpoint demo_out/run photo.jpg holiday/ --out drawn --json people.json
 
     Example: inspose predict --checkpoint demo_out/run dance.mp4 --out drawn --json people.jsonl
+
+    --config.FIELD VALUE changes a setting of test time, such as --config.data.test-short-side 640.
     """
 
     sources: tyro.conf.Positional[tuple[Path, ...]]

@@ -93,7 +93,7 @@ def real_images(coco_real: Path) -> list[Path]:
 
 
 def watch_gaps(alone, monkeypatch) -> list[dict]:
-    """A list that gets, for each image, (level, row, column) of a person -> bool[K], where a close second cell exists."""
+    """A list that gets, for each image, (level, row, column) of a person -> bool[K], where a second cell is close."""
     seen: list[dict] = []
     keypoint_maps = alone.keypoint_maps
 

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from PIL import Image
 
 from inspose_jax import cli, config, config_json, geometry, recipes
 from inspose_jax.data import pipeline
@@ -85,9 +84,9 @@ def of_random_norms(variables):
 
 
 def real_images(coco_real: Path) -> list[Path]:
-    """The first images with one aspect ratio, so that few shapes are compiled."""
+    """The first images of one size, so that few shapes are compiled."""
     paths = sorted((coco_real / "val").glob("*.jpg"))
-    wide = [path for path in paths if Image.open(path).size == (640, 480)]
+    wide = [path for path in paths if read_image(path, follow_exif=True).shape == (480, 640, 3)]
     assert len(wide) >= NUM_IMAGES
     return wide[:NUM_IMAGES]
 
@@ -142,7 +141,7 @@ def assert_same_people(alone, ours: Predictor, theirs, images: list[np.ndarray],
             assert float(found["scores"][i]) == pytest.approx(float(score), abs=1e-5)
             far = np.abs(found["keypoints"][i].numpy() - joints).max(-1) > 1e-3
             assert not (far & ~close[place]).any()
-            np.testing.assert_allclose(found["keypoint_scores"][i].numpy(), joint_scores, rtol=0, atol=1e-4)
+            np.testing.assert_allclose(found["keypoint_scores"][i].numpy(), joint_scores, rtol=1e-3)
             excused, number = excused + int(far.sum()), number + len(far)
     print(f"{excused} of {number} joints have a close second elsewhere")
     assert excused <= 0.01 * number

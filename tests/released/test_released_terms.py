@@ -7,6 +7,7 @@ import pytest
 import tiny
 
 from inspose_jax import geometry, methods
+from inspose_jax.released import targets
 from inspose_jax.released.network import LEVELS, MAP_LEVEL, Outputs, star_points
 from inspose_jax.structures import Batch
 
@@ -43,8 +44,8 @@ def first(outputs: Outputs, number: int) -> Outputs:
 
 @jax.jit
 def terms(outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
-    targets = METHOD.targets(batch)
-    return METHOD.losses(outputs, targets, METHOD.count(targets), batch)
+    made = METHOD.targets(batch)
+    return METHOD.losses(outputs, made, METHOD.count(made), batch)
 
 
 def test_a_blank_image_that_fills_a_batch_adds_nothing():
@@ -78,3 +79,24 @@ def test_a_star_reads_at_its_joints_and_hands_on_a_tenth_of_the_gradient():
     np.testing.assert_allclose(points[0, 1, 2, 6], joints[0, 1, 2, 4] + jnp.array([2.0, 1.0]), rtol=1e-6)
     gradient = jax.grad(lambda joints: star_points(joints, star).sum())(joints)
     np.testing.assert_allclose(gradient[0, 1, 2, :, 0], [0.1, 0.2, 0.0, 0.3, 0.3], rtol=1e-6)
+
+
+def test_of_equally_near_joints_the_first_listed_gives_the_offset():
+    points = jnp.array([[[4.5, 5.0]], [[5.5, 5.0]]])  # cell 5 lies half a cell from both
+    for order in ([0, 1], [1, 0]):
+        _, offset, in_window = targets.windows(points[np.array(order)], jnp.ones((2, 1), bool), jnp.ones(2), (8, 8))
+        assert in_window[5, 5, 0]
+        assert offset[5, 5].tolist() == [[-0.5, 0.0], [0.5, 0.0]][order[0]]
+
+
+def test_no_window_is_wider_than_seven_cells():
+    grid = geometry.make_grid((256, 256), LEVELS, MAP_LEVEL, 64.0)
+    keypoints = jnp.zeros((1, 17, 3)).at[0, 0].set(jnp.array([128.0, 100.0, 2.0]))
+    box, area, is_person = jnp.array([[4.0, 4.0, 250.0, 250.0]]), jnp.ones(1), jnp.ones(1, bool)
+    made = targets.image_targets(
+        keypoints, box, area, is_person, jnp.array([256, 256]), grid, tiny.RELEASED.assignment, True
+    )
+    rows, columns = np.nonzero(np.asarray(made.in_window[..., 0]))
+    assert set(rows.tolist()) == set(range(22, 29))
+    assert set(columns.tolist()) == set(range(29, 36))
+    assert made.heatmaps[25, 35, 0] == pytest.approx(np.exp(-9 / (2 * (7 / 6) ** 2)), rel=1e-6)

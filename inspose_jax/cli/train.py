@@ -3,6 +3,7 @@
 import re
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,8 +34,7 @@ class Train:
     annotations: arguments.Place = None
     """COCO keypoint JSON, for recipes over COCO data."""
     init: arguments.Place = None
-    """Weights to start from: an InsPose model, also of other joints, as a run's folder, a checkpoint, or the authors'
-    released file; or a backbone's from ImageNet, torchvision's or an HRNet's.  Files are .pth, .pt or .safetensors."""
+    """The backbone's weights from ImageNet, torchvision's or an HRNet's: .pth, .pt or .safetensors."""
     skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = ""
     """Other joints: coco, crowdpose, or a JSON file."""
     steps: Count = None
@@ -76,14 +76,16 @@ def run(argv: list[str]) -> None:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be below {2**31}")
     profile = parse_steps(launch.profile)
     workdir = launch.workdir or Path("runs") / Path(launch.config).stem
-    if launch.init is not None and not launch.init.exists():
-        raise NotFound(f"{launch.init}: no such weights; check --init")
+    if launch.init is not None and not launch.init.is_file():
+        raise NotFound(f"{launch.init}: no such weights file; check --init")
+    if launch.init is not None and not hasattr(config.model, "network"):
+        raise UserError(f"{launch.init}: the method of {recipe.path} has no backbone to load it into; leave out --init")
 
     if launch.distributed:
         distributed.join()
 
     from inspose_jax import devices, files, processes
-    from inspose_jax.cli import initial_weights, sources
+    from inspose_jax.cli import sources
 
     devices.check()
     source = sources.training_source(config, launch.images, launch.annotations)
@@ -116,7 +118,7 @@ def run(argv: list[str]) -> None:
             num_steps,
             launch.stop_at,
             launch.resume,
-            initial_weights.pretrained(launch.init, recipe, config, method) if launch.init else None,
+            loop.Pretrained(launch.init, partial(initialise, launch.init, config)) if launch.init else None,
             extras,
             method=method,
         )
@@ -141,6 +143,17 @@ def parse_steps(profile: str) -> range:
     if profile and (not found or not 1 <= int(found[1]) <= int(found[2])):
         raise UserError(f"--profile {profile}: must be the first and the last step of a trace, such as 20:25")
     return range(int(found[1]), int(found[2]) + 1) if found else range(0)
+
+
+def initialise(path: Path, config: Config, variables: Any) -> Any:
+    """New variables with the backbone's weights from a file; prints what it ignores in the file."""
+    from inspose_jax import processes
+    from inspose_jax.torch_bridge import weights
+
+    loaded, ignored = weights.load_backbone(path, config.model.network, variables)
+    if ignored and processes.is_first():
+        print(f"inspose: {path}: the classifier is ignored: {weights.summary(ignored)}")
+    return loaded
 
 
 def make_evaluation(config: Config, method: Any, validation: Any) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ from inspose_jax.method import Method
 from inspose_jax.training import sharding
 from inspose_jax.training.step import State, state_of
 from inspose_jax.training.timetable import Timetable, traced_steps
-from inspose_jax.training.workdir import TAKEN_OVER, changes, description, is_in_use, open_workdir
+from inspose_jax.training.workdir import changes, description, is_in_use, open_workdir
 
 
 class Evaluation(NamedTuple):
@@ -29,8 +29,8 @@ class Evaluation(NamedTuple):
 class Pretrained(NamedTuple):
     """Weights that a new run starts from."""
 
-    identity: str  # a hash of what they are; a run resumes with no others
-    into: Callable[[Any], tuple[Any, dict[str, str]]]  # new variables -> with them, and in words what was taken over
+    path: Path  # the file they come from; a run resumes with no other
+    into: Callable[[Any], Any]  # loads them into new variables
 
 
 class Extras(NamedTuple):
@@ -82,10 +82,10 @@ def begin(
     mesh = sharding.make_mesh(config.schedule)
     images = pipeline.Tolerant(source)
     plan = pipeline.make_plan(images, config, train=True)
-    about = description(config, method, num_steps, source, pretrained and pretrained.identity)
+    about = description(config, method, num_steps, source, pretrained and pretrained.path)
     saved = checkpoints.steps(workdir / run_folder.CHECKPOINTS)
     changed = changes(workdir, about, config, method, bool(saved)) if is_in_use(workdir, resume) else []
-    start, state, taken_over = first_state(workdir, saved, method, config.schedule, pretrained, num_steps, mesh)
+    start, state = first_state(workdir, saved, method, config.schedule, pretrained, num_steps, mesh)
     if not processes.is_same(start):
         raise UserError(
             f"{workdir}: step {start} is the one that this process reads, but another process reads another step; make "
@@ -104,7 +104,7 @@ def begin(
     )
     processes.wait_for_all("start")  # all have finished reading the workdir before the first changes it
     if processes.is_first():
-        open_workdir(workdir, about | taken_over, changed, start, extras.validation)
+        open_workdir(workdir, about, changed, start, extras.validation)
     processes.wait_for_all("workdir")
     return Run(config, method, workdir, images, plan, mesh, due, extras), state
 
@@ -117,20 +117,17 @@ def first_state(
     pretrained: Pretrained | None,
     num_steps: int,
     mesh: jax.sharding.Mesh,
-) -> tuple[int, State, dict[str, Any]]:
-    """The number of steps done and the state after them: a new one, or the newest readable one of the steps `saved`.
-
-    The third value is what config.json tells of the initial weights.
-    """
+) -> tuple[int, State]:
+    """The number of steps done and the state after them: a new one, or the newest readable one of the steps `saved`."""
     if saved:
         like = sharding.abstract_state(method, schedule, num_steps, mesh)
         found, fields = checkpoints.newest(workdir / run_folder.CHECKPOINTS, like)
-        return found["step"], State(**fields), {}
+        return found["step"], State(**fields)
     if method.needs_weights and pretrained is None:
         raise UserError(method.needs_weights)
     state = sharding.new_state(method, schedule, num_steps, mesh)
-    if pretrained is None:
-        return 0, state, {}
-    variables, told = pretrained.into({"params": state.params, "batch_stats": state.batch_stats})
-    state = jax.device_put(state_of(variables, method, schedule, num_steps), sharding.replicated(mesh))
-    return 0, state, {TAKEN_OVER: told} if told else {}
+    if pretrained is not None:
+        variables = pretrained.into({"params": state.params, "batch_stats": state.batch_stats})
+        state = state_of(variables, method, schedule, num_steps)
+        state = jax.device_put(state, sharding.replicated(mesh))
+    return 0, state

@@ -1,6 +1,7 @@
 """A run's folder: whether a run may start or resume there, and its config, versions, history and metrics."""
 
 import contextlib
+import hashlib
 import json
 import math
 import platform
@@ -19,15 +20,14 @@ from inspose_jax.skeletons import Skeleton
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # by their import names
 IMAGES, LABELS = "pictures", "labels"  # keys of the data's fingerprints in config.json
-WEIGHTS, TAKEN_OVER = "weights", "from_weights"  # keys of the initial weights' hash, and of what was kept of them
 
 
 def description(
-    config: Config, method: Method, num_steps: int, source: pipeline.LabelledSource, weights: str | None
+    config: Config, method: Method, num_steps: int, source: pipeline.LabelledSource, weights: Path | None
 ) -> dict[str, Any]:
     """Everything that determines what a run computes, for its `config.json`.
 
-    `weights` is the hash of those that a new run is initialised from.
+    `weights` is the file that a new run's backbone is initialised from.
     """
     about = {
         "num_steps": num_steps,
@@ -35,7 +35,8 @@ def description(
         LABELS: source.labels_hash(),
     }
     if weights is not None:
-        about[WEIGHTS] = weights
+        with weights.open("rb") as file:
+            about["weights"] = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     if method.recipe is not None:
         about["recipe"] = f"{method.recipe['name']} {method.recipe['sha256'][:12]}"
     return {**about, **config_json.to_dict(config)}
@@ -78,11 +79,10 @@ def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method
     Raises UserError if anything else differs, or as `stored_run` does.
     """
     before, then = stored_run(workdir, type(config.model))
-    # What was kept of the weights follows from their hash and the config, but is known only once they are read.
-    others, now = (select(one, one.keys() - {*config_json.NAMES, TAKEN_OVER}) for one in (before, about))
+    others, now = (select(one, one.keys() - set(config_json.NAMES)) for one in (before, about))
     # A checkpoint supersedes the initial weights: they need not be given again, but others would have no effect.
-    if has_saved and WEIGHTS in others:
-        now.setdefault(WEIGHTS, others[WEIGHTS])
+    if has_saved and "weights" in others:
+        now.setdefault("weights", others["weights"])
     # Labels are not compared if an early version did not store them, or if the images differ: then labels do too.
     if not (others.get(LABELS) and now.get(LABELS) and others.get(IMAGES) == now[IMAGES]):
         others, now = (select(one, one.keys() - {LABELS}) for one in (others, now))
@@ -150,12 +150,8 @@ def open_workdir(workdir: Path, about: dict[str, Any], changed: list[str], start
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-    stored = workdir / run_folder.CONFIG
-    if not stored.exists():
-        files.write(stored, json.dumps(about, indent=2))
-    elif changed:
-        before = select(json.loads(stored.read_text()), {WEIGHTS, TAKEN_OVER})  # unless they are given again
-        files.write(stored, json.dumps({**before, **about}, indent=2))
+    if changed or not (workdir / run_folder.CONFIG).exists():
+        files.write(workdir / run_folder.CONFIG, json.dumps(about, indent=2))
     files.write(workdir / run_folder.VERSIONS, json.dumps(in_use, indent=2))
     with (workdir / run_folder.HISTORY).open("a") as history:
         history.write(json.dumps({"step": start, "changed": changed, "versions": in_use}) + "\n")

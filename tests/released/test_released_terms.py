@@ -90,12 +90,11 @@ def test_of_equally_near_joints_the_first_listed_gives_the_offset():
 
 
 def test_no_window_is_wider_than_seven_cells():
-    grid = geometry.make_grid((256, 256), LEVELS, MAP_LEVEL, 64.0)
+    grid = geometry.make_grid((192, 192), LEVELS, MAP_LEVEL, 64.0)
     keypoints = jnp.zeros((1, 17, 3)).at[0, 0].set(jnp.array([128.0, 100.0, 2.0]))
-    box, area, is_person = jnp.array([[4.0, 4.0, 250.0, 250.0]]), jnp.ones(1), jnp.ones(1, bool)
-    made = targets.image_targets(
-        keypoints, box, area, is_person, jnp.array([256, 256]), grid, tiny.RELEASED.assignment, True
-    )
+    box, area, is_person = jnp.array([[2.0, 2.0, 190.0, 190.0]]), jnp.ones(1), jnp.ones(1, bool)
+    given = keypoints, box, area, is_person, jnp.array([192, 192])
+    made = jax.jit(lambda *given: targets.image_targets(*given, grid, tiny.RELEASED.assignment, True))(*given)
     rows, columns = np.nonzero(np.asarray(made.in_window[..., 0]))
     assert set(rows.tolist()) == set(range(22, 29))
     assert set(columns.tolist()) == set(range(29, 36))

@@ -89,15 +89,12 @@ def test_the_compilation_cache_is_in_the_users_cache_folder_unless_set(tmp_path,
 def test_many_sizes_are_padded_to_the_few_shapes_unless_told_otherwise(capsys):
     data = Data(test_padding="own", test_short_side=32, long_side=544, shapes=((32, 544), (544, 32)))
     sizes = [(32, 32 * number) for number in range(1, 17)]
-    assert predict.choose_padding(data, None, [*sizes, (64, 64)]) == data  # 32 x 32 once more
+    assert predict.choose_padding(data, [*sizes, (64, 64)]) == data  # 32 x 32 once more
     assert capsys.readouterr().out == ""
-    assert predict.choose_padding(data, None, [*sizes, (32, 544)]) == replace(data, test_padding="shapes")
+    assert predict.choose_padding(data, [*sizes, (32, 544)]) == replace(data, test_padding="shapes")
     assert capsys.readouterr().out.startswith(
         "17 images need 17 different paddings, each of which would be compiled: they are padded to 32 x 544 and 544 x"
     )
-    assert predict.choose_padding(data, "own", [*sizes, (32, 544)]) == data
-    assert predict.choose_padding(data, "shapes", []) == replace(data, test_padding="shapes")
-    assert capsys.readouterr().out == ""
 
 
 def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys):

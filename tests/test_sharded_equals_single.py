@@ -34,11 +34,12 @@ from inspose_jax import methods
 from inspose_jax.network import per_person
 from inspose_jax.training import sharding, step
 
-dtype, bound, batch_norm, *ways = sys.argv[1:]
+dtype, bound, name, batch_norm, *ways = sys.argv[1:]
+model = tiny.config.replace(getattr(tiny, name), batch_norm=batch_norm)
 rate = 1e-3 if dtype == "float64" else 1e-5
 schedule = replace(tiny.CONFIG.schedule, batch_size=8, optimizer="sgd", learning_rate=rate, warmup_steps=0, ema=0.9)
 starts = [
-    jax.tree.map(lambda x: np.asarray(x, dtype), tiny.variables(seed=seed))
+    jax.tree.map(lambda x: np.asarray(x, dtype), tiny.variables(model, seed))
     for seed in range(1 if dtype == "float64" else 3)
 ]
 people = [[tiny.person(6, 6, 18, 18)], [], [tiny.person(4, 4, 60, 60), tiny.person(30, 30, 50, 50)]]
@@ -50,15 +51,13 @@ answers = []
 for way in ways:
     devices, accumulate = map(int, way.split("x"))
     per_person.SLOTS_AT_ONCE = 64 if way == ways[0] else 5  # all 16 at once, or in chunks that reach beyond the last
-    config = replace(
-        tiny.CONFIG, model=tiny.model(batch_norm=batch_norm), schedule=replace(schedule, accumulate=accumulate)
-    )
-    mesh = sharding.make_mesh(config.schedule, jax.devices()[:devices])
-    model = methods.for_model(config.model)
-    train_step = sharding.jit_train_step(model, config.schedule, 5, mesh)
+    divided = replace(schedule, accumulate=accumulate)
+    mesh = sharding.make_mesh(divided, jax.devices()[:devices])
+    method = methods.for_model(model)
+    train_step = sharding.jit_train_step(method, divided, 5, mesh)
     answers.append([])
     for variables in starts:
-        start = step.state_of(variables, model, config.schedule, 5)
+        start = step.state_of(variables, method, divided, 5)
         state = jax.device_put(start, sharding.replicated(mesh))
         for _ in range(5):
             state, measurements = train_step(state, sharding.put_batch(batch, mesh))
@@ -80,17 +79,21 @@ for way, other in zip(ways[1:], answers[1:]):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("dtype", "bound", "batch_norm", "ways"),
+    ("dtype", "bound", "name", "batch_norm", "ways"),
     [
-        pytest.param("float64", "1e-10", "frozen", "1x1 2x4", id="four parts on two devices"),
-        pytest.param("float64", "1e-10", "trained", "1x1 2x1 4x1 8x1", id="devices"),
-        pytest.param("float32", "1e-4", "trained", "1x1 2x1 4x1 8x1", id="float32"),
-        pytest.param("float64", "1e-10", "frozen", "1x1 1x2 1x8 4x2", id="parts"),
+        pytest.param("float64", "1e-10", "MODEL", "frozen", "1x1 2x4", id="four parts on two devices"),
+        pytest.param("float64", "1e-10", "MODEL", "trained", "1x1 2x1 4x1 8x1", id="devices"),
+        pytest.param("float32", "1e-4", "MODEL", "trained", "1x1 2x1 4x1 8x1", id="float32"),
+        pytest.param("float64", "1e-10", "MODEL", "frozen", "1x1 1x2 1x8 4x2", id="parts"),
+        pytest.param("float64", "1e-10", "TRAINED_RELEASED", "trained", "1x1 8x1", id="released, devices"),
+        pytest.param(
+            "float64", "1e-10", "TRAINED_RELEASED", "frozen", "1x1 2x4", id="released, two devices, four parts"
+        ),
     ],
 )
-def test_five_steps_give_the_same_on_devices_x_parts(dtype, bound, batch_norm, ways):
+def test_five_steps_give_the_same_on_devices_x_parts(dtype, bound, name, batch_norm, ways):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-c", SCRIPT, dtype, bound, batch_norm, *ways.split()]
+    command = [sys.executable, "-c", SCRIPT, dtype, bound, name, batch_norm, *ways.split()]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 

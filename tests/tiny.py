@@ -61,6 +61,15 @@ CONFIG = config.Config(
     schedule=config.Schedule(batch_size=2, epochs=1, optimizer="adamw", learning_rate=1e-3, decay="cosine"),
 )
 METHOD = methods.for_model(MODEL)
+TRAINED_RELEASED = config.replace(
+    RELEASED,
+    backbone_widths=(4, 8, 16, 32),
+    frozen_stages=0,
+    head_channels=48,  # three in each group of the norms, so that the map of one cell has a spread too
+    coarse_channels=48,
+    num_people=4,
+    num_slots=16,
+)
 
 
 def person(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
@@ -69,7 +78,7 @@ def person(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
     return np.stack([x0 + t * (x1 - x0), y0 + t * (y1 - y0), np.full(17, 2)], -1).astype(np.float32)
 
 
-def batch(images: list[list[np.ndarray]], model: config.Model = MODEL, size: int = 64, seed: int = 0) -> Batch:
+def batch(images: list[list[np.ndarray]], model: Any = MODEL, size: int = 64, seed: int = 0) -> Batch:
     """Noise images of `size` pixels with the given people."""
     rng = np.random.default_rng(seed)
     number = len(images)
@@ -91,7 +100,7 @@ def batch(images: list[list[np.ndarray]], model: config.Model = MODEL, size: int
 
 
 def variables(model: Any = MODEL, seed: int = 0) -> dict:
-    """Random variables of a model, made by numpy: compiling the real initialisation takes seconds."""
+    """Random variables of a model of any method, made by numpy: compiling the real initialisation takes seconds."""
     shapes = jax.eval_shape(methods.for_model(model).init, jax.random.key(0))
     rng = np.random.default_rng(seed)
 

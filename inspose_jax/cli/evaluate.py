@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspose_jax.cli import arguments, config_flags, distributed
+from inspose_jax.cli import arguments, distributed
 from inspose_jax.errors import UserError
 
 
@@ -38,28 +38,18 @@ def run(argv: list[str]) -> None:
     if launch.distributed:
         distributed.join()
 
-    import jax
-
-    from inspose_jax import devices, files, processes, recipes
-    from inspose_jax.cli import sources
+    from inspose_jax import devices, files, processes
+    from inspose_jax.cli import sources, trained
     from inspose_jax.evaluation import coco_ap, evaluator
-    from inspose_jax.methods import from_recipe
-    from inspose_jax.predictor import Predictor, check_fit
-    from inspose_jax.torch_bridge import reading
 
     devices.check()
-    recipe = recipes.read(launch.recipe) if launch.recipe is not None else None
-    loaded = reading.load(launch.checkpoint, recipe)
-    config = config_flags.override(loaded.config, rest)
-    method = from_recipe(recipe, config.model)
-    check_fit(method, loaded.variables)
-    source = sources.coco(config, launch.images, launch.annotations)
+    predictor = trained.load(launch.checkpoint, launch.recipe, rest)
+    source = sources.coco(predictor.config, launch.images, launch.annotations)
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):
             raise UserError(f"{launch.annotations}: would be overwritten; choose another --out")
     out = launch.out if processes.is_first() else None  # the other processes have the same results
     with files.results_folder(out):
-        predictor = Predictor(config, loaded.variables, jax.local_devices(), method)
         statistics, results = evaluator.evaluate(predictor, source)
         if processes.is_first():
             print(coco_ap.table(statistics))

@@ -7,7 +7,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, TextIO
 
 import tyro
 
@@ -27,6 +27,8 @@ class Predict:
     Example: inspose predict --checkpoint demo_out/run photo.jpg holiday/ --out drawn --json people.json
 
     Example: inspose predict --checkpoint demo_out/run dance.mp4 --out drawn --json people.jsonl
+
+    --config.FIELD VALUE changes a setting of test time, such as --config.data.test-short-side 640.
     """
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
@@ -42,14 +44,11 @@ class Predict:
     """The run's recipe, if it defines a method of its own."""
     threshold: Annotated[float, tyro.conf.arg(metavar="T")] = 0.3
     """Leave out people with a lower score."""
-    padding: Annotated[Literal["own", "shapes"] | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """Pad each image just to multiples of 32, so that each new size compiles anew, or all to the config's few shapes;
-    by default as the config says, but to its shapes if own padding would need more than 16 programs."""
 
 
 def run(argv: list[str]) -> None:
     """Parse, check every file before anything is written, then predict, print one line per file, and write."""
-    launch, _ = arguments.parse(Predict, argv, "predict")
+    launch, rest = arguments.parse(Predict, argv, "predict", with_config=True)
     if not 0 <= launch.threshold <= 1:
         raise UserError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
     paths = list_files(launch.sources)
@@ -74,15 +73,14 @@ def run(argv: list[str]) -> None:
         raise UserError(f"{launch.json}: videos give one JSON line per frame; name the file {launch.json.stem}.jsonl")
     ids = image_ids(images) if launch.json is not None else []
 
-    import jax
-
-    from inspose_jax import devices, predictor
+    from inspose_jax import devices
+    from inspose_jax.cli import trained
     from inspose_jax.data import image_files, video_files
 
     # Listed before anything is written, as the results may go into the same folder.
     others = skipped_files(launch.sources, image_files.SUFFIXES + video_files.SUFFIXES)
     devices.check()
-    model = predictor.load(launch.checkpoint, jax.local_devices(), launch.recipe)
+    model = trained.load(launch.checkpoint, launch.recipe, rest)
     sizes = []
     for path in images:  # reading twice costs little beside the network, and avoids half a folder of results
         height, width, _ = image_files.read_image(path, follow_exif=True).shape
@@ -94,7 +92,8 @@ def run(argv: list[str]) -> None:
             )
     for path in videos:
         next(video_files.read_frames(path))
-    model.config = replace(model.config, data=choose_padding(model.config.data, launch.padding, sizes))
+    if not any("test-padding" in word for word in rest):
+        model.config = replace(model.config, data=choose_padding(model.config.data, sizes))
     with files.results_folder(launch.out), files.atomic(launch.json) if launch.json else nullcontext() as partial:
         if images:
             results = predict_images(model, images, launch.threshold, drawn, ids)
@@ -107,22 +106,20 @@ def run(argv: list[str]) -> None:
         print(line)
 
 
-def choose_padding(data: Data, given: Literal["own", "shapes"] | None, sizes: list[tuple[int, int]]) -> Data:
-    """The settings with the padding that was asked for, or with the config's shapes for images of too many sizes.
+def choose_padding(data: Data, sizes: list[tuple[int, int]]) -> Data:
+    """The settings, with the config's few shapes for images that would need too many paddings of their own.
 
     `sizes` are the images' (height, width).  Prints a line where it chooses other padding than the config's.
     """
     from inspose_jax.data import plan
 
-    if given is not None:
-        return replace(data, test_padding=given)
     number = plan.number_of_shapes(sizes, data)
     if data.test_padding == "shapes" or number <= MOST_SHAPES:
         return data
     shapes = " and ".join(f"{height} x {width}" for height, width in data.shapes)
     print(
         f"{len(sizes)} images need {number} different paddings, each of which would be compiled: they are padded to "
-        f"{shapes} instead, which changes scores and joints slightly; --padding own for each image's own"
+        f"{shapes} instead, which moves scores and joints; --config.data.test-padding own keeps each image's own"
     )
     return replace(data, test_padding="shapes")
 

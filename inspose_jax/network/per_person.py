@@ -78,8 +78,7 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         def slot_log_likelihoods(theta: Array, centre: Array, scale: Array, cells: Array) -> Float[Array, " K"]:
             # Flatten first, then mask: the other way round, the compiler holds the maps in both shapes.
             logits = masked(person_map(theta, centre, scale).reshape(len(cells), -1), is_cell.reshape(-1))
-            at_cell = jnp.take_along_axis(logits, cells[:, None], axis=1)[:, 0]
-            return at_cell - jax.nn.logsumexp(logits, axis=1)
+            return log_likelihoods_of(logits, cells)
 
         return apply_to_filled(slot_log_likelihoods, num_filled, (at_least_float32(theta), centres, scales, cells))
 
@@ -149,6 +148,12 @@ def masked(logits: Float[Array, "..."], is_cell: Bool[Array, "..."]) -> Float[Ar
     return jnp.where(is_cell, logits, jnp.finfo(logits.dtype).min / 4)
 
 
+def log_likelihoods_of(logits: Float[Array, "K _"], cells: Int[Array, " K"]) -> Float[Array, " K"]:
+    """Log-softmax over all cells of each joint's map, a row of `logits`, at the joint's own cell."""
+    at_cell = jnp.take_along_axis(logits, cells[:, None], axis=1)[:, 0]
+    return at_cell - jax.nn.logsumexp(logits, axis=1)
+
+
 def peak_of(logits: Float[Array, "K h w"]) -> Peak:
     """Eq. 2 and the log-sum-exp, in two passes over the maps of one person.
 
@@ -163,9 +168,7 @@ def peak_of(logits: Float[Array, "K h w"]) -> Peak:
     return Peak(cell.astype(jnp.int32), logit, log_sum_exp)
 
 
-def apply_to_filled(
-    function: Callable[..., Array], num_filled: Int32[Array, ""], slots: tuple[Array, ...]
-) -> Float[Array, "M K"]:
+def apply_to_filled(function: Callable[..., Any], num_filled: Int32[Array, ""], slots: tuple[Array, ...]) -> Any:
     """Apply `function` to every row of `slots`, in chunks; chunks without a filled slot give 0.
 
     The backward pass recomputes each chunk: only its `slots` are kept, never a map.
@@ -176,15 +179,15 @@ def apply_to_filled(
     apply_to_chunk = jax.checkpoint(jax.vmap(function), prevent_cse=False)
     result = jax.eval_shape(apply_to_chunk, *(chunk[0] for chunk in chunks))
 
-    def nothing(*slots: Array) -> Float[Array, "S K"]:
-        return jnp.zeros_like(slots[0], shape=result.shape)
+    def nothing(*slots: Array) -> Any:
+        return jax.tree.map(lambda x: jnp.zeros_like(slots[0], x.dtype, x.shape), result)
 
-    def visit(_: None, rows: tuple[Array, ...]) -> tuple[None, Float[Array, "S K"]]:
+    def visit(_: None, rows: tuple[Array, ...]) -> tuple[None, Any]:
         first, *slots = rows
         return None, jax.lax.cond(first < num_filled, apply_to_chunk, nothing, *slots)
 
     _, found = jax.lax.scan(jax.checkpoint(visit, prevent_cse=False), None, (first, *chunks))
-    return found.reshape(-1, *found.shape[2:])[: len(slots[0])]
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: len(slots[0])], found)
 
 
 def apply_to_first(function: Callable[..., Any], number: Int32[Array, ""], candidates: tuple[Array, ...]) -> Any:

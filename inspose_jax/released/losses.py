@@ -17,7 +17,14 @@ from jaxtyping import Array, Bool, Float, Int32, Shaped
 from inspose_jax import geometry
 from inspose_jax.losses import over_count
 from inspose_jax.network.instance_heads import theta_at
-from inspose_jax.network.per_person import PerPerson, at_least_float32
+from inspose_jax.network.per_person import (
+    KeypointMap,
+    apply_to_filled,
+    at_least_float32,
+    log_likelihoods_of,
+    make_person_map,
+    peak_of,
+)
 from inspose_jax.released.network import Outputs
 from inspose_jax.released.targets import Targets
 
@@ -68,12 +75,12 @@ def losses(
     targets: Targets,
     counts: Counts,
     grid: geometry.Grid,
-    per_person: PerPerson,
+    keypoint_map: KeypointMap,
     sigmas: tuple[float, ...],
     strict_parity: bool,
 ) -> dict[str, Float[Array, ""]]:
     """The unweighted terms; `sigmas` are the skeleton's constants of OKS."""
-    log_likelihoods, oks = of_maps(outputs, targets, grid, per_person, sigmas, strict_parity)
+    log_likelihoods, oks = of_maps(outputs, targets, grid, keypoint_map, sigmas, strict_parity)
     is_joint = at_slots(targets.is_joint, targets)
     return {
         "cls": classification_loss(outputs.logits, oks, targets, counts),
@@ -89,23 +96,27 @@ def of_maps(
     outputs: Outputs,
     targets: Targets,
     grid: geometry.Grid,
-    per_person: PerPerson,
+    keypoint_map: KeypointMap,
     sigmas: tuple[float, ...],
     strict_parity: bool,
 ) -> tuple[Float[Array, "B M K"], Float[Array, "B M"]]:
     """What the losses need of the slots' keypoint maps: log-likelihoods of the joints' cells, and OKS without gradient.
 
-    Maps reach into the padding, as in the released code.
+    Maps reach into the padding, as in the released code.  Both are read from them while a few people's are in memory.
     """
-    height, width = grid.map_size
-    size = jnp.array([height * grid.map_stride, width * grid.map_stride], jnp.int32)
+    width = grid.map_size[1]
 
     def of_image(image: tuple[Array, ...]) -> tuple[Array, Array]:
         number, theta, features, centres, scales, cells, points, is_labelled, area = image
-        people = number, theta, features, centres, scales, size
-        log_likelihoods = per_person.log_likelihoods(*people, cells, stride=grid.map_stride)
-        peaks = per_person.peaks(*jax.lax.stop_gradient(people), stride=grid.map_stride)
-        predicted = jnp.stack([peaks.cell % width, peaks.cell // width], -1)
+        map_of = make_person_map(keypoint_map, features, grid.map_stride)
+
+        def of_slot(theta: Array, centre: Array, scale: Array, cells: Array) -> tuple[Array, Array]:
+            maps = map_of(theta, centre, scale)
+            return log_likelihoods_of(maps.reshape(len(cells), -1), cells), peak_of(jax.lax.stop_gradient(maps)).cell
+
+        slots = at_least_float32(theta), centres, scales, cells
+        log_likelihoods, peaks = apply_to_filled(of_slot, number, slots)
+        predicted = jnp.stack([peaks % width, peaks // width], -1)
         true = jnp.floor(points / grid.map_stride)
         return log_likelihoods, similarity(
             predicted.astype(true.dtype), true, is_labelled, area, sigmas, 1 if strict_parity else grid.map_stride

@@ -65,7 +65,7 @@ def method(model: config.Model) -> Method:
     ) -> dict[str, jax.Array]:
         grid = grid_of(batch.image.shape[1:3])
         sigmas = model.skeleton.oks_sigmas
-        return losses.losses(outputs, targets, counts, grid, per_person, sigmas, model.strict_parity)
+        return losses.losses(outputs, targets, counts, grid, keypoint_map, sigmas, model.strict_parity)
 
     return Method(
         init=init,

@@ -58,7 +58,9 @@ COCO = (  # noqa: SIM905
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "
     "right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
 ).split()
-STAR = [0, 5, 6, 9, 10, 11, 12, 15, 16]  # of COCO: nose, shoulders, wrists, hips, ankles
+STAR = (  # noqa: SIM905
+    "nose left_shoulder right_shoulder left_wrist right_wrist left_hip right_hip left_ankle right_ankle"
+).split()
 
 
 class Outputs(NamedTuple):
@@ -132,7 +134,7 @@ class InsPose(nn.Module, Hub):  # pyright: ignore[reportGeneralTypeIssues]
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.numel():
             raise ValueError(f"an image is RGB u8[height, width, 3]; this is {image.dtype} {tuple(image.shape)}")
         height, width = image.shape[:2]
-        size, shape = test_size(self.config["data"], height, width, has_shapes=not self.is_released)
+        size, shape = test_size(self.config["data"], height, width)
         x = resize(image, size).to(torch.promote_types(weight.dtype, torch.float32))
         x = ((x - x.new_tensor(MEAN)) / x.new_tensor(STD)).permute(2, 0, 1)
         x = F.pad(x, (0, shape[1] - size[1], 0, shape[0] - size[0])).to(weight.dtype)
@@ -211,17 +213,18 @@ def released_config(tensors: dict[str, Tensor]) -> dict:
     decoding = {**limits, "num_per_level": 1000, "num_poses": 100}
     parts = {"network": network, "kp_net": kp_net, "decoding": decoding, "star_joints": []}
     model = {"skeleton": {"keypoint_names": names}, **parts}
-    return {"method": "released", "model": model, "data": {"test_short_side": 800, "long_side": 1333}}
+    data = {"test_short_side": 800, "long_side": 1333, "test_padding": "own"}
+    return {"method": "released", "model": model, "data": data}
 
 
-def test_size(data: dict, height: int, width: int, has_shapes: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+def test_size(data: dict, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """The size that an image is resized to, and the one that it is then padded to at the right and bottom.
 
-    That is the smallest of the config's shapes that holds it, or has the next multiples of 32 where they do not count.
+    That is the smallest of the config's shapes that holds it, or with its "own" padding the next multiples of 32.
     """
     factor = min(data["test_short_side"] / min(height, width), data["long_side"] / max(height, width))
     size = max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
-    if not has_shapes:
+    if data["test_padding"] == "own":
         return size, (-(-size[0] // 32) * 32, -(-size[1] // 32) * 32)
     if not any(size[0] <= h and size[1] <= w for h, w in data["shapes"]):
         factor = max(min(h / height, w / width) for h, w in data["shapes"])
@@ -471,9 +474,10 @@ class ReleasedHead(nn.Module):
     def __init__(self, model: dict, num_keypoints: int, num_parameters: int):
         super().__init__()
         network, inputs = model["network"], model["network"]["fpn_channels"]
-        depth, names = network["head_depth"], model["skeleton"]["keypoint_names"]
-        spread = [tap * num_keypoints // 9 for tap in range(9)]  # for joints other than COCO's
-        self.star_joints: list[int] = list(model["star_joints"]) or (STAR if list(names) == COCO else spread)
+        depth, names = network["head_depth"], list(model["skeleton"]["keypoint_names"])
+        spread = [tap * num_keypoints // len(STAR) for tap in range(len(STAR))]  # for a skeleton that lacks some
+        usual = [names.index(name) for name in STAR] if set(STAR) <= set(names) else spread
+        self.star_joints: list[int] = list(model["star_joints"]) or usual
         self.cls_convs, width = tower(inputs, network["head_channels"], depth)
         self.ctrl_convs, width = tower(inputs, network["head_channels"], depth)
         self.shared_convs, shared = tower(inputs, network["keypoint_channels"], network["keypoint_depth"])

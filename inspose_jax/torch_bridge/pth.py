@@ -1,6 +1,7 @@
 """Tensors in `.pth` files: both formats of torch.save are read, the newer one is written; no torch, no code is run.
 
-A `.pth` is a pickle, which may call any function by name.  This reader allows only those that rebuild tensors.
+A `.pth` is a pickle, which may call any function by name.  This reader allows only those that rebuild tensors.  The
+scalars and arrays of numpy among what training frameworks store beside the weights are passed over, not built.
 """
 
 import io
@@ -31,6 +32,12 @@ STORAGES = {
     "BoolStorage": np.dtype("?"),
 }
 KINDS = {dtype: name for name, dtype in STORAGES.items() if name != "BFloat16Storage"}
+PASSED_OVER = {
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    ("_codecs", "encode"),  # how pickle's second protocol, torch's, writes the bytes of such an array
+}
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 ALIGNMENT = 64  # bytes: torch can then use the numbers where they lie in a mapped file
 
@@ -42,6 +49,16 @@ class StorageType:
         self.name, self.dtype = name, STORAGES[name]
 
 
+class PassedOver:
+    """Stands in for an object of numpy, and for what makes one; takes any arguments and state, and keeps nothing."""
+
+    def __init__(self, *_: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 class Reader(pickle.Unpickler):
     """An unpickler of tensors; `storage` maps a persistent id to its storage type and flat array."""
 
@@ -50,7 +67,7 @@ class Reader(pickle.Unpickler):
         self.path, self.storage = path, storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """Allow only what rebuilds tensors; raises UserError for anything else."""
+        """Allow only what rebuilds tensors or is passed over; raises UserError for anything else."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if module == "torch" and name in STORAGES:
@@ -59,10 +76,11 @@ class Reader(pickle.Unpickler):
             return rebuild_tensor
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda tensor, *_: tensor
+        if (module, name) in PASSED_OVER:
+            return PassedOver
         raise UserError(
             f"{self.path}: holds {module}.{name}, which is not a tensor and is not executed; save a plain state_dict, "
-            f"or "
-            f"convert it to .safetensors"
+            f"or convert it to .safetensors"
         )
 
     def persistent_load(self, pid: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The small model's stages against those of the released code (`forward_eval.npz`)."""
+"""The small model's stages against those of the released code (`forward_eval.npz`, `forward_train.npz`)."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def network_of(model: config.Model) -> Network:
     return Network(model.network, config.star_joints(model), joints, parameters, model.kp_net.feature_channels)
 
 
-def stages(model, variables, image) -> dict[str, np.ndarray]:
+def stages(model, variables, image, train: bool = False) -> dict[str, np.ndarray]:
     """Everything that the network computes on the way, N,C,H,W, by the names of the reference."""
     network = network_of(model)
     number, _, height, width = image.shape
@@ -38,7 +38,8 @@ def stages(model, variables, image) -> dict[str, np.ndarray]:
     num_cells = sum(-(-height // 2**level) * -(-width // 2**level) for level in range(3, 8))
 
     def run(variables, image):
-        outputs, seen = network.apply(variables, image, size, capture_intermediates=True)
+        changes = ["batch_stats", "intermediates"]
+        outputs, seen = network.apply(variables, image, size, train, capture_intermediates=True, mutable=changes)
         every = jnp.tile(jnp.arange(num_cells, dtype=jnp.int32), (number, 1))
         return outputs, seen["intermediates"], theta_at(outputs.controller, every)
 
@@ -99,3 +100,31 @@ def test_the_stages_in_float64(golden, small, image):
         expected = reference[name]
         mine = found[name.removeprefix(f"{image}/f64/")]
         np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-9 * np.abs(expected).max(), err_msg=name)
+
+
+TRAINING_STAGES = 4 + 5 + 5 * 8 + 4  # C, P, what every level has, and what P3 alone has
+
+
+def test_every_stage_in_training_mode_is_that_of_the_released_code(golden, small):
+    reference = golden("forward_train")
+    noise = dict(zip(reference["noise_names"].tolist(), reference["noise_values"].tolist(), strict=True))
+    found = stages(*small, reference["img"], train=True)
+    names = [name for name in reference if name not in ("img", "noise_names", "noise_values")]
+    assert len(names) == TRAINING_STAGES
+    for name in names:
+        expected = reference[name]
+        bound = max(1e-4 * np.abs(expected).max(), 3 * noise.get(name, 0))
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=bound, err_msg=name)
+
+
+def test_the_stages_in_training_mode_in_float64(golden, small):
+    """They are stored rounded to float32, 6e-8 of the largest magnitude at most."""
+    reference = golden("forward_train")
+    model, variables = small
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        variables = jax.tree.map(lambda x: x.astype(np.float64), variables)
+        found = stages(model, variables, reference["img"].astype(np.float64), train=True)
+    for name in found.keys() & set(reference):
+        expected = reference[name]
+        assert found[name].dtype == np.float64
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=6.1e-8 * np.abs(expected).max(), err_msg=name)

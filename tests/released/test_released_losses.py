@@ -3,6 +3,8 @@
 (`losses.npz`, `grads.npz`, `forward_train.npz`)
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,8 +64,8 @@ def terms_of(model, grid, outputs, people):
         *people
     )
     counts = losses.count(one)
-    per_person = kp_net.make(model.kp_net, 17)
-    return losses.losses(outputs, one, counts, grid, per_person, COCO.oks_sigmas, model.strict_parity), one
+    keypoint_map = partial(kp_net.keypoint_map, sizes=kp_net.layer_sizes(model.kp_net, 17))
+    return losses.losses(outputs, one, counts, grid, keypoint_map, COCO.oks_sigmas, model.strict_parity), one
 
 
 def grid_of(image) -> geometry.Grid:

@@ -100,8 +100,8 @@ def test_a_batch_finds_in_each_image_what_is_found_in_it_alone(small, images):
         replace(given, data=replace(given.data, test_padding="shapes", shapes=((160, 160),))), small[1]
     )
     source = pipeline.Images([images[name] for name in IMAGES], predictor.skeleton)
-    plan = predictor.plan(source)
-    both = pipeline.load_batch(source, plan[0]._replace(index=plan[0].index[:2]), predictor.config, slice(0, 2))
+    plan = pipeline.make_plan(source, predictor.config, train=False, batch_size=2)
+    both = pipeline.load_batch(source, plan[0], predictor.config)
     assert both.image.shape == (2, 160, 160, 3)
     outputs, poses = predictor.compiled_forward(predictor.variables, both.image, both.size)
     together = to_original_pixels(jax.device_get(poses), both)
@@ -109,11 +109,12 @@ def test_a_batch_finds_in_each_image_what_is_found_in_it_alone(small, images):
         one = type(both)(*(field[i : i + 1] for field in both))
         alone, poses = predictor.compiled_forward(predictor.variables, one.image, one.size)
         for mine, theirs in zip(
-            jax.tree.leaves(alone._replace(controller=())),
-            jax.tree.leaves(outputs._replace(controller=())),
+            jax.tree.leaves(alone._replace(controller=alone.controller.features)),
+            jax.tree.leaves(outputs._replace(controller=outputs.controller.features)),
             strict=True,
         ):
             np.testing.assert_allclose(mine[0], theirs[i], rtol=0, atol=1e-5 * float(np.abs(theirs[i]).max()))
         (found,) = to_original_pixels(jax.device_get(poses), one)
         np.testing.assert_array_equal(found.location, together[i].location)
+        np.testing.assert_allclose(found.scores, together[i].scores, rtol=0, atol=1e-5)
         np.testing.assert_allclose(found.keypoints, together[i].keypoints, rtol=0, atol=0.01)

@@ -1,8 +1,6 @@
 """The PyTorch file, used alone: it equals the released code's numbers and, for the paper's model, our own network."""
 
-import importlib.util
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +19,6 @@ from inspose_jax.torch_bridge import export
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; `make test-torch` has it")
 
 pytestmark = pytest.mark.torch
-FILE = Path(__file__).parents[2] / "inspose_jax" / "torch_bridge" / "inspose_torch.py"
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
 GOLDEN_IMAGES = ("a", "b")
 
@@ -30,19 +27,6 @@ GOLDEN_IMAGES = ("a", "b")
 def _standard_promotion():  # the strict one promotes no half precision
     with jax.numpy_dtype_promotion("standard"):
         yield
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """The module, from a copy of its file somewhere else."""
-    copy = shutil.copy(FILE, tmp_path_factory.mktemp("alone"))
-    spec = importlib.util.spec_from_file_location("inspose_torch_alone", copy)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    torch.set_num_threads(1)
-    return module
 
 
 def stored(reference: Path, name: str) -> dict[str, np.ndarray]:
@@ -102,7 +86,7 @@ def weights(reference) -> dict:
 def released(alone, weights, dtype=torch.float32):
     """The small released model, at the size at which its numbers were taken."""
     about = alone.released_config(weights)
-    about["data"] = {"test_short_side": 100, "long_side": 160}
+    about["data"] = {"test_short_side": 100, "long_side": 160, "test_padding": "own"}
     model = alone.InsPose(about)
     model.load_state_dict(weights)
     return model.to(dtype).eval()
@@ -271,7 +255,7 @@ def test_full_size_it_has_the_keys_of_the_released_checkpoint_in_their_order(alo
 def test_five_joints_have_a_star_too(alone, weights):
     about = alone.released_config(weights)
     about["model"]["skeleton"]["keypoint_names"] = ["nose", "left_wrist", "right_wrist", "left_hip", "right_hip"]
-    about["data"] = {"test_short_side": 64, "long_side": 96}
+    about["data"] = {"test_short_side": 64, "long_side": 96, "test_padding": "own"}
     model = alone.InsPose(about)
     assert model.bbox_head.star_joints == [0, 0, 1, 1, 2, 2, 3, 3, 4]
     about["model"]["decoding"]["score_threshold"] = 0.0
@@ -508,7 +492,7 @@ def test_released_weights_need_no_config(alone, weights, tmp_path):
     torch.save({"meta": {}, "state_dict": weights}, tmp_path / "released.pth")
     model = alone.load(tmp_path / "released.pth")
     assert_same(model, released(alone, weights))
-    assert model.config["data"] == {"test_short_side": 800, "long_side": 1333}
+    assert model.config["data"] == {"test_short_side": 800, "long_side": 1333, "test_padding": "own"}
 
 
 def test_it_goes_to_a_model_hub_and_back(alone, saved):

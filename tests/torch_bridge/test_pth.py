@@ -111,9 +111,42 @@ def test_of_a_checkpoint_as_mmcv_nests_it_the_state_dict_is_read(tmp_path, write
     assert {name: array.tolist() for name, array in read.items()} == {"backbone.conv1.weight": [1, 1]}
 
 
+OF_NUMPY = {
+    "best": np.float64(0.652),
+    "matrix": np.arange(6.0).reshape(2, 3).T,
+    "words": np.array(["a", "b"]),
+    "objects": np.array([{"a": np.int64(1)}], object),
+    "type": np.dtype([("x", "<f4")]),
+}
+
+
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+def test_objects_of_numpy_beside_the_weights_are_passed_over(tmp_path, write):
+    write(tmp_path / "a.pth", mmcv_checkpoint({**META, "hook_msgs": OF_NUMPY}))
+    read = pth.read_pth(tmp_path / "a.pth")
+    assert {name: array.tolist() for name, array in read.items()} == {"backbone.conv1.weight": [1, 1]}
+
+
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+def test_numpy_before_its_second_version_is_passed_over_too(tmp_path, module):
+    reader = pth.Reader(io.BytesIO(), tmp_path, lambda pid: pid)
+    assert vars(reader.find_class(module, "scalar")(np.dtype("f8"), b"12345678")) == {}
+    with pytest.raises(ValueError, match=f"holds {module}.fromfile, which is not a tensor"):
+        reader.find_class(module, "fromfile")
+
+
 class Runs:
     def __reduce__(self):
         return os.mkdir, ("harmed",)
+
+
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+def test_a_class_inside_an_object_of_numpy_is_refused(tmp_path, monkeypatch, write):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.pth", mmcv_checkpoint({"best": np.array([Runs()], object)}))
+    with pytest.raises(ValueError, match=r"a.pth: holds \w+.mkdir, which is not a tensor"):
+        pth.read_pth(tmp_path / "a.pth")
+    assert not (tmp_path / "harmed").exists()
 
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy])

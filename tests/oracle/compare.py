@@ -37,11 +37,17 @@ def largest(found: np.ndarray, expected: np.ndarray) -> float:
     return float(difference / np.abs(expected).max()) if difference else 0.0
 
 
+def of_norm(found: np.ndarray, expected: np.ndarray) -> float:
+    """The norm of the difference, relative to the norm."""
+    difference = np.linalg.norm(found - expected)
+    return float(difference / np.linalg.norm(expected)) if difference else 0.0
+
+
 UNITS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "differing numbers": lambda found, expected: float((found != expected).sum()),
     "of the largest magnitude": largest,
     "relative": lambda found, expected: float(abs(found - expected) / abs(expected)) if found != expected else 0.0,
-    "of the norm": lambda found, expected: float(np.linalg.norm(found - expected) / np.linalg.norm(expected)),
+    "of the norm": of_norm,
     "absolute": lambda found, expected: float(np.abs(found - expected).max(initial=0)),
     "px": lambda found, expected: float(np.abs(found - expected).max(initial=0)),
 }

@@ -86,7 +86,8 @@ def losses(heads: Heads, people: list[People], strict: bool) -> Losses:
         "loss_heatmap": heatmap_loss(heads.heatmaps, heatmaps, strict),
         "loss_ae_pull": pull,
         "loss_ae_push": push,
-        "loss_heatmap_offset": ((heads.offsets - offsets).abs() * is_supervised).sum() / (is_supervised.sum() + 1e-4),
+        "loss_heatmap_offset": ((heads.offsets - offsets).abs() * is_supervised).sum()
+        / (int(is_supervised.sum()) + 1e-4),
     }
     return Losses(terms, owned, targets, divisor, similarities, maps, heatmaps, offsets)
 
@@ -97,9 +98,10 @@ def keypoint_maps(heads: Heads, positive: Positive) -> Tensor:
     features, theta, stride = heads.features[image], heads.theta[level][image, :, row, column], STRIDES[level]
     (inputs, height, width), joints = features.shape, heads.heatmaps.shape[1]
     x, y = column * stride + stride / 2, row * stride + stride / 2
-    relative_x = ((8 * torch.arange(width) + 4 - x) / (8 * stride)).expand(height, width)
-    relative_y = ((8 * torch.arange(height) + 4 - y) / (8 * stride))[:, None].expand(height, width)
-    maps = torch.cat([features, relative_x[None].to(features), relative_y[None].to(features)])
+    columns, rows = (torch.arange(n, dtype=features.dtype) for n in (width, height))
+    relative_x = ((8 * columns + 4 - x) / (8 * stride)).expand(height, width)
+    relative_y = ((8 * rows + 4 - y) / (8 * stride))[:, None].expand(height, width)
+    maps = torch.cat([features, relative_x[None], relative_y[None]])
     first = 0
     for number, (before, after) in enumerate([(inputs + 2, WIDTH), (WIDTH, WIDTH), (WIDTH, joints)]):
         if number > 0:

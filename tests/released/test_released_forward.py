@@ -34,7 +34,7 @@ def network_of(model: config.Model) -> Network:
     return Network(model.network, config.star_joints(model), joints, parameters, model.kp_net.feature_channels)
 
 
-def stages(model, variables, image) -> dict[str, np.ndarray]:
+def stages(model, variables, image, train: bool = False) -> dict[str, np.ndarray]:
     """Everything that the network computes on the way, N,C,H,W, by the names of the reference."""
     network = network_of(model)
     number, _, height, width = image.shape
@@ -42,7 +42,9 @@ def stages(model, variables, image) -> dict[str, np.ndarray]:
     num_cells = sum(-(-height // 2**level) * -(-width // 2**level) for level in range(3, 8))
 
     def run(variables, image):
-        outputs, seen = network.apply(variables, image, size, capture_intermediates=True)
+        outputs, seen = network.apply(
+            variables, image, size, train, capture_intermediates=True, mutable=["batch_stats", "intermediates"]
+        )
         every = jnp.tile(jnp.arange(num_cells, dtype=jnp.int32), (number, 1))
         return outputs, seen["intermediates"], theta_at(outputs.controller, every)
 
@@ -105,3 +107,18 @@ def test_the_stages_in_float64(source, golden, small, image):
         expected = reference[name]
         mine = found[name.removeprefix(f"{image}/f64/")]
         np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-9 * np.abs(expected).max(), err_msg=name)
+
+
+@SOURCES
+def test_the_stages_in_training(source, golden, small):
+    """The numbers were computed in float64 and stored in float32."""
+    reference = golden("forward_train")
+    model, variables = small
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        variables = jax.tree.map(lambda x: x.astype(np.float64), variables)
+        found = stages(model, variables, reference["img"].astype(np.float64), train=True)
+    names = [name for name in reference if name != "img" and not name.startswith("noise_")]
+    assert len(names) == {"oracle": 21, "authors": 53}[source]
+    for name in names:
+        expected = reference[name]
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-6 * np.abs(expected).max(), err_msg=name)

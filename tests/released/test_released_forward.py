@@ -10,10 +10,6 @@ from inspose_jax.network.kp_net import num_parameters
 from inspose_jax.released import config
 from inspose_jax.released.network import Network, star_points
 
-# The authors' model takes minutes, ours seconds.
-SOURCES = pytest.mark.parametrize(
-    "source", ["oracle", pytest.param("authors", marks=pytest.mark.slow)], indirect=True, scope="session"
-)
 NUM_STAGES = {"oracle": {"a": 63, "b": 16}, "authors": {"a": 64, "b": 24}}  # that are stored
 NUM_FLOAT64 = {"oracle": 10, "authors": 11}
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
@@ -78,7 +74,9 @@ def offsets_of(points):
     return (points - regular.astype(points.dtype))[..., ::-1].reshape(len(points), height, width, 18)
 
 
-@SOURCES
+@pytest.mark.parametrize(
+    "source", ["oracle", pytest.param("authors", marks=pytest.mark.slow)], indirect=True, scope="session"
+)
 @pytest.mark.parametrize("image", ["a", "b"])
 def test_every_stage_is_that_of_the_released_code(source, golden, small, image):
     reference = golden("forward_eval")
@@ -93,7 +91,7 @@ def test_every_stage_is_that_of_the_released_code(source, golden, small, image):
         np.testing.assert_allclose(found[name], expected, rtol=0, atol=bound, err_msg=name)
 
 
-@SOURCES
+@pytest.mark.slow
 @pytest.mark.parametrize("image", ["a", "b"])
 def test_the_stages_in_float64(source, golden, small, image):
     reference = golden("forward_eval")
@@ -109,7 +107,7 @@ def test_the_stages_in_float64(source, golden, small, image):
         np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-9 * np.abs(expected).max(), err_msg=name)
 
 
-@SOURCES
+@pytest.mark.slow
 def test_the_stages_in_training(source, golden, small):
     """The numbers were computed in float64 and stored in float32."""
     reference = golden("forward_train")

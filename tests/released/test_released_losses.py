@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from test_released_forward import LEVELS, SOURCES, network_of
+from test_released_forward import LEVELS, network_of
 
 from inspose_jax import config, geometry
 from inspose_jax.network import inspose, kp_net
@@ -97,7 +97,7 @@ def close(terms, reference, prefix: str) -> None:
         np.testing.assert_allclose(terms[ours], expected, rtol=1e-6, atol=1e-12, err_msg=theirs)
 
 
-@SOURCES
+@pytest.mark.slow  # compiles the gradient of the whole network
 @pytest.mark.parametrize("case", [*CASES, "large"])
 def test_losses_from_the_image(golden, wide, measured, case):
     reference = golden("losses")
@@ -111,7 +111,7 @@ def test_losses_from_the_image(golden, wide, measured, case):
     assert float(total) == pytest.approx(float(reference[f"{case}/total"]), rel=1e-6)
 
 
-@SOURCES
+@pytest.mark.slow
 def test_gradients_and_statistics_after_a_step(golden, wide, measured):
     reference = golden("grads")
     model, variables = wide

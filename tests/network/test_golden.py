@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import packed
 import pytest
 from safetensors.numpy import save_file
 
@@ -172,16 +173,16 @@ def assert_statistics_follow(computed: Computed, expected: dict[str, np.ndarray]
 
 
 def own(case: str) -> dict[str, Any]:
-    """The arrays of a case; those that are packed become dicts by PyTorch's names."""
-    with np.load(OWN) as file:
-        arrays = {key.removeprefix(f"{case}/"): file[key] for key in file.files if key.startswith(f"{case}/")}
-    for key in [key.removesuffix("/lines") for key in arrays if key.endswith("/lines")]:
-        lines, values = arrays.pop(f"{key}/lines"), arrays.pop(f"{key}/values").astype(np.float64)
-        shapes = {name: [int(n) for n in shape.split("x")] for name, shape in (line.split() for line in lines)}
-        ends = np.cumsum([np.prod(shape) for shape in shapes.values()])
-        pieces = zip(shapes.items(), np.split(values, ends[:-1]), strict=True)
-        arrays[key] = {name: piece.reshape(shape) for (name, shape), piece in pieces}
-    return arrays
+    """The arrays of a case; weights and statistics are in dicts by PyTorch's names."""
+    found: dict[str, Any] = {}
+    for key, array in packed.load(OWN).items():
+        name = key.removeprefix(f"{case}/")
+        kind, _, inner = name.partition("/")
+        if name != key and kind in ("model", "after"):
+            found.setdefault(kind, {})[inner] = array.astype(np.float64)
+        elif name != key:
+            found[name] = array
+    return found
 
 
 @pytest.mark.parametrize(("case", "parts"), [("evaluation", EVALUATED), ("training", TRAINED)])

@@ -1,4 +1,4 @@
-"""The losses, their gradients and the statistics after a step against those of the released code, in float64.
+"""The losses, their gradients and the statistics after a step against the released code's and the oracle's, in float64.
 
 (`losses.npz`, `grads.npz`, `forward_train.npz`)
 """
@@ -12,7 +12,7 @@ import pytest
 import tiny
 from test_released_forward import LEVELS, network_of
 
-from inspose_jax import geometry
+from inspose_jax import config, geometry
 from inspose_jax.network import inspose, kp_net
 from inspose_jax.released import losses, targets
 from inspose_jax.released.network import LEVELS as NUMBERS
@@ -20,8 +20,6 @@ from inspose_jax.released.network import MAP_LEVEL, Outputs
 from inspose_jax.skeletons import COCO
 from inspose_jax.torch_bridge.names import to_flax
 from inspose_jax.torch_bridge.released_names import released_name
-
-pytestmark = pytest.mark.slow  # minutes, and only where the reference data is
 
 THEIRS = {
     "cls": "loss_cls",
@@ -79,7 +77,7 @@ def wide(small):
 
 
 @pytest.fixture(scope="module")
-def measured(golden, wide):
+def measured(wide):
     """(variables, N,C,H,W images, people) -> the total loss, its terms and the new statistics; compiled once."""
     model, _ = wide
 
@@ -101,6 +99,7 @@ def close(terms, reference, prefix: str) -> None:
         np.testing.assert_allclose(terms[ours], expected, rtol=1e-6, atol=1e-12, err_msg=theirs)
 
 
+@pytest.mark.slow  # compiles the gradient of the whole network
 @pytest.mark.parametrize("case", [*CASES, "large"])
 def test_losses_from_the_image(golden, wide, measured, case):
     reference = golden("losses")
@@ -114,6 +113,7 @@ def test_losses_from_the_image(golden, wide, measured, case):
     assert float(total) == pytest.approx(float(reference[f"{case}/total"]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_and_statistics_after_a_step(golden, wide, measured):
     reference = golden("grads")
     model, variables = wide
@@ -152,9 +152,12 @@ def test_gradients_and_statistics_after_a_step(golden, wide, measured):
 
 
 @pytest.fixture(scope="module")
-def stored(golden, wide):
-    """The head's outputs as stored, with theta at every location already."""
-    given = golden("forward_train")
+def stored(source, golden, small):
+    """Outputs of the heads, with theta at every location already, and what they and people give: the terms and targets.
+
+    That is one function for each value of `strict_parity`.
+    """
+    given = golden("heads" if source == "oracle" else "forward_train")
 
     def level(name):
         parts = [given[f"{name}/{level}"].astype(np.float64).transpose(0, 2, 3, 1) for level in LEVELS]
@@ -163,7 +166,7 @@ def stored(golden, wide):
     def dense(name):
         return jnp.asarray(given[name].astype(np.float64).transpose(0, 2, 3, 1))
 
-    grid = grid_of(given["img"])
+    grid = grid_of(golden("forward_train")["img"])
     coarse = level("coarse")
     outputs = Outputs(
         level("logits")[..., 0],
@@ -174,15 +177,26 @@ def stored(golden, wide):
         dense("tag"),
         dense("hm_offset"),
     )
-    return grid, outputs, jax.jit(lambda outputs, people: terms_of(wide[0], grid, outputs, people))
+
+    compiled = {}
+    for strict in (True, False):
+        model = config.replace(small[0], strict_parity=strict)
+        compiled[strict] = jax.jit(lambda outputs, people, model=model: terms_of(model, grid, outputs, people))
+    return outputs, compiled
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_losses_from_the_stored_outputs(golden, stored, case):
+@pytest.mark.parametrize(
+    ("source", "strict"),
+    [("oracle", True), ("oracle", False), ("authors", True)],  # the released code has its slips
+    indirect=["source"],
+    scope="session",
+)
+def test_losses_from_the_stored_outputs(golden, stored, case, strict):
     reference = golden("losses")
-    _, outputs, compiled = stored
-    terms, made = compiled(outputs, people_of(reference, case))
-    close(terms, reference, f"{case}/stored")
+    outputs, compiled = stored
+    terms, made = compiled[strict](outputs, people_of(reference, case))
+    close(terms, reference, f"{case}/stored" if strict else f"{case}/stored/correct")
     labels = np.concatenate([reference[f"{case}/rec/labels/{level}"] for level in LEVELS], 1)
     np.testing.assert_array_equal(made.is_positive, labels == 0)
     np.testing.assert_allclose(made.heatmaps, reference[f"{case}/rec/hm_target"].transpose(0, 2, 3, 1), atol=2e-7)

@@ -21,9 +21,17 @@ CONFIG = recipes.read("released_r50_coco_3x").config
 IMAGES = ("a", "b")
 
 
-def small_config(model) -> config.Config:
+@pytest.fixture(scope="module")
+def sides(golden) -> tuple[int, int]:
+    """The short and the long side to which the small images are resized; the authors' numbers do not hold them."""
+    pipeline = golden("pipeline")
+    return tuple(pipeline["sides"].tolist()) if "sides" in pipeline else (100, 160)
+
+
+def small_config(model, sides: tuple[int, int]) -> config.Config:
     """The recipe at the size of the small images."""
-    return replace(CONFIG, model=model, data=replace(CONFIG.data, test_short_side=100, long_side=160))
+    short_side, long_side = sides
+    return replace(CONFIG, model=model, data=replace(CONFIG.data, test_short_side=short_side, long_side=long_side))
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +42,8 @@ def images(golden) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def predictor(small) -> Predictor:
-    return Predictor(small_config(small[0]), small[1])
+def predictor(small, sides) -> Predictor:
+    return Predictor(small_config(small[0], sides), small[1])
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -61,11 +69,11 @@ def test_sizes_are_rounded_as_in_the_released_code(golden):
 
 @pytest.mark.parametrize("run", ["top1000", "top25"])
 @pytest.mark.parametrize("name", IMAGES)
-def test_the_same_people_are_found(golden, small, images, name, run):
+def test_the_same_people_are_found(golden, small, sides, images, name, run):
     reference = golden("detections")
     given = {key: reference[f"{name}/{run}/{key}"] for key in ("locations", "scores", "boxes", "joints", "rec/hm_gap")}
     model = config.replace(small[0], num_per_level=int(run.removeprefix("top")))
-    predictor = Predictor(small_config(model), small[1])
+    predictor = Predictor(small_config(model, sides), small[1])
     source = pipeline.Images([images[name]], predictor.skeleton)
     ((_, found),) = predictor.find(source)
     height, width = predictor.plan(source)[0].shape
@@ -93,16 +101,16 @@ def test_boxes_are_those_of_the_coarse_joints(golden, small, predictor, images):
     np.testing.assert_allclose(found.scores[: int(found.number)], reference["a/top1000/scores"], rtol=0, atol=1e-4)
 
 
-def test_a_batch_finds_in_each_image_what_is_found_in_it_alone(small, images):
+def test_a_batch_finds_in_each_image_what_is_found_in_it_alone(small, sides, images):
     """Padded to the same size, since GroupNorm sees the padding."""
-    given = small_config(small[0])
+    given, side = small_config(small[0], sides), sides[1]
     predictor = Predictor(
-        replace(given, data=replace(given.data, test_padding="shapes", shapes=((160, 160),))), small[1]
+        replace(given, data=replace(given.data, test_padding="shapes", shapes=((side, side),))), small[1]
     )
     source = pipeline.Images([images[name] for name in IMAGES], predictor.skeleton)
     plan = pipeline.make_plan(source, predictor.config, train=False, batch_size=2)
     both = pipeline.load_batch(source, plan[0], predictor.config)
-    assert both.image.shape == (2, 160, 160, 3)
+    assert both.image.shape == (2, side, side, 3)
     outputs, poses = predictor.compiled_forward(predictor.variables, both.image, both.size)
     together = to_original_pixels(jax.device_get(poses), both)
     for i in range(2):

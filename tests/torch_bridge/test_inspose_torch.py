@@ -18,6 +18,8 @@ from inspose_jax.torch_bridge import export
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; `make test-torch` has it")
 
+from oracle.network import stages, training  # noqa: E402
+
 pytestmark = pytest.mark.torch
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
 GOLDEN_IMAGES = ("a", "b")
@@ -92,88 +94,39 @@ def released(alone, weights, dtype=torch.float32):
     return model.to(dtype).eval()
 
 
-def stages(alone, model, image: np.ndarray) -> dict[str, torch.Tensor]:
-    """Every stage of a forward pass, by the names of the reference numbers."""
-    head, caught = model.bbox_head, {}
-
-    def watch(name: str, module) -> None:
-        module.register_forward_hook(lambda _, inputs, output: caught.setdefault(name, []).append((inputs[0], output)))
-
-    watched = {
-        "C": model.backbone,
-        "P": model.neck,
-        "cls_tower": head.cls_convs,
-        "ctrl_tower": head.ctrl_convs,
-        "kpt_tower": head.kpt_convs,
-        "cls_star": head.cls_star_gn,
-        "ctr_star": head.ctr_star_gn,
-        "dense": head.hm_convs[2],
-    }
-    for name, module in watched.items():
-        watch(name, module)
-    with torch.no_grad():
-        outputs = model(torch.tensor(image).to(next(model.parameters()).dtype))
-        theta = [head.controller(x) for x in outputs.controller]
-        heatmaps, tags = head.hm_pred(caught["dense"][0][1]), head.ae_pred(caught["dense"][0][1])
-    found = {f"C{i}": x for i, x in enumerate(caught["C"][0][1], 2)}
-    found |= {f"P{level}": x for level, x in caught["P"][0][1].items()}
-    for name in ("cls_tower", "ctrl_tower", "kpt_tower"):
-        found |= {f"{name}/{level}": output for level, (_, output) in zip(LEVELS, caught[name], strict=True)}
-    for name in ("cls_star", "ctr_star"):
-        found |= {f"{name}_conv/{level}": before for level, (before, _) in zip(LEVELS, caught[name], strict=True)}
-        found |= {f"{name}/{level}": after.relu() for level, (_, after) in zip(LEVELS, caught[name], strict=True)}
-    for name, maps in (("logits", outputs.logits), ("coarse", outputs.coarse), ("theta", theta)):
-        found |= {f"{name}/{level}": x for level, x in zip(LEVELS, maps, strict=True)}
-    for level, coarse in zip(LEVELS, outputs.coarse, strict=True):
-        found[f"dcn_offset/{level}"] = star_offsets(head, coarse)
-    return found | {"F_kp": outputs.features, "hm": heatmaps, "tag": tags, "hm_offset": outputs.offsets}
-
-
-def star_offsets(head, coarse):
-    """What a deformable convolution is told: from each tap's cell of the 3x3 kernel to where it reads, (dy, dx)."""
-    height, width = coarse.shape[2:]
-    cells = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1)
-    taps = torch.tensor([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)])
-    offsets = head.star_places(coarse) - cells - taps[:, None, None]
-    return offsets.flip(-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
-
-
 @pytest.mark.parametrize("letter", GOLDEN_IMAGES)
 def test_every_stage_equals_the_released_code(alone, weights, reference, letter):
     arrays = stored(reference, "forward_eval.npz")
     noise = dict(zip(arrays["noise_names"].tolist(), arrays["noise_values"].tolist(), strict=True))
-    found = stages(alone, released(alone, weights), arrays[f"{letter}/img"])
+    found = stages(released(alone, weights), arrays[f"{letter}/img"])
     names = [name for name in arrays if name.startswith(f"{letter}/") and "/f64/" not in name and "/img" not in name]
     assert len(names) > 20
     for name in names:
         expected, bound = arrays[name], max(1e-4 * np.abs(arrays[name]).max(), 3 * noise[name])
-        actual = found[name.split("/", 1)[1]][0].numpy()
+        actual = found[name.split("/", 1)[1]][0]
         np.testing.assert_allclose(actual, expected.reshape(actual.shape), rtol=0, atol=bound, err_msg=name)
 
 
 @pytest.mark.parametrize("letter", GOLDEN_IMAGES)
 def test_in_float64_it_equals_the_released_code_to_its_last_digits(alone, weights, reference, letter):
     arrays = stored(reference, "forward_eval.npz")
-    found = stages(alone, released(alone, weights, torch.float64), arrays[f"{letter}/img"])
+    found = stages(released(alone, weights, torch.float64), arrays[f"{letter}/img"])
     names = [name for name in arrays if name.startswith(f"{letter}/f64/")]
     assert len(names) == 11
     for name in names:
-        expected, actual = arrays[name], found[name.split("/", 2)[2]][0].numpy()
+        expected, actual = arrays[name], found[name.split("/", 2)[2]][0]
         bound = 1e-9 * np.abs(expected).max()
         np.testing.assert_allclose(actual, expected.reshape(actual.shape), rtol=0, atol=bound, err_msg=name)
 
 
 def test_in_training_mode_it_equals_the_released_code(alone, weights, reference):
     arrays = stored(reference, "forward_train.npz")
-    model = released(alone, weights, torch.float64).train()
-    for frozen in (model.backbone.bn1, model.backbone.layer1):
-        frozen.eval()
-    found = stages(alone, model, arrays["img"])
+    found = stages(training(released(alone, weights, torch.float64)), arrays["img"])
     names = [name for name in arrays if name not in ("img", "noise_names", "noise_values")]
     assert len(names) > 40
     for name in names:  # computed in float64, stored in float32
         bound = 1e-6 * np.abs(arrays[name]).max()
-        np.testing.assert_allclose(found[name].numpy(), arrays[name], rtol=0, atol=bound, err_msg=name)
+        np.testing.assert_allclose(found[name], arrays[name], rtol=0, atol=bound, err_msg=name)
 
 
 @pytest.mark.parametrize("letter", GOLDEN_IMAGES)
@@ -210,19 +163,17 @@ def test_the_star_convolution_is_a_deformable_convolution(alone, reference, case
     cells = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1)
     taps = torch.tensor([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)])
     places = offset.unflatten(1, (9, 2)).permute(0, 1, 3, 4, 2).flip(-1) + cells + taps[:, None, None]
-    out = alone.star_convolution(x, places, kernel)
+    # At a whole number the bilinear reading has a corner, and the released code takes the slope on its right, but that
+    # on its left where the map begins, since a place at -1 or before lies outside.  Rounding may put grid_sample on
+    # either side, hence a hair's breadth.
+    side = torch.where(places <= -1, -1e-11, 1e-11)
+    out = alone.star_convolution(x, torch.where(places == places.round(), places + side, places), kernel)
     out.backward(grad)
-    # Where a place is a whole number, the bilinear reading has a corner, at which the slopes of both sides are right.
-    is_smooth = (places != places.round()).all(-1, keepdim=True).expand_as(places)
-    is_smooth = is_smooth.permute(0, 1, 4, 2, 3).flatten(1, 2).numpy()
-    expected = {name: arrays[f"dcn/{case}/{name}"] for name in ("out", "grad_input", "grad_weight", "grad_offset")}
-    expected["grad_offset"] = np.where(is_smooth, expected["grad_offset"], 0)
     results = {"out": out.detach(), "grad_input": x.grad, "grad_weight": kernel.grad, "grad_offset": offset.grad}
-    results["grad_offset"] = np.where(is_smooth, results["grad_offset"], 0)
-    assert case == "f" or is_smooth.mean() > 0.5
     for name, actual in results.items():
-        bound = 1e-9 * np.abs(arrays[f"dcn/{case}/{name}"]).max()
-        np.testing.assert_allclose(np.asarray(actual), expected[name], rtol=0, atol=bound, err_msg=name)
+        expected = arrays[f"dcn/{case}/{name}"]
+        bound = 1e-9 * np.abs(expected).max()
+        np.testing.assert_allclose(np.asarray(actual), expected, rtol=0, atol=bound, err_msg=name)
 
 
 CASES = ["random", "ties", "duplicates", "zero_area", "crowded", "all_equal", "exact_threshold", "one"]

@@ -6,9 +6,9 @@ that the file stays small and both sides compute with exactly the stored numbers
 on a CPU with PyTorch 2.13.0 and stored as float32.  A second run writes the same arrays.
 
 Cases: `evaluation`, a ResNet-50 with P2 to P7; `training`, a ResNet-18 whose stem and first stage are frozen, with P3,
-P4 and a tower.  Keys: `CASE/image`; `CASE/OUTPUT`, where OUTPUT is C2 to C5, P2 to P7 or TOWER/LEVEL; `CASE/model`, the
-weights and running statistics before the pass; `training/after`, the running statistics after it, in float64.  The last
-two are packed, see `packed`.  Tensors are in PyTorch's axis order.
+P4 and a tower.  Keys: `CASE/image`; `CASE/OUTPUT`, where OUTPUT is C2 to C5, P2 to P7 or TOWER/LEVEL; the weights and
+running statistics before the pass, `CASE/model/NAME`; the running statistics after it in float64, `CASE/after/NAME`.
+Tensors are in PyTorch's axis order; `tests/packed.py` reads the file.
 
 If there is a folder with what the authors' own code computed for a small model (INSPOSE_REFERENCE_DATA, or `shared`
 beside the checkout), the script first puts that model's weights into the same modules and prints the largest
@@ -18,7 +18,8 @@ was no difference at all in evaluation (float32), and at most 4.8e-8 in training
 
 import math
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))  # of the tests' own modules
+
+import packed  # noqa: E402
+
 REFERENCE = Path(os.environ.get("INSPOSE_REFERENCE_DATA", HERE.parents[2] / ".." / "shared")) / "golden"
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 
@@ -261,20 +266,12 @@ def record(network: Network, image: Tensor) -> dict[str, np.ndarray]:
     """One case of the file: the image, the weights, the outputs, and the statistics that training leaves."""
     state = network.state_dict()
     model = {name: tensor for name, tensor in state.items() if "batches" not in name}
-    stored = {"image": exact(image), **packed("model", model, exact)}
+    stored = {"image": exact(image), **{f"model/{name}": exact(tensor) for name, tensor in model.items()}}
     with torch.no_grad():
         stored |= {name: x.numpy().astype(np.float32) for name, x in network(image).items()}
     if network.training:
-        after = {name: tensor for name, tensor in state.items() if "running" in name}
-        stored |= packed("after", after, Tensor.numpy)
+        stored |= {f"after/{name}": tensor.numpy() for name, tensor in state.items() if "running" in name}
     return stored
-
-
-def packed(key: str, tensors: dict[str, Tensor], convert: Callable[[Tensor], np.ndarray]) -> dict[str, np.ndarray]:
-    """All tensors in one array, and lines "NAME 4x3x7x7" that tell them apart: alone, each takes 300 bytes more."""
-    lines = [f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in tensors.items()]
-    flat = np.concatenate([convert(tensor).reshape(-1) for tensor in tensors.values()])
-    return {f"{key}/lines": np.array(lines), f"{key}/values": flat}
 
 
 def exact(tensor: Tensor) -> np.ndarray:
@@ -297,7 +294,7 @@ def main() -> None:
         randomise(network)
         image = torch.randint(-2, 3, size).double()
         cases |= {f"{name}/{key}": array for key, array in record(network, image).items()}
-    np.savez_compressed(HERE / "network.npz", **cases)
+    packed.save(HERE / "network.npz", cases)
     print(f"network.npz: {(HERE / 'network.npz').stat().st_size / 1000:.0f} kB")
 
 

@@ -5,6 +5,7 @@
     released_targets.py  which location answers for whom; heatmaps and offsets
     released_losses.py   the seven terms, with the slips of the released code or without
     answers.py           every array of a file of reference numbers, computed from the inputs in it
+    questions.py         the inputs of our own files
     compare.py           the bound of each, and how far off the oracle is
     make.py              compares with the authors' numbers and writes `tests/golden/`
 

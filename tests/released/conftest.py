@@ -19,18 +19,9 @@ def source(request) -> str:
 
 
 @pytest.fixture(scope="session")
-def golden(source, reference) -> Callable[[str], dict[str, np.ndarray]]:
+def golden(source, golden) -> Callable[[str], dict[str, np.ndarray]]:
     """Name of a file of numbers -> its arrays by key; skips the test with a reason if it is missing."""
-
-    def read(name: str) -> dict[str, np.ndarray]:
-        if source == "oracle":
-            return packed.load(FIXTURES / f"{name}.npz")
-        path = reference / "golden" / f"{name}.npz"
-        if not path.is_file():
-            pytest.skip(f"no reference data at {path}; set INSPOSE_REFERENCE_DATA")
-        return np.load(path)
-
-    return read
+    return golden if source == "authors" else lambda name: packed.load(FIXTURES / f"{name}.npz")
 
 
 @pytest.fixture(scope="session")

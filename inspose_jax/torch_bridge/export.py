@@ -65,29 +65,38 @@ def export(checkpoint: str | Path, out: str | Path, raw: bool = False) -> Loaded
         raise UserError(f"{out}: already exists; give a new file")
     loaded = load_for_export(checkpoint, raw)
     tensors = state_dict(loaded.variables, loaded.config.model, loaded.about.get(reading.COUNTS))
-    about = json.dumps(torch_config(loaded.config), indent=2)
+    about = torch_config(loaded.config)
     if is_file:
         write_beside_config(out, tensors, about)
         return loaded
     metrics = model_card.metrics_of(checkpoint, loaded, raw)
     with files.new_folder(out) as folder:
         write_tensors(tensors, folder / WEIGHTS)
-        files.write(folder / run_folder.CONFIG, about)
+        files.write(folder / run_folder.CONFIG, json.dumps(about, indent=2))
         files.write(folder / CARD, model_card.text(loaded, tensors, metrics))
         shutil.copy(Path(__file__).with_name(TORCH_FILE), folder)
     return loaded
 
 
-def write_beside_config(out: Path, tensors: Mapping[str, np.ndarray], about: str) -> None:
+def write_beside_config(out: Path, tensors: Mapping[str, np.ndarray], about: dict[str, Any]) -> None:
     """Write a file of weights and the config.json that it needs; raises UserError if another config.json is there."""
     place = out.with_name(run_folder.CONFIG)
-    if place.exists() and place.read_text(errors="replace") != about:
+    if place.exists() and not is_same_config(place, about):
         raise UserError(
             f"{out}: its config would replace {place}, which is of something else; export to a folder of its own"
         )
     with files.atomic(place) as config, files.atomic(out) as weights:
-        config.write_text(about)
+        config.write_text(json.dumps(about, indent=2))
         write_tensors(tensors, weights)
+
+
+def is_same_config(place: Path, about: dict[str, Any]) -> bool:
+    """Whether a file holds the config `about`, perhaps written by another version."""
+    try:
+        stored = json.loads(place.read_text())
+    except ValueError:
+        return False
+    return isinstance(stored, dict) and {**stored, reading.WRITTEN_BY: about[reading.WRITTEN_BY]} == about
 
 
 def save_torch(checkpoint: str | Path | Mapping[str, np.ndarray], path: str | Path) -> None:

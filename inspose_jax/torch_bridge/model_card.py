@@ -41,8 +41,9 @@ It finds every person in an image, and {joints} joints of each, in a single pass
 ## Preprocessing
 
 RGB images are resized so that their shorter side has {short} pixels, but the longer one at most {long} (bilinear, with
-OpenCV's fixed-point arithmetic).  Then mean {mean} is subtracted and divided by {std} (values 0 to 255),
-and zeros are added at the right and bottom, {padding}.  Both ways of use below do all of that.
+OpenCV's fixed-point arithmetic).  Then the mean {mean} is subtracted from the values, which are 0 to 255,
+the result is divided by the standard deviation {std}, and zeros are added at the right and bottom,
+{padding}.  Both ways of use below do all of that.
 
 ## Use
 
@@ -77,7 +78,7 @@ THEIRS = (
 
 
 def text(loaded: Loaded, tensors: Mapping[str, np.ndarray], metrics: Mapping[str, float]) -> str:
-    """The card of an exported model; `tensors` are its weights, without any metrics it says that there are none."""
+    """The card of an exported model, whose weights are `tensors`; it says so if there are no metrics."""
     config, is_imported = loaded.config, SOURCE in loaded.about
     model, data, variant = config.model, config.data, variants.of_model(config.model)
     rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in metrics.items())

@@ -190,7 +190,9 @@ def test_a_file_with_its_config_is_loaded_directly(trained, tmp_path):
     found = inspose_jax.load(tmp_path / "a.pth")
     assert found.config == one
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(found.variables), variables)
-    run("export-torch", folder, tmp_path / "b.safetensors")  # the same config.json is there already
+    stored = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**stored, "written_by": {"version": "0.3.1"}}))
+    run("export-torch", folder, tmp_path / "b.safetensors")  # the same config is there already
     assert reading.load(tmp_path / "b.safetensors").config == one
 
 

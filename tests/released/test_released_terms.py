@@ -99,3 +99,14 @@ def test_no_window_is_wider_than_seven_cells():
     assert set(rows.tolist()) == set(range(22, 29))
     assert set(columns.tolist()) == set(range(29, 36))
     assert made.heatmaps[25, 35, 0] == pytest.approx(np.exp(-9 / (2 * (7 / 6) ** 2)), rel=1e-6)
+
+
+def test_a_joint_on_the_lower_border_of_the_padded_image_adds_nothing_to_the_maps_term():
+    """There the released code fails; a joint without a cell is as good as unlabelled."""
+    person = tiny.person(6, 6, 40, 64)  # the last joint is at y = 64
+    unlabelled = person.copy()
+    unlabelled[-1, 2] = 0
+    outputs = made_up(1)
+    found, expected = (terms(outputs, tiny.batch([[given]], tiny.RELEASED)) for given in (person, unlabelled))
+    assert float(found["keypoint"]) == pytest.approx(float(expected["keypoint"]), rel=1e-6)
+    assert float(found["coarse"]) != pytest.approx(float(expected["coarse"]), rel=1e-3)

@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": ("predict", "find people in images and videos, draw them, write their joints"),
     "report": ("report", "show a run on one HTML page: curves, throughput, configuration, people found"),
     "import-torch": ("import_torch", "make a checkpoint from the weights that the paper's authors released"),
+    "export-onnx": ("export_onnx", "write a model as an ONNX graph, with a file that finds people by numpy alone"),
     "data": ("data", "draw a dataset, show one with its labels, or check one"),
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from inspose_jax import config
+from inspose_jax import config, config_json
 from inspose_jax.torch_bridge import names
 
 
@@ -22,3 +22,8 @@ def state_dict(variables: Any, model: config.Model) -> dict[str, np.ndarray]:
             tensors[name] = names.to_torch(np.asarray(leaf))
     counts = {name.replace("running_var", names.COUNTER) for name in tensors if name.endswith("running_var")}
     return {**tensors, **{name: np.zeros((), np.int64) for name in sorted(counts)}}
+
+
+def torch_config(config: config.Config) -> dict[str, Any]:
+    """The content of a config.json, which the model in `inspose_torch.py` is made from."""
+    return config_json.to_dict(config)

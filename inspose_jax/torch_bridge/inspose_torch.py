@@ -132,7 +132,7 @@ class InsPose(nn.Module, Hub):  # pyright: ignore[reportGeneralTypeIssues]
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.numel():
             raise ValueError(f"an image is RGB u8[height, width, 3]; this is {image.dtype} {tuple(image.shape)}")
         height, width = image.shape[:2]
-        size, shape = test_size(self.config["data"], height, width, has_shapes=not self.is_released)
+        size, shape = test_size(self.config["data"], height, width)
         x = resize(image, size).to(torch.promote_types(weight.dtype, torch.float32))
         x = ((x - x.new_tensor(MEAN)) / x.new_tensor(STD)).permute(2, 0, 1)
         x = F.pad(x, (0, shape[1] - size[1], 0, shape[0] - size[0])).to(weight.dtype)
@@ -211,17 +211,18 @@ def released_config(tensors: dict[str, Tensor]) -> dict:
     decoding = {**limits, "num_per_level": 1000, "num_poses": 100}
     parts = {"network": network, "kp_net": kp_net, "decoding": decoding, "star_joints": []}
     model = {"skeleton": {"keypoint_names": names}, **parts}
-    return {"method": "released", "model": model, "data": {"test_short_side": 800, "long_side": 1333}}
+    data = {"test_short_side": 800, "long_side": 1333, "test_padding": "own"}
+    return {"method": "released", "model": model, "data": data}
 
 
-def test_size(data: dict, height: int, width: int, has_shapes: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+def test_size(data: dict, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """The size that an image is resized to, and the one that it is then padded to at the right and bottom.
 
-    That is the smallest of the config's shapes that holds it, or has the next multiples of 32 where they do not count.
+    That is the smallest of the config's shapes that holds it, or with its "own" padding the next multiples of 32.
     """
     factor = min(data["test_short_side"] / min(height, width), data["long_side"] / max(height, width))
     size = max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
-    if not has_shapes:
+    if data["test_padding"] == "own":
         return size, (-(-size[0] // 32) * 32, -(-size[1] // 32) * 32)
     if not any(size[0] <= h and size[1] <= w for h, w in data["shapes"]):
         factor = max(min(h / height, w / width) for h, w in data["shapes"])
@@ -519,7 +520,8 @@ def star_convolution(x: Tensor, places: Tensor, kernel: Tensor) -> Tensor:
     Places are (x, y) in cells, read bilinearly, with zeros outside of the map: a deformable convolution.
     """
     batch, taps, height, width = places.shape[:4]
-    grid = (2 * places + 1) / places.new_tensor([width, height]) - 1  # the map spans [-1, 1]
+    x_and_y = zip(places.unbind(-1), (width, height), strict=True)
+    grid = torch.stack([(2 * place + 1) / side - 1 for place, side in x_and_y], -1)  # the map spans [-1, 1]
     read = F.grid_sample(wide(x), grid.reshape(batch, taps * height, width, 2), align_corners=False)
     read = read.reshape(batch, -1, height, width).to(x.dtype)  # channel by channel, the nine taps of each together
     return F.conv2d(read, kernel.flatten(1)[:, :, None, None])

@@ -102,7 +102,7 @@ def weights(reference) -> dict:
 def released(alone, weights, dtype=torch.float32):
     """The small released model, at the size at which its numbers were taken."""
     about = alone.released_config(weights)
-    about["data"] = {"test_short_side": 100, "long_side": 160}
+    about["data"] = {"test_short_side": 100, "long_side": 160, "test_padding": "own"}
     model = alone.InsPose(about)
     model.load_state_dict(weights)
     return model.to(dtype).eval()
@@ -271,7 +271,7 @@ def test_full_size_it_has_the_keys_of_the_released_checkpoint_in_their_order(alo
 def test_five_joints_have_a_star_too(alone, weights):
     about = alone.released_config(weights)
     about["model"]["skeleton"]["keypoint_names"] = ["nose", "left_wrist", "right_wrist", "left_hip", "right_hip"]
-    about["data"] = {"test_short_side": 64, "long_side": 96}
+    about["data"] = {"test_short_side": 64, "long_side": 96, "test_padding": "own"}
     model = alone.InsPose(about)
     assert model.bbox_head.star_joints == [0, 0, 1, 1, 2, 2, 3, 3, 4]
     about["model"]["decoding"]["score_threshold"] = 0.0
@@ -508,7 +508,7 @@ def test_released_weights_need_no_config(alone, weights, tmp_path):
     torch.save({"meta": {}, "state_dict": weights}, tmp_path / "released.pth")
     model = alone.load(tmp_path / "released.pth")
     assert_same(model, released(alone, weights))
-    assert model.config["data"] == {"test_short_side": 800, "long_side": 1333}
+    assert model.config["data"] == {"test_short_side": 800, "long_side": 1333, "test_padding": "own"}
 
 
 def test_it_goes_to_a_model_hub_and_back(alone, saved):

@@ -15,6 +15,7 @@ from inspose_jax.released import config as released_config
 from inspose_jax.skeletons import COCO
 from inspose_jax.torch_bridge import export, inspose_torch, released_weights
 
+torch.set_num_threads(1)  # tests run beside each other
 FIVE = COCO.subset("nose", "left_wrist", "right_wrist", "left_hip", "right_hip")
 RELEASED = config.replace(
     released_config.Model(),

@@ -131,7 +131,7 @@ print(people["keypoints"], people["scores"])  # f32[N,{joints},2] (x, y) in pixe
 
 | file | content |
 | --- | --- |
-| `{onnx}` | the network with its weights, ONNX of opset {opset}; it takes {shape} |
+| `{onnx}` | the network with its weights, ONNX of opset {opset}; it takes {shapes} |
 {pt2}| `config.json` | sizes, preprocessing, limits of decoding, names of the joints |
 | `{numpy}` | preprocessing and decoding; its first lines describe the graph's input and outputs |
 
@@ -142,14 +142,16 @@ PT2_ROW = "| `{}` | the same for PyTorch: `torch.export.load(..).module()(image)
 
 def readme(model: inspose_torch.InsPose, shape: tuple[int, int] | None, pt2: bool) -> str:
     """The README.md of such a folder."""
-    # PyTorch excludes shapes of which a map has a single row or column, because it might have to broadcast those.
-    smallest = f", and of at least {2 ** max(5, *model.levels) + 32} pixels in {PT2}" if pt2 else ""
+    shapes = f"{shape[0]} x {shape[1]} pixels only" if shape else "all heights and widths in multiples of 32"
+    if pt2 and not shape:
+        # PyTorch excludes shapes of which a map has a single row or column, because it might have to broadcast those.
+        shapes += f" (from {2 ** max(5, *model.levels) + 32} pixels on in {PT2})"
     return README.format(
         words="The model that the authors released" if model.is_released else "The paper's model",
         joints=len(model.keypoint_names),
         onnx=ONNX,
         opset=OPSET,
-        shape=f"{shape[0]} x {shape[1]} pixels only" if shape else f"all heights and widths in multiples of 32{smallest}",
+        shapes=shapes,
         pt2=PT2_ROW.format(PT2) if pt2 else "",
         numpy=NUMPY_FILE,
     )

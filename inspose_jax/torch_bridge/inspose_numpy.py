@@ -205,7 +205,7 @@ def locations_of_levels(levels: list[int], shape: tuple[int, int]) -> list[Array
     """For each level, the index of the level, row and column i64[l,3] of its cells on an image of a padded shape."""
     sizes = [(-(-shape[0] // 2**level), -(-shape[1] // 2**level)) for level in levels]
     cells = [np.indices((1, *size)).reshape(3, -1).T for size in sizes]
-    return [one + [number, 0, 0] for number, one in enumerate(cells)]
+    return [one + np.array([number, 0, 0]) for number, one in enumerate(cells)]
 
 
 def sigmoid(x: Array) -> Array:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load(path: str | Path, recipe: str | Path | None = None) -> "Predictor":
-    """Load a model that finds people: `load("runs/a")("photo.jpg")`; see `predictor.load`.
+    """Load a model that finds people: `load("runs/a")("photo.jpg")`, `load("released.pth")`; see `predictor.load`.
 
     `recipe` is the recipe file; it is needed only if the run was trained with the recipe's own method.
     """

@@ -44,6 +44,10 @@ class Damaged(Unreadable):
     """A checkpoint whose seal or files show that its content is not what was written."""
 
 
+class NeedsRecipe(UserError):
+    """A checkpoint of a recipe's own method, which only that recipe's file can bring back."""
+
+
 class Loaded(NamedTuple):
     """The contents of a checkpoint that prediction needs."""
 
@@ -51,6 +55,7 @@ class Loaded(NamedTuple):
     method: Method
     variables: Any  # {"params": .., "batch_stats": ..} as numpy arrays; the running average if the run kept one
     step: int
+    about: dict[str, Any]  # all that is saved beside the state
 
 
 class Checkpoints:
@@ -215,25 +220,29 @@ def set_aside(path: Path) -> Path:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
+def holds(path: Path) -> bool:
+    """Whether a folder is a finished checkpoint, a folder of them, or the workdir of a run that has one."""
+    return (path / FINISHED).exists() or bool(steps(path / run_folder.CHECKPOINTS) or steps(path))
+
+
+def load(path: Path | str, recipe: Recipe | None = None, raw: bool = False) -> Loaded:
     """Load what prediction needs, from a run's workdir (its newest readable checkpoint) or one checkpoint's folder.
 
     `recipe` is the recipe that the run was trained with.  It must be given if it defines its own method, since a
-    checkpoint never executes code.
+    checkpoint never executes code.  `raw` asks for the parameters even if the run kept their running average.
     Raises NotFound, a FileNotFoundError, if the path does not exist, and UserError if the folder is no checkpoint or
     the checkpoint belongs to another recipe.
     """
     path = paths.absolute(path)
     if not path.exists():
         raise NotFound(f"{path}: no such checkpoint; give a run's folder or one of its checkpoints/<step>")
+    if not holds(path):
+        raise UserError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
     if (path / FINISHED).exists():
         about, state = read(path)
     else:
         inner = path / run_folder.CHECKPOINTS
-        folder = inner if steps(inner) else path
-        if not steps(folder):
-            raise UserError(f"{path}: holds no checkpoint; give a run's folder or one of its checkpoints/<step>")
-        about, state = newest(folder)
+        about, state = newest(inner if steps(inner) else path)
     check_recipe(path, about.get("recipe"), recipe)
     try:
         config = config_json.from_dict(about["config"], type(recipe.config.model) if recipe else None)
@@ -242,17 +251,21 @@ def load(path: Path | str, recipe: Recipe | None = None) -> Loaded:
     except UserError as error:
         raise UserError(f"{path}: the checkpoint's config is invalid: {error}") from None
     method = from_recipe(recipe, config.model)
-    return Loaded(config, method, jax.tree.map(np.asarray, evaluated(state, config)), int(about["step"]))
+    variables = jax.tree.map(np.asarray, evaluated(state, config, raw))
+    return Loaded(config, method, variables, int(about["step"]), about)
 
 
 def check_recipe(path: Path, stored: dict[str, str] | None, given: Recipe | None) -> None:
-    """Raise UserError unless the given recipe, or None, is the one that the checkpoint needs."""
+    """Raise UserError unless the given recipe, or None, is the one that the checkpoint needs.
+
+    If it is missing, the error is `NeedsRecipe`.
+    """
     if stored is None:
         if given is not None and given.make_method is not None:
             raise UserError(f"{path}: was not trained with a recipe's own method; leave out {given.path}")
         return
     if given is None:
-        raise UserError(
+        raise NeedsRecipe(
             f"{path}: was trained with the method of the recipe {stored['name']}, and a checkpoint runs no code; give "
             f"the recipe's file with --recipe (in Python, load(path, recipe=FILE))"
         )
@@ -263,9 +276,12 @@ def check_recipe(path: Path, stored: dict[str, str] | None, given: Recipe | None
         )
 
 
-def evaluated(state: dict[str, Any], config: Config) -> Any:
-    """The variables of a state (as a dict) to evaluate: the running average, or else the parameters and statistics."""
-    if config.schedule.ema > 0:
+def evaluated(state: dict[str, Any], config: Config, raw: bool = False) -> Any:
+    """The variables of a state (as a dict) to evaluate: the running average, or else the parameters and statistics.
+
+    `raw` asks for the latter in any case.
+    """
+    if config.schedule.ema > 0 and "average" in state and not raw:  # imported weights have only the average
         return state["average"]
     return {"params": state["params"], "batch_stats": state["batch_stats"]}
 

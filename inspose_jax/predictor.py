@@ -28,6 +28,7 @@ from inspose_jax.errors import UserError
 from inspose_jax.method import Method
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Batch, Poses
+from inspose_jax.torch_bridge import reading
 
 BATCH = 8  # images of a list that go through the network at once
 ROWS = "rows"  # the mesh axis that a batch is divided over
@@ -318,11 +319,13 @@ def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def load(path: str | Path, devices: Sequence[Any] = (), recipe: str | Path | None = None) -> Predictor:
-    """Load a predictor from a workdir or a checkpoint's folder; raises the errors of `checkpoints.load`.
+    """Load a predictor from a workdir, a checkpoint's folder, a file of PyTorch's weights or an exported folder.
+
+    Raises the errors of `reading.load`.
 
     `devices` is as in `Predictor`.  `recipe` is the recipe file; it is needed only if the run was trained with the
     recipe's own method.
     """
-    loaded = checkpoints.load(path, recipes.read(recipe) if recipe is not None else None)
+    loaded = reading.load(path, recipes.read(recipe) if recipe is not None else None)
     own_method = loaded.method if loaded.method.recipe else None  # without one, the predictor can be pickled
     return Predictor(loaded.config, loaded.variables, devices, own_method)

@@ -117,7 +117,21 @@ def test_data_check_passes_what_data_draw_wrote(place, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["", "demo", "train", "eval", "predict", "report", "export-onnx", "data", "data draw", "data show", "data check"],
+    [
+        "",
+        "demo",
+        "train",
+        "eval",
+        "predict",
+        "report",
+        "data",
+        "import-torch",
+        "export-torch",
+        "export-onnx",
+        "data draw",
+        "data show",
+        "data check",
+    ],
     ids=lambda c: c or "inspose",
 )
 def test_help_fits_a_screen_and_imports_no_jax(command):

@@ -18,8 +18,9 @@ LAYERS = [
     {"methods"},
     {"config_json"},
     {"checkpoints"},
+    {"torch_bridge"},
     {"predictor"},
-    {"training", "evaluation", "torch_bridge", "report"},
+    {"training", "evaluation", "report"},
     {"cli"},
     {"__init__", "__main__"},
 ]

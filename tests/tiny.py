@@ -11,6 +11,8 @@ import numpy as np
 from inspose_jax import config, geometry, methods
 from inspose_jax.network import kp_net
 from inspose_jax.network.inspose import InsPose
+from inspose_jax.released import config as released_config
+from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Batch, Controller
 
 MODEL = config.replace(
@@ -45,6 +47,18 @@ CONFIG = config.Config(
         num_ignore=2,
     ),
     schedule=config.Schedule(batch_size=2, epochs=1, optimizer="adamw", learning_rate=1e-3, decay="cosine"),
+)
+RELEASED = config.replace(
+    released_config.Model(skeleton=COCO.subset("nose", "left_wrist", "right_wrist", "left_ankle", "right_ankle")),
+    backbone="resnet18",
+    backbone_widths=(4, 4, 8, 8),
+    fpn_channels=8,
+    head_channels=8,
+    head_depth=1,
+    coarse_channels=8,
+    keypoint_channels=8,
+    keypoint_depth=1,
+    dense_channels=8,
 )
 METHOD = methods.for_model(MODEL)
 

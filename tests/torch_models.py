@@ -13,7 +13,7 @@ from inspose_jax.config import Config
 from inspose_jax.predictor import Predictor
 from inspose_jax.released import config as released_config
 from inspose_jax.skeletons import COCO
-from inspose_jax.torch_bridge import export, inspose_torch, released_weights
+from inspose_jax.torch_bridge import export, inspose_torch, variants
 
 torch.set_num_threads(1)  # tests run beside each other
 FIVE = COCO.subset("nose", "left_wrist", "right_wrist", "left_hip", "right_hip")
@@ -55,11 +55,7 @@ def both(given: Config, seed: int = 0) -> tuple[Predictor, Any]:
         is_scale = name.endswith(("running_var", "bn1.weight", "bn2.weight", "bn3.weight", "gn.weight"))
         return rng.uniform(*((0.5, 1.5) if is_scale else (-0.2, 0.2)), shape).astype(np.float32)
 
-    if theirs.is_released:
-        tensors = {name: random(name, tuple(x.shape)) for name, x in theirs.state_dict().items()}
-        variables = released_weights.variables_of(Path("random"), tensors, given.model)
-    else:
-        variables = tiny.variables(given.model, seed=seed)
-        tensors = export.state_dict(variables, given.model)
+    tensors = {name: random(name, tuple(x.shape)) for name, x in theirs.state_dict().items()}
+    variables = variants.variables_of(Path("random"), tensors, given.model)
     theirs.load_state_dict({name: torch.tensor(x) for name, x in tensors.items()})
     return Predictor(given, variables), theirs.eval()

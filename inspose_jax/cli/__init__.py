@@ -26,7 +26,8 @@ COMMANDS = {
     "eval": ("evaluate", "compute the ten COCO keypoint statistics of a checkpoint"),
     "predict": ("predict", "find people in images and videos, draw them, write their joints"),
     "report": ("report", "show a run on one HTML page: curves, throughput, configuration, people found"),
-    "import-torch": ("import_torch", "make a checkpoint from the weights that the paper's authors released"),
+    "import-torch": ("import_torch", "make a checkpoint of PyTorch's weights, such as the paper's authors released"),
+    "export-torch": ("export_torch", "write a checkpoint for PyTorch: a file of weights, or a folder for a model hub"),
     "export-onnx": ("export_onnx", "write a model as an ONNX graph, with a file that finds people by numpy alone"),
     "data": ("data", "draw a dataset, show one with its labels, or check one"),
 }

@@ -17,7 +17,7 @@ class Evaluate:
     """
 
     checkpoint: Path
-    """A run's folder, or one of its checkpoints."""
+    """A run's folder, one of its checkpoints, or PyTorch's weights: a file, or a folder that export-torch wrote."""
     images: Path
     """Folder of images."""
     annotations: Path
@@ -40,15 +40,16 @@ def run(argv: list[str]) -> None:
 
     import jax
 
-    from inspose_jax import checkpoints, devices, files, processes, recipes
+    from inspose_jax import devices, files, processes, recipes
     from inspose_jax.cli import sources
     from inspose_jax.evaluation import coco_ap, evaluator
     from inspose_jax.methods import from_recipe
     from inspose_jax.predictor import Predictor, check_fit
+    from inspose_jax.torch_bridge import reading
 
     devices.check()
     recipe = recipes.read(launch.recipe) if launch.recipe is not None else None
-    loaded = checkpoints.load(launch.checkpoint, recipe)
+    loaded = reading.load(launch.checkpoint, recipe)
     config = config_flags.override(loaded.config, rest)
     method = from_recipe(recipe, config.model)
     check_fit(method, loaded.variables)

@@ -22,7 +22,7 @@ class ExportOnnx:
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """A run's folder, or one of its checkpoints."""
+    """A run's folder, one of its checkpoints, or a file of PyTorch's weights."""
     out: tyro.conf.Positional[Path]
     """New folder for model.onnx, config.json, inspose_numpy.py and a README.md."""
     shape: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="HEIGHT WIDTH", help_behavior_hint="")] = None
@@ -41,11 +41,11 @@ def run(argv: list[str]) -> None:
             f"pip install 'inspose-jax[onnx]'"
         )
 
-    from inspose_jax import checkpoints, devices
-    from inspose_jax.torch_bridge import graph
+    from inspose_jax import devices
+    from inspose_jax.torch_bridge import export, graph
 
     devices.check()
-    loaded = checkpoints.load(launch.checkpoint)
+    loaded = export.load_for_export(launch.checkpoint)
     graph.write(launch.out, graph.torch_model(loaded.config, loaded.variables), launch.shape, launch.pt2)
     size = (launch.out / graph.ONNX).stat().st_size / 1e6
     print(f"{launch.out}: {graph.ONNX}, {size:.1f} MB, of step {loaded.step}; see {launch.out / 'README.md'}")

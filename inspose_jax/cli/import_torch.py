@@ -2,58 +2,51 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from inspose_jax.cli import arguments
-from inspose_jax.errors import NotFound, UserError
-
-RECIPE = "released_r50_coco_3x"  # its data and schedule; the model's sizes are those of the file
 
 
 @dataclass
 class ImportTorch:
-    """Turn the checkpoint that the paper's authors released into one for predict, eval and report.
+    """Turn PyTorch's weights of a whole model, such as the paper's authors released, into a checkpoint of ours.
 
     Example: inspose import-torch released.pth --out released
              inspose predict --checkpoint released photo.jpg --out drawn
     """
 
     file: tyro.conf.Positional[Path]
-    """The weights, .pth, .pt or .safetensors; code in them is not run."""
+    """The weights, .pth, .pt or .safetensors, or a folder with such a file; code in them is not run.  A config.json
+    beside them, which inspose export-torch writes, is the model's config."""
     out: Path
     """New folder for the checkpoint."""
-    skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON")] = "coco"
-    """The joints, which have no names in the file: coco, crowdpose, or a JSON file."""
+    variant: Annotated[
+        Literal["released", "paper"] | None, tyro.conf.arg(metavar="released|paper", help_behavior_hint="")
+    ] = None
+    """The model that it must be; the names of the weights tell which it is."""
+    skeleton: Annotated[str | None, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = None
+    """The joints, where no config.json names them: coco (if left out), crowdpose, or a JSON file."""
 
 
 def run(argv: list[str]) -> None:
     """Read the file, find out what model it holds, and write the checkpoint."""
     launch, _ = arguments.parse(ImportTorch, argv, "import-torch")
-    if not launch.file.is_file():
-        raise NotFound(f"{launch.file}: no such file of weights; check the path")
-
-    import dataclasses
 
     import jax
 
-    from inspose_jax import devices, recipes, skeletons
-    from inspose_jax.torch_bridge import imported, load_torch, released_weights
+    from inspose_jax import devices, skeletons
+    from inspose_jax.torch_bridge import imported, reading, variants
 
     devices.check()
-    tensors = load_torch(launch.file)
-    if not released_weights.is_released(tensors):
-        raise UserError(
-            f"{launch.file}: not the released model (no {released_weights.MARK}); weights of a backbone alone go to "
-            f"inspose train --init"
-        )
-    model = released_weights.config_of(launch.file, tensors, skeletons.read(launch.skeleton))
-    variables = released_weights.variables_of(launch.file, tensors, model)
-    config = dataclasses.replace(recipes.read(RECIPE).config, model=model)
-    imported.write(launch.out, config, variables, launch.file.name)
-    number = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    skeleton = skeletons.read(launch.skeleton) if launch.skeleton is not None else None
+    wanted = variants.VARIANTS[launch.variant] if launch.variant is not None else None
+    loaded = reading.read(launch.file, skeleton, wanted)
+    imported.write(launch.out, loaded)
+    model, number = loaded.config.model, sum(leaf.size for leaf in jax.tree.leaves(loaded.variables["params"]))
     print(
-        f"{launch.out}: the released model on {model.network.backbone}, {number:,} parameters, "
-        f"{model.skeleton.num_keypoints} joints; inspose predict --checkpoint {launch.out} photo.jpg --out drawn"
+        f"{launch.out}: {variants.of_model(model).words} on {model.network.backbone}, {number:,} parameters, "
+        f"{model.skeleton.num_keypoints} joints, by {loaded.about[reading.SETTINGS]}; "
+        f"inspose predict --checkpoint {launch.out} photo.jpg --out drawn"
     )

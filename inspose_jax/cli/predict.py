@@ -30,7 +30,7 @@ class Predict:
     sources: tyro.conf.Positional[tuple[Path, ...]]
     """Images, videos, or folders of them; hidden files, subfolders and other files in a folder are skipped."""
     checkpoint: Path
-    """A run's folder, or one of its checkpoints."""
+    """A run's folder, one of its checkpoints, or PyTorch's weights: a file, or a folder that export-torch wrote."""
     out: Path | None = None
     """Folder for the images (NAME.jpg) and videos (NAME.mp4) with people drawn on them."""
     json: Path | None = None

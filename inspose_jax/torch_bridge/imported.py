@@ -1,12 +1,12 @@
-"""Write weights that were trained elsewhere as a run's folder, which `load`, `predict`, `eval` and `report` take."""
+"""Write a model that was trained elsewhere as a run's folder, which `load`, `predict`, `eval` and `report` take."""
 
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspose_jax import config_json, files, provenance, run_folder
-from inspose_jax.checkpoints import Checkpoints
-from inspose_jax.config import Config
+from inspose_jax.checkpoints import Checkpoints, Loaded
+from inspose_jax.torch_bridge.reading import SOURCE
 
 
 class Weights(NamedTuple):
@@ -16,14 +16,14 @@ class Weights(NamedTuple):
     batch_stats: Any
 
 
-def write(folder: Path, config: Config, variables: Any, source: str) -> None:
-    """Write the variables as the checkpoint of step 0; `source` says where they come from.
+def write(folder: Path, loaded: Loaded) -> None:
+    """Write a model that `reading.read` has read as the checkpoint of step 0, with what it knows of its origin.
 
     Raises UserError if the folder holds something already or cannot be written.
     """
-    about = {"num_steps": 0, "imported": source, **config_json.to_dict(config)}
+    about = {"num_steps": 0, SOURCE: loaded.about[SOURCE], **config_json.to_dict(loaded.config)}
     with files.new_folder(folder) as partial:
         with Checkpoints(partial / run_folder.CHECKPOINTS, 0) as checkpoints:
-            checkpoints.save(0, Weights(variables["params"], variables["batch_stats"]), config, imported=source)
+            checkpoints.save(0, Weights(**loaded.variables), loaded.config, **loaded.about)
         files.write(partial / run_folder.CONFIG, json.dumps(about, indent=2))
         files.write(partial / run_folder.VERSIONS, json.dumps({"inspose-jax": provenance.about()["version"]}))

@@ -11,6 +11,8 @@ from inspose_jax import files
 from inspose_jax.errors import UserError
 from inspose_jax.torch_bridge.pth import read_pth, write_pth
 
+SUFFIXES = (".safetensors", ".pth", ".pt")
+
 
 def load_torch(path: str | Path) -> dict[str, np.ndarray]:
     """All tensors of a file by name; raises UserError for files of another kind and damaged ones.
@@ -34,7 +36,7 @@ def load_torch(path: str | Path) -> dict[str, np.ndarray]:
     return {name: tensor for name, tensor in found.items() if name not in second}
 
 
-def save_torch(tensors: Mapping[str, np.ndarray], path: str | Path) -> None:
+def write_tensors(tensors: Mapping[str, np.ndarray], path: str | Path) -> None:
     """Write tensors to a `.pth`, `.pt` or `.safetensors` file, completely or not at all.
 
     Raises UserError for another suffix, or if the file cannot be written.
@@ -43,7 +45,9 @@ def save_torch(tensors: Mapping[str, np.ndarray], path: str | Path) -> None:
     if path.suffix == ".safetensors":
         arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
         with files.atomic(path) as partial:
+            mode = partial.stat().st_mode
             save_file(arrays, partial, {"format": "pt"})  # some readers insist on this note
+            partial.chmod(mode)  # safetensors makes a file that only its owner can read
     elif path.suffix in (".pth", ".pt"):
         write_pth(path, tensors)
     else:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inspose_jax.torch_bridge import released_weights
+from inspose_jax.torch_bridge import released_weights, variants
 
 
 @pytest.fixture(scope="session")
@@ -13,4 +13,4 @@ def small(golden):
     tensors = dict(golden("model"))
     path = Path("model.npz")
     model = released_weights.config_of(path, tensors)
-    return model, released_weights.variables_of(path, tensors, model)
+    return model, variants.variables_of(path, tensors, model)

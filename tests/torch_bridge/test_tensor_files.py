@@ -19,6 +19,8 @@ def test_what_is_saved_comes_back(tmp_path, suffix):
     for name, array in TENSORS.items():
         assert (read[name].dtype, read[name].tolist()) == (array.dtype, array.tolist())
     assert [place.name for place in tmp_path.iterdir()] == [path.name]
+    (tmp_path / "usual").touch()
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_other_suffixes_are_refused(tmp_path):

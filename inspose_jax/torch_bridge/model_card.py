@@ -1,0 +1,129 @@
+"""The README.md of an exported model: what it is, where it is from, how good it was found to be, how to use it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from inspose_jax import paths, run_folder
+from inspose_jax.checkpoints import Loaded
+from inspose_jax.config import Config
+from inspose_jax.network.inspose import MEAN, STD
+from inspose_jax.torch_bridge import variants
+from inspose_jax.torch_bridge.reading import SOURCE
+
+STATISTICS, PREFIX = "statistics", "eval/"  # of the best checkpoint, beside its state; before their names in metrics
+
+CARD = """\
+---
+license: {license}
+pipeline_tag: keypoint-detection
+tags: [pose-estimation, inspose, jax, pytorch]
+---
+
+# InsPose: people and their joints in an image
+
+{words} of InsPose ([paper](https://arxiv.org/abs/2107.08982)), from inspose-jax, an unofficial re-implementation.
+It finds every person in an image, and {joints} joints of each, in a single pass.
+
+| | |
+| --- | --- |
+| variant | {variant} |
+| backbone | {backbone} |
+| parameters | {parameters:,} |
+| joints ({skeleton}) | {names} |
+| trained | {trained} |
+
+## Metrics
+
+{metrics}
+
+## Preprocessing
+
+RGB images are resized so that their shorter side has {short} pixels, but the longer one at most {long} (bilinear, with
+OpenCV's fixed-point arithmetic).  Then mean {mean} is subtracted and divided by {std} (values 0 to 255),
+and zeros are added at the right and bottom, {padding}.  Both ways of use below do all of that.
+
+## Use
+
+In PyTorch; `inspose_torch.py` needs only torch:
+
+```python
+from inspose_torch import load
+
+model = load(".")  # the folder of this file
+(people,) = model.detect(image)  # image: u8[H,W,3] RGB
+print(people["keypoints"], people["scores"])  # f32[N,{joints},2] (x, y) in pixels of the image, f32[N]
+```
+
+In JAX, with the package inspose-jax, where training goes on too:
+
+```python
+import inspose_jax
+
+model = inspose_jax.load(".")
+people = model("photo.jpg")
+```
+
+## Licence
+
+{licence}
+"""
+OURS = "The code, `inspose_torch.py` among it, has the licence Apache-2.0."
+THEIRS = (
+    f"{OURS}  The weights were imported from a file, and this card does not know their licence: the weights that the "
+    "paper's authors released carry no licence statement of their own."
+)
+
+
+def text(loaded: Loaded, tensors: Mapping[str, np.ndarray], metrics: Mapping[str, float]) -> str:
+    """The card of an exported model; `tensors` are its weights, without any metrics it says that there are none."""
+    config, is_imported = loaded.config, SOURCE in loaded.about
+    model, data, variant = config.model, config.data, variants.of_model(config.model)
+    rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in metrics.items())
+    return CARD.format(
+        license="unknown" if is_imported else "apache-2.0",
+        words=variant.words[0].upper() + variant.words[1:],
+        variant=f"{variant.words} (`{variant.method}` in config.json)",
+        backbone=model.network.backbone,
+        parameters=sum(x.size for name, x in tensors.items() if "running_" not in name and x.dtype.kind == "f"),
+        joints=model.skeleton.num_keypoints,
+        skeleton=model.skeleton.name,
+        names=", ".join(model.skeleton.keypoint_names),
+        trained=f"elsewhere; imported from {loaded.about[SOURCE]}" if is_imported else training(config, loaded.step),
+        metrics=f"On the validation images of its training:\n\n| COCO keypoint statistic | |\n| --- | --- |\n{rows}"
+        if rows
+        else "None were measured on these weights with this package.",
+        short=data.test_short_side,
+        long=data.long_side,
+        mean=MEAN,
+        std=STD,
+        padding="up to multiples of 32"
+        if data.test_padding == "own"
+        else f"up to the smallest of {', '.join(f'{height} x {width}' for height, width in data.shapes)} that fits",
+        licence=THEIRS if is_imported else OURS,
+    )
+
+
+def training(config: Config, step: int) -> str:
+    """What a model of this package was trained on."""
+    source = {"drawn": "people that the package draws", "coco": "a folder in COCO's format"}[config.data.source]
+    return f"on {source}, {step} steps of {config.schedule.batch_size} images"
+
+
+def metrics_of(checkpoint: str | Path, loaded: Loaded, raw: bool) -> dict[str, float]:
+    """The statistics that the run measured of exactly these weights; empty if it measured none.
+
+    They stand beside the best checkpoint, or else in the metrics of the run that the checkpoint lies in.
+    """
+    if SOURCE in loaded.about or (raw and loaded.config.schedule.ema > 0):
+        return {}
+    if STATISTICS in loaded.about:
+        return loaded.about[STATISTICS]
+    path = paths.absolute(checkpoint)
+    for workdir in (path, path.parent, path.parent.parent):
+        for step, row, _ in run_folder.read_metrics_lines(workdir):
+            found = {name.removeprefix(PREFIX): value for name, value in row.items() if name.startswith(PREFIX)}
+            if step == loaded.step and found:
+                return found
+    return {}

@@ -31,9 +31,11 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
-MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])  # ImageNet's, RGB
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # ImageNet's, RGB
+STD = np.array([58.395, 57.12, 57.375], np.float32)
 PEOPLE_AT_ONCE = 16  # whose keypoint maps are in memory together
-CUBIC = np.float32([-0.03515625, 0.26171875, 0.87890625, -0.10546875])  # at 1.75, 0.75, 0.25, 1.25 cells; a = -0.75
+# The cubic kernel with a = -0.75, as in PyTorch, at 1.75, 0.75, 0.25 and 1.25 cells from its centre.
+CUBIC = np.array([-0.03515625, 0.26171875, 0.87890625, -0.10546875], np.float32)
 
 
 class InsPose:
@@ -77,7 +79,7 @@ class InsPose:
         padded = np.zeros((1, 3, *shape), np.float32)
         x = (resize(image, size).astype(np.float32) - MEAN) / STD
         padded[0, :, : size[0], : size[1]] = x.transpose(2, 0, 1)
-        return padded, size, np.float32([size[1] / width, size[0] / height])
+        return padded, size, np.array([size[1] / width, size[0] / height], np.float32)
 
     def places(self, where: Array) -> tuple[Array, Array]:
         """Locations i64[N,3] -> their (x, y) i64[N,2] in pixels of the padded image, and strides i64[N,1]."""
@@ -186,7 +188,7 @@ def released_people(
     centres, strides = model.places(where[index])
     joints = outputs["coarse"][0][:, index].T.reshape(len(index), len(model.keypoint_names), 2)
     joints = joints * strides[:, None].astype(np.float32) + centres[:, None].astype(np.float32)
-    boxes = rectangles(np.clip(joints, 0, np.float32([size[1], size[0]])) / scale)
+    boxes = rectangles(np.clip(joints, 0, np.array([size[1], size[0]], np.float32)) / scale)
     limits = rules["nms_threshold"], rules["least_score"], rules["num_poses"]
     kept, scores = soft_suppress(boxes, all_scores[index], *limits)
     boxes, where, theta = boxes[kept], where[index[kept]], outputs["theta"][0][:, index[kept]].T

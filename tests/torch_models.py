@@ -42,10 +42,10 @@ def with_five_joints(given: Config, **fields: Any) -> Config:
     return replace(given, model=config.replace(given.model, skeleton=FIVE, **fields))
 
 
-def both(given: Config, seed: int = 0) -> tuple[Predictor, Any]:
-    """Our predictor with a config, and the same model in PyTorch."""
-    theirs = inspose_torch.InsPose(export.torch_config(given))
-    rng = np.random.default_rng(seed)
+def both(given: Config, module: Any = inspose_torch) -> tuple[Predictor, Any]:
+    """Our predictor with a config, and the same model in PyTorch, from the package or a copy of its file."""
+    theirs = module.InsPose(export.torch_config(given))
+    rng = np.random.default_rng(0)
 
     def random(name: str, shape: tuple[int, ...]) -> np.ndarray:
         if not shape:

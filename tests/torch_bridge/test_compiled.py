@@ -18,8 +18,8 @@ INDUCTOR = pytest.param(
 
 @pytest.mark.parametrize("backend", ["aot_eager", INDUCTOR])
 @pytest.mark.parametrize("given", [torch_models.PAPERS, torch_models.RELEASEDS], ids=["paper", "released"])
-def test_compiled_it_finds_the_same_people(given, backend):
-    _, model = torch_models.both(given)
+def test_compiled_it_finds_the_same_people(alone, given, backend):
+    _, model = torch_models.both(given, alone)
     image = np.random.default_rng(0).integers(0, 256, (50, 61, 3), dtype=np.uint8)
     (expected,) = model.detect(image, threshold=0)
     assert len(expected["scores"]) > 3

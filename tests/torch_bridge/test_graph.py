@@ -86,7 +86,7 @@ def drawn_images() -> list[np.ndarray]:
 
 def assert_same_people(ours: Predictor, theirs, model, images: list[np.ndarray]) -> None:
     """JAX's people; their boxes and locations, which JAX does not give for the released model, are PyTorch's."""
-    expected = zip(ours(images, threshold=0.0), theirs.detect(images, threshold=0), strict=True)
+    expected = zip(ours(images, threshold=0.0), theirs.detect(images, threshold=0.0), strict=True)
     for (people, torchs), found in zip(expected, model.detect(images, threshold=0), strict=True):
         assert len(people) == len(found["scores"]) > 3
         np.testing.assert_array_equal(found["locations"], torchs["locations"])

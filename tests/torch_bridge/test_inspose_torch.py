@@ -1,8 +1,6 @@
 """The PyTorch file, used alone: it equals the released code's numbers and, for the paper's model, our own network."""
 
-import importlib.util
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +19,6 @@ from inspose_jax.torch_bridge import export
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; `make test-torch` has it")
 
 pytestmark = pytest.mark.torch
-FILE = Path(__file__).parents[2] / "inspose_jax" / "torch_bridge" / "inspose_torch.py"
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
 GOLDEN_IMAGES = ("a", "b")
 
@@ -30,19 +27,6 @@ GOLDEN_IMAGES = ("a", "b")
 def _standard_promotion():  # the strict one promotes no half precision
     with jax.numpy_dtype_promotion("standard"):
         yield
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """The module, from a copy of its file somewhere else."""
-    copy = shutil.copy(FILE, tmp_path_factory.mktemp("alone"))
-    spec = importlib.util.spec_from_file_location("inspose_torch_alone", copy)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    torch.set_num_threads(1)
-    return module
 
 
 def stored(reference: Path, name: str) -> dict[str, np.ndarray]:

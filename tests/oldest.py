@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ACCELERATORS = ("cuda12", "cuda13", "tpu")  # the same jax, with gigabytes of drivers
+WITH_TORCH = ("onnx",)  # what the tests that need torch try
 
 
 def project() -> dict:
@@ -21,9 +22,10 @@ def project() -> dict:
 
 
 def ranges() -> list[str]:
-    """All requirements of the package, its tests and its extras, from pyproject.toml."""
+    """All requirements of the package, its tests and its extras without torch, from pyproject.toml."""
     extras = project()["optional-dependencies"]
-    return project()["dependencies"] + [one for name in extras if name not in ACCELERATORS for one in extras[name]]
+    tried = [name for name in extras if name not in ACCELERATORS + WITH_TORCH]
+    return project()["dependencies"] + [one for name in tried for one in extras[name]]
 
 
 def oldest() -> list[str]:

@@ -1,5 +1,6 @@
 """The command line: what it writes agrees with Python, and help is short; `test_bad_input.py` tests bad input."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -138,6 +139,7 @@ def test_data_check_passes_what_data_draw_wrote(place, capsys):
         "data",
         "import-torch",
         "export-torch",
+        "export-onnx",
         "data draw",
         "data show",
         "data check",
@@ -216,6 +218,14 @@ def test_a_missing_device_is_reported_before_anything_is_read(command, place, tm
     assert line.startswith("inspose: error: cuda: no such device is available (")
     assert "damaged" not in line
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "x.png"])
+
+
+def test_export_onnx_names_the_packages_that_it_lacks(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["export-onnx", "run", "out"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("needs onnxscript, which this Python does not have: pip install 'inspose-jax[onnx]'")
 
 
 def test_image_ids_are_the_files_own_numbers_or_free_ones():

@@ -523,7 +523,8 @@ def star_convolution(x: Tensor, places: Tensor, kernel: Tensor) -> Tensor:
     Places are (x, y) in cells, read bilinearly, with zeros outside of the map: a deformable convolution.
     """
     batch, taps, height, width = places.shape[:4]
-    grid = (2 * places + 1) / places.new_tensor([width, height]) - 1  # the map spans [-1, 1]
+    x_and_y = zip(places.unbind(-1), (width, height), strict=True)
+    grid = torch.stack([(2 * place + 1) / side - 1 for place, side in x_and_y], -1)  # the map spans [-1, 1]
     read = F.grid_sample(wide(x), grid.reshape(batch, taps * height, width, 2), align_corners=False)
     read = read.reshape(batch, -1, height, width).to(x.dtype)  # channel by channel, the nine taps of each together
     return F.conv2d(read, kernel.flatten(1)[:, :, None, None])

@@ -366,17 +366,6 @@ def test_in_bfloat16_it_is_as_near_to_ours_as_bfloat16_is_to_float32(alone):
     assert {values.dtype for values in people.values()} == {torch.float32, torch.int64}
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-@pytest.mark.filterwarnings("ignore")  # PyTorch's compiler warns of its own parts
-def test_compiled_it_finds_the_same_people(alone, backend):
-    _, _, theirs = both(alone, tiny.MODEL)
-    (expected,) = theirs.detect(noise_image(50, 61), threshold=0)
-    theirs.compile(backend=backend, fullgraph=True)
-    (actual,) = theirs.detect(noise_image(50, 61), threshold=0)
-    assert torch.equal(actual["locations"], expected["locations"])
-    torch.testing.assert_close(actual["keypoints"], expected["keypoints"], rtol=0, atol=1e-3)
-
-
 def test_a_list_an_image_and_nobody(alone):
     _, _, theirs = both(alone, tiny.MODEL)
     images = [noise_image(50, 61), noise_image(61, 50)]

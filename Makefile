@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := requirements.txt
 CONSTRAINTS := constraints.txt
 TORCH ?= torch==2.13.0
+WITH_TORCH := onnx onnxscript onnxruntime huggingface_hub
 EXTRA :=
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
@@ -28,9 +29,9 @@ test: setup ## the tests that need neither torch nor a GPU, but for the slow one
 test-slow: setup ## the tests that stop, kill and resume runs, compare devices and processes, learn from real images
 	$(PYTEST) -m "slow and not gpu and not torch" -rs
 
-test-torch: ## the tests that need torch, in .venv-torch with $(TORCH), Python 3.11: up to 10 minutes on 2 cores
+test-torch: ## the tests that need torch or ONNX, in .venv-torch with $(TORCH), Python 3.11: up to 10 minutes on 2 cores
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and 'test-torch needs PYTHON=python3.11')"
-	@$(MAKE) --no-print-directory run-torch VENV=.venv-torch EXTRA="$(TORCH)"
+	@$(MAKE) --no-print-directory run-torch VENV=.venv-torch EXTRA="$(TORCH) $(WITH_TORCH)"
 
 run-torch: setup
 	$(PYTEST) -m "torch and not gpu" -rs

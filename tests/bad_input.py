@@ -325,7 +325,7 @@ CASES: dict[str, list[Case]] = {
     "Images of `predict`": [
         Case("none given", PREDICT, "no image or video given; name files or folders"),
         Case("files behind a field of the config", f"{PREDICT} --config.data.test-padding own drawn/images",
-             "no image or video given; name them before --config.FIELD VALUE, which takes all words after it"),
+             "no image or video given; name them before --config.FIELD VALUE, which takes all that follows"),
         Case("not there", f"{PREDICT} gone.jpg", "gone.jpg: no such image, video or folder; check the path"),
         Case("a link to itself", f"{PREDICT} self.jpg", "self.jpg: no such image, video or folder; check the path",
              loop("self.jpg")),

@@ -22,7 +22,7 @@ def pretrained(path: Path, recipe: Recipe, config: Config, method: Method) -> Pr
 
 def identity(path: Path) -> str:
     """A short hash of a file of weights, also of the one in a folder, or of a run's checkpoint."""
-    if checkpoints.holds(path):
+    if path.is_dir() and not reading.is_weights(path):
         return checkpoints.identity(path)[:12]
     with reading.weights_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]

@@ -27,12 +27,18 @@ def load(path: str | Path, recipe: Recipe | None = None, raw: bool = False) -> L
     errors this raises too.
     """
     path = paths.absolute(path)
-    is_weights = path.suffix in SUFFIXES if path.is_file() else not checkpoints.holds(path) and bool(weights_in(path))
-    if not is_weights:
+    if not is_weights(path):
         return checkpoints.load(path, recipe, raw)
     if recipe is not None and recipe.make_method is not None:
         raise UserError(f"{path}: PyTorch's weights have no method of a recipe's own; leave out {recipe.path}")
     return read(path)
+
+
+def is_weights(path: Path) -> bool:
+    """Whether a path is a file of PyTorch's weights, or a folder with some and without a checkpoint of ours."""
+    if path.is_file():
+        return path.suffix in SUFFIXES
+    return not checkpoints.holds(path) and bool(weights_in(path))
 
 
 def read(path: Path, skeleton: Skeleton | None = None, variant: Variant | None = None) -> Loaded:

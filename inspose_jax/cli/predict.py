@@ -52,9 +52,7 @@ def run(argv: list[str]) -> None:
     if not 0 <= launch.threshold <= 1:
         raise UserError(f"--threshold is {launch.threshold}; it must lie between 0 and 1")
     if rest and not launch.sources:
-        raise UserError(
-            "no image or video given; name them before --config.FIELD VALUE, which takes all words after it"
-        )
+        raise UserError("no image or video given; name them before --config.FIELD VALUE, which takes all that follows")
     paths = list_files(launch.sources)
     given, written = {os.path.realpath(path) for path in paths}, set()
     drawn = {path: launch.out / drawn_name(path) for path in paths} if launch.out is not None else {}

@@ -12,7 +12,7 @@ from inspose_jax.torch_bridge import released_weights, variants
 FIXTURES = Path(__file__).parents[1] / "golden"
 
 
-@pytest.fixture(scope="session", params=["oracle", "authors"])
+@pytest.fixture(scope="session", params=["oracle", pytest.param("authors", marks=pytest.mark.slow)])
 def source(request) -> str:
     """Whose numbers a test compares with."""
     return request.param

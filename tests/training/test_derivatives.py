@@ -17,6 +17,8 @@ from inspose_jax.network import per_person
 from inspose_jax.targets import make_targets
 from inspose_jax.training import sharding, step
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def along():

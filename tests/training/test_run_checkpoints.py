@@ -55,7 +55,10 @@ def test_a_stray_folder_is_not_a_checkpoint(workdir, tmp_path):
     assert (run / "checkpoints/99.aside").is_dir()
 
 
-@pytest.mark.parametrize("fault", ["gone", "not to be read", "cut", "one bit", "about"])
+SLOW_FAULTS = [pytest.param(fault, marks=pytest.mark.slow) for fault in ("not to be read", "cut", "about")]
+
+
+@pytest.mark.parametrize("fault", ["gone", "one bit", *SLOW_FAULTS])
 def test_a_damaged_checkpoint_is_skipped_and_the_one_before_leads_to_the_same_result(workdir, tmp_path, fault):
     run = shutil.copytree(workdir, tmp_path / "run")
     newest = run / "checkpoints/12"

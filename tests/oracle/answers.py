@@ -271,8 +271,8 @@ def pipeline(files: Files) -> dict[str, np.ndarray]:
         }
     sizes = []
     for height, width, long_side, short_side, *_ in files["pipeline"]["sizes"].tolist():
-        data = {"test_short_side": short_side, "long_side": long_side}
-        size, _ = inspose_torch.test_size(data, height, width, has_shapes=False)
+        data = {"test_short_side": short_side, "long_side": long_side, "test_padding": "own"}
+        size, _ = inspose_torch.test_size(data, height, width)
         sizes.append([height, width, long_side, short_side, *size])
     return found | {"sizes": np.array(sizes)}
 

@@ -33,7 +33,7 @@ def released(weights: Mapping[str, np.ndarray], short_side: int, long_side: int,
     """The released model with some weights, of any widths and depths, in evaluation mode."""
     tensors = {name: torch.tensor(array) for name, array in weights.items()}
     config = inspose_torch.released_config(tensors)
-    config["data"] = {"test_short_side": short_side, "long_side": long_side}
+    config["data"] = {"test_short_side": short_side, "long_side": long_side, "test_padding": "own"}
     for field, layers in (("head_depth", "cls_convs"), ("keypoint_depth", "shared_convs")):
         number = sum(f"bbox_head.{layers}.{i}.conv.weight" in tensors for i in range(9))
         config["model"]["network"][field] = number - (layers == "shared_convs")

@@ -21,7 +21,7 @@ from inspose_jax.predictor import Predictor
 from inspose_jax.released import config as released_config
 from inspose_jax.released import network as released_network
 from inspose_jax.skeletons import CROWDPOSE, Skeleton
-from inspose_jax.torch_bridge import export, pth, released_weights
+from inspose_jax.torch_bridge import export, pth, variants
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; `make test-torch` has it")
 
@@ -64,7 +64,7 @@ def both(alone, given: config.Config):
         theirs = alone.InsPose(json.loads(json.dumps(config_json.to_dict(given))))
     if theirs.is_released:
         tensors = random_tensors(shapes_of(theirs))
-        variables = released_weights.variables_of(Path("random"), tensors, given.model)
+        variables = variants.variables_of(Path("random"), tensors, given.model)
     else:
         variables = of_random_norms(tiny.variables(given.model))
         tensors = export.state_dict(variables, given.model)

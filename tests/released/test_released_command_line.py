@@ -26,6 +26,12 @@ def run(*words) -> None:
         cli.main([str(word) for word in words])
 
 
+@pytest.fixture(scope="session")
+def source() -> str:
+    """The authors' numbers alone; the oracle finds its people with the file that it tests (`tests/oracle`)."""
+    return "authors"
+
+
 @pytest.fixture(scope="module")
 def place(golden, tmp_path_factory):
     """A folder with the small model's checkpoint `run`, from a .pth, and the two `images`."""

@@ -11,25 +11,13 @@ import torch
 from inspose_jax import config, recipes
 from inspose_jax.config import Config
 from inspose_jax.predictor import Predictor
-from inspose_jax.released import config as released_config
 from inspose_jax.skeletons import COCO
 from inspose_jax.torch_bridge import export, inspose_torch, variants
 
 torch.set_num_threads(1)  # tests run beside each other
 FIVE = COCO.subset("nose", "left_wrist", "right_wrist", "left_hip", "right_hip")
-RELEASED = config.replace(
-    released_config.Model(),
-    backbone="resnet18",
-    backbone_widths=(4, 8, 16, 32),
-    fpn_channels=16,
-    head_channels=16,
-    head_depth=1,
-    coarse_channels=16,
-    keypoint_channels=16,
-    keypoint_depth=1,
-    dense_channels=16,
-    num_poses=30,
-)
+CHANNELS = ("fpn_channels", "head_channels", "coarse_channels", "keypoint_channels", "dense_channels")
+RELEASED = config.replace(tiny.RELEASED, backbone_widths=(4, 8, 16, 32), num_poses=30, **dict.fromkeys(CHANNELS, 16))
 PAPER = tiny.model(score_threshold=0.3, nms_threshold=0.9, num_candidates=60, num_poses=50)
 SIZES = {"test_short_side": 128, "long_side": 192, "shapes": ((128, 192), (192, 128))}
 PAPERS = replace(tiny.CONFIG, model=PAPER, data=replace(tiny.CONFIG.data, **SIZES))

@@ -115,8 +115,8 @@ def choose_padding(data: Data, sizes: list[tuple[int, int]]) -> Data:
     """
     from inspose_jax.data import plan
 
-    number = plan.number_of_shapes(sizes, data)
-    if data.test_padding == "shapes" or number <= MOST_SHAPES:
+    number = plan.number_of_shapes(sizes, data) if data.test_padding == "own" else 0
+    if number <= MOST_SHAPES:
         return data
     shapes = " and ".join(f"{height} x {width}" for height, width in data.shapes)
     print(

@@ -73,7 +73,19 @@ def upgrade(stored: Any) -> dict[str, Any]:
         raise OtherFields(f"config.format is {number!r:.40}; this version reads 1 to {FORMAT}")
     for earlier in range(number, FORMAT):
         stored = UPGRADES[earlier](stored)
-    return stored
+    return with_later_fields(stored)
+
+
+def with_later_fields(stored: dict[str, Any]) -> dict[str, Any]:
+    """A config of format 2 with the fields that were added to it later, with the meaning that they had before."""
+    data, schedule = stored.get("data"), stored.get("schedule")
+    if not isinstance(data, dict) or not isinstance(schedule, dict):
+        return stored
+    if "only_labelled" in data:
+        data = {"train_images": "labelled" if data["only_labelled"] else "all", **data}
+        del data["only_labelled"]
+    data = {"test_padding": "shapes", "short_side_step": 1, "train_images": "labelled", **data}
+    return {**stored, "data": data, "schedule": {"warmup_from": 1 / 3, **schedule}}
 
 
 def upgrade_1_to_2(stored: dict[str, Any]) -> dict[str, Any]:
@@ -85,9 +97,7 @@ def upgrade_1_to_2(stored: dict[str, Any]) -> dict[str, Any]:
     given, data, schedule = (dict(stored.get(part) or {}) for part in ("model", "data", "schedule"))
     # The first checkpoints lack these fields, since they could not be chosen yet.
     given = {"compute_dtype": "float32", **given}
-    schedule = {"accumulate": 1, "warmup_from": 1 / 3, **schedule}
-    train_images = "labelled" if data.pop("only_labelled", True) else "all"
-    data = {"test_padding": "shapes", "short_side_step": 1, "train_images": train_images, **data}
+    schedule = {"accumulate": 1, **schedule}
     if given.get("skeleton") == "coco":
         given["skeleton"] = as_lists(dataclasses.asdict(skeletons.COCO))
     if given.get("backbone_widths") == [64, 128, 256, 512]:  # of every ResNet; now an empty list stands for them

@@ -63,6 +63,16 @@ def test_a_config_survives_json():
         assert config_json.from_dict(json.loads(json.dumps(config_json.to_dict(one)))) == one
 
 
+def test_fields_that_were_added_to_a_format_get_their_old_meaning():
+    content = config_json.to_dict(config.Config())
+    for name in ("test_padding", "short_side_step", "train_images"):
+        del content["data"][name]
+    del content["schedule"]["warmup_from"]
+    content["data"]["only_labelled"] = False
+    found = config_json.from_dict(content)
+    assert found == config.Config(data=config.Data(train_images="all"))
+
+
 def test_json_of_another_version_names_the_fields():
     content = config_json.to_dict(config.Config())
     content["model"]["colour"] = 1

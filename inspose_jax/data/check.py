@@ -23,9 +23,8 @@ def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
     sizes: dict[int, tuple[int, int]] = {}
     people: list[tuple[list, list, tuple[int, int]]] = []
     headers: list[tuple[orientation.Header, tuple[int, int]]] = []
-    for kind, entry, wrong in annotation_file.check_entries(
-        annotation_file.read(images, annotations, skeleton), skeleton
-    ):
+    dataset = annotation_file.read(images, annotations, skeleton)
+    for kind, entry, wrong in annotation_file.check_entries(dataset.content, skeleton):
         if kind == "image" and not wrong:
             sizes[entry["id"]] = entry["height"], entry["width"]
             headers.append((orientation.read_header(images / entry["file_name"]), sizes[entry["id"]]))

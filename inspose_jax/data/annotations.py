@@ -154,10 +154,11 @@ def prepared(
 
     Joints are sorted into the order of the skeleton, annotations of other categories are dropped, `categories` is
     reduced to the one that is left, and missing fields are filled in; a warning, which begins with `name`, names each
-    change.  A reader that knows the skeleton of its data gives it as `own`.  Raises UserError as `read` does.
+    change.  A reader that knows the skeleton of its data, and has chosen the category, gives it as `own`.  Raises
+    UserError as `read` does.
     """
     whole_ids(content)
-    person = categories.find_person(content, name, skeleton or own, category)
+    person = categories.find_person(content, name, skeleton or own, "" if own else category)
     left_out = categories.keep_people(content, person)
     filled = missing_fields.fill_in(content)
     for remark in (*person.remarks, *left_out, *filled):

@@ -52,6 +52,7 @@ class CocoFolder:
 
     def take(self, dataset: Dataset, name: Path, joint_pixel_offset: float, with_masks: bool) -> None:
         """Check everything and keep the labels."""
+        self.name = name
         self.images = dataset.images.absolute()  # images are read later, when the working directory may have changed
         self.skeleton, self.joint_pixel_offset, self.with_masks = dataset.skeleton, joint_pixel_offset, with_masks
         self.labels = checked(dataset, name, with_masks)

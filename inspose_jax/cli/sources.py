@@ -21,10 +21,10 @@ GIVE = "--data FOLDER_OR_FILE, or --images FOLDER and --annotations JSON"
 class Given(NamedTuple):
     """The options that name annotated images."""
 
-    data: Path | None
-    images: Path | None
-    annotations: Path | None
-    split: sources.Split  # of `data`, if it has several
+    data: Path | None = None
+    images: Path | None = None
+    annotations: Path | None = None
+    split: sources.Split = "train"  # of `data`, if it has several
     category: str = ""
 
 

@@ -29,7 +29,7 @@ class Train:
     workdir: arguments.Place = None
     """Folder of the run; by default runs/RECIPE."""
     data: arguments.Place = None
-    """Annotated images: a COCO keypoint JSON, or a folder with one and its images."""
+    """Annotated images: a folder or a COCO keypoint JSON."""
     images: arguments.Place = None
     """Instead of --data: the folder of images .."""
     annotations: arguments.Place = None
@@ -39,15 +39,15 @@ class Train:
     init: arguments.Place = None
     """Weights: a run, a checkpoint or a released file, also of other joints, or a backbone from ImageNet."""
     skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = ""
-    """Other joints: coco, crowdpose, a JSON file, or data for those that the data has."""
+    """A preset, a JSON file, or data: those of the data."""
     steps: Count = None
     """Number of steps, which the schedule adapts to; by default the recipe's epochs."""
     stop_at: Count = None
-    """Stop early, after this step; --resume continues the run."""
+    """Stop early, after this step; --resume goes on."""
     resume: bool = False
     """Resume from the newest checkpoint in the workdir."""
     val_data: arguments.Place = None
-    """Evaluate during training on these annotated images; the best checkpoint is kept in WORKDIR/best."""
+    """Evaluate on this in between; keeps WORKDIR/best."""
     val_images: arguments.Place = None
     """Instead of --val-data: the folder of images .."""
     val_annotations: arguments.Place = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
+import msgspec
 
 from inspose_jax.data import categories, missing_fields
 from inspose_jax.data.values import is_box, is_id, is_inside, is_number, is_side, is_whole_number, whole
@@ -128,10 +128,8 @@ def parsed(annotations: Path) -> dict[str, Any]:
     """The content of a JSON file, if it has the two lists of an annotation file; otherwise raises UserError."""
     data = annotations.read_bytes()
     try:
-        content = orjson.loads(data)
-    except (
-        orjson.JSONDecodeError
-    ):  # a fault, which json words; or NaN, a byte order mark, a huge number, which it reads
+        content = msgspec.json.decode(data)  # in half the time of json, and in no more memory
+    except (ValueError, RecursionError):  # a fault, which json words; or what json takes: NaN, a byte order mark
         try:
             content = json.loads(data.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:  # bad JSON or UTF-8, a number too long, nesting too deep

@@ -1,6 +1,5 @@
 """Read a COCO folder (images and one JSON file) as samples, and write samples of drawn people as a COCO folder."""
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterable
@@ -82,11 +81,7 @@ class CocoFolder:
 
     def labels_hash(self) -> str:
         """A hash of everybody's joints, boxes, areas and crowd flags."""
-        known = hashlib.sha256()
-        for index in range(len(self)):
-            for array in self.people(index):
-                known.update(array.tobytes())
-        return known.hexdigest()[:12]
+        return labels.hash_of(map(self.people, range(len(self))))
 
     def people(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of an image."""

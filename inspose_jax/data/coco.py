@@ -12,11 +12,12 @@ import numpy as np
 
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import orientation
-from inspose_jax.data.image_files import read_annotated
+from inspose_jax.data import image_files, orientation
+from inspose_jax.data.image_files import read_annotated, refuse_other_size
+from inspose_jax.data.masks import rle_of
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
-from inspose_jax.structures import Sample, is_target
+from inspose_jax.structures import Record, Sample, is_target
 
 LOOKED_AT = 1000  # images whose orientation is read at the start; reading all may take minutes from a slow disk
 
@@ -60,6 +61,9 @@ class CocoFolder:
             person["id"] = number
             person["category_id"] = 1
             people[person["image_id"]].append(person)
+        self.segmentations = {
+            image_id: [person.get("segmentation") for person in persons] for image_id, persons in people.items()
+        }
         self.content["categories"] = [{"id": 1, "name": "person"}]
         self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
         self.is_labelled = np.array([bool(is_target(joints, crowd).any()) for joints, _, _, crowd in self.people], bool)
@@ -87,11 +91,7 @@ class CocoFolder:
 
     def labels_hash(self) -> str:
         """A hash of everybody's joints, boxes, areas and crowd flags."""
-        known = hashlib.sha256()
-        for fields in self.people:
-            for array in fields:
-                known.update(array.tobytes())
-        return known.hexdigest()[:12]
+        return hash_of_labels(self.people)
 
     def parse(self, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of one image."""
@@ -110,12 +110,24 @@ class CocoFolder:
     def __getitem__(self, index: int) -> Sample:
         path, (height, width) = self.path(index), self.size(index)
         image = read_annotated(path, (height, width))
-        if image.shape[:2] != (height, width):
-            raise UserError(
-                f"{path}: {image.shape[0]} x {image.shape[1]} pixels, but its annotation says {height} x {width} "
-                f"(height x width); labels would not fit. Is it the file that was annotated?"
-            )
+        refuse_other_size(image, (height, width), str(path))
         return Sample(image, *self.people[index], image_id=self.entries[index]["id"])
+
+    def record(self, index: int) -> Record:
+        """Image `index` as it is stored."""
+        entry, size = self.entries[index], self.size(index)
+        masks = tuple(rle_of(segmentation, size) for segmentation in self.segmentations[entry["id"]])
+        image = image_files.read_bytes(self.path(index))
+        return Record(image, entry["file_name"], entry["id"], size, *self.people[index], masks)
+
+
+def hash_of_labels(people: Iterable[Iterable[np.ndarray]]) -> str:
+    """A hash of the labels of images: of each image keypoints, boxes_xyxy, area and is_crowd."""
+    known = hashlib.sha256()
+    for fields in people:
+        for array in fields:
+            known.update(array.tobytes())
+    return known.hexdigest()[:12]
 
 
 def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> dict[str, Any]:

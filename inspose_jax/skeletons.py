@@ -74,8 +74,11 @@ def fault(skeleton: Skeleton) -> str:
 def read(preset_or_file: str) -> Skeleton:
     """The preset of a name, or the skeleton in a JSON file, which holds an object with the fields of `Skeleton`.
 
-    Raises NotFound, a UserError, if there is neither, and UserError if the file holds no valid skeleton.
+    `data` gives `FROM_DATA`.  Raises NotFound, a UserError, if there is neither, and UserError if the file holds no
+    valid skeleton.
     """
+    if preset_or_file == FROM_DATA.name:
+        return FROM_DATA
     if preset_or_file in PRESETS:
         return PRESETS[preset_or_file]
     path = paths.expanded(preset_or_file)
@@ -150,4 +153,5 @@ CROWDPOSE = Skeleton(
 )
 # fmt: on
 
+FROM_DATA = Skeleton("data", (), (), (), ())  # stands in a recipe for the skeleton of whatever data it is given
 PRESETS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE)}

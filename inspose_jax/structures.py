@@ -10,7 +10,7 @@ The arrays are numpy on the host and jax on the device; both use the same struct
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 Array = Any  # numpy on the host, jax inside a jitted function
 
@@ -41,7 +41,7 @@ class Record(NamedTuple):
     masks: tuple[dict[str, Any] | None, ...]  # COCO's compressed RLE of each person; None where unknown
 
 
-def is_target(keypoints: Float32[np.ndarray, "N K 3"], is_crowd: Bool[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+def is_target(keypoints: Float[np.ndarray, "N K 3"], is_crowd: Bool[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
     """Which people of an image are training targets: those with a labelled joint that are not a crowd."""
     return (keypoints[..., 2] > 0).any(-1) & ~is_crowd
 

@@ -17,21 +17,27 @@ Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 class Build:
     """Build a dataset: images and labels in a few large ArrayRecord files, which TFDS reads too.
 
-    Example: inspose data build --images drawn/images --annotations drawn/annotations.json --out built
+    Example: inspose data build --data drawn --out built
     """
 
-    images: Path
-    """Folder of images."""
-    annotations: Path
-    """COCO keypoint JSON."""
     out: Path
     """A new or empty folder."""
+    data: arguments.Place = None
+    """Annotated images: a COCO keypoint JSON, or a folder with one and its images."""
+    images: arguments.Place = None
+    """Instead of --data: the folder of images .."""
+    annotations: arguments.Place = None
+    """.. and their COCO keypoint JSON."""
+    val_data: arguments.Place = None
+    """The images of a second split, `val`; may be the same folder, if it has several parts."""
     val_images: arguments.Place = None
-    """Folder of images for a second split, `validation` .."""
+    """Instead of --val-data: the folder of images .."""
     val_annotations: arguments.Place = None
-    """.. and its COCO keypoint JSON."""
-    skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON")] = "coco"
-    """The joints: coco, crowdpose, or a JSON file."""
+    """.. and their COCO keypoint JSON."""
+    category: arguments.Category = ""
+    """The category to take, if several have joints."""
+    skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON")] = "data"
+    """The joints: a preset, a JSON file, or data: those of the data."""
     only_labelled: bool = False
     """Leave out images without a person who has a labelled joint."""
     shards: Count = None
@@ -47,30 +53,23 @@ def run(argv: list[str]) -> None:
         value = getattr(launch, name)
         if value is not None and not 1 <= value <= most:
             raise UserError(f"--{name} is {value}; it must be 1 to {most}")
-    if (launch.val_images is None) != (launch.val_annotations is None):
-        raise UserError("--val-images and --val-annotations go together: give the folder and its COCO keypoint JSON")
 
     import os
 
     from tqdm import tqdm
 
     from inspose_jax import skeletons
+    from inspose_jax.cli import sources
     from inspose_jax.data import tfds_builder
-    from inspose_jax.data.coco import CocoFolder
 
+    given = {"train": sources.Given(launch.data, launch.images, launch.annotations, "train", launch.category)}
+    if launch.val_data or launch.val_images or launch.val_annotations:
+        given["val"] = sources.Given(launch.val_data, launch.val_images, launch.val_annotations, "val", launch.category)
     skeleton = skeletons.read(launch.skeleton)
     # Joints are stored as they stand in the file; whoever trains from it adds `joint_pixel_offset`.
-    sources = {"train": CocoFolder(launch.images, launch.annotations, skeleton, 0.0)}
-    if launch.val_images and launch.val_annotations:
-        sources["validation"] = CocoFolder(launch.val_images, launch.val_annotations, skeleton, 0.0)
-    number = sum(source.is_labelled.sum() if launch.only_labelled else len(source) for source in sources.values())
+    splits = {split: sources.annotated(one, skeleton, 0.0, with_masks=True) for split, one in given.items()}
+    number = sum(source.is_labelled.sum() if launch.only_labelled else len(source) for source in splits.values())
+    workers = launch.workers or os.cpu_count() or 1
     with tqdm(total=int(number), desc="building", unit="image", dynamic_ncols=True) as bar:
-        folder = tfds_builder.build(
-            launch.out,
-            sources,
-            launch.only_labelled,
-            launch.shards,
-            launch.workers or os.cpu_count() or 1,
-            bar.update,
-        )
+        folder = tfds_builder.build(launch.out, splits, launch.only_labelled, launch.shards, workers, bar.update)
     print(folder)

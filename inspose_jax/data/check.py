@@ -9,6 +9,7 @@ import numpy as np
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import coordinates, orientation
+from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.image_files import read_annotated
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import Skeleton
@@ -16,16 +17,20 @@ from inspose_jax.skeletons import Skeleton
 OUTSIDE = "a labelled joint lies outside the image"
 
 
-def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
+def faults(images: Path, annotations: Path, skeleton: Skeleton | None) -> list[str]:
     """One line per fault, empty for a good dataset; raises NotFound or UserError if the dataset cannot be read."""
     images, annotations = paths.expanded(images), paths.expanded(annotations)
+    return faults_of(annotation_file.read(images, annotations, skeleton), annotations)
+
+
+def faults_of(dataset: Dataset, name: Path) -> list[str]:
+    """The same for a dataset of any kind; a warning begins with `name`."""
+    images, skeleton = dataset.images, dataset.skeleton
     found, num_labelled = [], 0
     sizes: dict[int, tuple[int, int]] = {}
     people: list[tuple[list, list, tuple[int, int]]] = []
     headers: list[tuple[orientation.Header, tuple[int, int]]] = []
-    for kind, entry, wrong in annotation_file.check_entries(
-        annotation_file.read(images, annotations, skeleton), skeleton
-    ):
+    for kind, entry, wrong in annotation_file.check_entries(dataset.content, skeleton):
         if kind == "image" and not wrong:
             sizes[entry["id"]] = entry["height"], entry["width"]
             headers.append((orientation.read_header(images / entry["file_name"]), sizes[entry["id"]]))
@@ -45,7 +50,7 @@ def faults(images: Path, annotations: Path, skeleton: Skeleton) -> list[str]:
         found.append("no person has a labelled joint")
     posture = "" if about_all else coordinates.remark(labels, skeleton)
     for remark in filter(None, (orientation.remark(headers, len(headers)), posture)):
-        warnings.warn(f"{annotations}: {remark}", stacklevel=2)
+        warnings.warn(f"{name}: {remark}", stacklevel=2)
     return found
 
 

@@ -1,6 +1,7 @@
 """Read image files: bytes on disk -> u8[H,W,3] RGB, or a one-line error."""
 
 import io
+import os
 from pathlib import Path
 
 import cv2
@@ -79,6 +80,25 @@ def refuse_other_size(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int], 
             f"{name}: {image.shape[0]} x {image.shape[1]} pixels, but its annotation says {size[0]} x {size[1]} "
             f"(height x width); labels would not fit. Is it the file that was annotated?"
         )
+
+
+def first_missing(folder: Path, names: list[str]) -> Path | None:
+    """The first of these files in a folder, or in folders inside it, that does not exist; None if all do.
+
+    Each folder is listed once, which is many times quicker than asking for every file.
+    """
+    inside: dict[str, set[str]] = {}
+    for name in names:
+        parent, _, own = name.rpartition("/")
+        if parent not in inside:
+            try:
+                inside[parent] = {entry.name for entry in os.scandir(folder / parent) if entry.is_file()}
+            except OSError:  # which names no file
+                inside[parent] = set()
+        # Asked again, since a name may be written in another way, such as `a//b.jpg`, or in other case.
+        if own not in inside[parent] and not (folder / name).is_file():
+            return folder / name
+    return None
 
 
 def decoded(data: UInt8[np.ndarray, " n"], name: str, flags: int) -> UInt8[np.ndarray, "H W 3"]:

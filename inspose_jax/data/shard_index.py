@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +28,19 @@ class Shard(NamedTuple):
     num_bytes: int
 
 
-class People(NamedTuple):
-    """The labels of one image, as in `Record`."""
+class Stored(NamedTuple):
+    """The labels of a split; the P people of all images follow each other in the order of the images."""
 
-    keypoints: Float32[np.ndarray, "N K 3"]
-    boxes_xyxy: Float32[np.ndarray, "N 4"]
-    area: Float32[np.ndarray, " N"]
-    is_crowd: Bool[np.ndarray, " N"]
+    file_names: list[str]
+    ends: Int64[np.ndarray, " n"]  # the first person behind those of each image
+    keypoints: Float32[np.ndarray, "P K 3"]  # as in `Record`, as the others
+    boxes_xyxy: Float32[np.ndarray, "P 4"]
+    area: Float32[np.ndarray, " P"]
+    is_crowd: Bool[np.ndarray, " P"]
+
+
+FIELDS = ("keypoints", "boxes_xyxy", "area", "is_crowd")  # of `Record` and `Stored`
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # what reading a damaged file raises
 
 
 class Index(NamedTuple):
@@ -50,34 +56,17 @@ class Index(NamedTuple):
     has_people: Bool[np.ndarray, " n"]
 
 
-class Contents:
-    """Collects the labels of records while they are written, for `write`; the image files are not kept."""
-
-    def __init__(self):
-        self.image_ids: list[int] = []
-        self.sizes: list[tuple[int, int]] = []
-        self.file_names: list[str] = []
-        self.people: list[People] = []
-
-    def add(self, record: Record) -> None:
-        """Add the next record."""
-        self.image_ids.append(record.image_id)
-        self.sizes.append(record.size)
-        self.file_names.append(record.file_name)
-        self.people.append(People(record.keypoints, record.boxes_xyxy, record.area, record.is_crowd))
-
-
 def write(
     folder: Path,
     split: str,
-    contents: Contents,
+    records: Sequence[Record],
     shards: Sequence[Shard],
     skeleton: Skeleton,
     joint_pixel_offset: float,
     is_labelled: Bool[np.ndarray, " n"],
     has_people: Bool[np.ndarray, " n"],
 ) -> None:
-    """Write the index of a split into the folder of its shards."""
+    """Write the index of a split into the folder of its shards; no image of the records is looked at."""
     about = {
         "format": FORMAT,
         "shards": shards,
@@ -86,15 +75,15 @@ def write(
     }
     arrays = {
         "about": as_bytes(about),
-        "file_names": as_bytes(contents.file_names),
-        "image_ids": np.array(contents.image_ids, np.int64),
-        "sizes": np.array(contents.sizes, np.int32),
+        "file_names": as_bytes([record.file_name for record in records]),
+        "image_ids": np.array([record.image_id for record in records], np.int64),
+        "sizes": np.array([record.size for record in records], np.int32),
         "is_labelled": is_labelled,
         "has_people": has_people,
-        "num_people": np.array([len(people.area) for people in contents.people], np.int32),
+        "num_people": np.array([len(record.area) for record in records], np.int32),
     }
-    for place, field in enumerate(People._fields):
-        arrays[field] = np.concatenate([people[place] for people in contents.people])
+    for field in FIELDS:
+        arrays[field] = np.concatenate([getattr(record, field) for record in records])
     np.savez(folder / NAME.format(split), allow_pickle=False, **arrays)
 
 
@@ -136,7 +125,7 @@ def read(folder: Path, split: str) -> Index:
             known = {name: arrays[name] for name in ("image_ids", "sizes", "is_labelled", "has_people")}
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise damaged(path, error) from None
     for shard in shards:
         file = folder / shard.name
@@ -152,17 +141,11 @@ def damaged(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: cannot be read ({type(error).__name__}: {error}); is it damaged? {BUILD_AGAIN}")
 
 
-def labels(path: Path) -> tuple[list[str], Iterator[People]]:
-    """The names of the image files, and everybody's labels image after image, of an index file.
-
-    Raises UserError if the file is damaged.
-    """
+def people(path: Path) -> Stored:
+    """The labels in an index file; raises UserError if it is damaged."""
     try:
         with path.open("rb") as file, np.load(file) as arrays:
-            ends = np.cumsum(arrays["num_people"])[:-1]
-            fields = [arrays[field] for field in People._fields]
-            names = json.loads(arrays["file_names"].tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            names, ends = json.loads(arrays["file_names"].tobytes()), np.cumsum(arrays["num_people"], dtype=np.int64)
+            return Stored(names, ends, *(arrays[field] for field in FIELDS))
+    except DAMAGE as error:
         raise damaged(path, error) from None
-    starts, stops = [0, *ends.tolist()], [*ends.tolist(), len(fields[0])]
-    return names, (People(*(f[a:b] for f in fields)) for a, b in zip(starts, stops, strict=True))

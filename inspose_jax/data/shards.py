@@ -14,7 +14,7 @@ from jaxtyping import Float32
 
 from inspose_jax import paths
 from inspose_jax.config import Data
-from inspose_jax.data import coco, masks, shard_index, tf_example
+from inspose_jax.data import labels, masks, shard_index, tf_example
 from inspose_jax.data.image_files import decode_annotated, refuse_other_size
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.structures import Record, Sample
@@ -37,6 +37,8 @@ def version_folders(path: Path) -> list[Path]:
 class BuiltSet:
     """A source over a split of a built set: `path` is the folder that `build` was given, or the one that it printed.
 
+    A set of one split has it under any name, as a folder with one annotation file has.
+
     Joints that are indices of pixels get `joint_pixel_offset`, as in `CocoFolder`; samples have masks if `with_masks`.
     It can be pickled, and read from threads and from forked processes.  Raises NotFound or UserError if the set is
     incomplete or damaged.
@@ -58,9 +60,11 @@ class BuiltSet:
                 else ("give the folder that `inspose data build` printed")
             )
             raise NotFound(f"{path}: not a built set; {known}")
-        self.folder, self.split = folders[0], split
+        self.folder = self.name = folders[0]
+        known = shard_index.splits(self.folder)
+        self.split = known[0] if len(known) == 1 else split
         self.joint_pixel_offset, self.with_masks = joint_pixel_offset, with_masks
-        self.index = shard_index.read(self.folder, split)
+        self.index = shard_index.read(self.folder, self.split)
         self.skeleton = self.index.skeleton
         self.image_ids, self.sizes = self.index.image_ids, self.index.sizes
         self.is_labelled, self.has_people = self.index.is_labelled, self.index.has_people
@@ -101,8 +105,12 @@ class BuiltSet:
 
     def labels_hash(self) -> str:
         """A hash of everybody's joints, boxes, areas and crowd flags: that of the `CocoFolder` it was built from."""
-        _, people = shard_index.labels(self.index.path)
-        return coco.hash_of_labels((self.moved(one.keypoints), *one[1:]) for one in people)
+        stored = shard_index.people(self.index.path)
+        starts = np.concatenate([[0], stored.ends[:-1]])
+        moved = stored._replace(keypoints=self.moved(stored.keypoints))
+        fields = (moved.keypoints, moved.boxes_xyxy, moved.area, moved.is_crowd)
+        each = zip(starts.tolist(), stored.ends.tolist(), strict=True)
+        return labels.hash_of([field[start:end] for field in fields] for start, end in each)
 
     def ground_truth(self) -> dict[str, Any]:
         """The labels as the content of a COCO file."""
@@ -111,14 +119,23 @@ class BuiltSet:
     @cached_property
     def truth(self) -> dict[str, Any]:
         """The cached result of `ground_truth`."""
-        names, people = shard_index.labels(self.index.path)
-        # Only the shape of these images is looked at; they take no memory.
-        blank = (np.broadcast_to(np.uint8(0), (height, width, 3)) for height, width in self.sizes.tolist())
-        samples = (Sample(*one) for one in zip(blank, *zip(*people, strict=True), self.image_ids.tolist(), strict=True))
-        content = coco.ground_truth_of(samples, self.skeleton, self.index.joint_pixel_offset)
-        for entry, name in zip(content["images"], names, strict=True):
-            entry["file_name"] = name
-        return content
+        stored = shard_index.people(self.index.path)
+        as_in_file = stored.keypoints.astype(np.float64)
+        as_in_file[..., :2] -= self.index.joint_pixel_offset * (as_in_file[..., 2:] > 0)
+        x0_y0, x1_y1 = np.split(stored.boxes_xyxy.astype(np.float64), 2, axis=1)
+        return labels.ground_truth(
+            labels.Labels(
+                self.image_ids,
+                self.sizes,
+                stored.file_names,
+                stored.ends,
+                as_in_file,
+                np.concatenate([x0_y0, x1_y1 - x0_y0], 1),
+                stored.area.astype(np.float64),
+                stored.is_crowd,
+                segmentations=[],
+            )
+        )
 
 
 def record_of(features: dict[str, np.ndarray], num_keypoints: int) -> Record:

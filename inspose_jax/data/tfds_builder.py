@@ -8,7 +8,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import grain
 import numpy as np
@@ -18,24 +18,12 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from inspose_jax import files
 from inspose_jax.data import shard_index, shards
-from inspose_jax.data.pipeline import LabelledSource
+from inspose_jax.data.pipeline import StoredSource
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Record
 
 IMAGES_PER_SHARD = 1000  # unless the number of shards is given: some 160 MB of COCO's images
-
-
-@runtime_checkable
-class StoredSource(LabelledSource, Protocol):
-    """A dataset whose images are at hand as files, which can be copied into another form."""
-
-    skeleton: Skeleton
-    joint_pixel_offset: float  # what it adds to joints that are indices of pixels
-
-    def record(self, index: int) -> Record:
-        """An image as it is stored, with its labels; raises UserError or OSError if it cannot be read."""
-        ...
 
 
 class Keypoints(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -58,7 +46,7 @@ class Keypoints(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     ):
         """The sources by the name of their split, which share a skeleton; `done` is called after each image."""
         self.sources, self.num_shards, self.num_workers, self.done = sources, num_shards, num_workers, done
-        self.contents = {split: shard_index.Contents() for split in sources}
+        self.written: dict[str, list[Record]] = {split: [] for split in sources}  # without their images
         self.stored = features(next(iter(sources.values())).skeleton.num_keypoints)
         super().__init__(**options)
 
@@ -85,7 +73,7 @@ class Keypoints(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         source = self.sources[split]
         for record in checked(source, self.chosen(split).tolist(), self.num_workers):
-            self.contents[split].add(record)
+            self.written[split].append(record._replace(image=b"", masks=()))
             yield record.image_id, example_of(record)
             self.done()
 
@@ -226,7 +214,7 @@ def build(
             shard_index.write(
                 version,
                 split,
-                builder.contents[split],
+                builder.written[split],
                 written,
                 source.skeleton,
                 source.joint_pixel_offset,

@@ -175,7 +175,7 @@ def test_images_of_another_size_than_annotated_are_refused(folder, tmp_path):
         (lambda a, i: a.update(num_keypoints=99), "num_keypoints is 99"),
         (lambda a, i: a.update(area=0), "area is 0"),
         (lambda a, i: a.update(image_id=77), "image 77 is not listed in `images`"),
-        (lambda a, i: a.pop("bbox"), "no bbox"),
+        (lambda a, i: (a.pop("bbox"), a.pop("keypoints")), "no bbox"),
         (lambda a, i: i.update(width=9), "the file has"),
         (lambda a, i: i.update(file_name="gone.jpg"), "no such image"),
     ],
@@ -194,5 +194,8 @@ def test_the_real_images_are_read_without_a_fault(coco_real):
         annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
         assert check.faults(coco_real / split, annotations, COCO) == []
         source = coco.CocoFolder(coco_real / split, annotations, COCO, 0.5)
-        labelled = sum((((joints[..., 2] > 0).any(-1)) & ~crowd).sum() for joints, _, _, crowd in source.people)
+        labelled = sum(
+            (((joints[..., 2] > 0).any(-1)) & ~crowd).sum()
+            for joints, _, _, crowd in map(source.people, range(len(source)))
+        )
         assert labelled == people

@@ -21,14 +21,14 @@ from inspose_jax.structures import Sample
 
 
 def read(folder, offset=0.5):
-    return CocoFolder(folder / "images", folder / "annotations.json", COCO, offset)
+    return CocoFolder(folder / "images", folder / "annotations.json", COCO, offset, with_masks=True)
 
 
 @pytest.fixture(scope="module")
 def built(varied, folder, tmp_path_factory):
     """A built set of two splits, the first in two shards; read-only."""
     out = tmp_path_factory.mktemp("built") / "set"
-    sources = {"train": read(varied, 0.0), "validation": read(folder, 0.0)}
+    sources = {"train": read(varied, 0.0), "val": read(folder, 0.0)}
     tfds_builder.build(out, sources, False, 2, 2, lambda: None)
     return out
 
@@ -44,7 +44,7 @@ def assert_same(one, other):
 def test_samples_and_what_is_known_of_them_are_those_of_the_folder(varied, built, offset):
     source, ours = read(varied, offset), shards.BuiltSet(built, "train", offset)
     assert isinstance(ours, pipeline.LabelledSource)
-    assert isinstance(ours, tfds_builder.StoredSource)
+    assert isinstance(ours, pipeline.StoredSource)
     assert len(ours) == len(source) == 6
     for name in ("sizes", "image_ids", "is_labelled", "has_people"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(source, name), strict=True)
@@ -157,7 +157,7 @@ def test_one_source_serves_processes(built):
 
 def test_the_source_may_be_given_by_its_outer_folder_and_from_anywhere(built, tmp_path, monkeypatch):
     monkeypatch.chdir(built.parent)
-    source = shards.BuiltSet(type(built)(built.name), "validation")
+    source = shards.BuiltSet(type(built)(built.name), "val")
     monkeypatch.chdir(tmp_path)
     assert source[3].image.shape == (64, 64, 3)
     assert [shards.is_built(path) for path in (built, source.folder, tmp_path, tmp_path / "none")] == [1, 1, 0, 0]
@@ -211,7 +211,7 @@ def changed(folder, contents=None, **fields):
         (
             lambda folder: (folder / "index-train.npz").unlink(),
             NotFound,
-            "has no split train; it has validation",
+            "has no split train; it has val",
         ),
         (
             lambda folder: [path.unlink() for path in folder.glob("index-*")],

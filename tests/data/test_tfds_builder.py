@@ -25,7 +25,7 @@ FEW = DrawnPeople(Scene(size=32, num_people=(0, 2)), "test", 0, 5)
 
 
 def read(folder):
-    return CocoFolder(folder / "images", folder / "annotations.json", COCO, 0.0)
+    return CocoFolder(folder / "images", folder / "annotations.json", COCO, 0.0, with_masks=True)
 
 
 def build(out, sources, only_labelled=False, num_shards=None, num_workers=2):
@@ -42,16 +42,16 @@ def names(folder):
 def version(varied, folder, tmp_path_factory):
     """The folder of a built set of two splits in several shards; read-only."""
     out = tmp_path_factory.mktemp("built") / "set"
-    version, done = build(out, {"train": read(varied), "validation": read(folder)}, num_shards=3)
+    version, done = build(out, {"train": read(varied), "val": read(folder)}, num_shards=3)
     assert (version, done) == (out / "keypoints/all/1.0.0", 10)
     return version
 
 
 def test_tfds_knows_splits_counts_and_versions(version, varied):
     info = tfds.builder_from_directory(version).info
-    assert {name: split.num_examples for name, split in info.splits.items()} == {"train": 6, "validation": 4}
+    assert {name: split.num_examples for name, split in info.splits.items()} == {"train": 6, "val": 4}
     assert info.splits["train"].shard_lengths == [2, 2, 2]
-    assert info.splits["validation"].shard_lengths == [1, 2, 1]
+    assert info.splits["val"].shard_lengths == [1, 2, 1]
     assert info.splits["train"].num_bytes > sum(file.stat().st_size for file in (varied / "images").rglob("*.*"))
     assert (info.name, info.config_name, str(info.version)) == ("keypoints", "all", "1.0.0")
     assert info.release_notes.keys() == {"1.0.0"}
@@ -166,7 +166,7 @@ def same_ids():
             "000000000003.png: visibility must be 0, 1 or 2",
         ),
         ({"train": FEW}, 6, "train: 5 images are too few for 6 shards"),
-        ({"train": FEW, "validation": same_ids()}, None, "validation: two images have the same id"),
+        ({"train": FEW, "val": same_ids()}, None, "val: two images have the same id"),
         (
             {"train": FEW, "other": DrawnPeople(Scene(size=32), "test", 0, 2, 0.5, COCO.subset("nose"))},
             None,

@@ -61,13 +61,16 @@ def run(argv: list[str]) -> None:
     from inspose_jax import skeletons
     from inspose_jax.cli import sources
     from inspose_jax.data import tfds_builder
+    from inspose_jax.data.pipeline import StoredSource
 
     given = {"train": sources.Given(launch.data, launch.images, launch.annotations, "train", launch.category)}
     if launch.val_data or launch.val_images or launch.val_annotations:
         given["val"] = sources.Given(launch.val_data, launch.val_images, launch.val_annotations, "val", launch.category)
     skeleton = skeletons.read(launch.skeleton)
     # Joints are stored as they stand in the file; whoever trains from it adds `joint_pixel_offset`.
-    splits = {split: sources.annotated(one, skeleton, 0.0, with_masks=True) for split, one in given.items()}
+    splits: dict[str, StoredSource] = {
+        split: sources.annotated(one, skeleton, 0.0, with_masks=True) for split, one in given.items()
+    }
     number = sum(source.is_labelled.sum() if launch.only_labelled else len(source) for source in splits.values())
     workers = launch.workers or os.cpu_count() or 1
     with tqdm(total=int(number), desc="building", unit="image", dynamic_ncols=True) as bar:

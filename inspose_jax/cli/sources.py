@@ -42,7 +42,7 @@ def annotated(
         content = f"{len(source)} images, {len(source.labels.area)} people"
     if line and processes.is_first():
         joints = f"{source.skeleton.num_keypoints} joints ({source.skeleton.name})"
-        print(f"inspose: {line}: {content} with {joints}", file=sys.stderr)
+        print(f"inspose: {line}: {content} with {joints}")
     return source
 
 

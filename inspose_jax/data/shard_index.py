@@ -16,7 +16,7 @@ from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Record
 
 FORMAT = 1
-NAME = "index-{}.npz"  # of a split
+INFO, NAME = "dataset_info.json", "index-{}.npz"  # what TFDS writes about all splits, and the index of one
 BUILD_AGAIN = "build it again with `inspose data build`"
 
 
@@ -93,23 +93,27 @@ def as_bytes(value: Any) -> np.ndarray:
 
 
 def splits(folder: Path) -> list[str]:
-    """The names of the splits in a folder that have an index."""
-    before, after = NAME.split("{}")
-    return sorted(path.name.removeprefix(before).removesuffix(after) for path in folder.glob(NAME.format("*")))
+    """The names of the splits in a folder that TFDS wrote; raises NotFound or UserError if it has no description."""
+    path = folder / INFO
+    if not path.is_file():
+        raise NotFound(f"{path}: no such file, so that {folder} is no whole dataset; {BUILD_AGAIN}")
+    try:
+        return [split["name"] for split in json.loads(path.read_text())["splits"]]
+    except DAMAGE as error:
+        raise damaged(path, error) from None
 
 
 def read(folder: Path, split: str) -> Index:
     """Read the index of a split, and compare the sizes of its shards.
 
-    Raises NotFound if there is no such split or a shard is missing, and UserError if a file is damaged or cut off.
+    Raises NotFound if there is no such split or a file is missing, and UserError if a file is damaged or cut off.
     """
+    if split not in (known := splits(folder)):
+        raise NotFound(f"{folder}: has no split {split}; it has {', '.join(known)}")
     path = folder / NAME.format(split)
     if not path.is_file():
-        known = splits(folder)
         raise NotFound(
-            f"{folder}: has no split {split}; it has {', '.join(known)}"
-            if known
-            else f"{folder}: a dataset of TFDS that `inspose data build` did not write, or not to its end (there is no "
+            f"{folder}: a dataset of TFDS that `inspose data build` did not write, or not to its end (there is no "
             f"{path.name}); {BUILD_AGAIN}"
         )
     try:

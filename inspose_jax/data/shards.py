@@ -29,7 +29,7 @@ def is_built(path: Path) -> bool:
 
 def version_folders(path: Path) -> list[Path]:
     """The folders of shards at or below a path: itself, or those of its configs and versions."""
-    names = ("dataset_info.json", shard_index.NAME.format("*"))
+    names = (shard_index.INFO, shard_index.NAME.format("*"))
     here = [path] if any(any(path.glob(name)) for name in names) else []
     return here or sorted({found.parent for name in names for found in path.glob("/".join((*DEPTH, name)))})
 
@@ -60,7 +60,7 @@ class BuiltSet:
                 else ("give the folder that `inspose data build` printed")
             )
             raise NotFound(f"{path}: not a built set; {known}")
-        self.folder = self.name = folders[0]
+        self.folder = self.name = self.images = folders[0]  # the latter as a `CocoFolder` calls its places
         known = shard_index.splits(self.folder)
         self.split = known[0] if len(known) == 1 else split
         self.joint_pixel_offset, self.with_masks = joint_pixel_offset, with_masks

@@ -20,7 +20,6 @@ from inspose_jax import files
 from inspose_jax.data import shard_index, shards
 from inspose_jax.data.pipeline import StoredSource
 from inspose_jax.errors import UserError
-from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Record
 
 IMAGES_PER_SHARD = 1000  # unless the number of shards is given: some 160 MB of COCO's images

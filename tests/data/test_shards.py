@@ -42,7 +42,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("offset", [0.5, 0.0])
 def test_samples_and_what_is_known_of_them_are_those_of_the_folder(varied, built, offset):
-    source, ours = read(varied, offset), shards.BuiltSet(built, "train", offset)
+    source, ours = read(varied, offset), shards.BuiltSet(built, "train", offset, with_masks=True)
     assert isinstance(ours, pipeline.LabelledSource)
     assert isinstance(ours, pipeline.StoredSource)
     assert len(ours) == len(source) == 6
@@ -78,9 +78,10 @@ def test_labels_are_those_of_the_file(varied, built):
 
     theirs = sorted(truth["annotations"], key=lambda person: person["image_id"])
     for one, other in zip(ours["annotations"], theirs, strict=True):
-        for field in ("image_id", "keypoints", "num_keypoints", "iscrowd", "category_id"):
+        for field in ("image_id", "num_keypoints", "iscrowd", "category_id"):
             assert one[field] == other[field], field
-        np.testing.assert_allclose([*one["bbox"], one["area"]], [*other["bbox"], other["area"]], rtol=1e-6)
+        for field in ("keypoints", "bbox", "area"):
+            np.testing.assert_allclose(one[field], other[field], rtol=1e-6, err_msg=field)
     results = [
         {**{name: person[name] for name in ("image_id", "keypoints", "category_id")}, "score": 1.0}
         for person in theirs
@@ -163,6 +164,13 @@ def test_the_source_may_be_given_by_its_outer_folder_and_from_anywhere(built, tm
     assert [shards.is_built(path) for path in (built, source.folder, tmp_path, tmp_path / "none")] == [1, 1, 0, 0]
 
 
+def test_a_set_of_one_split_has_it_under_any_name_and_others_need_theirs(built, folder, tmp_path):
+    tfds_builder.build(tmp_path / "one", {"train": read(folder)}, False, None, 1, lambda: None)
+    assert shards.BuiltSet(tmp_path / "one", "val").split == "train"
+    with pytest.raises(NotFound, match="has no split test; it has train, val"):
+        shards.BuiltSet(built, "test")
+
+
 def truncated(folder, name="keypoints-train.array_record-00001-of-00002"):
     path = folder / name
     path.write_bytes(path.read_bytes()[:-100])
@@ -211,13 +219,10 @@ def changed(folder, contents=None, **fields):
         (
             lambda folder: (folder / "index-train.npz").unlink(),
             NotFound,
-            "has no split train; it has val",
-        ),
-        (
-            lambda folder: [path.unlink() for path in folder.glob("index-*")],
-            NotFound,
             r"a dataset of TFDS that `inspose data build` did not write, or not to its end \(there is no index-train",
         ),
+        (lambda folder: (folder / "dataset_info.json").unlink(), NotFound, "dataset_info.json: no such file, so that"),
+        (lambda folder: truncated(folder, "dataset_info.json"), UserError, "dataset_info.json: cannot be read"),
         (lambda folder: changed(folder, format=2), UserError, "was built in format 2, and this version reads 1"),
         (lambda folder: changed(folder, skeleton=3), UserError, r"index-train.npz: cannot be read \(TypeError"),
         (shutil.rmtree, NotFound, "not a built set; give the folder that `inspose data build` printed"),

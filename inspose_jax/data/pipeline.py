@@ -19,7 +19,7 @@ from inspose_jax.data import buckets, transforms
 from inspose_jax.data.plan import Plan, PlannedStep
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import FROM_DATA, Skeleton
-from inspose_jax.structures import Batch, Sample
+from inspose_jax.structures import Batch, Record, Sample
 
 
 @runtime_checkable
@@ -50,6 +50,17 @@ class LabelledSource(Source, Protocol):
 
     def ground_truth(self) -> dict[str, Any]:
         """The labels as the content of a COCO file, against which results are scored."""
+        ...
+
+
+@runtime_checkable
+class StoredSource(LabelledSource, Protocol):
+    """A dataset whose images are at hand as files, which can be copied into another form."""
+
+    joint_pixel_offset: float  # what it adds to joints that are indices of pixels
+
+    def record(self, index: int) -> Record:
+        """An image as it is stored, with its labels; raises UserError or OSError if it cannot be read."""
         ...
 
 

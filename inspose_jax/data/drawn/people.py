@@ -4,6 +4,7 @@ import hashlib
 from functools import cached_property
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from inspose_jax.config import Data, Scene
@@ -11,7 +12,7 @@ from inspose_jax.data import coco
 from inspose_jax.data.drawn.scene import draw
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO, Skeleton
-from inspose_jax.structures import Sample
+from inspose_jax.structures import Record, Sample
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -48,6 +49,14 @@ class DrawnPeople:
         """Draw image `index`."""
         sample = draw(self.scene, split_seed(self.split, self.seed, int(index)))
         return sample._replace(keypoints=sample.keypoints[:, self.joints])
+
+    def record(self, index: int) -> Record:
+        """Image `index` as a dataset stores it, as a PNG file, from which the same pixels are read."""
+        sample = self[index]
+        _, file = cv2.imencode(".png", cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR))
+        people = (sample.keypoints, sample.boxes_xyxy, sample.area, sample.is_crowd)
+        name, size = f"{index:012d}.png", sample.image.shape[:2]
+        return Record(file.tobytes(), name, int(index), size, *people, masks=(None,) * len(sample.area))
 
     def labels_hash(self) -> str:
         """A hash of everything that determines the labels."""

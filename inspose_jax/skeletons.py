@@ -1,12 +1,20 @@
 """Skeletons as data: the names of the joints, the limbs between them, their left-right pairs and OKS sigmas."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inspose_jax import paths
 from inspose_jax.errors import NotFound, UserError
+
+# The word for a side in a joint's name: left_eye, LeftEye, L_Eye, LEye, eye_left, front-left-paw.
+SIDE = re.compile(
+    r"^(?i:left|right)|(?<=[\W_])(?i:left|right)(?![a-z])|(?<=[a-z])(?:Left|Right)(?![a-z])"
+    r"|(?:^|(?<=[\W_]))(?i:[lr])(?=[\W_]|$)|^[LR](?=[A-Z])"
+)
+MIRRORED = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,12 @@ class Skeleton:
 
         sigmas = tuple(self.oks_sigmas[joint] for joint in place)
         return Skeleton(f"{self.name}_{len(names)}", names, among(self.limbs), among(self.flip_pairs), sigmas)
+
+
+def opposite(name: str) -> str:
+    """The name, in lower case, of the same joint on the other side of the body; empty if the name has no side."""
+    mirrored, number = SIDE.subn(lambda side: MIRRORED[side.group().lower()], name, count=1)
+    return mirrored.lower() if number else ""
 
 
 def fault(skeleton: Skeleton) -> str:

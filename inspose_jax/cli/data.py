@@ -1,4 +1,4 @@
-"""`inspose data`: draw a dataset, show one with its labels, or check one."""
+"""`inspose data`: draw a dataset, show one with its labels, check one, or measure one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from inspose_jax.cli import arguments
+from inspose_jax.cli import arguments, data_check, data_stats
 from inspose_jax.errors import UserError, did_you_mean
 
 MOST_IMAGES = 10_000_000  # a disk's worth
@@ -49,26 +49,14 @@ class Show:
     """Number of images, evenly spaced over the file."""
 
 
-@dataclass
-class Check:
-    """Name every fault of a COCO folder; exit code 2 if there is one.
-
-    Example: inspose data check --images drawn/images --annotations drawn/annotations.json
-    """
-
-    images: Path
-    """Folder of images."""
-    annotations: Path
-    """COCO keypoint JSON."""
-
-
 def run(argv: list[str]) -> None:
     """Run the subcommand in `argv`."""
-    commands = {"draw": draw, "show": show, "check": check}
+    commands = {"draw": draw, "show": show, "check": data_check.check, "stats": data_stats.stats}
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: inspose data draw ...    draw people into a COCO folder")
         print("       inspose data show ...    show a COCO folder with its labels")
-        print("       inspose data check ...   name every fault of a COCO folder")
+        print("       inspose data check ...   name every fault of a COCO folder, and repair what can be repaired")
+        print("       inspose data stats ...   count and measure the people and images of a COCO folder")
         print("example: inspose data draw --out drawn --count 500")
         return
     if argv[0] not in commands:
@@ -148,21 +136,3 @@ def show(argv: list[str]) -> None:
             title, lead = f"Labels of {launch.annotations.name}", f"{launch.annotations}: {which}"
             partial.write_text(markup.page(title, lead, {}, [("Labels", shown)]), encoding="utf-8")
     print(f"{launch.out}: {which} {LABELS_LEGEND}")
-
-
-def check(argv: list[str]) -> None:
-    """Print every fault, or that there is none; raises UserError if there is one."""
-    launch, _ = arguments.parse(Check, argv, "data check")
-
-    from inspose_jax.data.check import faults
-    from inspose_jax.skeletons import COCO
-
-    found = faults(launch.images, launch.annotations, COCO)
-    for fault in found:
-        print(fault)
-    if found:
-        raise UserError(
-            f"{launch.annotations}: {len(found)} fault{'s' * (len(found) > 1)}; correct the file, or leave those "
-            f"images out"
-        )
-    print(f"{launch.annotations}: no fault found")

@@ -1,0 +1,64 @@
+"""`inspose data stats`: count and measure the images and people of a dataset."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from inspose_jax.cli import arguments
+from inspose_jax.errors import UserError
+
+
+@dataclass
+class Stats:
+    """Count and measure a COCO folder: people an image, joints, sizes, and what a recipe's shapes cost in padding.
+
+    Example: inspose data stats --images drawn/images --annotations drawn/annotations.json --out stats.html
+    """
+
+    images: Path
+    """Folder of images."""
+    annotations: Path
+    """COCO keypoint JSON."""
+    recipe: Annotated[str, tyro.conf.arg(metavar="RECIPE")] = "r50_coco_36e"
+    """Recipe whose scales and padded shapes are used."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="HTML", help_behavior_hint="")] = None
+    """Write a page with histograms here too."""
+
+
+def stats(argv: list[str]) -> None:
+    """Print the numbers as text, and write the page if one is wanted; no image is decoded."""
+    launch, _ = arguments.parse(Stats, argv, "data stats")
+    if launch.out and launch.out.suffix.lower() != ".html":
+        raise UserError(f"{launch.out}: not a page; the name must end in .html")
+    if launch.out and launch.images.resolve() in launch.out.resolve().parents:
+        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
+
+    from inspose_jax import files, recipes
+    from inspose_jax.data import stats
+    from inspose_jax.data.coco import CocoFolder
+    from inspose_jax.skeletons import COCO
+
+    data = recipes.read(launch.recipe).config.data
+    source = CocoFolder(launch.images, launch.annotations, COCO, data.joint_pixel_offset)
+    measured = stats.measure(source.ground_truth(), COCO, data)
+    for title, (header, *rows) in stats.tables(measured, COCO).items():
+        print("\n".join(aligned([[title, *header[1:]], *rows])) + "\n")
+    if launch.out:
+        from inspose_jax.report import dataset
+
+        lead = f"{launch.annotations}; scales and padded shapes are those of the recipe {launch.recipe}."
+        files.write(launch.out, dataset.page_of(measured, COCO, f"Dataset {launch.annotations.name}", lead))
+        print(launch.out)
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Rows of text as lines: the first column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]

@@ -3,7 +3,6 @@
 n images, N people that are no crowds, L of them with labelled joints, K joints.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,11 +83,11 @@ def padding(sizes: Int[np.ndarray, "n 2"], data: config.Data, train: bool) -> Pa
     return Padding({shape: images[shape] for shape in area}, share, 1 - sum(pixels.values()) / sum(area.values()))
 
 
-def quantiles(values: Sequence[float] | np.ndarray) -> dict[str, float]:
+def quantiles(values: np.ndarray) -> dict[str, float]:
     """Some quantiles of values that occur: each is one of them; empty if there are none."""
     if not len(values):
         return {}
-    found = np.percentile(values, list(QUANTILES.values()), method="inverted_cdf")
+    found = np.percentile(values, list(QUANTILES.values()), method="inverted_cdf").astype(float)
     return dict(zip(QUANTILES, found.tolist(), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""`inspose data`: draw, show, check, import and build datasets."""
+"""`inspose data`: draw, show, check, measure, import and build datasets."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from inspose_jax.cli import arguments, data_build, data_import
+from inspose_jax.cli import arguments, data_build, data_check, data_import, data_stats
 from inspose_jax.errors import UserError, did_you_mean
 
 MOST_IMAGES = 10_000_000  # a disk's worth
@@ -55,32 +55,21 @@ class Show:
     """Number of images, evenly spaced over the file."""
 
 
-@dataclass
-class Check:
-    """Name every fault of annotated images; exit code 2 if there is one.
-
-    Example: inspose data check --data drawn
-    """
-
-    data: arguments.Place = None
-    """Annotated images: a COCO keypoint JSON, or a folder with one and its images."""
-    images: arguments.Place = None
-    """Instead of --data: the folder of images .."""
-    annotations: arguments.Place = None
-    """.. and their COCO keypoint JSON."""
-    split: arguments.SplitOf = "train"
-    """Which part of --data, if it has several."""
-    category: arguments.Category = ""
-    """The category to check, if several have joints."""
-
-
 def run(argv: list[str]) -> None:
     """Run the subcommand in `argv`."""
-    commands = {"draw": draw, "show": show, "check": check, "import": data_import.run, "build": data_build.run}
+    commands = {
+        "draw": draw,
+        "show": show,
+        "check": data_check.check,
+        "stats": data_stats.stats,
+        "import": data_import.run,
+        "build": data_build.run,
+    }
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: inspose data draw ...    draw people into a COCO folder")
         print("       inspose data show ...    show annotated images with their labels")
-        print("       inspose data check ...   name every fault of annotated images")
+        print("       inspose data check ...   name every fault of annotated images, and repair what can be repaired")
+        print("       inspose data stats ...   count and measure the people and images of a dataset")
         print("       inspose data import ...  write Label Studio's own JSON as a COCO file")
         print("       inspose data build ...   build a dataset of a few large files, for many machines and TFDS")
         print("example: inspose data draw --out drawn --count 500")
@@ -162,25 +151,3 @@ def show(argv: list[str]) -> None:
             title, lead = f"Labels of {source.name.name}", f"{source.name}: {which}"
             partial.write_text(markup.page(title, lead, {}, [("Labels", shown)]), encoding="utf-8")
     print(f"{launch.out}: {which} {LABELS_LEGEND}")
-
-
-def check(argv: list[str]) -> None:
-    """Print every fault, or that there is none; raises UserError if there is one."""
-    launch, _ = arguments.parse(Check, argv, "data check")
-
-    from inspose_jax.cli import sources
-    from inspose_jax.data.check import faults_of
-    from inspose_jax.skeletons import FROM_DATA
-
-    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
-    dataset, name, line = sources.dataset(given, FROM_DATA)
-    if line:
-        print(f"inspose: {line}")
-    found = faults_of(dataset, name)
-    for fault in found:
-        print(fault)
-    if found:
-        raise UserError(
-            f"{name}: {len(found)} fault{'s' * (len(found) > 1)}; correct the file, or leave those images out"
-        )
-    print(f"{name}: no fault found")

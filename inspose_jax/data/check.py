@@ -1,79 +1,260 @@
-"""List every fault of a COCO folder that would stop a training run or silently spoil it."""
+"""List every fault of a dataset that would stop a training run or silently spoil it, each once, by severity."""
 
-import warnings
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import coordinates, orientation
-from inspose_jax.data.annotations import Dataset
-from inspose_jax.data.image_files import read_annotated
-from inspose_jax.errors import UserError
+from inspose_jax.data import category_skeleton, coordinates, copies, image_facts, orientation
+from inspose_jax.data.image_facts import ImageFacts
 from inspose_jax.skeletons import Skeleton
 
-OUTSIDE = "a labelled joint lies outside the image"
+SEVERITIES = ("error", "warning", "remark")
+FEWEST_PEOPLE = 20  # with labelled joints, before a joint that none of them has is worth a warning
+OUTSIDE, NO_BOX, OTHER_LABELS = "joint-outside", "no-box", "copy-with-other-labels"  # kinds of faults
+
+Facts = Mapping[Path, ImageFacts]
 
 
-def faults(images: Path, annotations: Path, skeleton: Skeleton | None) -> list[str]:
-    """One line per fault, empty for a good dataset; raises NotFound or UserError if the dataset cannot be read."""
-    images, annotations = paths.expanded(images), paths.expanded(annotations)
-    return faults_of(annotation_file.read(images, annotations, skeleton), annotations)
+class Fault(NamedTuple):
+    """A fault of a dataset.
+
+    An error would stop training or evaluation, or make the model learn something wrong; a warning names what is
+    probably not meant; a remark is only worth knowing.
+    """
+
+    severity: Literal["error", "warning", "remark"]
+    kind: str  # a stable name for programs
+    entry: Literal["image", "annotation", "dataset"]  # what has the fault
+    index: int | None  # its place in the list `images` or `annotations`; None for the dataset
+    id: Any  # as the file gives it; None for the dataset, or if there is none
+    file: str  # the name of the image's file; empty if unknown
+    message: str
+
+    def line(self) -> str:
+        """The fault on one line."""
+        what = "" if self.entry == "dataset" else f"{name_of(self.entry, self.id, self.file)}: "
+        return f"{self.severity}: {what}{self.message}"
 
 
-def faults_of(dataset: Dataset, name: Path) -> list[str]:
-    """The same for a dataset of any kind; a warning begins with `name`."""
-    images, skeleton = dataset.images, dataset.skeleton
-    found, num_labelled = [], 0
-    sizes: dict[int, tuple[int, int]] = {}
-    people: list[tuple[list, list, tuple[int, int]]] = []
-    headers: list[tuple[orientation.Header, tuple[int, int]]] = []
-    for kind, entry, wrong in annotation_file.check_entries(dataset.content, skeleton):
-        if kind == "image" and not wrong:
-            sizes[entry["id"]] = entry["height"], entry["width"]
-            headers.append((orientation.read_header(images / entry["file_name"]), sizes[entry["id"]]))
-            wrong = file_faults(entry, images)
-        elif kind == "annotation" and not wrong:
-            wrong = label_faults(entry, sizes.get(entry["image_id"]))
-            if entry["image_id"] in sizes and not entry.get("iscrowd"):
-                people.append((entry.get("keypoints") or [], entry["bbox"], sizes[entry["image_id"]]))
-            num_labelled += not entry.get("iscrowd") and any(v > 0 for v in entry.get("keypoints", ())[2::3])
-        found += [f"{annotation_file.entry_name(kind, entry)}: {fault}" for fault in wrong]
-    labels = coordinates.stack(people, skeleton.num_keypoints)
+class Entries(NamedTuple):
+    """The well-formed entries of a file, by their index, and the faults of the others."""
+
+    images: dict[int, dict[str, Any]]
+    annotations: dict[int, dict[str, Any]]
+    by_id: dict[Any, dict[str, Any]]  # the well-formed images
+    faults: list[Fault]
+
+
+def read_images(content: dict[str, Any], images: Path, workers: int) -> dict[Path, ImageFacts]:
+    """Read every image file in the folder `images` that a file's content lists, each once."""
+    entries = (entry for entry in content["images"] if isinstance(entry, dict))
+    names = (entry["file_name"] for entry in entries if annotation_file.is_inside(entry.get("file_name")))
+    return image_facts.read(list(dict.fromkeys(images / name for name in names)), workers)
+
+
+def faults(
+    content: dict[str, Any], images: Path, skeleton: Skeleton, facts: Facts, others: Facts | None = None
+) -> list[Fault]:
+    """Every fault of a dataset, errors first, in the order of the file; empty for a good one.
+
+    `content` is that of a COCO file, as a reader returns it; `facts` is what `read_images` found in the folder
+    `images`, and `others` the images of other splits, which this one must not contain.
+    """
+    entries = well_formed(content, skeleton)
+    known = {index: facts[images / entry["file_name"]] for index, entry in entries.images.items()}
+    labels = labels_of_people(entries, skeleton)
     about_all = coordinates.findings(labels)
-    if any(finding.explains_outside for finding in about_all):
-        found = [fault for fault in found if not fault.endswith(OUTSIDE)]
-    found = [finding.line for finding in about_all] + found
-    if not found and not num_labelled:
-        found.append("no person has a labelled joint")
-    posture = "" if about_all else coordinates.remark(labels, skeleton)
-    for remark in filter(None, (orientation.remark(headers, len(headers)), posture)):
-        warnings.warn(f"{name}: {remark}", stacklevel=2)
+    explained = {OUTSIDE} if any(finding.explains_outside for finding in about_all) else set()
+    explained |= {NO_BOX} if about_all else set()
+    found = entries.faults
+    for index, entry in entries.images.items():
+        found += [about("image", index, entry, entry, *what) for what in file_faults(entry, known[index])]
+    found += copy_faults(content, entries, known)
+    found += leaks(entries, known, others or {})
+    for index, entry in entries.annotations.items():
+        image = entries.by_id.get(entry["image_id"])
+        wrong = label_faults(entry, size_of(image) if image else None, skeleton)
+        found += [about("annotation", index, entry, image, *what) for what in wrong if what[1] not in explained]
+    found += [about_dataset("error", "coordinates", finding.line) for finding in about_all]
+    found += flip_faults(skeleton)
+    found += never_labelled(labels, skeleton, any(one.severity == "error" for one in found))
+    if not about_all and (remark := coordinates.remark(labels, skeleton)):
+        found.append(about_dataset("warning", "posture", remark))
+    headers = [(known[i].header, size_of(entry)) for i, entry in entries.images.items() if not known[i].fault]
+    if remark := orientation.remark(headers, len(headers)):
+        found.append(about_dataset("remark", "exif-orientation", remark))
+    found += without_people(content, entries)
+    return sorted(found, key=lambda one: (SEVERITIES.index(one.severity), one.entry != "dataset"))
+
+
+def well_formed(content: dict[str, Any], skeleton: Skeleton) -> Entries:
+    """Sort out the entries of a file that break a rule of annotation files."""
+    found = Entries({}, {}, {}, [])
+    malformed: list[tuple[Literal["image", "annotation"], int, Any, list[str]]] = []
+    for number, (kind, entry, wrong) in enumerate(annotation_file.check_entries(content, skeleton)):
+        is_image = kind == "image"
+        index = number if is_image else number - len(content["images"])
+        if wrong:
+            malformed.append(("image" if is_image else "annotation", index, entry, wrong))
+        elif is_image:
+            found.images[index] = found.by_id[entry["id"]] = entry
+        else:
+            found.annotations[index] = entry
+    for kind, index, entry, wrong in malformed:  # only now are the images of all annotations known
+        image = entry if kind == "image" else found.by_id.get(field_of(entry, "image_id"))
+        found.faults.extend(about(kind, index, entry, image, "error", "entry", message) for message in wrong)
     return found
 
 
-def file_faults(entry: dict[str, Any], images: Path) -> list[str]:
-    """The faults of the image file of a well-formed entry of `images`."""
-    said = entry["height"], entry["width"]
-    try:
-        size = read_annotated(images / entry["file_name"], said).shape[:2]
-    except (OSError, UserError) as error:
-        return [str(error)]
-    return [] if size == said else [f"the file has {size}, but the JSON says {said} (height, width)"]
+def about(
+    kind: Literal["image", "annotation"], index: int, entry: Any, image: Any, severity: Any, fault: str, message: str
+) -> Fault:
+    """A fault of an entry; `image` is the entry of its image, None if there is none."""
+    file = image.get("file_name") if isinstance(image, dict) else None
+    identity = entry.get("id") if isinstance(entry, dict) else None
+    return Fault(severity, fault, kind, index, identity, file if isinstance(file, str) else "", message)
 
 
-def label_faults(person: dict[str, Any], size: tuple[int, int] | None) -> list[str]:
-    """The faults of a well-formed annotation; `size` is the (height, width) of its image, if known."""
-    found = []
-    joints = np.array(person.get("keypoints", ()), float).reshape(-1, 3)
+def field_of(entry: Any, name: str) -> int | str | None:
+    """The id in a field of an entry, which may be any JSON; None if there is none."""
+    identity = entry.get(name) if isinstance(entry, dict) else None
+    return identity if isinstance(identity, int | str) and not isinstance(identity, bool) else None
+
+
+def size_of(image: dict[str, Any]) -> tuple[int, int]:
+    """The (height, width) of an image entry."""
+    return image["height"], image["width"]
+
+
+def name_of(entry: str, identity: Any, file: str) -> str:
+    """How a line names an entry, such as `annotation 7 (a.jpg)`."""
+    shown = "?" if identity is None else annotation_file.shortened(identity)
+    return f"{entry} {shown} ({file})" if file else f"{entry} {shown}"
+
+
+def about_dataset(severity: Any, kind: str, message: str) -> Fault:
+    """A fault of the dataset as a whole."""
+    return Fault(severity, kind, "dataset", None, None, "", message)
+
+
+def labels_of_people(entries: Entries, skeleton: Skeleton) -> coordinates.Labels:
+    """The labels of all people but crowds, as arrays."""
+    people = [
+        (person.get("keypoints") or [], person["bbox"], size_of(entries.by_id[person["image_id"]]))
+        for person in entries.annotations.values()
+        if person["image_id"] in entries.by_id and not person.get("iscrowd")
+    ]
+    return coordinates.stack(people, skeleton.num_keypoints)
+
+
+def file_faults(entry: dict[str, Any], facts: ImageFacts) -> Iterable[tuple[str, str, str]]:
+    """Severity, kind and message of the faults of a well-formed image entry's file."""
+    if facts.fault:
+        yield "error", "file", facts.fault
+    elif size_of(entry) not in facts.sizes():
+        yield "error", "size", f"the file has {facts.size}, but the JSON says {size_of(entry)} (height, width)"
+
+
+def copy_faults(content: dict[str, Any], entries: Entries, known: dict[int, ImageFacts]) -> Iterable[Fault]:
+    """The images that are in the dataset twice."""
+    twice = copies.within(known.items())
+    labels = labels_by_image(content) if twice else {}
+    for index, (first, what) in twice.items():
+        entry, original = entries.images[index], entries.images[first]
+        name = f"{what} as image {original['id']} ({original['file_name']})"
+        if labels[entry["id"]] == labels[original["id"]]:
+            yield about("image", index, entry, entry, "warning", "copy", f"{name}; it counts twice")
+        else:
+            message = f"{name}, with other labels; who is labelled in only one of them is background in the other"
+            yield about("image", index, entry, entry, "error", OTHER_LABELS, message)
+
+
+def leaks(entries: Entries, known: dict[int, ImageFacts], others: Facts) -> Iterable[Fault]:
+    """The images that are in another split too."""
+    elsewhere = copies.by_content(others.items())
+    for index, entry in entries.images.items():
+        if match := copies.same(known[index], elsewhere):
+            message = f"{match[1]} as {match[0]}, in another split; a split must not contain another's images"
+            yield about("image", index, entry, entry, "error", "leak", message)
+
+
+def labels_by_image(content: dict[str, Any]) -> dict[Any, list[str]]:
+    """What is labelled in each image, by its id, so that two images can be compared."""
+    found: dict[Any, list[str]] = defaultdict(list)
+    for entry in content["annotations"]:
+        if (image_id := field_of(entry, "image_id")) is not None:
+            fields = {name: entry.get(name) for name in ("keypoints", "bbox", "iscrowd")}
+            found[image_id].append(json.dumps(fields))
+    for labels in found.values():
+        labels.sort()
+    return found
+
+
+def label_faults(
+    person: dict[str, Any], size: tuple[int, int] | None, skeleton: Skeleton
+) -> Iterable[tuple[str, str, str]]:
+    """Severity, kind and message of the faults of a well-formed annotation; `size` is (height, width), if known."""
+    joints = np.array(person.get("keypoints") or [], float).reshape(-1, 3)
     if not np.isin(joints[:, 2], (0, 1, 2)).all():
-        found.append("visibility must be 0, 1 or 2")
-    labelled = joints[joints[:, 2] > 0, :2]
+        yield "error", "visibility", "visibility must be 0, 1 or 2"
+    if size is not None and (outside := np.flatnonzero(are_outside(joints, size)).tolist()):
+        names = ", ".join(skeleton.keypoint_names[joint] for joint in outside)
+        yield "error", OUTSIDE, f"a labelled joint lies outside the image: {names}"
+    if size is not None and not has_area(person["bbox"], size):
+        yield "warning", NO_BOX, f"its box {annotation_file.shortened(person['bbox'])} has no area inside the image"
+    labelled = int((joints[:, 2] > 0).sum())
+    if person.get("num_keypoints", labelled) != labelled:
+        yield "warning", "num-keypoints", f"num_keypoints is {person['num_keypoints']}, but {labelled} are labelled"
+
+
+def are_outside(joints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """bool[K]: which of the joints f[K,3] are labelled, but outside an image of this (height, width)."""
     # Allow half a pixel: some files count from pixel centres, some from pixel corners.
-    if size is not None and ((labelled < -0.5) | (labelled > [size[1], size[0]])).any():
-        found.append(OUTSIDE)
-    if person.get("num_keypoints", len(labelled)) != len(labelled):
-        found.append(f"num_keypoints is {person['num_keypoints']}, but {len(labelled)} are labelled")
-    return found
+    return (joints[:, 2] > 0) & ((joints[:, :2] < -0.5) | (joints[:, :2] > size[::-1])).any(1)
+
+
+def has_area(box: Sequence[int | float], size: tuple[int, int]) -> bool:
+    """Whether a box (x, y, width, height) covers a part of an image of this (height, width)."""
+    x, y, width, height = box
+    return min(x + width, size[1]) > max(x, 0) and min(y + height, size[0]) > max(y, 0)
+
+
+def flip_faults(skeleton: Skeleton) -> Iterable[Fault]:
+    """What the names of the joints say about the flip pairs: in a mirrored image a left joint becomes a right one."""
+    names, pairs = skeleton.keypoint_names, dict(category_skeleton.flip_pairs(skeleton.keypoint_names))
+    for joint, name in enumerate(names):
+        partner = skeleton.flip_order[joint]
+        if joint in pairs and partner != pairs[joint]:
+            now = "none" if partner == joint else names[partner]
+            message = f"the flip partner of {name} is {now}, not {names[pairs[joint]]}"
+            yield about_dataset("error", "flip", f"{message}; correct the flip pairs, or set data.flip to 0")
+        elif category_skeleton.has_side(name) and partner == joint and joint not in pairs.values():
+            message = f"joint {name} has no partner on the other side; flips would mix up the sides"
+            yield about_dataset("warning", "flip", message)
+
+
+def never_labelled(labels: coordinates.Labels, skeleton: Skeleton, has_errors: bool) -> Iterable[Fault]:
+    """Joints that nobody has, or that nobody has any at all; the latter only if no other error may explain it."""
+    is_labelled = labels.keypoints[..., 2] > 0
+    if not is_labelled.any():
+        if not has_errors:
+            yield about_dataset("error", "no-joints", "no person has a labelled joint")
+    elif is_labelled.any(1).sum() >= FEWEST_PEOPLE:
+        for joint in np.flatnonzero(~is_labelled.any(0)).tolist():
+            message = f"joint {skeleton.keypoint_names[joint]} is never labelled; the model cannot learn it"
+            yield about_dataset("warning", "joint-never-labelled", message)
+
+
+def without_people(content: dict[str, Any], entries: Entries) -> Iterable[Fault]:
+    """The share of images in which nobody is annotated."""
+    with_people = {field_of(entry, "image_id") for entry in content["annotations"]}
+    empty = len(entries.by_id.keys() - with_people)
+    if empty:
+        share = f"{empty} of {len(entries.by_id)} images ({empty / len(entries.by_id):.0%})"
+        message = f"{share} have no people; recipes train on such images only with --config.data.train-images all"
+        yield about_dataset("remark", "without-people", message)

@@ -1,4 +1,4 @@
-"""Plots of a run's measurements over its steps, kept small so that their text stays readable on a narrow screen."""
+"""Plots of a run's measurements over its steps."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -8,26 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from inspose_jax.report import figure
+from inspose_jax.report.figure import INK
 from inspose_jax.report.run import Series
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa3377", "#66a61e", "#e6ab02", "#7570b3", "#8c510a")  # of the loss terms
 STATISTICS = {"AP": "#0072b2", "AP50": "#7fb8d8", "AP75": "#004d78", "AR": "#d55e00"}
-INK, FAINT = "#1c2733", "#56657a"
 MEANS = 150  # most points of a curve; each is the mean of an equal share of the steps
-STYLE: Any = {
-    "font.size": 9,
-    "axes.edgecolor": "#b8c2cc",
-    "axes.labelcolor": FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e8ecf0",
-    "grid.linewidth": 0.8,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "text.color": INK,
-    "lines.linewidth": 1.5,
-}
 Metrics = dict[str, Series]
 Panel = Callable[[Any, Metrics], None]  # draws on matplotlib axes
 
@@ -119,21 +106,21 @@ def legend(axis: Any) -> None:
 
 def plot_file(panels: Sequence[Panel], metrics: Metrics, target: Path | io.BytesIO, form: str) -> None:
     """Draw panels side by side into an image file, `form` being "png" or "svg"."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(rc=STYLE):
-        figure = Figure(figsize=(4.8 * len(panels), 2.8), layout="constrained")
-        for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            panel(axis, metrics)
-            axis.set_xlabel("step")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.margins(x=0.02)
-        figure.savefig(target, format=form, dpi=144, metadata={"Date": None} if form == "svg" else None)
+    figure.write([over_steps(panel, metrics) for panel in panels], target, form)
 
 
 def svg(panel: Panel, metrics: Metrics) -> bytes:
-    """One panel as the bytes of an SVG file, with text as outlines so that it looks the same everywhere."""
-    target = io.BytesIO()
-    plot_file([panel], metrics, target, "svg")
-    return target.getvalue()
+    """One panel as the bytes of an SVG file."""
+    return figure.svg(over_steps(panel, metrics))
+
+
+def over_steps(panel: Panel, metrics: Metrics) -> figure.Plot:
+    """A panel as a plot whose x axis is the step."""
+
+    def plot(axis: Any) -> None:
+        panel(axis, metrics)
+        axis.set_xlabel("step")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.margins(x=0.02)
+
+    return plot

@@ -1,0 +1,72 @@
+"""`inspose data stats`: count and measure the images and people of a dataset."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from inspose_jax.cli import arguments
+from inspose_jax.errors import UserError
+
+
+@dataclass
+class Stats:
+    """Count and measure a dataset: people an image, joints, sizes, and what a recipe's shapes cost in padding.
+
+    Example: inspose data stats --data drawn --out stats.html
+    """
+
+    data: arguments.Place = None
+    """Annotated images: a COCO keypoint JSON, or a folder with one and its images, or one of the other kinds."""
+    images: arguments.Place = None
+    """Instead of --data: the folder of images .."""
+    annotations: arguments.Place = None
+    """.. and their COCO keypoint JSON."""
+    split: arguments.SplitOf = "train"
+    """Which part of --data, if it has several."""
+    category: arguments.Category = ""
+    """The category to measure, if several have joints."""
+    recipe: Annotated[str, tyro.conf.arg(metavar="RECIPE")] = "r50_coco_36e"
+    """Recipe whose scales and padded shapes are used."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="HTML", help_behavior_hint="")] = None
+    """Write a page with histograms here too."""
+
+
+def stats(argv: list[str]) -> None:
+    """Print the numbers as text, and write the page if one is wanted; no image is decoded."""
+    launch, _ = arguments.parse(Stats, argv, "data stats")
+    if launch.out and launch.out.suffix.lower() != ".html":
+        raise UserError(f"{launch.out}: not a page; the name must end in .html")
+
+    from inspose_jax import files, recipes
+    from inspose_jax.cli import sources
+    from inspose_jax.data import stats
+    from inspose_jax.skeletons import FROM_DATA
+
+    data = recipes.read(launch.recipe).config.data
+    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
+    source = sources.annotated(given, FROM_DATA, data.joint_pixel_offset)
+    images = getattr(source, "images", None)  # a built set has no folder of images
+    if launch.out and images is not None and images.resolve() in launch.out.resolve().parents:
+        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
+    measured = stats.measure(source.ground_truth(), source.skeleton, data)
+    for title, (header, *rows) in stats.tables(measured, source.skeleton).items():
+        print("\n".join(aligned([[title, *header[1:]], *rows])) + "\n")
+    if launch.out:
+        from inspose_jax.report import dataset
+
+        lead = f"{source.name}; scales and padded shapes are those of the recipe {launch.recipe}."
+        files.write(launch.out, dataset.page_of(measured, source.skeleton, f"Dataset {source.name.name}", lead))
+        print(launch.out)
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Rows of text as lines: the first column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]

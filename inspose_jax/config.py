@@ -51,7 +51,7 @@ STAGES = Range(
 ENDS_ABOVE_0 = Range(lambda ends: 0 < ends[0] <= ends[1], "be a low and a high end, above 0")
 ENDS = Range(lambda ends: 0 <= ends[0] <= ends[1], "be a low and a high end, not below 0")
 SHAPES = Range(
-    lambda shapes: bool(shapes) and all(side % 32 == 0 and 32 <= side <= 32_768 for shape in shapes for side in shape),
+    lambda shapes: all(side % 32 == 0 and 32 <= side <= 32_768 for shape in shapes for side in shape),
     "hold shapes whose sides are multiples of 32, from 32 to 32768",
 )
 
@@ -245,7 +245,8 @@ class Data:
     shapes: tuple[tuple[int, int], ...] = setting(
         ((800, 1344), (1344, 800)),
         SHAPES,
-        "The fixed (height, width) that images are padded to, multiples of 32; the smallest one that fits is used.",
+        "The fixed (height, width) that images are padded to, multiples of 32; the smallest one that fits is used.  "
+        "Empty: a run finds five from the sizes of its images when it starts, and keeps them.",
     )
     flip: float = setting(0.5, FRACTION, "Probability that a training image is mirrored.")
     train_images: Literal["labelled", "people", "all"] = setting(

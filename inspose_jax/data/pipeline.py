@@ -6,15 +6,16 @@ The position in the data is the global step, so a run resumes by starting at tha
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
 from inspose_jax import config
-from inspose_jax.data import buckets, transforms
+from inspose_jax.data import buckets, shapes, transforms
 from inspose_jax.data.plan import Plan, PlannedStep
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import Skeleton
@@ -142,12 +143,25 @@ class Tolerant:
 
 def make_plan(source: Source | Tolerant, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:
     """The plan of a run over `source`; training takes the images that the config says."""
-    chosen = {"labelled": source.is_labelled, "people": source.has_people}
-    everything = np.ones(len(source), bool)
-    eligible = np.asarray(chosen.get(config.data.train_images, everything)) if train else everything
+    eligible = trained_on(source, config.data) if train else np.ones(len(source), bool)
     return Plan(
         source.sizes, eligible, config.data, batch_size or config.schedule.batch_size, config.schedule.seed, train
     )
+
+
+def trained_on(source: Source | Tolerant, data: config.Data) -> Bool[np.ndarray, " n"]:
+    """Which images of a source training takes."""
+    chosen = {"labelled": source.is_labelled, "people": source.has_people}
+    return np.asarray(chosen.get(data.train_images, np.ones(len(source), bool)))
+
+
+def with_shapes(source: Source | Tolerant, config: config.Config) -> config.Config:
+    """The config, in which an empty `data.shapes` is replaced by the best ones for the images that training takes."""
+    eligible = trained_on(source, config.data)
+    if config.data.shapes or not eligible.any():
+        return config
+    found = shapes.find(shapes.trained(source.sizes[eligible], config.data))
+    return replace(config, data=replace(config.data, shapes=found))
 
 
 def load_batch(source: Source | Tolerant, step: PlannedStep, config: config.Config, rows: slice = slice(None)) -> Batch:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int32
 
 from inspose_jax import config
 from inspose_jax.data import buckets
-from inspose_jax.data.transforms import resized_size
+from inspose_jax.data.transforms import resized_size, resized_sizes
 from inspose_jax.errors import UserError
 
 
@@ -46,9 +46,12 @@ class Plan:
     ):
         if not eligible.any():
             raise UserError("no image to use: the dataset is empty, or no image has a labelled person")
+        if not data.shapes and (train or data.test_padding == "shapes"):
+            raise UserError(
+                "data.shapes is empty, which only a training run fills; `inspose data shapes` finds some for a dataset"
+            )
         if train:  # fail now, not in the epoch that happens to draw the largest size
-            largest = [resized_size(h, w, data.short_side[1], data.long_side) for h, w in sizes[eligible].tolist()]
-            buckets.choose_shapes(np.array(largest, np.int32), data.shapes)
+            buckets.choose_shapes(resized_sizes(sizes[eligible], data.short_side[1], data.long_side), data.shapes)
         # Threads ask concurrently; around the end of an epoch they alternate between two epochs.
         self.lock = threading.Lock()
         self.steps_of = lru_cache(maxsize=2)(
@@ -89,13 +92,9 @@ def make_epoch(
         smallest, largest = data.short_side
         number = (largest - smallest) // data.short_side_step + 1
         short_sides = smallest + data.short_side_step * rng.integers(0, number, len(index))
-        resized = [
-            resized_size(height, width, short, data.long_side)
-            for (height, width), short in zip(sizes[index].tolist(), short_sides.tolist(), strict=True)
-        ]
+        resized = resized_sizes(sizes[index], short_sides, data.long_side)
     else:
-        resized = [test_size(height, width, data) for height, width in sizes[index].tolist()]
-    resized = np.array(resized, np.int32)
+        resized = np.array([test_size(height, width, data) for height, width in sizes[index].tolist()], np.int32)
     shapes = data.shapes if train or data.test_padding == "shapes" else buckets.own_shapes(resized)
     which = buckets.choose_shapes(resized, shapes)
     steps = []

@@ -2,15 +2,24 @@
 
 import cv2
 import numpy as np
+from jaxtyping import Int32, Int64
 
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Sample
 
 
+def resized_sizes(
+    sizes: Int32[np.ndarray, "n 2"], short_sides: int | Int64[np.ndarray, " n"], long_side: int
+) -> Int32[np.ndarray, "n 2"]:
+    """(height, width) in pixels with shorter side `short_sides`, or smaller so that the longer fits `long_side`."""
+    factors = np.minimum(short_sides / sizes.min(-1), long_side / sizes.max(-1))
+    return np.maximum(sizes * factors[:, None] + 0.5, 1).astype(np.int32)
+
+
 def resized_size(height: int, width: int, short_side: int, long_side: int) -> tuple[int, int]:
-    """(height, width) in pixels with shorter side `short_side`, or smaller so that the longer fits `long_side`."""
-    factor = min(short_side / min(height, width), long_side / max(height, width))
-    return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
+    """`resized_sizes` of a single image."""
+    ((height, width),) = resized_sizes(np.array([[height, width]], np.int32), short_side, long_side).tolist()
+    return height, width
 
 
 def resize(sample: Sample, size: tuple[int, int]) -> Sample:

@@ -24,6 +24,9 @@ class Sample(NamedTuple):
     area: Float32[np.ndarray, " N"]  # pixels of the person's visible mask
     is_crowd: Bool[np.ndarray, " N"]
     image_id: int
+    masks: Bool[np.ndarray, "N H W"] | None = (
+        None  # each person's visible mask; None unless the source was asked for masks
+    )
 
 
 def is_target(keypoints: Float32[np.ndarray, "N K 3"], is_crowd: Bool[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:

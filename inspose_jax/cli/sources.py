@@ -6,6 +6,7 @@ from inspose_jax.config import Config
 from inspose_jax.data import pipeline
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople, Split
+from inspose_jax.data.transforms import needs_masks
 from inspose_jax.errors import UserError
 
 KEPT_BYTES = 4e9  # most memory for drawn images that are kept rather than redrawn in every epoch
@@ -37,6 +38,7 @@ def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
         count,
         config.data.joint_pixel_offset,
         config.model.skeleton,
+        with_masks=split == "train" and needs_masks(config.data),
     )
     return pipeline.InMemory(source) if 3 * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES else source
 

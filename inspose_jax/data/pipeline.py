@@ -167,16 +167,35 @@ def with_shapes(source: Source | Tolerant, config: config.Config) -> config.Conf
 def load_batch(source: Source | Tolerant, step: PlannedStep, config: config.Config, rows: slice = slice(None)) -> Batch:
     """Load the given rows of a planned step as a padded batch on the host."""
     samples, original_sizes = [], []
-    for index, (height, width), mirrored in zip(step.index[rows], step.resized[rows], step.flip[rows], strict=True):
-        sample = source[int(index)] if index >= 0 else None
-        if sample is None:
-            samples.append(None)
-            original_sizes.append((1, 1))
-            continue
-        original_sizes.append(sample.image.shape[:2])
-        sample = transforms.resize(sample, (int(height), int(width)))
-        samples.append(transforms.flip(sample, config.model.skeleton) if mirrored else sample)
-    return buckets.pad(samples, step.shape, original_sizes, config.model, config.data.num_ignore)
+    indices, sizes = step.index[rows].tolist(), step.resized[rows].tolist()
+    for index, size, zoom, mirrored in zip(indices, sizes, step.zoom[rows].tolist(), step.flip[rows], strict=True):
+        sample = source[index] if index >= 0 else None
+        original_sizes.append((1, 1) if sample is None else sample.image.shape[:2])
+        if sample is not None:
+            rng = None if step.seed is None else np.random.default_rng((*step.seed, index))
+            sample = framed(sample, tuple(size), zoom, config.data.augmentation, rng)
+            sample = transforms.flip(sample, config.model.skeleton) if mirrored else sample
+        samples.append(sample)
+    batch = buckets.pad(samples, step.shape, original_sizes, config.model, config.data.num_ignore)
+    return batch._replace(scale=batch.scale * step.zoom[rows, None])
+
+
+def framed(
+    sample: Sample,
+    size: tuple[int, int],
+    zoom: float,
+    augmentation: config.Augmentation,
+    rng: np.random.Generator | None,
+) -> Sample:
+    """The sample in its frame of (height, width) pixels, with everything that `rng`, if there is one, draws for it."""
+    if rng is not None and (zoom > 1 or transforms.moves(augmentation)):
+        matrix = transforms.random_matrix(sample.image.shape[:2], size, zoom, augmentation, rng)
+        sample = transforms.warp(sample, matrix, size)
+    else:
+        sample = transforms.resize(sample, size)
+    if rng is not None and transforms.recolours(augmentation):
+        sample = transforms.recolour(sample, transforms.random_colours(augmentation, rng))
+    return sample
 
 
 def batches(

@@ -13,10 +13,11 @@ from jaxtyping import Float64, Int32
 
 from inspose_jax import config
 from inspose_jax.data import buckets
-from inspose_jax.data.transforms import resized_sizes
+from inspose_jax.data.transforms import resized_sizes, shrunk_sizes
 
 MOST = 5  # shapes that are found unless told otherwise
 FOR_ANY_IMAGE = ((832, 1344), (1344, 832))  # two that hold every image at the paper's sizes, whatever its aspect
+JITTERS = 16  # factors that stand for the distribution of `large_scale_jitter`
 UNITS = 42  # sides of larger images are multiples of more than 32, so that there are no more than these to try
 
 
@@ -36,14 +37,18 @@ def tested(sizes: Int32[np.ndarray, "n 2"], data: config.Data) -> Sizes:
 def trained(sizes: Int32[np.ndarray, "n 2"], data: config.Data) -> Sizes:
     """The sizes at which images of `sizes` are trained: each of the shorter sides that may be drawn is as likely.
 
-    The sizes at which they are tested are among them, with weight 0.
+    The sizes at which they are tested, and the largest in training, are among them with weight 0.
     """
     sizes, counts = np.unique(sizes, axis=0, return_counts=True)
     short_sides = range(data.short_side[0], data.short_side[1] + 1, data.short_side_step)
+    low, high = data.augmentation.large_scale_jitter
+    factors = [low + (high - low) * (i + 0.5) / JITTERS for i in range(JITTERS)] if low < min(high, 1) else [high]
     drawn = [resized_sizes(sizes, short_side, data.long_side) for short_side in short_sides]
-    test = tested(sizes, data).sizes
-    weights = [*[counts.astype(float)] * len(drawn), np.zeros(len(test))]
-    return Sizes(np.concatenate([*drawn, test]), np.concatenate(weights))
+    largest = shrunk_sizes(drawn[-1], high)
+    drawn = [shrunk_sizes(one, factor) for one in drawn for factor in factors]
+    held = [largest, tested(sizes, data).sizes]
+    weights = [*[counts.astype(float)] * len(drawn), np.zeros(2 * len(sizes))]
+    return Sizes(np.concatenate([*drawn, *held]), np.concatenate(weights))
 
 
 def find(sizes: Sizes, number: int = MOST) -> tuple[tuple[int, int], ...]:
@@ -56,7 +61,7 @@ def find(sizes: Sizes, number: int = MOST) -> tuple[tuple[int, int], ...]:
     cells, which = np.unique(-(-sizes.sizes // unit) * unit, axis=0, return_inverse=True)
     weights = np.bincount(which.ravel(), sizes.weights)
     shapes = np.stack(np.meshgrid(*map(np.unique, cells.T), indexing="ij"), -1).reshape(-1, 2)
-    fits = (cells <= shapes[:, None]).all(-1)
+    fits = np.all(cells <= shapes[:, None], axis=-1)
     # A shape of which a row or column is never used is no candidate: the next smaller one holds as much.
     is_tight = (np.where(fits[..., None], cells, 0).max(1) == shapes).all(-1)
     shapes, fits = shapes[is_tight], fits[is_tight]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspose_jax.config import Data
+from inspose_jax.config import Augmentation, Data
 from inspose_jax.data import shapes
 from inspose_jax.data.shapes import Sizes
 
@@ -65,13 +65,22 @@ def test_a_size_of_no_weight_is_held_at_no_cost():
 def test_training_sizes_are_all_that_may_be_drawn_and_what_is_tested_fits_too():
     data = Data(short_side=(32, 48), short_side_step=8, long_side=80, test_short_side=64)
     found = shapes.trained(np.array([[50, 100], [50, 100], [80, 80]], np.int32), data)
-    drawn = {
-        (tuple(size), weight) for size, weight in zip(found.sizes.tolist(), found.weights.tolist(), strict=True)
-    }
+    drawn = {(tuple(size), weight) for size, weight in zip(found.sizes.tolist(), found.weights.tolist(), strict=True)}
     wide = {((32, 64), 2.0), ((40, 80), 2.0)}  # at 48 the longer side would be 96, so it is 80 again
     square = {((32, 32), 1.0), ((40, 40), 1.0), ((48, 48), 1.0)}
-    assert drawn == wide | square | {((40, 80), 0.0), ((64, 64), 0.0)}
+    assert drawn == wide | square | {((40, 80), 0.0), ((64, 64), 0.0), ((48, 48), 0.0)}
     assert found.weights.sum() == 9
+
+
+def test_training_sizes_are_smaller_where_a_jitter_shrinks_images():
+    jitter = Augmentation(large_scale_jitter=(0.5, 1.5))
+    data = Data(short_side=(64, 64), long_side=64, test_short_side=64, augmentation=jitter)
+    found = shapes.trained(np.array([[64, 64]], np.int32), data)
+    drawn = found.sizes[found.weights > 0]
+    assert 0.5 * 64 <= drawn.min() <= 0.55 * 64
+    assert drawn.max() == 64
+    # Half of the factors are above 1, and those below 1 are .75 on average.
+    assert drawn.mean() == pytest.approx(64 * (1 + 0.75) / 2, abs=0.5)
 
 
 @pytest.mark.parametrize(("split", "best"), [("val", 0.1542), ("train", 0.1552)])

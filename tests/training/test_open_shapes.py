@@ -60,7 +60,7 @@ def test_the_length_of_a_run_counts_the_batches_of_the_shapes_it_finds():
 
 
 def test_a_plan_without_shapes_says_where_to_find_some():
-    with pytest.raises(UserError, match=r"data.shapes is empty, which only a training run fills; `inspose data shapes`"):
+    with pytest.raises(UserError, match=r"data.shapes is empty, which only a training run fills"):
         pipeline.make_plan(SOURCE, OPEN, train=True)
     own = replace(OPEN, data=replace(OPEN.data, test_padding="own"))
     assert pipeline.make_plan(SOURCE, own, train=False).steps_per_epoch == 2

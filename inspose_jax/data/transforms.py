@@ -156,9 +156,16 @@ def random_matrix(
 
 
 def random_colours(augmentation: Augmentation, rng: np.random.Generator) -> Float32[np.ndarray, "3 4"]:
-    """The matrix of `recolour`: saturation, then hue, then contrast and brightness."""
+    """The colour matrix of a random strength of each change."""
     strengths = (augmentation.saturation, augmentation.hue, augmentation.contrast, augmentation.brightness)
-    saturation, hue, contrast, brightness = rng.uniform(-1, 1, 4) * strengths
+    return colour_matrix(*(rng.uniform(-1, 1, 4) * strengths))
+
+
+def colour_matrix(saturation: float, hue: float, contrast: float, brightness: float) -> Float32[np.ndarray, "3 4"]:
+    """The matrix of `recolour` that changes saturation, then hue, then contrast and brightness; all 0 change nothing.
+
+    Hue is in degrees, the others are fractions as in `Augmentation`.
+    """
     saturated = (1 + saturation) * np.eye(3) - saturation * LUMINANCE
     # Rodrigues' formula for a turn about the axis of greys, (1, 1, 1) / sqrt(3).
     cos, sin = np.cos(np.radians(hue)), np.sin(np.radians(hue))
@@ -199,8 +206,11 @@ def shares_inside(quads: Float32[np.ndarray, "N 4 2"], size: tuple[int, int]) ->
     """The share of each convex quadrangle's area that lies in a frame of (height, width) pixels; 0 without any area."""
     height, width = size
     frame = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
-    areas = [(cv2.intersectConvexConvex(quad, frame)[0], cv2.contourArea(quad)) for quad in quads]
-    return np.array([inside / max(whole, inside) if inside > 0 else 0 for inside, whole in areas], np.float32)
+    quads = np.ascontiguousarray(quads)  # OpenCV takes no views
+    wholes = np.array([cv2.contourArea(quad) for quad in quads])
+    insides = np.array([cv2.intersectConvexConvex(quad, frame)[0] for quad in quads])
+    # Without any area, OpenCV's intersection is no number to rely on.
+    return np.where(wholes > 0, np.clip(insides / np.maximum(wholes, 1e-6), 0, 1), 0).astype(np.float32)
 
 
 def each_mask(

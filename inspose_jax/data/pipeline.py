@@ -165,36 +165,42 @@ def with_shapes(source: Source | Tolerant, config: config.Config) -> config.Conf
 
 
 def load_batch(source: Source | Tolerant, step: PlannedStep, config: config.Config, rows: slice = slice(None)) -> Batch:
-    """Load the given rows of a planned step as a padded batch on the host."""
-    samples, original_sizes = [], []
-    indices, sizes = step.index[rows].tolist(), step.resized[rows].tolist()
-    for index, size, zoom, mirrored in zip(indices, sizes, step.zoom[rows].tolist(), step.flip[rows], strict=True):
-        sample = source[index] if index >= 0 else None
-        original_sizes.append((1, 1) if sample is None else sample.image.shape[:2])
-        if sample is not None:
-            rng = None if step.seed is None else np.random.default_rng((*step.seed, index))
-            sample = framed(sample, tuple(size), zoom, config.data.augmentation, rng)
-            sample = transforms.flip(sample, config.model.skeleton) if mirrored else sample
-        samples.append(sample)
-    batch = buckets.pad(samples, step.shape, original_sizes, config.model, config.data.num_ignore)
+    """Load the given rows of a planned step as a padded batch on the host.
+
+    Every image is resized or warped straight into its row of the batch: one more copy of it would cost as much as
+    resizing, and the memory for it more.
+    """
+    index, model = step.index[rows].tolist(), config.model
+    batch = buckets.blank_batch(len(index), step.shape, model, config.data.num_ignore)
+    treatment = zip(index, step.resized[rows].tolist(), step.zoom[rows].tolist(), step.flip[rows], strict=True)
+    for b, (i, (height, width), zoom, mirrored) in enumerate(treatment):
+        sample = source[i] if i >= 0 else None
+        if sample is None:
+            continue
+        original_size, frame = sample.image.shape[:2], batch.image[b, :height, :width]
+        rng = None if step.seed is None else np.random.default_rng((*step.seed, i))
+        sample = framed(sample, frame, zoom, config.data.augmentation, rng)
+        sample = transforms.flip(sample, model.skeleton, frame) if mirrored else sample
+        buckets.put_labels(batch, b, sample, original_size, model)
     return batch._replace(scale=batch.scale * step.zoom[rows, None])
 
 
 def framed(
     sample: Sample,
-    size: tuple[int, int],
+    frame: UInt8[np.ndarray, "h w 3"],
     zoom: float,
     augmentation: config.Augmentation,
     rng: np.random.Generator | None,
 ) -> Sample:
-    """The sample in its frame of (height, width) pixels, with everything that `rng`, if there is one, draws for it."""
+    """The sample with its image in `frame`, and with everything that `rng`, if there is one, draws for it."""
+    size = frame.shape[:2]
     if rng is not None and (zoom > 1 or transforms.moves(augmentation)):
         matrix = transforms.random_matrix(sample.image.shape[:2], size, zoom, augmentation, rng)
-        sample = transforms.warp(sample, matrix, size)
+        sample = transforms.warp(sample, matrix, size, frame)
     else:
-        sample = transforms.resize(sample, size)
+        sample = transforms.resize(sample, size, frame)
     if rng is not None and transforms.recolours(augmentation):
-        sample = transforms.recolour(sample, transforms.random_colours(augmentation, rng))
+        sample = transforms.recolour(sample, transforms.random_colours(augmentation, rng), frame)
     return sample
 
 

@@ -3,11 +3,14 @@
 The paper resizes and mirrors (Sec. 4); the rest serves other recipes.  A change of geometry is one matrix f32[2,3] that
 maps (x, y) of the old image to (x, y) of the new one.  Coordinates are continuous: pixel i spans [i, i + 1), while
 OpenCV's warps count from pixel centres.
+
+Each function returns a new sample, whose image is new too; given `into`, an array u8[h,w,3] of the right size, it
+writes the image there.  That may be the array that it reads, if the size stays.
 """
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 
 from inspose_jax.config import Augmentation, Data
 from inspose_jax.skeletons import Skeleton
@@ -16,6 +19,7 @@ from inspose_jax.structures import Sample
 OUTSIDE = (124, 116, 104)  # what a warp shows beyond the image: the mean colour, which the network sees as about 0
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 GREY = 127.5
+Frame = UInt8[np.ndarray, "h w 3"] | None
 
 
 def resized_sizes(
@@ -39,22 +43,22 @@ def shrunk_sizes(
     return np.maximum(sizes * np.minimum(factors, 1.0).reshape(-1, 1) + 0.5, 1).astype(np.int32)
 
 
-def resize(sample: Sample, size: tuple[int, int]) -> Sample:
+def resize(sample: Sample, size: tuple[int, int], into: Frame = None) -> Sample:
     """Resize the sample to (height, width) pixels: x' = x (new width / width), each axis by its own ratio."""
     old_height, old_width = sample.image.shape[:2]
     height, width = size
     if (height, width) == (old_height, old_width):
-        return sample
+        return sample if into is None else sample._replace(image=cv2.copyTo(sample.image, None, into))
 
-    def resized(image: np.ndarray) -> np.ndarray:
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    def resized(image: np.ndarray, into: Frame = None) -> np.ndarray:
+        return cv2.resize(image, (width, height), into, interpolation=cv2.INTER_LINEAR)
 
     ratio_x, ratio_y = width / old_width, height / old_height
     moved = move_labels(sample, np.array([[ratio_x, 0, 0], [0, ratio_y, 0]], np.float32))
-    return moved._replace(image=resized(sample.image), masks=each_mask(sample.masks, resized, size))
+    return moved._replace(image=resized(sample.image, into), masks=each_mask(sample.masks, resized, size))
 
 
-def warp(sample: Sample, matrix: Float32[np.ndarray, "2 3"], size: tuple[int, int]) -> Sample:
+def warp(sample: Sample, matrix: Float32[np.ndarray, "2 3"], size: tuple[int, int], into: Frame = None) -> Sample:
     """Show the sample, moved by `matrix`, in a frame of (height, width) pixels.
 
     A joint outside the frame becomes unlabelled.  A person of whom neither a labelled joint nor any part is left in it
@@ -64,10 +68,9 @@ def warp(sample: Sample, matrix: Float32[np.ndarray, "2 3"], size: tuple[int, in
     linear, offset = matrix[:, :2], matrix[:, 2]
     between_centres = np.column_stack([linear, offset + linear @ (0.5, 0.5) - 0.5])
 
-    def warped(image: np.ndarray, outside: tuple[int, ...] = (0,)) -> np.ndarray:
-        return cv2.warpAffine(
-            image, between_centres, (width, height), flags=cv2.INTER_LINEAR, borderValue=tuple(map(float, outside))
-        )
+    def warped(image: np.ndarray, outside: tuple[int, ...] = (0,), into: Frame = None) -> np.ndarray:
+        border = tuple(map(float, outside))
+        return cv2.warpAffine(image, between_centres, (width, height), into, flags=cv2.INTER_LINEAR, borderValue=border)
 
     moved = move_labels(sample, matrix)
     x, y, visibility = np.moveaxis(moved.keypoints, -1, 0)
@@ -84,7 +87,7 @@ def warp(sample: Sample, matrix: Float32[np.ndarray, "2 3"], size: tuple[int, in
         is_seen = np.where(is_known, left > 0, is_seen)
     kept = is_inside.any(-1) | is_seen
     return Sample(
-        warped(sample.image, OUTSIDE),
+        warped(sample.image, OUTSIDE, into),
         keypoints[kept],
         boxes[kept],
         area[kept],
@@ -94,7 +97,7 @@ def warp(sample: Sample, matrix: Float32[np.ndarray, "2 3"], size: tuple[int, in
     )
 
 
-def flip(sample: Sample, skeleton: Skeleton) -> Sample:
+def flip(sample: Sample, skeleton: Skeleton, into: Frame = None) -> Sample:
     """Mirror the sample horizontally: x' = width - x, and left and right joints swap."""
     width = sample.image.shape[1]
     keypoints = sample.keypoints[:, list(skeleton.flip_order)]
@@ -102,16 +105,16 @@ def flip(sample: Sample, skeleton: Skeleton) -> Sample:
     keypoints[..., 0] = np.where(is_labelled, width - keypoints[..., 0], 0)
     x0, y0, x1, y1 = sample.boxes_xyxy.T
     return sample._replace(
-        image=cv2.flip(sample.image, 1),
+        image=cv2.flip(sample.image, 1, into),
         keypoints=keypoints,
         boxes_xyxy=np.stack([width - x1, y0, width - x0, y1], -1),
         masks=None if sample.masks is None else sample.masks[:, :, ::-1],
     )
 
 
-def recolour(sample: Sample, matrix: Float32[np.ndarray, "3 4"]) -> Sample:
+def recolour(sample: Sample, matrix: Float32[np.ndarray, "3 4"], into: Frame = None) -> Sample:
     """Replace every pixel (r, g, b) by `matrix` times (r, g, b, 1), rounded and clipped to 0 to 255."""
-    return sample._replace(image=cv2.transform(sample.image, matrix))
+    return sample._replace(image=cv2.transform(sample.image, matrix, into))
 
 
 # --- what is drawn for an image ---------------------------------------------------------------------------------------

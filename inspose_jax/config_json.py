@@ -84,7 +84,8 @@ def with_later_fields(stored: dict[str, Any]) -> dict[str, Any]:
     if "only_labelled" in data:
         data = {"train_images": "labelled" if data["only_labelled"] else "all", **data}
         del data["only_labelled"]
-    data = {"test_padding": "shapes", "short_side_step": 1, "train_images": "labelled", **data}
+    off = as_lists(dataclasses.asdict(config.Augmentation()))
+    data = {"test_padding": "shapes", "short_side_step": 1, "train_images": "labelled", "augmentation": off, **data}
     return {**stored, "data": data, "schedule": {"warmup_from": 1 / 3, **schedule}}
 
 

@@ -166,6 +166,8 @@ CASES: dict[str, list[Case]] = {
              "model.level_limits is (-1.0,); it must increase, starting at 0 or above"),
         Case("an invalid shape", "train drawn_people --config.data.shapes 100 100",
              "data.shapes is ((100, 100),); it must hold shapes whose sides are multiples of 32, from 32 to 32768"),
+        Case("more shapes than compile in reasonable time", f"data shapes {IMAGES} {LABELS} --num-shapes 9",
+             "--num-shapes is 9; it must be 1 to 8"),
         Case("a shape that no memory holds", "train drawn_people --config.data.shapes 2147483616 2147483616",
              "data.shapes is ((2147483616, 2147483616),); it must hold shapes whose sides are multiples of …"),
     ],

@@ -11,6 +11,7 @@ from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople, Split
 from inspose_jax.data.shards import BuiltSet
+from inspose_jax.data.transforms import needs_masks
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO, FROM_DATA, Skeleton
 
@@ -95,14 +96,15 @@ def training_source(config: Config, given: Given) -> pipeline.LabelledSource:
         return drawn(config, "train", config.data.num_drawn)
     if not given.data and not (given.images and given.annotations):
         raise UserError(f"this recipe trains on annotated images: give {GIVE}")
-    return annotated(given, config.model.skeleton, config.data.joint_pixel_offset)
+    return annotated(given, config.model.skeleton, config.data.joint_pixel_offset, needs_masks(config.data))
 
 
 def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
     """The first `count` drawn images of a split, as the config says; kept in memory if `KEPT_BYTES` is enough."""
     skeleton = COCO if config.model.skeleton == FROM_DATA else config.model.skeleton
-    data = config.data
-    source = DrawnPeople(data.scene, split, config.schedule.seed, count, data.joint_pixel_offset, skeleton)
+    data, seed = config.data, config.schedule.seed
+    with_masks = split == "train" and needs_masks(data)
+    source = DrawnPeople(data.scene, split, seed, count, data.joint_pixel_offset, skeleton, with_masks)
     return pipeline.InMemory(source) if 3 * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES else source
 
 

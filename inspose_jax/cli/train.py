@@ -100,8 +100,9 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax.evaluation import evaluator
     from inspose_jax.methods import from_recipe
-    from inspose_jax.training import loop
+    from inspose_jax.training import loop, start
 
+    config = start.with_shapes(config, source, workdir, launch.resume)
     method = from_recipe(recipe, config.model)
     num_steps = launch.steps or loop.run_length(config, source)
     evaluate, try_out = (None, None) if validation is None else make_evaluation(config, method, validation)

@@ -1,6 +1,7 @@
 """How a run starts: its inputs, and its first state, which is new or restored from a checkpoint."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +17,7 @@ from inspose_jax.method import Method
 from inspose_jax.training import sharding
 from inspose_jax.training.step import State, state_of
 from inspose_jax.training.timetable import Timetable, traced_steps
-from inspose_jax.training.workdir import TAKEN_OVER, changes, description, is_in_use, open_workdir
+from inspose_jax.training.workdir import TAKEN_OVER, changes, description, is_in_use, open_workdir, stored_run
 
 
 class Evaluation(NamedTuple):
@@ -57,6 +58,17 @@ class Run(NamedTuple):
     extras: Extras
 
 
+def with_shapes(config: Config, source: pipeline.LabelledSource, workdir: Path, resume: bool) -> Config:
+    """The config with the shapes that it leaves empty: with `resume` those of the run in `workdir`, else found anew.
+
+    Raises UserError as `stored_run` does.
+    """
+    if not config.data.shapes and resume and is_in_use(workdir, resume):
+        _, then = stored_run(workdir, type(config.model))
+        return replace(config, data=replace(config.data, shapes=then.data.shapes))
+    return pipeline.with_shapes(source, config)
+
+
 def begin(
     config: Config,
     source: pipeline.LabelledSource,
@@ -79,6 +91,7 @@ def begin(
     devices.check()
     method = method or methods.for_model(config.model)
     workdir = paths.absolute(workdir)  # the program may change its working directory meanwhile
+    config = with_shapes(config, source, workdir, resume)
     mesh = sharding.make_mesh(config.schedule)
     images = pipeline.Tolerant(source)
     plan = pipeline.make_plan(images, config, train=True)

@@ -213,6 +213,6 @@ def test_labels_belong_to_the_rotated_image_if_its_size_says_so(folder, tmp_path
     assert [source[i].image.shape[:2] for i in range(3)] == list(sizes.values())
     assert source[0].image[:, -1].min() == 255
     np.testing.assert_array_equal(source[2].image, stored)
-    remarks = checked(tmp_path, tmp_path / "a.json")
-    assert [one.split(":")[0] for one in remarks] == ["remark", "remark"]
-    assert re.search(line, remarks[0])
+    found = checked(tmp_path, tmp_path / "a.json")
+    assert len([one for one in found if one.startswith("remark: ") and re.search(line, one)]) == 1
+    assert not [one for one in found if "the file has" in one]

@@ -29,13 +29,16 @@ class DrawnPeople:
         count: int,
         joint_pixel_offset: float = Data().joint_pixel_offset,
         skeleton: Skeleton = COCO,
+        with_masks: bool = False,
     ):
         """Images 0 to `count` - 1 of a split; `joint_pixel_offset` is subtracted from the joints in `ground_truth`.
+
+        With `with_masks` samples have everybody's mask.
 
         The joints are those of `skeleton`, matched to COCO's by name; raises UserError if one is not among them.
         """
         self.scene, self.seed, self.count, self.joint_pixel_offset = scene, seed, count, joint_pixel_offset
-        self.skeleton, self.joints = skeleton, joints_of(skeleton)
+        self.skeleton, self.joints, self.with_masks = skeleton, joints_of(skeleton), with_masks
         self.split: Split = split
         self.sizes = np.full((count, 2), scene.size, np.int32)
         self.is_labelled = self.has_people = np.ones(count, bool)  # empty images too, since they teach the background
@@ -47,7 +50,7 @@ class DrawnPeople:
 
     def __getitem__(self, index: int) -> Sample:
         """Draw image `index`."""
-        sample = draw(self.scene, split_seed(self.split, self.seed, int(index)))
+        sample = draw(self.scene, split_seed(self.split, self.seed, int(index)), self.with_masks)
         return sample._replace(keypoints=sample.keypoints[:, self.joints])
 
     def record(self, index: int) -> Record:

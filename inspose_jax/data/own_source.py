@@ -1,7 +1,7 @@
 """Make a dataset of your own source: anything with `__len__`, `__getitem__` -> `Sample`, and `skeleton`."""
 
 from collections import Counter
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from inspose_jax.skeletons import Skeleton, fault
 from inspose_jax.structures import Sample, is_target
 
 
+@runtime_checkable
 class Samples(Protocol):
     """What a source of your own needs; samples are asked for in any order, from several threads, again and again."""
 

@@ -246,7 +246,7 @@ def coco_content(tasks: list[Task], path: Path, remarks: list[str]) -> dict[str,
             if not person.joints and title(person.rectangle) not in (name, ""):
                 others[title(person.rectangle)] += 1
                 continue
-            one = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0}
+            one: dict[str, Any] = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0}
             if person.rectangle:
                 one["bbox"] = box_of(person.rectangle, task.size)
             one["keypoints"] = [coordinate for joint in names for coordinate in coco_joint(person.joints.get(joint))]

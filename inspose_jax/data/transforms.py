@@ -48,7 +48,9 @@ def resize(sample: Sample, size: tuple[int, int], into: Frame = None) -> Sample:
     old_height, old_width = sample.image.shape[:2]
     height, width = size
     if (height, width) == (old_height, old_width):
-        return sample if into is None else sample._replace(image=cv2.copyTo(sample.image, None, into))
+        if into is not None:
+            np.copyto(into, sample.image)
+        return sample if into is None else sample._replace(image=into)
 
     def resized(image: np.ndarray, into: Frame = None) -> np.ndarray:
         return cv2.resize(image, (width, height), into, interpolation=cv2.INTER_LINEAR)

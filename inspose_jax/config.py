@@ -107,6 +107,12 @@ class Network:
         Range(lambda value: value in (2, 3), "be 3 (stride 8) or 2 (stride 4)"),
         "The level of keypoint maps, disk offsets and heatmaps: 3 is the paper's stride 8, 2 is stride 4 (from C2).",
     )
+    map_ratio: float = setting(
+        1.0,
+        Range(lambda value: value in (0.5, 1.0, 2.0, 4.0), "be 0.5, 1, 2 or 4"),
+        "Sides of those maps beside the level's: 0.5 averages its cells, 2 and 4 enlarge it bilinearly (Table 3's "
+        "1/16, 1/4 and 1/2 of the image).",
+    )
     fpn_channels: int = setting(256, ABOVE_0, "Channels of every pyramid level.")
     head_channels: int = setting(256, ABOVE_0, "Channels of the classification and controller towers.")
     head_depth: int = setting(4, NOT_BELOW_0, "3x3 convolutions in each tower (FCOS).")

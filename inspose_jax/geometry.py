@@ -4,6 +4,7 @@ Axes: L locations of all levels, N people, K keypoints, h w map cells.  Points a
 image, boxes x0 y0 x1 y1, sizes (height, width).  Pixels are continuous: pixel i spans [i, i + 1).
 """
 
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -34,11 +35,14 @@ def level_size(size: tuple[int, int], level: int) -> tuple[int, int]:
 
 
 @cache
-def make_grid(size: tuple[int, int], levels: tuple[int, ...], map_level: int, relative_scale: float) -> Grid:
+def make_grid(
+    size: tuple[int, int], levels: tuple[int, ...], map_level: int, relative_scale: float, map_ratio: float = 1.0
+) -> Grid:
     """The grid of images of `size` (height, width) in pixels.
 
     Locations are (x s + floor(s / 2), y s + floor(s / 2)), Sec. 3.1.  The scale of relative coordinates is
-    `relative_scale` pixels on level 3 and doubles with every level.
+    `relative_scale` pixels on level 3 and doubles with every level.  The maps have `map_ratio` times the cells of
+    `map_level` in each direction, rounded up.
     """
     points, strides, index = [], [], []
     sizes = tuple(level_size(size, level) for level in levels)
@@ -49,6 +53,7 @@ def make_grid(size: tuple[int, int], levels: tuple[int, ...], map_level: int, re
         strides.append(np.full(height * width, stride))
         index.append(np.full(height * width, i))
     all_strides = np.concatenate(strides).astype(np.float32)
+    map_height, map_width = level_size(size, map_level)
     return Grid(
         points=np.concatenate(points).astype(np.float32),
         strides=all_strides,
@@ -56,8 +61,8 @@ def make_grid(size: tuple[int, int], levels: tuple[int, ...], map_level: int, re
         level=np.concatenate(index).astype(np.int32),
         level_strides=tuple(2**level for level in levels),
         level_sizes=sizes,
-        map_size=level_size(size, map_level),
-        map_stride=2**map_level,
+        map_size=(math.ceil(map_height * map_ratio), math.ceil(map_width * map_ratio)),
+        map_stride=round(2**map_level / map_ratio),
     )
 
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from inspose_jax import geometry
 
@@ -15,6 +16,24 @@ def test_locations_are_in_the_middle_of_their_stride():
     np.testing.assert_array_equal(places.scales[[0, 96]], [64, 128])  # doubles with every level
     assert places.level_sizes == ((8, 12), (4, 6))
     assert (places.map_size, places.map_stride) == ((8, 12), 8)
+
+
+@pytest.mark.parametrize(
+    ("size", "map_level", "ratio", "cells", "stride"),
+    [
+        ((64, 96), 3, 0.5, (4, 6), 16),
+        ((64, 96), 3, 2.0, (16, 24), 4),
+        ((64, 96), 3, 4.0, (32, 48), 2),
+        ((64, 96), 2, 4.0, (64, 96), 1),
+        ((40, 24), 3, 0.5, (3, 2), 16),
+    ],
+)
+def test_the_ratio_of_the_maps_changes_their_stride_and_no_location(size, map_level, ratio, cells, stride):
+    usual = geometry.make_grid(size, (3, 4), map_level, 64.0)
+    grid = geometry.make_grid(size, (3, 4), map_level, 64.0, ratio)
+    assert (grid.map_size, grid.map_stride) == (cells, stride)
+    np.testing.assert_array_equal(grid.points, usual.points)
+    np.testing.assert_array_equal(grid.scales, usual.scales)
 
 
 def test_coarse_levels_round_up():

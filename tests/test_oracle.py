@@ -74,11 +74,16 @@ def test_perfect_outputs_on_real_images_give_almost_perfect_ap(coco_real, split)
     assert oracle_ap(paper, source, source.ground_truth()) >= 0.995
 
 
-@pytest.mark.parametrize(("map_level", "number"), [(3, 200), (2, 200)])
-def test_perfect_outputs_on_drawn_people_give_almost_perfect_ap(map_level, number):
+@pytest.mark.parametrize(
+    ("map_level", "map_ratio", "side", "number"),
+    [(3, 1.0, 128, 200), (2, 1.0, 128, 200), (3, 0.5, 256, 60), (3, 4.0, 128, 60)],
+)
+def test_perfect_outputs_on_drawn_people_give_almost_perfect_ap(map_level, map_ratio, side, number):
     demo = recipes.read("drawn_people").config
-    demo = dataclasses.replace(demo, model=config.replace(demo.model, map_level=map_level, num_slots=48))
-    source = DrawnPeople(demo.data.scene, "test", 0, number, demo.data.joint_pixel_offset)
+    model = config.replace(demo.model, map_level=map_level, map_ratio=map_ratio, num_slots=48)
+    data = dataclasses.replace(demo.data, test_short_side=side, long_side=side, shapes=((side, side),))
+    demo = dataclasses.replace(demo, model=model, data=data)
+    source = DrawnPeople(config.Scene(size=side), "test", 0, number, demo.data.joint_pixel_offset)
     assert oracle_ap(demo, source, source.ground_truth()) >= 0.98
 
 

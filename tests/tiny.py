@@ -140,7 +140,8 @@ def network(model: config.Model = MODEL, data_axis: str | None = None) -> InsPos
 
 def grid(model: config.Model = MODEL, size: tuple[int, int] = (64, 64)) -> geometry.Grid:
     """Where the locations and cells of the model lie on images of a size."""
-    return geometry.make_grid(size, model.network.levels, model.network.map_level, model.kp_net.relative_scale)
+    network, scale = model.network, model.kp_net.relative_scale
+    return geometry.make_grid(size, network.levels, network.map_level, scale, network.map_ratio)
 
 
 def schedule(**fields) -> config.Schedule:

@@ -18,6 +18,7 @@ from inspose_jax.network.hrnet import HRNet
 from inspose_jax.network.instance_heads import InstanceHeads
 from inspose_jax.network.keypoint_features import KeypointFeatures
 from inspose_jax.network.resnet import ResNet
+from inspose_jax.network.upsample import at_ratio
 from inspose_jax.structures import Outputs
 
 MEAN = (123.675, 116.28, 103.53)  # ImageNet's, RGB, 0..255, as torchvision's weights expect
@@ -72,7 +73,7 @@ class InsPose(nn.Module):
             name="instance_heads",
         )([pyramid[level] for level in parts.levels])
 
-        base = pyramid[parts.map_level]
+        base = at_ratio(pyramid[parts.map_level], parts.map_ratio)
         shared_features, trunk = KeypointFeatures(
             parts.keypoint_channels, parts.keypoint_depth, self.feature_channels, name="keypoint_features"
         )(base)

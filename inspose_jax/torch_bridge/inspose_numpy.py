@@ -49,7 +49,8 @@ class InsPose:
         model, network, kp_net = config["model"], config["model"]["network"], config["model"]["kp_net"]
         self.is_released: bool = config["method"] == "released"
         self.levels: list[int] = list(network.get("levels", (3, 4, 5, 6, 7)))
-        self.map_level: int = network.get("map_level", 3)
+        # The maps' sides have `map_ratio` times as many cells as those of the level's map.
+        self.map_stride = round(2 ** network.get("map_level", 3) / network.get("map_ratio", 1.0))
         self.keypoint_names: list[str] = model["skeleton"]["keypoint_names"]
         hidden = [kp_net["width"]] * (kp_net["depth"] - 1)
         self.kp_net_sizes = list(pairwise([kp_net["feature_channels"] + 2, *hidden, len(self.keypoint_names)]))
@@ -147,7 +148,7 @@ def paper_people(
     model: InsPose, outputs: dict[str, Array], shape: tuple[int, int], size: tuple[int, int], scale: Array
 ) -> dict[str, Array]:
     """The people in one image (Sec. 3.4) of the padded `shape`; `size` and `scale` as in `preprocess`."""
-    rules, stride = model.config["model"]["decoding"], 2**model.map_level
+    rules, stride = model.config["model"]["decoding"], model.map_stride
     where = np.concatenate(locations_of_levels(model.levels, shape))
     is_inside = (model.places(where)[0] < [size[1], size[0]]).all(1)
     scores = sigmoid(outputs["logits"][0, 0]) * is_inside
@@ -198,7 +199,7 @@ def released_people(
         peaks.append((peaks_of(bicubic_x2(maps))[0], peaks_of(maps)[1]))
     cells, keypoint_scores = (np.concatenate(parts) for parts in zip(*peaks, strict=True))
     offsets = read_offsets(outputs["offsets"][0], cells)
-    keypoints = (cells.astype(np.float32) + offsets) * 2 ** (model.map_level - 1) / scale
+    keypoints = (cells.astype(np.float32) + offsets) * np.float32(model.map_stride / 2) / scale
     named = {"keypoints": keypoints, "keypoint_scores": keypoint_scores, "scores": scores}
     return {**named, "boxes": boxes, "locations": where}
 
@@ -225,7 +226,7 @@ def keypoint_maps(model: InsPose, features: Array, theta: Array, where: Array, s
     features = features[0, :, :height, :width].reshape(features.shape[1], -1)
     centres, strides = model.places(where)
     scales = (strides * (model.config["model"]["kp_net"]["relative_scale"] / 8)).astype(np.float32)
-    cells = [(np.arange(n, dtype=np.float32) + np.float32(0.5)) * 2**model.map_level for n in (width, height)]
+    cells = [(np.arange(n, dtype=np.float32) + np.float32(0.5)) * model.map_stride for n in (width, height)]
     x, y = ((cells[i] - centres[:, i, None].astype(np.float32)) / scales for i in (0, 1))
     for first in range(0, max(len(where), 1), PEOPLE_AT_ONCE):
         few = slice(first, first + PEOPLE_AT_ONCE)

@@ -261,6 +261,8 @@ MODELS = {
     "shared trunk": tiny.model(shared_trunk=True, controller_kernel=1),
     "no offsets": tiny.model(disk_offset=False, pose_score="class_times_peak"),
     "maps of stride 4": tiny.model(map_level=2, heatmap=False),
+    "maps of stride 16": tiny.model(map_ratio=0.5),
+    "maps of stride 2": tiny.model(map_ratio=4.0),
     "no towers": tiny.model(head_depth=0, keypoint_depth=0, controller_kernel=2),
     "five joints, other KP-Nets": config.replace(
         tiny.model(skeleton=COCO.subset("nose", "left_wrist", "right_wrist", "left_hip", "right_hip")),

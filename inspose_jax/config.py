@@ -133,6 +133,9 @@ class Network:
     )
     disk_offset: bool = setting(True, ANY, "Whether there is a disk offset branch (Table 1).")
     heatmap: bool = setting(True, ANY, "Whether training uses the auxiliary heatmap branch (Table 1).")
+    box_head: bool = setting(
+        False, ANY, "Whether the controller's tower also predicts a box for each location (Table 4), used for NMS."
+    )
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,12 @@ class Assignment:
         RISING,
         "Pixels: a location farther than limit i from a side of its person's box is on a level above levels[i] (FCOS).",
     )
+    assigned_boxes: Literal["pseudo", "annotated"] = setting(
+        "pseudo",
+        ANY,
+        "The boxes by which locations are assigned: around the labelled joints (Sec. 3.1), or those of the file, as "
+        "detectors do.",
+    )
     centre_radius: float = setting(
         1.5,
         Range(lambda value: 0 < value <= 100, "be above 0 and at most 100 strides"),
@@ -172,12 +181,13 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the four terms of the loss, Eq. 5; all are 1 in the paper, which simply adds them up."""
+    """Weights of the terms of the loss, Eq. 5, and of a box head's; all are 1 in the paper, which adds them up."""
 
     cls: float = setting(1.0, NOT_BELOW_0, "Weight of the classification term.")
     keypoint: float = setting(1.0, NOT_BELOW_0, "Weight of the keypoint maps' term (Eq. 4).")
     offset: float = setting(1.0, NOT_BELOW_0, "Weight of the disk offsets' term.")
     heatmap: float = setting(1.0, NOT_BELOW_0, "Weight of the heatmaps' term.")
+    box: float = setting(1.0, NOT_BELOW_0, "Weight of the box head's term (GIoU).")
 
 
 @dataclass(frozen=True)

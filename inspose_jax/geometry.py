@@ -95,6 +95,27 @@ def pseudo_boxes(points: Float[Array, "N K 2"], counts: Bool[Array, "N K"]) -> F
     return jnp.where(counts.any(1)[:, None], jnp.concatenate([low, high], -1), 0)
 
 
+def boxes_around(points: Float[Array, "*shape 2"], sides: Float[Array, "*shape 4"]) -> Float[Array, "*shape 4"]:
+    """Points and their distances to the left, top, right and bottom side of a box -> the boxes x0 y0 x1 y1."""
+    return jnp.concatenate([points - sides[..., :2], points + sides[..., 2:]], -1)
+
+
+def generalised_iou(boxes: Float[Array, "*shape 4"], others: Float[Array, "*shape 4"]) -> Float[Array, "*shape"]:
+    """GIoU of pairs of boxes: IoU minus the share of their common hull that neither covers; -1 to 1.
+
+    One box of each pair must have an area.
+    """
+
+    def area(low: Array, high: Array) -> Array:
+        return jnp.prod(jnp.maximum(high - low, 0), -1)
+
+    low, high, other_low, other_high = boxes[..., :2], boxes[..., 2:], others[..., :2], others[..., 2:]
+    shared = area(jnp.maximum(low, other_low), jnp.minimum(high, other_high))
+    union = area(low, high) + area(other_low, other_high) - shared
+    hull = area(jnp.minimum(low, other_low), jnp.maximum(high, other_high))
+    return shared / union - (hull - union) / hull
+
+
 def box_area(boxes: Float[Array, "N 4"]) -> Float[Array, " N"]:
     """Area in square pixels."""
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

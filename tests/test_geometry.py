@@ -57,6 +57,16 @@ def test_iou_by_hand_and_zero_where_the_union_is_empty():
     np.testing.assert_allclose(geometry.box_iou(boxes, boxes), [[1, 1 / 7, 0], [1 / 7, 1, 0], [0, 0, 0]], rtol=1e-6)
 
 
+def test_generalised_iou_by_hand():
+    first, second = (
+        jnp.array([0.0, 0, 4, 4]),
+        jnp.array([[2.0, 2, 6, 6], [0.0, 0, 4, 4], [6.0, 0, 8, 4], [1.0, 1, 1, 1]]),
+    )
+    # 4 of 28 shared, a hull of 36; equal; apart, 24 of a hull of 32 covered; a point inside
+    expected = [4 / 28 - 8 / 36, 1, -8 / 32, 0]
+    np.testing.assert_allclose(geometry.generalised_iou(jnp.broadcast_to(first, (4, 4)), second), expected, atol=1e-6)
+
+
 def test_padding_is_not_inside():
     points = jnp.array([[0.0, 0.0], [9.9, 4.9], [10.0, 1.0], [1.0, 5.0], [-0.1, 1.0]])
     assert geometry.inside(points, jnp.array([5, 10], jnp.int32)).tolist() == [True, True, False, False, False]

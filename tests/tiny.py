@@ -85,11 +85,13 @@ def batch(images: list[list[np.ndarray]], model: Any = MODEL, size: int = 64, se
     keypoints = np.zeros((number, model.num_people, 17, 3), np.float32)
     for i, people in enumerate(images):
         keypoints[i, : len(people)] = people if people else np.zeros((0, 17, 3))
+    boxes = np.concatenate([keypoints[..., :2].min(2), keypoints[..., :2].max(2)], -1)
     return Batch(
         image=rng.integers(0, 256, (number, size, size, 3), dtype=np.uint8),
         size=np.full((number, 2), size, np.int32),
         keypoints=keypoints,
-        boxes=np.concatenate([keypoints[..., :2].min(2), keypoints[..., :2].max(2)], -1),
+        boxes=boxes,
+        annotated_boxes=boxes + np.array([-1, -2, 3, 1], np.float32),  # as files have them: with a margin
         area=np.ones(keypoints.shape[:2], np.float32),
         is_person=(keypoints[..., 2] > 0).any(-1),
         ignore_boxes=np.zeros((number, 2, 4), np.float32),

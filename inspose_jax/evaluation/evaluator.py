@@ -18,7 +18,7 @@ Found = dict[int, list[dict[str, Any]]]  # an image's index in the source -> its
 class Evaluated(NamedTuple):
     """What an evaluation returns."""
 
-    statistics: dict[str, float]  # the ten COCO statistics
+    statistics: dict[str, float]  # the ten COCO statistics; of a model with a box head also its twelve, as "box AP"
     results: list[dict[str, Any]]  # the COCO results that they were computed from
 
 
@@ -28,7 +28,12 @@ def evaluate(predictor: Predictor, source: pipeline.LabelledSource) -> Evaluated
     Raises as `find_all`.
     """
     results = find_all(predictor, source)
-    return Evaluated(coco_ap.keypoint_ap(source.ground_truth(), results, predictor.skeleton), results)
+    truth = source.ground_truth()
+    statistics = coco_ap.keypoint_ap(truth, results, predictor.skeleton)
+    if predictor.has_boxes:
+        boxes = coco_ap.box_ap(truth, results)
+        statistics |= {f"{coco_ap.BOX}{name}": value for name, value in boxes.items()}
+    return Evaluated(statistics, results)
 
 
 def fingerprint(config: Config, source: pipeline.LabelledSource) -> str:

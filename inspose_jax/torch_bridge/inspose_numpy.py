@@ -12,6 +12,7 @@ graph: `InsPose(run, config)`.  The graph's input is named image, f32[1,3,H,W]; 
     features  f32[1,C,h,w] F_kp, which all KP-Nets read
     offsets   f32[1,2K,h,w] of joints in cells of their map; channel 2k is x, 2k+1 is y of joint k; the paper's model
                            may lack them, the released model has them at half the stride of F_kp
+    sides     f32[1,4,L]   paper's model with a box head only: pixels to the left, top, right, bottom of a person's box
     coarse    f32[1,2K,L]  released model only: from a location to its person's joints, in cells of its level
 
 The arithmetic, names and order of the functions are those of inspose_torch.py.  Pixels are continuous: pixel i spans
@@ -164,12 +165,17 @@ def paper_people(
     if rules["pose_score"] == "class_times_peak":
         scores = scores * keypoint_scores.mean(1)
     order = np.argsort(-scores, kind="stable")
-    boxes = rectangles(keypoints[order])
-    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)  # a collapsed pose overlaps itself too
-    kept = order[suppress(boxes, rules["nms_threshold"])][: rules["num_poses"]]
+    if "sides" not in outputs:
+        extents = rectangles(keypoints)
+        extents[:, 2:] = np.maximum(extents[:, 2:], extents[:, :2] + 1)  # a collapsed pose overlaps itself too
+    else:
+        sides, points = outputs["sides"][0][:, best].T, model.places(where)[0].astype(np.float32)
+        extents = np.concatenate([points - sides[:, :2], points + sides[:, 2:]], 1)
+    kept = order[suppress(extents[order], rules["nms_threshold"])][: rules["num_poses"]]
     keypoints = keypoints[kept] / scale
+    boxes = rectangles(keypoints) if "sides" not in outputs else extents[kept] / np.tile(scale, 2)
     named = {"keypoints": keypoints, "keypoint_scores": keypoint_scores[kept], "scores": scores[kept]}
-    return {**named, "boxes": rectangles(keypoints), "locations": where[kept]}
+    return {**named, "boxes": boxes, "locations": where[kept]}
 
 
 def released_people(

@@ -19,6 +19,7 @@ Names of the weights: those of the released checkpoint wherever the paper's mode
     its output layers, finest first, P6, P7     neck.fpn_convs.N.conv                the same
     class tower, logits                         bbox_head.cls_convs.N, .conv_cls     the same
     controller tower, theta                     bbox_head.ctrl_convs.N, .controller  the same
+    box head                                    bbox_head.conv_reg                   -
     F_kp: tower, and the last layer             bbox_head.shared_convs.N             the same; the last has a norm too
     disk offset tower                           bbox_head.offset_convs.N             the heatmap tower, hm_convs.N
     disk offsets                                bbox_head.hm_offset                  the same
@@ -73,6 +74,7 @@ class Outputs(NamedTuple):
     heatmaps: Tensor | None  # f[B,K,h,w] logits; None at test time
     coarse: list[Tensor] | None = None  # released: f[B,2K,h,w] from a location to its joints, in cells of the level
     tags: Tensor | None = None  # released: f[B,K,h,w]; None at test time
+    sides: list[Tensor] | None = None  # f[B,4,h,w] pixels to a box's left, top, right, bottom, of a box head
 
 
 class InsPose(nn.Module, Hub):  # pyright: ignore[reportGeneralTypeIssues]
@@ -447,6 +449,8 @@ class PaperHead(nn.Module):
         self.shared_convs.append(Unit(shared, model["kp_net"]["feature_channels"]))
         self.conv_cls = convolution(width, 1, bias=True)
         self.controller = convolution(width, num_parameters, network["controller_kernel"], bias=True)
+        if network.get("box_head"):
+            self.conv_reg = convolution(width, 4, bias=True)
         self.parts = network
         inputs, depth = (shared, 0) if network["shared_trunk"] else (inputs, 2)
         if network["disk_offset"]:
@@ -465,7 +469,12 @@ class PaperHead(nn.Module):
             offsets = wide(self.hm_offset(self.offset_convs(dense)))
         if self.parts["heatmap"] and self.training:
             heatmaps = wide(self.hm_pred(self.hm_convs(dense)))
-        return Outputs(logits, controller, wide(self.shared_convs[-1](trunk)), offsets, heatmaps)
+        sides = None
+        if self.parts.get("box_head"):
+            strides = [2**level for level in self.parts["levels"]]
+            pairs = zip(controller, strides, strict=True)
+            sides = [stride * wide(self.conv_reg(x)).clamp(max=8).exp() for x, stride in pairs]
+        return Outputs(logits, controller, wide(self.shared_convs[-1](trunk)), offsets, heatmaps, sides=sides)
 
 
 class ReleasedHead(nn.Module):
@@ -554,13 +563,19 @@ def paper_people(model: InsPose, outputs: Outputs, size: tuple[int, int], scale:
     if rules["pose_score"] == "class_times_peak":
         scores = scores * keypoint_scores.mean(1)
     scores, order = scores.sort(descending=True, stable=True)
-    boxes = rectangles(keypoints[order])
-    boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)  # a collapsed pose overlaps itself too
-    is_kept = suppress(boxes, rules["nms_threshold"]).to(order.device)
+    if outputs.sides is None:
+        extents = rectangles(keypoints)
+        extents[:, 2:] = torch.maximum(extents[:, 2:], extents[:, :2] + 1)  # a collapsed pose overlaps itself too
+    else:
+        sides = torch.cat([x[0].flatten(1) for x in outputs.sides], 1)[:, best[:number]].T
+        points = model.places(where)[0]
+        extents = torch.cat([points - sides[:, :2], points + sides[:, 2:]], 1)
+    is_kept = suppress(extents[order], rules["nms_threshold"]).to(order.device)
     scores, kept = scores[is_kept][: rules["num_poses"]], order[is_kept][: rules["num_poses"]]
     keypoints = keypoints[kept] / scale
+    boxes = rectangles(keypoints) if outputs.sides is None else extents[kept] / scale.tile(2)
     named = {"keypoints": keypoints, "keypoint_scores": keypoint_scores[kept], "scores": scores}
-    return {**named, "boxes": rectangles(keypoints), "locations": where[kept]}
+    return {**named, "boxes": boxes, "locations": where[kept]}
 
 
 def released_people(model: InsPose, outputs: Outputs, size: tuple[int, int], scale: Tensor) -> dict[str, Tensor]:

@@ -60,6 +60,18 @@ def test_the_ratio_changes_all_maps_and_no_parameter(ratio):
     assert outputs.logits.shape == (2, 8 * 12 + 4 * 6)
 
 
+def test_a_box_head_adds_one_layer_and_the_sides_of_a_box_for_each_location():
+    variables, outputs = abstract(tiny.model(box_head=True), train=False)
+    usual = abstract(tiny.MODEL, train=False)[0]
+    assert count(variables) - count(usual) == 9 * 8 * 4 + 4
+    assert outputs.sides.shape == (2, 8 * 12 + 4 * 6, 4)
+    network = tiny.network(tiny.model(box_head=True))
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), variables)
+    sides = network.apply(blank, IMAGE, SIZE).sides
+    np.testing.assert_array_equal(np.unique(sides[0, :96]), [8])  # a stride, before anything is learnt
+    np.testing.assert_array_equal(np.unique(sides[0, 96:]), [16])
+
+
 def test_maps_at_other_ratios_by_hand():
     x = jnp.asarray([[1.0, 2.0, 6.0], [3.0, 4.0, 8.0], [5.0, 7.0, 9.0]])[None, :, :, None]
     np.testing.assert_allclose(at_ratio(x, 0.5)[0, :, :, 0], [[2.5, 7.0], [6.0, 9.0]])

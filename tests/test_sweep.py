@@ -15,6 +15,7 @@ from inspose_jax.cli import sweep as command
 from inspose_jax.errors import NotFinite, UserError
 from inspose_jax.sweep import results, rows, tables
 from inspose_jax.sweep.results import Run
+from inspose_jax.sweep.rows import Row, Sweep
 
 SWEEP = """
 from inspose_jax.sweep.rows import Row, Sweep
@@ -98,6 +99,14 @@ def test_the_tables_say_what_the_files_say(folder, made):
     before = text
     cli.main(["sweep", "table", "--list"])
     assert (folder / "README.md").read_text() == before
+
+
+def test_box_ap_is_shown_where_a_row_has_it():
+    sweep = Sweep("Boxes?", (Row("without"), Row("with", paper={"box AP": 52.5})), steps=1)
+    made = [(sweep.rows[0], []), (sweep.rows[1], [tables.Trained(0, "a", 1.0, {**STATISTICS, "box AP": 0.5})])]
+    assert "| with | 52.5 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 1 of 3 |" in tables.as_markdown(sweep, made)
+    assert tables.as_csv(made).splitlines()[0].endswith("APL,box AP")
+    assert "box" not in tables.as_csv([(sweep.rows[0], [])])
 
 
 def test_a_run_that_fails_does_not_stop_the_others(folder, made, monkeypatch, capsys):

@@ -12,6 +12,7 @@ from inspose_jax.report.curves import COLOURS, FAINT, INK, STYLE
 from inspose_jax.sweep.rows import Row, Sweep, full_command
 
 STATISTICS = ("AP", "AP50", "AP75", "APM", "APL")
+BOX_AP = "box AP"  # one more, if a row's model has a box head
 CSV, README, PLOT = "results.csv", "README.md", "plot.svg"
 BEGIN, END = "<!-- written by inspose sweep -->", "<!-- end of what inspose sweep wrote -->"
 
@@ -38,14 +39,25 @@ def write(folder: Path, sweep: Sweep, table: Table) -> None:
         plot(sweep, table, partial)
 
 
+def columns(table: Table) -> tuple[str, ...]:
+    """The statistics that a table shows."""
+    has_boxes = any(
+        BOX_AP in statistics for row, runs in table for statistics in (row.paper, *(run.statistics for run in runs))
+    )
+    return (*STATISTICS, BOX_AP) if has_boxes else STATISTICS
+
+
 def as_csv(table: Table) -> str:
     """One line for each run."""
+    shown = columns(table)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "seed", "run", "minutes", *STATISTICS])
+    writer.writerow(["row", "seed", "run", "minutes", *shown])
     for row, runs in table:
         for run in runs:
-            writer.writerow([row.label, run.seed, run.run, run.minutes, *(run.statistics[name] for name in STATISTICS)])
+            writer.writerow(
+                [row.label, run.seed, run.run, run.minutes, *(run.statistics.get(name, "") for name in shown)]
+            )
     return text.getvalue()
 
 
@@ -58,12 +70,13 @@ def with_table(readme: str, table: str) -> str:
 
 def as_markdown(sweep: Sweep, table: Table) -> str:
     """A line for each row: the paper's numbers, and the mean and standard deviation of the seeds here, in percent."""
-    in_paper = [name for name in STATISTICS if any(name in row.paper for row in sweep.rows)]
-    header = ["", *(f"paper's {name}" for name in in_paper), *(f"{name} here" for name in STATISTICS), "runs"]
+    shown = columns(table)
+    in_paper = [name for name in shown if any(name in row.paper for row in sweep.rows)]
+    header = ["", *(f"paper's {name}" for name in in_paper), *(f"{name} here" for name in shown), "runs"]
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     for row, runs in table:
         paper = [f"{row.paper[name]:.1f}" if name in row.paper else "" for name in in_paper]
-        here = [spread([run.statistics[name] for run in runs]) for name in STATISTICS]
+        here = [spread([run.statistics.get(name, -1.0) for run in runs]) for name in shown]
         lines.append([row.label, *paper, *here, f"{len(runs)} of {len(sweep.seeds)}"])
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     minutes = [run.minutes for _, runs in table for run in runs]

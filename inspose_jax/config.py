@@ -107,6 +107,12 @@ class Network:
         Range(lambda value: value in (2, 3), "be 3 (stride 8) or 2 (stride 4)"),
         "The level of keypoint maps, disk offsets and heatmaps: 3 is the paper's stride 8, 2 is stride 4 (from C2).",
     )
+    map_ratio: float = setting(
+        1.0,
+        Range(lambda value: value in (0.5, 1.0, 2.0, 4.0), "be 0.5, 1, 2 or 4"),
+        "Sides of those maps beside the level's: 0.5 averages its cells, 2 and 4 enlarge it bilinearly (Table 3's "
+        "1/16, 1/4 and 1/2 of the image).",
+    )
     fpn_channels: int = setting(256, ABOVE_0, "Channels of every pyramid level.")
     head_channels: int = setting(256, ABOVE_0, "Channels of the classification and controller towers.")
     head_depth: int = setting(4, NOT_BELOW_0, "3x3 convolutions in each tower (FCOS).")
@@ -127,6 +133,9 @@ class Network:
     )
     disk_offset: bool = setting(True, ANY, "Whether there is a disk offset branch (Table 1).")
     heatmap: bool = setting(True, ANY, "Whether training uses the auxiliary heatmap branch (Table 1).")
+    box_head: bool = setting(
+        False, ANY, "Whether the controller's tower also predicts a box for each location (Table 4), used for NMS."
+    )
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,12 @@ class Assignment:
         RISING,
         "Pixels: a location farther than limit i from a side of its person's box is on a level above levels[i] (FCOS).",
     )
+    assigned_boxes: Literal["pseudo", "annotated"] = setting(
+        "pseudo",
+        ANY,
+        "The boxes by which locations are assigned: around the labelled joints (Sec. 3.1), or those of the file, as "
+        "detectors do.",
+    )
     centre_radius: float = setting(
         1.5,
         Range(lambda value: 0 < value <= 100, "be above 0 and at most 100 strides"),
@@ -166,12 +181,13 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the four terms of the loss, Eq. 5; all are 1 in the paper, which simply adds them up."""
+    """Weights of the terms of the loss, Eq. 5, and of a box head's; all are 1 in the paper, which adds them up."""
 
     cls: float = setting(1.0, NOT_BELOW_0, "Weight of the classification term.")
     keypoint: float = setting(1.0, NOT_BELOW_0, "Weight of the keypoint maps' term (Eq. 4).")
     offset: float = setting(1.0, NOT_BELOW_0, "Weight of the disk offsets' term.")
     heatmap: float = setting(1.0, NOT_BELOW_0, "Weight of the heatmaps' term.")
+    box: float = setting(1.0, NOT_BELOW_0, "Weight of the box head's term (GIoU).")
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,15 @@ def upgrade(stored: Any) -> dict[str, Any]:
 
 def with_later_fields(stored: dict[str, Any]) -> dict[str, Any]:
     """A config of format 2 with the fields that were added to it later, with the meaning that they had before."""
+    if stored.get("method") == "inspose":
+        later = {
+            "network": {"map_ratio": 1.0, "box_head": False},
+            "assignment": {"assigned_boxes": "pseudo"},
+            "weights": {"box": 1.0},
+        }
+        model = stored["model"]
+        parts = {name: {**fields, **model[name]} for name, fields in later.items() if isinstance(model.get(name), dict)}
+        stored = {**stored, "model": {**model, **parts}}
     data, schedule = stored.get("data"), stored.get("schedule")
     if not isinstance(data, dict) or not isinstance(schedule, dict):
         return stored

@@ -21,6 +21,7 @@ LAYERS = [
     {"torch_bridge"},
     {"predictor"},
     {"training", "evaluation", "report"},
+    {"sweep"},
     {"cli"},
     {"__init__", "__main__"},
 ]

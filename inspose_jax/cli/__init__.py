@@ -29,6 +29,7 @@ COMMANDS = {
     "import-torch": ("import_torch", "make a checkpoint of PyTorch's weights, such as the paper's authors released"),
     "export-torch": ("export_torch", "write a checkpoint for PyTorch: a file of weights, or a folder for a model hub"),
     "export-onnx": ("export_onnx", "write a model as an ONNX graph, with a file that finds people by numpy alone"),
+    "sweep": ("sweep", "train and evaluate every row of a table, with several seeds, and write the table"),
     "data": ("data", "draw, show, check, measure, import and build datasets, find their shapes"),
 }
 

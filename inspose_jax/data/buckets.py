@@ -60,6 +60,7 @@ def put_labels(batch: Batch, b: int, sample: Sample, original_size: tuple[int, i
     kept = np.sort(by_size[: model.num_people])  # keep the order of the file, so that ties go to the first listed
     batch.keypoints[b, : len(kept)] = sample.keypoints[kept]
     batch.boxes[b, : len(kept)] = boxes[kept]
+    batch.annotated_boxes[b, : len(kept)] = sample.boxes_xyxy[kept]
     batch.area[b, : len(kept)] = sample.area[kept]
     batch.is_person[b, : len(kept)] = True
     batch.people_dropped[b] = len(targets) - len(kept)
@@ -79,6 +80,7 @@ def blank_batch(batch_size: int, shape: tuple[int, int], model: Any, num_ignore:
         size=np.zeros((batch_size, 2), np.int32),
         keypoints=np.zeros((batch_size, num_people, num_keypoints, 3), np.float32),
         boxes=np.zeros((batch_size, num_people, 4), np.float32),
+        annotated_boxes=np.zeros((batch_size, num_people, 4), np.float32),
         area=np.zeros((batch_size, num_people), np.float32),
         is_person=np.zeros((batch_size, num_people), bool),
         ignore_boxes=np.zeros((batch_size, num_ignore, 4), np.float32),

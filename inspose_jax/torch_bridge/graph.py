@@ -44,6 +44,8 @@ class Graph(torch.nn.Module):
             named["offsets"] = outputs.offsets
         if outputs.coarse is not None:
             named["coarse"] = joined(outputs.coarse)
+        if outputs.sides is not None:
+            named["sides"] = joined(outputs.sides)
         return named
 
 

@@ -27,7 +27,7 @@ graph = pytest.importorskip("inspose_jax.torch_bridge.graph")
 torch_models = pytest.importorskip("torch_models")
 
 pytestmark = pytest.mark.torch
-OTHER_PARTS = {"disk_offset": False, "controller_kernel": 2, "pose_score": "class_times_peak"}
+OTHER_PARTS = {"disk_offset": False, "controller_kernel": 2, "box_head": True, "pose_score": "class_times_peak"}
 SHAPE = (128, 192)
 CASES = {  # a model, and the one shape that its graph takes, if it does not take all
     "paper": (torch_models.PAPERS, None),

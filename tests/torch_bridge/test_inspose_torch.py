@@ -261,6 +261,9 @@ MODELS = {
     "shared trunk": tiny.model(shared_trunk=True, controller_kernel=1),
     "no offsets": tiny.model(disk_offset=False, pose_score="class_times_peak"),
     "maps of stride 4": tiny.model(map_level=2, heatmap=False),
+    "maps of stride 16": tiny.model(map_ratio=0.5),
+    "maps of stride 2": tiny.model(map_ratio=4.0),
+    "box head": tiny.model(box_head=True),
     "no towers": tiny.model(head_depth=0, keypoint_depth=0, controller_kernel=2),
     "five joints, other KP-Nets": config.replace(
         tiny.model(skeleton=COCO.subset("nose", "left_wrist", "right_wrist", "left_hip", "right_hip")),
@@ -318,6 +321,9 @@ def test_outputs_equal_ours(alone, name):
     if ours.model.network.disk_offset:
         pairs.append((expected.disk_offsets[0], actual.offsets[0].permute(1, 2, 0)))
     assert (actual.offsets is None) == (expected.disk_offsets is None)
+    assert (actual.sides is None) == (expected.sides is None)
+    if actual.sides is not None:
+        pairs.append((expected.sides[0], torch.cat([x[0].flatten(1) for x in actual.sides], 1).T))
     assert actual.heatmaps is None
     for a, b in pairs:
         np.testing.assert_allclose(b.numpy(), a, rtol=0, atol=1e-5 * np.abs(a).max())

@@ -129,7 +129,7 @@ def make_run(launch: Sweep, sweep: Any, one: Any, note: str, folder: Path) -> No
 
     stored = results.read(folder, one)
     workdir = launch.workdirs / results.identity(one)
-    source = sources.training_source(one.config, None, None)
+    source = sources.training_source(one.config, sources.Given())
     done = loop.train(one.config, source, workdir, one.steps, resume=True, note=note)
     if done < one.steps:
         print(f"stopped at step {done} of {one.steps}; the same command goes on from there")

@@ -18,9 +18,7 @@ Found = dict[int, list[dict[str, Any]]]  # an image's index in the source -> its
 class Evaluated(NamedTuple):
     """What an evaluation returns."""
 
-    statistics: dict[
-        str, float
-    ]  # the ten of COCO; CrowdPose's three for its data; with a box head also twelve "box .."
+    statistics: dict[str, float]  # COCO's ten; CrowdPose's three for its data; with a box head twelve "box .."
     results: list[dict[str, Any]]  # the COCO results that they were computed from
 
 

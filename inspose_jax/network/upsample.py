@@ -28,7 +28,8 @@ def at_ratio(x: Float[Array, "B h w C"], ratio: float) -> Float[Array, "B h2 w2 
         return jax.image.resize(x, (x.shape[0], *sizes, x.shape[3]), "bilinear")
     side = round(1 / ratio)
     missing = [(0, size * side - length) for size, length in zip(sizes, x.shape[1:3], strict=True)]
-    return nn.avg_pool(x, (side, side), (side, side), missing, count_include_pad=False)
+    window = (side, side)
+    return nn.avg_pool(x, window, window, missing, count_include_pad=False)  # pyright: ignore[reportArgumentType]
 
 
 def bilinear_x2(x: Float[Array, "A h w *C"]) -> Float[Array, "A h2 w2 *C"]:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from inspose_jax import files
-from inspose_jax.report.curves import COLOURS, FAINT, INK, STYLE
+from inspose_jax.report.curves import COLOURS
+from inspose_jax.report.figure import FAINT, INK, STYLE
 from inspose_jax.sweep.rows import Row, Sweep, full_command
 
 STATISTICS = ("AP", "AP50", "AP75", "APM", "APL")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from inspose_jax.data import categories, missing_fields
+from inspose_jax.data import categories, coco_dialects, missing_fields
 from inspose_jax.data.values import is_box, is_id, is_inside, is_number, is_side, is_whole_number, whole
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
@@ -121,7 +121,9 @@ def read(images: Path, annotations: Path, skeleton: Skeleton | None, category: s
     if not images.is_dir():
         fault = "not a folder" if images.exists() else "no such folder of images"
         raise NotFound(f"{images}: {fault}; give the folder of images that {annotations} lists")
-    return prepared(parsed(annotations), images, annotations, skeleton, category)
+    content = parsed(annotations)
+    dialect = coco_dialects.rewritten(content, str(annotations))
+    return prepared(content, images, annotations, skeleton, category, dialect and dialect.skeleton)
 
 
 def parsed(annotations: Path) -> dict[str, Any]:

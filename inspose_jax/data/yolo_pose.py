@@ -57,8 +57,8 @@ def read(path: Path, split: str | None = None, category: str | None = None) -> t
     """The content of a COCO file, the folder that its file names start from, and the skeleton.
 
     `split` is one of the YAML file's train (the default), val and test; `category` is needed where there are several
-    classes.  Images whose text file is missing or empty have no people; nobody has an `area`.  Raises UserError, or NotFound, its subclass,
-    naming file and line of the first fault.
+    classes.  Images whose text file is missing or empty have no people; nobody has an `area`.  Raises UserError, or its
+    subclass NotFound, naming file and line of the first fault.
     """
     dataset = read_yaml(path)
     chosen = choose_class(dataset, category)

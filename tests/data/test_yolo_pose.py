@@ -51,7 +51,7 @@ def test_labels_lie_on_their_pixels(tmp_path, per_joint):
     assert images == tmp_path / "images/train"
     assert (skeleton.name, skeleton.keypoint_names) == ("horse", horses.NAMES)
     assert skeleton.flip_pairs == ((0, 1), (3, 4))
-    source = horses.opened((content, images, skeleton), tmp_path)
+    source = horses.opened((content, images, skeleton))
     horses.check_lit_pixels(source)
     horses.check_perfect(source)
     assert source.has_people.tolist().count(False) == 1
@@ -146,7 +146,7 @@ def test_labels_are_of_the_image_as_a_viewer_shows_it(tmp_path):
     written(tmp_path)
     turned(tmp_path / "images/train/1.png", 6)
     with pytest.warns(UserWarning, match="1 are rotated accordingly"):
-        source = horses.opened(yolo_pose.read(tmp_path), tmp_path)
+        source = horses.opened(yolo_pose.read(tmp_path))
     assert source.sizes[0].tolist() == [40, 64]
     horses.check_lit_pixels(source)
 
@@ -155,7 +155,7 @@ def test_images_whose_orientation_their_size_does_not_tell_are_left_out(tmp_path
     written(tmp_path)
     turned(tmp_path / "images/train/1.png", 3)
     with pytest.warns(UserWarning, match=r"data.yaml: 1 images are left out, since .* such as .*1.png"):
-        source = horses.opened(yolo_pose.read(tmp_path), tmp_path)
+        source = horses.opened(yolo_pose.read(tmp_path))
     horses.check_lit_pixels(source, num_horses=3)
 
 
@@ -165,7 +165,7 @@ def test_bitmaps_have_a_size_too(tmp_path):
     with Image.open(path) as image:
         image.save(path.with_suffix(".bmp"))
     path.unlink()
-    horses.check_lit_pixels(horses.opened(yolo_pose.read(tmp_path), tmp_path))
+    horses.check_lit_pixels(horses.opened(yolo_pose.read(tmp_path)))
 
 
 @pytest.mark.parametrize(

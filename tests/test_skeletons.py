@@ -91,9 +91,7 @@ def test_a_file_without_a_skeleton_is_refused(tmp_path, changes, line):
 
 
 def test_missing_files_and_unknown_names_are_refused(tmp_path):
-    with pytest.raises(
-        UserError, match=r"kokos: no such skeleton; give coco, crowdpose, .*, animalpose, or a JSON file"
-    ):
+    with pytest.raises(UserError, match=r"kokos: no such skeleton; give coco, .*, animalpose, or a JSON file"):
         skeletons.read("kokos")
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match=r"a\.json: not a skeleton \(JSONDecodeError"):

@@ -1,4 +1,4 @@
-"""`inspose data`: draw a dataset, show one with its labels, or check one."""
+"""`inspose data`: draw a dataset, show one with its labels, check one, or import one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from inspose_jax.cli import arguments
+from inspose_jax.cli import arguments, data_import
 from inspose_jax.errors import UserError, did_you_mean
 
 MOST_IMAGES = 10_000_000  # a disk's worth
@@ -76,11 +76,12 @@ class Check:
 
 def run(argv: list[str]) -> None:
     """Run the subcommand in `argv`."""
-    commands = {"draw": draw, "show": show, "check": check}
+    commands = {"draw": draw, "show": show, "check": check, "import": data_import.run}
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: inspose data draw ...    draw people into a COCO folder")
         print("       inspose data show ...    show annotated images with their labels")
         print("       inspose data check ...   name every fault of annotated images")
+        print("       inspose data import ...  write Label Studio's own JSON as a COCO file")
         print("example: inspose data draw --out drawn --count 500")
         return
     if argv[0] not in commands:

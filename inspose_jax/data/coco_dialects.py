@@ -57,7 +57,7 @@ def rewrite_crowdpose(content: dict[str, Any], where: str) -> None:
             category["skeleton"] = [[a + 1, b + 1] for a, b in CROWDPOSE.limbs]
 
 
-def crowd_index(content: dict[str, Any]) -> dict[Any, float]:
+def crowd_index(content: dict[str, Any]) -> dict[Any, Any]:
     """How crowded each image of CrowdPose is, from 0 to 1, by image id; empty unless all images say it."""
     found = {image.get("id"): image.get("crowdIndex") for image in entries(content, "images")}
     return found if found and all(map(is_number, found.values())) else {}

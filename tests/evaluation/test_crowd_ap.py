@@ -1,11 +1,12 @@
 """CrowdPose's AP by crowd index: against a plain loop, and which images count as easy, medium and hard."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
+from inspose_jax.config import Scene
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.evaluation import coco_ap, crowd_ap, evaluator
+from inspose_jax.predictor import Predictor
 from inspose_jax.skeletons import CROWDPOSE
 
 
@@ -113,7 +114,10 @@ def test_the_table_has_room_for_long_names():
 def test_an_evaluation_of_crowdpose_data_has_them_beside_the_ten_statistics(monkeypatch):
     truth, results = truth_and_results()
     monkeypatch.setattr(evaluator, "find_all", lambda predictor, source: results)
-    source = SimpleNamespace(ground_truth=lambda: truth)
-    found = evaluator.evaluate(SimpleNamespace(skeleton=CROWDPOSE), source)  # pyright: ignore[reportArgumentType]
+    source = DrawnPeople(Scene(size=64), "test", 0, 1)
+    monkeypatch.setattr(source, "ground_truth", lambda: truth)
+    predictor = Predictor.__new__(Predictor)
+    predictor.skeleton = CROWDPOSE
+    found = evaluator.evaluate(predictor, source)
     assert list(found.statistics) == [*coco_ap.NAMES, "AP_easy", "AP_medium", "AP_hard"]
     assert found.statistics["AP_hard"] == crowd_ap.crowd_ap(truth, results, CROWDPOSE)["AP_hard"] > 0

@@ -121,9 +121,7 @@ def read(images: Path, annotations: Path, skeleton: Skeleton | None, category: s
     if not images.is_dir():
         fault = "not a folder" if images.exists() else "no such folder of images"
         raise NotFound(f"{images}: {fault}; give the folder of images that {annotations} lists")
-    content = parsed(annotations)
-    dialect = coco_dialects.rewritten(content, str(annotations))
-    return prepared(content, images, annotations, skeleton, category, dialect and dialect.skeleton)
+    return prepared(parsed(annotations), images, annotations, skeleton, category)
 
 
 def parsed(annotations: Path) -> dict[str, Any]:
@@ -152,11 +150,13 @@ def prepared(
 ) -> Dataset:
     """The content of a COCO file, changed in place, with the people of one category and all fields that are needed.
 
-    Joints are sorted into the order of the skeleton, annotations of other categories are dropped, `categories` is
-    reduced to the one that is left, and missing fields are filled in; a warning, which begins with `name`, names each
-    change.  A reader that knows the skeleton of its data, and has chosen the category, gives it as `own`.  Raises
-    UserError as `read` does.
+    What datasets and tools write otherwise than COCO is rewritten, joints are sorted into the order of the skeleton,
+    annotations of other categories are dropped, `categories` is reduced to the one that is left, and missing fields are
+    filled in; a warning, which begins with `name`, names each change.  A reader that knows the skeleton of its data,
+    and has chosen the category, gives it as `own`.  Raises UserError as `read` does.
     """
+    if dialect := coco_dialects.rewritten(content, str(name)):
+        own = own or dialect.skeleton
     whole_ids(content)
     person = categories.find_person(content, name, skeleton or own, "" if own else category)
     left_out = categories.keep_people(content, person)

@@ -6,12 +6,12 @@ Roboflow: a folder for each split, with its images and `_annotations.coco.json`.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from inspose_jax.errors import UserError
+from inspose_jax.data import annotations as annotation_file
+from inspose_jax.errors import NotFound, UserError
 
-TRAIN = ("train", "training", "default")  # what may be meant by it; CVAT calls its only split "default"
-SPLITS = {"train": TRAIN, "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
 
 class Export(NamedTuple):
@@ -35,18 +35,34 @@ def is_kind(path: Path) -> bool:
     return bool(find(path))
 
 
-def choose(path: Path, split: str | None = None) -> Export:
-    """The export of a split: train (the default), val or test, or as the folder names it; or the only one there is.
+def file_of(path: Path, split: str) -> Path:
+    """The COCO file of a split; raises UserError as `choose` does."""
+    return choose(path, split).annotations
 
-    Raises UserError if there is no such split.
+
+def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, None]:
+    """The content of the file of a split, and the folder of its images; its categories tell the skeleton.
+
+    Raises UserError as `choose` does, and NotFound if the images were not exported.
+    """
+    export = choose(path, split)
+    if not export.images.is_dir():
+        raise NotFound(f"{export.images}: no such folder; the images of {export.annotations} belong there")
+    return annotation_file.parsed(export.annotations), export.images, None
+
+
+def choose(path: Path, split: str) -> Export:
+    """The export of a split: train, val or test, by whatever word the folder has for it; or the only one there is.
+
+    Raises UserError if there are others.
     """
     splits = find(path)
-    for name in SPLITS.get(split or "train", (split or "train",)):
-        if name in splits:
-            return splits[name]
-    if len(splits) == 1 and split is None:
+    for name, export in splits.items():
+        if name.rstrip("0123456789") in SPLITS[split]:  # CVAT's layout is also that of COCO's train2017
+            return export
+    if len(splits) == 1:
         return next(iter(splits.values()))
-    raise UserError(f"{path}: no split {split or 'train'}; there is {', '.join(splits) or 'none'}")
+    raise UserError(f"{path}: has no part for {split}, only {', '.join(splits)}; choose one with --split")
 
 
 def roboflow(path: Path) -> dict[str, Export]:

@@ -53,16 +53,24 @@ def is_kind(path: Path) -> bool:
     return find(path) is not None
 
 
-def read(path: Path, split: str | None = None, category: str | None = None) -> tuple[dict[str, Any], Path, Skeleton]:
+def file_of(path: Path, split: str) -> Path:
+    """The YAML file, which has all splits; raises NotFound if there is none."""
+    file = find(path)
+    if file is None:
+        raise NotFound(f"{path}: no data.yaml; give the YAML file of a YOLO-pose dataset, or its folder")
+    return file
+
+
+def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, Skeleton]:
     """The content of a COCO file, the folder that its file names start from, and the skeleton.
 
-    `split` is one of the YAML file's train (the default), val and test; `category` is needed where there are several
+    `split` is one of the YAML file's train, val and test; `category` is needed, and not "", where there are several
     classes.  Images whose text file is missing or empty have no people; nobody has an `area`.  Raises UserError, or its
     subclass NotFound, naming file and line of the first fault.
     """
-    dataset = read_yaml(path)
+    dataset = read_yaml(file_of(path, split))
     chosen = choose_class(dataset, category)
-    listed = list_images(dataset, split or "train")
+    listed = list_images(dataset, split)
     images = Path(os.path.commonpath([one.parent for one in listed]))
     entries, people, turned = [], [], []
     for image in listed:
@@ -87,11 +95,8 @@ def read(path: Path, split: str | None = None, category: str | None = None) -> t
     return {"images": entries, "annotations": people, "categories": [listing]}, images, skeleton
 
 
-def read_yaml(path: Path) -> Dataset:
+def read_yaml(file: Path) -> Dataset:
     """Read and check `data.yaml`; raises UserError naming the first fault."""
-    file = find(path)
-    if file is None:
-        raise NotFound(f"{path}: no data.yaml; give the YAML file of a YOLO-pose dataset, or its folder")
     try:
         settings = yaml.safe_load(file.read_text("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -167,12 +172,12 @@ def joint_names(file: Path, settings: dict[str, Any], number: int, pairs: Pairs 
     return tuple(f"joint_{joint}" for joint in range(number))
 
 
-def choose_class(dataset: Dataset, category: str | None) -> int:
+def choose_class(dataset: Dataset, category: str) -> int:
     """The number of the class called `category`, or of the only one."""
     listed = ", ".join(dataset.classes.values())
-    if category is None and len(dataset.classes) > 1:
+    if not category and len(dataset.classes) > 1:
         raise UserError(f"{dataset.path}: {len(dataset.classes)} classes ({listed}); choose one by --category NAME")
-    found = [number for number, name in dataset.classes.items() if category in (None, name)]
+    found = [number for number, name in dataset.classes.items() if category in ("", name)]
     if not found:
         raise UserError(f"{dataset.path}: no class {category}; it has {listed}")
     return found[0]

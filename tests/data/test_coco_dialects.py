@@ -7,9 +7,9 @@ import horses
 import numpy as np
 import pytest
 
-from inspose_jax.data import coco_dialects, export_folders
+from inspose_jax.data import coco_dialects, export_folders, sources
 from inspose_jax.data.coco import CocoFolder
-from inspose_jax.errors import UserError
+from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import COCO, CROWDPOSE, PRESETS
 
 WHOLE_BODY = PRESETS["coco_wholebody"]
@@ -188,14 +188,15 @@ def roboflow():
 
 LAYOUTS = {  # kind: folder of images, file of labels, its content, the split's name here and in the folder
     "Roboflow": ("valid", "valid/_annotations.coco.json", roboflow, "val", "valid"),
-    "CVAT": ("images/default", "annotations/person_keypoints_default.json", cvat, None, "default"),
+    "CVAT": ("images/default", "annotations/person_keypoints_default.json", cvat, "train", "default"),
+    "CVAT with COCO's splits": ("images/val2017", "annotations/person_keypoints_val2017.json", cvat, "val", "val2017"),
     "CVAT without splits": ("images", "annotations/person_keypoints_train.json", cvat, "train", "train"),
     "CrowdPose": ("images", "json/crowdpose_test.json", crowdpose, "test", "test"),
 }
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)
-@pytest.mark.filterwarnings("ignore:.*have no area")
+@pytest.mark.filterwarnings("ignore:.*(have no area|joints of its own)")
 def test_exports_are_found_and_their_labels_lie_on_their_pixels(tmp_path, kind):
     images, file, content, split, name = LAYOUTS[kind]
     write(tmp_path, images, file, content())
@@ -204,35 +205,47 @@ def test_exports_are_found_and_their_labels_lie_on_their_pixels(tmp_path, kind):
     export = export_folders.choose(tmp_path, split)
     assert kind.startswith(export.kind)
     assert (export.images, export.annotations) == (tmp_path / images, tmp_path / file)
-    source = CocoFolder(export.images, export.annotations, CROWDPOSE if kind == "CrowdPose" else HORSE, 0.5)
+    found = sources.read(tmp_path, split)
+    assert (found.name, found.kind) == (tmp_path / file, "an export in COCO's format")
+    source = CocoFolder.of(found.dataset, found.name, horses.OFFSET)
+    assert source.skeleton.keypoint_names == (CROWDPOSE.keypoint_names if kind == "CrowdPose" else horses.NAMES)
     horses.check_lit_pixels(source, first=9 if kind == "CrowdPose" else 0)
     horses.check_perfect(source)
 
 
 def test_label_studios_folder_is_found(tmp_path):
     write(tmp_path, "images", "result.json", label_studio())
-    assert export_folders.choose(tmp_path) == export_folders.Export("Label Studio", tmp_path / "result.json", tmp_path)
+    assert export_folders.choose(tmp_path, "val") == export_folders.Export(
+        "Label Studio", tmp_path / "result.json", tmp_path
+    )
 
 
 def test_a_single_folder_of_roboflow_is_a_split_of_its_own(tmp_path):
     write(tmp_path, "train", "train/_annotations.coco.json", roboflow())
-    assert export_folders.choose(tmp_path / "train").images == tmp_path / "train"
+    assert export_folders.choose(tmp_path / "train", "val").images == tmp_path / "train"
 
 
 def test_splits_go_by_several_names(tmp_path):
     for name in ("train", "valid", "test"):
         write(tmp_path, name, f"{name}/_annotations.coco.json", roboflow())
-    chosen = [export_folders.choose(tmp_path, split).images.name for split in (None, "val", "valid", "test")]
-    assert chosen == ["train", "valid", "valid", "test"]
+    chosen = [export_folders.choose(tmp_path, split).images.name for split in ("train", "val", "test")]
+    assert chosen == ["train", "valid", "test"]
 
 
-def test_a_split_that_is_not_there_is_refused(tmp_path):
+def test_a_split_that_is_not_there_is_refused_unless_there_is_only_one(tmp_path):
     assert not export_folders.is_kind(tmp_path)
     write(tmp_path, "valid", "valid/_annotations.coco.json", roboflow())
-    with pytest.raises(UserError, match=r": no split test; there is valid$"):
+    assert export_folders.choose(tmp_path, "test").images == tmp_path / "valid"
+    write(tmp_path, "train", "train/_annotations.coco.json", roboflow())
+    with pytest.raises(UserError, match=r": has no part for test, only train, valid; choose one with --split$"):
         export_folders.choose(tmp_path, "test")
-    with pytest.raises(UserError, match=r": no split train; there is valid$"):  # said, since --split train asked for it
-        export_folders.choose(tmp_path, "train")
+
+
+def test_an_export_without_images_is_refused(tmp_path):
+    write(tmp_path, "images", "json/crowdpose_val.json", crowdpose())
+    (tmp_path / "images").rename(tmp_path / "pictures")
+    with pytest.raises(NotFound, match=r"images: no such folder; the images of .*crowdpose_val.json belong there"):
+        export_folders.read(tmp_path, "val", "")
 
 
 # The real samples ---------------------------------------------------------------------------------------------------

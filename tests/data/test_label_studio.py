@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inspose_jax import cli
-from inspose_jax.data import annotations, label_studio
+from inspose_jax.data import annotations, label_studio, sources
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import COCO
 
@@ -258,6 +258,12 @@ def test_other_files_are_refused_in_one_line(tmp_path):
     with pytest.raises(NotFound, match=r"none.json: no such file; give Label Studio's export, JSON"):
         label_studio.read(tmp_path / "none.json", None)
     assert not label_studio.is_kind(tmp_path)
+
+
+def test_given_as_data_it_is_recognised(tmp_path):
+    path = written(tmp_path, export())
+    with pytest.raises(UserError, match=r"export.json: looks like Label Studio's own JSON; .* inspose data import"):
+        sources.read(path, "train")
 
 
 def test_cancelled_annotations_and_tasks_without_any_are_left_out(tmp_path):

@@ -144,6 +144,13 @@ def test_seventeen_joints_with_cocos_pairs_are_cocos(tmp_path):
     assert yolo_pose.read_yaml(tmp_path / "data.yaml").skeleton.keypoint_names[0] == "joint_0"
 
 
+def test_flip_idx_counts_more_than_names(tmp_path):
+    written(tmp_path, flip_idx=[0, 1, 2, 4, 3])
+    assert yolo_pose.read(tmp_path, "train", "")[2].flip_pairs == ((3, 4),)
+    written(tmp_path, flip_idx=None)
+    assert yolo_pose.read(tmp_path, "train", "")[2].flip_pairs == ((0, 1), (3, 4))
+
+
 def turned(path, orientation):
     """Store an image otherwise, so that a viewer that follows the EXIF orientation shows it as before."""
     undo = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}[orientation]

@@ -55,6 +55,8 @@ def rewrite_crowdpose(content: dict[str, Any], where: str) -> None:
         if isinstance(names := category.get("keypoints"), list):
             category["keypoints"] = ["top_head" if name == "head" else name for name in names]
             category["skeleton"] = [[a + 1, b + 1] for a, b in CROWDPOSE.limbs]
+    for person in entries(content, "annotations"):
+        person.pop("num_keypoints", None)  # counts head and neck out
 
 
 def crowd_index(content: dict[str, Any]) -> dict[Any, Any]:

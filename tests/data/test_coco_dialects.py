@@ -42,6 +42,7 @@ def crowdpose():
     for image in content["images"]:
         image["crowdIndex"] = 0.33
     for one in content["annotations"]:
+        one["num_keypoints"] = 3  # without head and neck
         one["keypoints"] = [0] * 27 + one["keypoints"]  # the last joints are lit: right_knee, .., top_head, neck
     return content
 
@@ -50,6 +51,7 @@ def test_crowdposes_joints_and_limbs_are_the_presets():
     content, dialect = rewritten(crowdpose())
     assert dialect == "CrowdPose"
     assert tuple(content["categories"][0]["keypoints"]) == CROWDPOSE.keypoint_names
+    assert not any("num_keypoints" in one for one in content["annotations"])
     assert content["categories"][0]["skeleton"][0] == [11, 9]  # from right to left: ankle, knee
 
 
@@ -230,6 +232,12 @@ def test_splits_go_by_several_names(tmp_path):
         write(tmp_path, name, f"{name}/_annotations.coco.json", roboflow())
     chosen = [export_folders.choose(tmp_path, split).images.name for split in ("train", "val", "test")]
     assert chosen == ["train", "valid", "test"]
+
+
+def test_cocos_own_names_of_splits_are_understood(tmp_path):
+    for name in ("train2017", "val2017"):
+        write(tmp_path, f"images/{name}", f"annotations/person_keypoints_{name}.json", cvat())
+    assert export_folders.choose(tmp_path, "val").images == tmp_path / "images/val2017"
 
 
 def test_a_split_that_is_not_there_is_refused_unless_there_is_only_one(tmp_path):

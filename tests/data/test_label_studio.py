@@ -5,6 +5,7 @@ import json
 import horses
 import numpy as np
 import pytest
+from PIL import Image
 
 from inspose_jax import cli
 from inspose_jax.data import annotations, label_studio, sources
@@ -104,6 +105,13 @@ def test_points_beside_the_only_rectangle_are_its_person(tmp_path):
     (one,) = content["annotations"]
     assert one["num_keypoints"] == 4
     np.testing.assert_allclose(one["bbox"], horse.box, atol=2e-3)
+
+
+def test_an_image_without_people_has_the_size_that_is_shown(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.new("RGB", (30, 20)).save(tmp_path / "1.jpg", exif=exif)
+    assert label_studio.size_of([], tmp_path / "1.jpg", "task 1") == (30, 20)
 
 
 def test_a_rectangle_without_points_is_a_person_without_joints(tmp_path):

@@ -16,7 +16,7 @@ import inspose_jax
 from inspose_jax import checkpoints, cli, config, recipes
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "experiments").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "docs/data.md", *sorted((ROOT / "experiments").rglob("*.md"))]
 BLOCKS = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)]
 LINES = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
 COMMANDS = [words for line in LINES if (words := shlex.split(line, comments=True))[:1] == ["inspose"]]

@@ -1,8 +1,9 @@
 """What a path given as `--data` is, and the images with people in it.
 
 `KINDS` lists what can be read, the most particular first.  A kind is a file of this folder with three functions:
-`is_kind(path)` looks at names only, `file_of(path, split)` is what messages begin with, and `read(path, split,
-category)` returns the content of a COCO file, the folder of its images, and the skeleton, unless the content tells it.
+`is_kind(path)` looks at names, and into YAML files, `file_of(path, split)` is what messages begin with, and `read(path,
+split, category)` returns the content of a COCO file, the folder of its images, and the skeleton, unless the content
+tells it.
 All that follows, from the order of the joints to missing areas, is the same for all kinds: `annotations.prepared`.
 """
 

@@ -63,7 +63,7 @@ NOT_AN_IMAGE = (
 )
 NOT_A_VIDEO = "not a video that can be read; is it damaged, empty or cut off?"
 URL = "{}: is a URL; only folders and files of this machine can be used, so copy it here, or mount it as a folder"
-READABLE = "a COCO keypoint JSON, or a folder with one and its images"
+READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
 NO_ROOM = "choose another place, or free some space there"
 
 

@@ -54,6 +54,27 @@ def header(open_file: Callable[[], IO[bytes]]) -> Header:
     return Header((0, 0), 1)
 
 
+def displayed_size(header: Header) -> tuple[int, int] | None:
+    """Height and width of an image as displayed; None if its size is the same as stored although its pixels are not.
+
+    Labelling tools show images as displayed.  Whoever reads an image by such labels tells by their size whether to
+    follow the orientation (`image_files.read_annotated`), which fails for those: mirrored, turned by 180 degrees, or
+    square and turned.
+    """
+    height, width = header.size
+    if header.orientation == 1:
+        return height, width
+    return (width, height) if header.orientation >= 5 and height != width else None
+
+
+def left_out(images: list[Path]) -> str:
+    """A remark about images without `displayed_size`."""
+    return (
+        f"left out for their EXIF orientation (mirrored, turned by 180 degrees, or square and turned): {len(images)}, "
+        f"such as {images[0]}; save them upright to use them"
+    )
+
+
 def tag(image: ImageFile) -> Any:
     """The EXIF orientation of an opened file, 1 if unspecified.
 

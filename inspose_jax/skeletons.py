@@ -55,6 +55,11 @@ class Skeleton:
         return Skeleton(f"{self.name}_{len(names)}", names, among(self.limbs), among(self.flip_pairs), sigmas)
 
 
+def preset_with(keypoint_names: tuple[str, ...]) -> Skeleton | None:
+    """The preset whose joints have exactly these names in this order, or None."""
+    return next((preset for preset in PRESETS.values() if preset.keypoint_names == keypoint_names), None)
+
+
 def fault(skeleton: Skeleton) -> str:
     """The reason why a skeleton is invalid, as text; empty for a valid one."""
     number = skeleton.num_keypoints
@@ -154,4 +159,8 @@ CROWDPOSE = Skeleton(
 # fmt: on
 
 FROM_DATA = Skeleton("data", (), (), (), ())  # stands in a recipe for the skeleton of whatever data it is given
-PRESETS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE)}
+# The rest is data without a name in the code.
+OTHERS = Path(__file__).with_name("skeleton_presets.json")
+PRESETS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE)} | {
+    name: from_json({"name": name, **content}, OTHERS) for name, content in json.loads(OTHERS.read_text()).items()
+}

@@ -1,4 +1,4 @@
-"""`inspose data`: draw a dataset, show one with its labels, check one, or build one for training at scale."""
+"""`inspose data`: draw a dataset, show, check, import or build one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from inspose_jax.cli import arguments, data_build
+from inspose_jax.cli import arguments, data_build, data_import
 from inspose_jax.errors import UserError, did_you_mean
 
 MOST_IMAGES = 10_000_000  # a disk's worth
@@ -76,12 +76,13 @@ class Check:
 
 def run(argv: list[str]) -> None:
     """Run the subcommand in `argv`."""
-    commands = {"draw": draw, "show": show, "check": check, "build": data_build.run}
+    commands = {"draw": draw, "show": show, "check": check, "import": data_import.run, "build": data_build.run}
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: inspose data draw ...    draw people into a COCO folder")
         print("       inspose data show ...    show annotated images with their labels")
         print("       inspose data check ...   name every fault of annotated images")
-        print("       inspose data build ...   build a dataset of a few large files, for many machines and TFDS")
+        print("       inspose data import ...  write Label Studio's own JSON as a COCO file")
+        print("       inspose data build ...   copy annotated images into a few large files, which TFDS reads too")
         print("example: inspose data draw --out drawn --count 500")
         return
     if argv[0] not in commands:

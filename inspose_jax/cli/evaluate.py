@@ -46,7 +46,7 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax import devices, files, processes
     from inspose_jax.cli import sources, trained
-    from inspose_jax.evaluation import coco_ap, evaluator
+    from inspose_jax.evaluation import coco_ap, crowd_ap, evaluator
 
     devices.check()
     predictor = trained.load(launch.checkpoint, launch.recipe, rest)
@@ -61,6 +61,11 @@ def run(argv: list[str]) -> None:
         if processes.is_first():
             print(coco_ap.table(statistics))
             print(f"over {len(source)} images, computed by {coco_ap.library()[0]}")
+            if by_tool := crowd_ap.crowd_ap(source.ground_truth(), results, predictor.skeleton, crowd_ap.TOOL):
+                print(
+                    "easy, medium and hard: crowd index up to 0.1, 0.8, 1; up to 0.2, 0.8, 1, as crowdposetools splits:"
+                )
+                print(coco_ap.table(by_tool))
         if out is not None:
             files.write(out / "results.json", json.dumps(results))
             files.write(out / "metrics.json", json.dumps(statistics, indent=2))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from inspose_jax.data import categories, missing_fields
+from inspose_jax.data import categories, coco_dialects, missing_fields
 from inspose_jax.data.values import is_box, is_id, is_inside, is_number, is_side, is_whole_number, whole
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
@@ -150,11 +150,13 @@ def prepared(
 ) -> Dataset:
     """The content of a COCO file, changed in place, with the people of one category and all fields that are needed.
 
-    Joints are sorted into the order of the skeleton, annotations of other categories are dropped, `categories` is
-    reduced to the one that is left, and missing fields are filled in; a warning, which begins with `name`, names each
-    change.  A reader that knows the skeleton of its data, and has chosen the category, gives it as `own`.  Raises
-    UserError as `read` does.
+    What datasets and tools write otherwise than COCO is rewritten, joints are sorted into the order of the skeleton,
+    annotations of other categories are dropped, `categories` is reduced to the one that is left, and missing fields are
+    filled in; a warning, which begins with `name`, names each change.  A reader that knows the skeleton of its data,
+    and has chosen the category, gives it as `own`.  Raises UserError as `read` does.
     """
+    if dialect := coco_dialects.rewritten(content, str(name)):
+        own = own or dialect.skeleton
     whole_ids(content)
     person = categories.find_person(content, name, skeleton or own, "" if own else category)
     left_out = categories.keep_people(content, person)

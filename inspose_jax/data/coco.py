@@ -11,7 +11,7 @@ import numpy as np
 
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import image_files, labels, masks, orientation
+from inspose_jax.data import coco_dialects, image_files, labels, masks, orientation
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.labels import Labels
 from inspose_jax.errors import NotFound, UserError
@@ -54,6 +54,7 @@ class CocoFolder:
         self.name = name
         self.images = dataset.images.absolute()  # images are read later, when the working directory may have changed
         self.skeleton, self.joint_pixel_offset, self.with_masks = dataset.skeleton, joint_pixel_offset, with_masks
+        self.crowd_index = coco_dialects.crowd_index(dataset.content)
         self.labels = checked(dataset, name, with_masks)
         if missing := image_files.first_missing(dataset.images, self.labels.file_names):
             raise NotFound(f"{missing}: no such image; is {dataset.images} the right folder?")
@@ -77,7 +78,10 @@ class CocoFolder:
 
     def ground_truth(self) -> dict[str, Any]:
         """The content of the file, restricted to people, with optional fields filled in."""
-        return labels.ground_truth(self.labels)
+        content = labels.ground_truth(self.labels)
+        for image in content["images"] if self.crowd_index else ():
+            image["crowdIndex"] = self.crowd_index[image["id"]]
+        return content
 
     def labels_hash(self) -> str:
         """A hash of everybody's joints, boxes, areas and crowd flags."""

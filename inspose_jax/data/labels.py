@@ -137,11 +137,11 @@ def ground_truth(labels: Labels) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
 
 
-def hash_of(people: Iterable[Iterable[np.ndarray]]) -> str:
-    """A hash of the labels of images: of each image its keypoints, boxes_xyxy, area and is_crowd as in `Sample`."""
+def hash_of(labels: Iterable[tuple[np.ndarray, ...]]) -> str:
+    """A hash of each image's labels: joints, boxes, areas and crowd flags."""
     known = hashlib.sha256()
-    for fields in people:
-        for array in fields:
+    for arrays in labels:
+        for array in arrays:
             known.update(array.tobytes())
     return known.hexdigest()[:12]
 

@@ -59,7 +59,12 @@ def box_of_joints(person: Person, size: Size) -> list[float] | None:
         return None
     columns = list(zip(*labelled, strict=True))
     (x0, y0), (x1, y1) = map(min, columns), map(max, columns)
-    return [x0, y0, x1 - x0 + 1, y1 - y0 + 1]  # a joint is the index of a pixel, which is 1 wide
+    return [
+        float(x0),
+        float(y0),
+        float(x1 - x0 + 1),
+        float(y1 - y0 + 1),
+    ]  # a joint is the index of a pixel, which is 1 wide
 
 
 def box_of_mask(person: Person, size: Size) -> list[float] | None:

@@ -1,8 +1,9 @@
 """What a path given as `--data` is, and the images with people in it.
 
 `KINDS` lists what can be read, the most particular first.  A kind is a file of this folder with three functions:
-`is_kind(path)` looks at names only, `file_of(path, split)` is what messages begin with, and `read(path, split,
-category)` returns the content of a COCO file, the folder of its images, and the skeleton, unless the content tells it.
+`is_kind(path)` looks at names, and into YAML files, `file_of(path, split)` is what messages begin with, and `read(path,
+split, category)` returns the content of a COCO file, the folder of its images, and the skeleton, unless the content
+tells it.
 All that follows, from the order of the joints to missing areas, is the same for all kinds: `annotations.prepared`.
 """
 
@@ -12,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import coco_layout, image_files
+from inspose_jax.data import coco_layout, export_folders, image_files, label_studio, yolo_pose
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
@@ -29,8 +30,12 @@ class Kind(NamedTuple):
     read: Callable[[Path, Split, str], tuple[dict[str, Any], Path, Skeleton | None]]
 
 
-KINDS = (Kind("COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read),)
-READABLE = "a COCO keypoint JSON, or a folder with one and its images"
+KINDS = (
+    Kind("a YOLO-pose dataset", yolo_pose.is_kind, yolo_pose.file_of, yolo_pose.read),
+    Kind("an export in COCO's format", export_folders.is_kind, export_folders.file_of, export_folders.read),
+    Kind("COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read),
+)
+READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
 
 
 class Found(NamedTuple):
@@ -49,6 +54,8 @@ def read(path: Path, split: Split, category: str = "", skeleton: Skeleton | None
     path = paths.expanded(path)
     if not path.exists():
         raise NotFound(f"{path}: no such file or folder of data; give {READABLE}")
+    if label_studio.is_kind(path):
+        raise UserError(f"{path}: looks like Label Studio's own JSON; make it a COCO file with inspose data import")
     for kind in KINDS:
         if kind.is_kind(path) and not has_file_per_image(path):
             name = kind.file_of(path, split)

@@ -31,6 +31,7 @@ def training_source(config: Config, images: Path | None, annotations: Path | Non
 
 def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
     """The first `count` drawn images of a split, as the config says; kept in memory if `KEPT_BYTES` is enough."""
+    with_masks = split == "train" and needs_masks(config.data)
     source = DrawnPeople(
         config.data.scene,
         split,
@@ -38,9 +39,11 @@ def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
         count,
         config.data.joint_pixel_offset,
         config.model.skeleton,
-        with_masks=split == "train" and needs_masks(config.data),
+        with_masks,
     )
-    return pipeline.InMemory(source) if 3 * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES else source
+    bytes_of_pixel = 3 + (config.data.scene.num_people[1] if with_masks else 0)
+    is_small = bytes_of_pixel * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES
+    return pipeline.InMemory(source) if is_small else source
 
 
 def validation_source(

@@ -18,7 +18,7 @@ from pycocotools.cocoeval import COCOeval
 
 from inspose_jax import checkpoints, cli
 from inspose_jax.cli import compilation_cache, config_flags, predict, sources
-from inspose_jax.config import Config, Data, Scene
+from inspose_jax.config import Augmentation, Config, Data, Scene
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.evaluation import coco_ap
@@ -125,6 +125,25 @@ def test_predict_scored_outside_the_package_equals_eval(place, tmp_path, capsys)
 def test_data_check_passes_what_data_draw_wrote(place, capsys):
     cli.main(["data", "check", *drawn(place)])
     assert "no fault found" in capsys.readouterr().out
+
+
+def test_train_finds_the_shapes_that_are_left_open_and_says_so(tmp_path, monkeypatch, capsys):
+    given = []
+    monkeypatch.setattr(loop, "train", lambda config, source, workdir, num_steps, *_, **__: given.append(config) or 2)
+    fields = ["--config.data.shapes", "--config.data.short-side", "64", "96", "--config.data.test-short-side", "96"]
+    cli.main(["train", "drawn_people", "--workdir", str(tmp_path / "run"), "--steps", "2", *fields])
+    assert given[0].data.shapes == ((64, 64), (96, 96))
+    assert capsys.readouterr().out == "images are padded to 64 x 64, 96 x 96, which were found for this dataset\n"
+
+
+def test_drawn_people_come_with_masks_only_if_parts_of_them_may_be_cut_off():
+    def sample(**fields):
+        augmentation = Augmentation(**fields)
+        return sources.drawn(Config(data=Data(source="drawn", augmentation=augmentation)), "train", 1)[0]
+
+    assert sample().masks is None
+    turned = sample(rotation=10.0)
+    assert turned.masks.sum((1, 2)).tolist() == turned.area.tolist()
 
 
 def test_data_shapes_prints_what_train_accepts(place, tmp_path, capsys):

@@ -71,7 +71,7 @@ def print_shapes(purpose: str, chosen: tuple[tuple[int, int], ...], trained: Any
         except UserError:  # it would name a single one of many sizes
             return "not every image fits"
 
-    print(f"\n{len(chosen)} shape{'s' * (len(chosen) > 1)} for {purpose}: {', '.join(f'{h} x {w}' for h, w in chosen)}")
+    print(f"\n{len(chosen)} shape{'s' * (len(chosen) > 1)} for {purpose}: {shapes.words(chosen)}")
     print(f"  padding in training: {padding(trained)}; in testing: {padding(tested)}")
     print(f"  in a recipe: shapes={chosen}")
     print(f"  for one run: --config.data.shapes {' '.join(f'{h} {w}' for h, w in chosen)}")

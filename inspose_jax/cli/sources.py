@@ -105,7 +105,9 @@ def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
     data, seed = config.data, config.schedule.seed
     with_masks = split == "train" and needs_masks(data)
     source = DrawnPeople(data.scene, split, seed, count, data.joint_pixel_offset, skeleton, with_masks)
-    return pipeline.InMemory(source) if 3 * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES else source
+    bytes_of_pixel = 3 + (data.scene.num_people[1] if with_masks else 0)
+    is_small = bytes_of_pixel * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES
+    return pipeline.InMemory(source) if is_small else source
 
 
 def validation_source(config: Config, given: Given, eval_every: int | None) -> pipeline.LabelledSource | None:

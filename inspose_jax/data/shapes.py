@@ -101,3 +101,8 @@ def padding(sizes: Sizes, shapes: tuple[tuple[int, int], ...]) -> float:
     """
     padded = np.asarray(shapes).prod(-1)[buckets.choose_shapes(sizes.sizes, shapes)]
     return float(1 - (sizes.sizes.prod(-1) * sizes.weights).sum() / (padded * sizes.weights).sum())
+
+
+def words(shapes: tuple[tuple[int, int], ...]) -> str:
+    """Shapes as text: `800 x 1344, 1344 x 800`."""
+    return ", ".join(f"{height} x {width}" for height, width in shapes)

@@ -198,6 +198,16 @@ def test_a_crop_never_shows_what_lies_outside_the_image():
         np.testing.assert_allclose((high - low) * zoom, (60, 40), rtol=1e-4)
 
 
+def test_crops_lie_anywhere_in_the_image():
+    rng = np.random.default_rng(0)
+    drawn = np.stack(
+        [transforms.random_matrix((50, 50), (50, 50), 3.0, Augmentation(), rng)[:, 2] for _ in range(2000)]
+    )
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.1
+    quantiles = np.quantile(-drawn, [0, 0.25, 0.5, 0.75, 1], axis=0)
+    np.testing.assert_allclose(quantiles, np.outer([0, 25, 50, 75, 100], [1, 1]), atol=5)  # of 150 - 50 pixels
+
+
 def test_random_matrices_have_the_ranges_of_their_fields():
     rng = np.random.default_rng(0)
     fields = Augmentation(rotation=20.0, scale=(0.5, 2.0), translation=0.1)

@@ -22,11 +22,13 @@ def test_a_view_starts_at_its_offset_and_follows_its_strides():
     assert pth.rebuild_tensor(STORAGE, 0, (0, 3), (3, 1)).shape == (0, 3)
 
 
-def test_a_tensor_is_a_copy_of_its_storage():
-    flat = np.zeros(2, np.float32)
-    view = pth.rebuild_tensor(("FloatStorage", flat), 0, (2,), (1,))
-    view[0] = 1
-    assert flat[0] == 0
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+def test_tensors_of_one_storage_share_their_memory_and_can_be_written_to(tmp_path, write):
+    shared = Tensor(np.zeros(4, np.float32))
+    write(tmp_path / "a.pth", {"a": shared, "b": shared, "c": Tensor(np.zeros(4, np.float32))})
+    read = pth.read_pth(tmp_path / "a.pth")
+    read["a"][1] = 1
+    assert [array.tolist() for array in read.values()] == [[0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from inspose_jax import files
 from inspose_jax.errors import UserError
 
-# numpy has no bfloat16: it is read as the upper half of a float32.
 STORAGES = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
     "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype("<u2"),
+    "BFloat16Storage": np.dtype(jnp.bfloat16),  # numpy has none of its own
     "LongStorage": np.dtype("<i8"),
     "IntStorage": np.dtype("<i4"),
     "ShortStorage": np.dtype("<i2"),
@@ -31,7 +31,7 @@ STORAGES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-KINDS = {dtype: name for name, dtype in STORAGES.items() if name != "BFloat16Storage"}
+KINDS = {dtype: name for name, dtype in STORAGES.items()}
 PASSED_OVER = {
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
@@ -46,7 +46,7 @@ class StorageType:
     """Stands in for torch.FloatStorage and the other storage types."""
 
     def __init__(self, name: str):
-        self.name, self.dtype = name, STORAGES[name]
+        self.dtype = STORAGES[name]
 
 
 class PassedOver:
@@ -60,9 +60,9 @@ class PassedOver:
 
 
 class Reader(pickle.Unpickler):
-    """An unpickler of tensors; `storage` maps a persistent id to its storage type and flat array."""
+    """An unpickler of tensors; `storage` maps a persistent id to its flat array."""
 
-    def __init__(self, file: Any, path: Path, storage: Callable[[tuple], tuple[str, np.ndarray]]):
+    def __init__(self, file: Any, path: Path, storage: Callable[[tuple], np.ndarray]):
         super().__init__(file)
         self.path, self.storage = path, storage
 
@@ -89,20 +89,16 @@ class Reader(pickle.Unpickler):
 
 
 def rebuild_tensor(
-    storage: tuple[str, np.ndarray], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    flat: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> np.ndarray:
-    """A tensor, copied from its flat storage by offset, size and stride; bfloat16 becomes float32."""
-    kind, flat = storage
+    """A tensor, copied from its flat storage by offset, size and stride."""
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     is_backwards = min(0, offset, *size, *stride) < 0  # `last` misses it if another stride makes up for a negative one
     if is_backwards or (min(size, default=1) > 0 and last >= len(flat)):
         raise UserError("a tensor reaches beyond its storage")
     flat = flat[offset:]
     strides = [s * flat.itemsize for s in stride]
-    tensor = np.lib.stride_tricks.as_strided(flat, size, strides).copy()
-    if kind == "BFloat16Storage":
-        return (tensor.astype("<u4") << 16).view("<f4")
-    return tensor
+    return np.lib.stride_tricks.as_strided(flat, size, strides).copy()
 
 
 def read_pth(path: Path) -> dict[str, np.ndarray]:
@@ -136,9 +132,9 @@ def read_zip(path: Path) -> Any:
         (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
         folder = name.removesuffix("data.pkl")
 
-        def storage(pid: tuple) -> tuple[str, np.ndarray]:
+        def storage(pid: tuple) -> np.ndarray:
             _, kind, key, _, _ = pid
-            return kind.name, np.frombuffer(archive.read(f"{folder}data/{key}"), kind.dtype)
+            return np.frombuffer(archive.read(f"{folder}data/{key}"), kind.dtype)
 
         return Reader(io.BytesIO(archive.read(name)), path, storage).load()
 
@@ -152,7 +148,7 @@ def read_legacy(path: Path) -> Any:
     data = path.read_bytes()
     file = io.BytesIO(data)
 
-    def nothing(_: tuple) -> tuple[str, np.ndarray]:
+    def nothing(_: tuple) -> np.ndarray:
         raise UserError("a storage where none belongs")
 
     if Reader(file, path, nothing).load() != LEGACY_MAGIC:
@@ -162,9 +158,9 @@ def read_legacy(path: Path) -> Any:
     start = file.tell()
     kinds: dict[str, StorageType] = {}
 
-    def note(pid: tuple) -> tuple[str, np.ndarray]:
+    def note(pid: tuple) -> np.ndarray:
         kinds[pid[2]] = pid[1]
-        return pid[1].name, np.broadcast_to(np.zeros(1, pid[1].dtype), (pid[4],))
+        return np.broadcast_to(np.zeros(1, pid[1].dtype), (pid[4],))
 
     Reader(file, path, note).load()
     keys = Reader(file, path, nothing).load()
@@ -174,7 +170,7 @@ def read_legacy(path: Path) -> Any:
         flat[key] = np.frombuffer(file.read(number * kinds[key].dtype.itemsize), kinds[key].dtype)
     again = io.BytesIO(data)
     again.seek(start)
-    return Reader(again, path, lambda pid: (pid[1].name, flat[pid[2]])).load()
+    return Reader(again, path, lambda pid: flat[pid[2]]).load()
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

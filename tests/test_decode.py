@@ -80,6 +80,12 @@ def test_of_overlapping_poses_the_best_is_kept():
     np.testing.assert_allclose(found.scores[:2], [0.880797, 0.5], rtol=1e-5)
 
 
+def test_of_two_poses_that_collapsed_to_one_point_one_is_kept():
+    point = np.full(17, 9)
+    found = poses(outputs({20: (1.0, point, 0.9), 21: (2.0, point, 0.1)}))
+    assert found.location[found.is_person].tolist() == [21]
+
+
 def test_poses_can_be_ranked_by_class_times_mean_peak():
     out = outputs({20: (1.0, DIAGONAL, 0.9), 3: (2.0, CORNER, 0.1)})
     assert poses(out).class_scores.argmax() == 0

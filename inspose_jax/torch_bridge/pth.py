@@ -14,17 +14,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from inspose_jax import files
 from inspose_jax.errors import UserError
 
-# numpy has no bfloat16: it is read as the upper half of a float32.
 STORAGES = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
     "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype("<u2"),
+    "BFloat16Storage": np.dtype(jnp.bfloat16),  # numpy has none of its own
     "LongStorage": np.dtype("<i8"),
     "IntStorage": np.dtype("<i4"),
     "ShortStorage": np.dtype("<i2"),
@@ -32,7 +32,7 @@ STORAGES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-KINDS = {dtype: name for name, dtype in STORAGES.items() if name != "BFloat16Storage"}
+KINDS = {dtype: name for name, dtype in STORAGES.items()}
 PASSED_OVER = {
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
@@ -47,7 +47,7 @@ class StorageType:
     """Stands in for torch.FloatStorage and the other storage types."""
 
     def __init__(self, name: str):
-        self.name, self.dtype = name, STORAGES[name]
+        self.dtype = STORAGES[name]
 
 
 class PassedOver:
@@ -61,9 +61,9 @@ class PassedOver:
 
 
 class Reader(pickle.Unpickler):
-    """An unpickler of tensors; `storage` maps a persistent id to its storage type and flat array."""
+    """An unpickler of tensors; `storage` maps a persistent id to its flat array."""
 
-    def __init__(self, file: Any, path: Path, storage: Callable[[tuple], tuple[str, np.ndarray]]):
+    def __init__(self, file: Any, path: Path, storage: Callable[[tuple], np.ndarray]):
         super().__init__(file)
         self.path, self.storage = path, storage
 
@@ -90,20 +90,16 @@ class Reader(pickle.Unpickler):
 
 
 def rebuild_tensor(
-    storage: tuple[str, np.ndarray], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    flat: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> np.ndarray:
-    """A view of a tensor's flat storage by offset, size and stride; bfloat16 becomes float32, in memory of its own."""
-    kind, flat = storage
+    """A view of a tensor's flat storage by offset, size and stride."""
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     is_backwards = min(0, offset, *size, *stride) < 0  # `last` misses it if another stride makes up for a negative one
     if is_backwards or (min(size, default=1) > 0 and last >= len(flat)):
         raise UserError("a tensor reaches beyond its storage")
     flat = flat[offset:]
     strides = [s * flat.itemsize for s in stride]
-    tensor = np.lib.stride_tricks.as_strided(flat, size, strides)
-    if kind == "BFloat16Storage":
-        return (tensor.astype("<u4") << 16).view("<f4")
-    return tensor
+    return np.lib.stride_tricks.as_strided(flat, size, strides)
 
 
 def read_pth(path: Path) -> dict[str, np.ndarray]:
@@ -144,9 +140,9 @@ def read_zip(path: Path) -> Any:
         def content(key: str) -> bytearray:
             return bytearray(archive.read(f"{folder}data/{key}"))  # unlike bytes, it can be written to
 
-        def storage(pid: tuple) -> tuple[str, np.ndarray]:
+        def storage(pid: tuple) -> np.ndarray:
             _, kind, key, _, _ = pid
-            return kind.name, np.frombuffer(content(key), kind.dtype)
+            return np.frombuffer(content(key), kind.dtype)
 
         return Reader(io.BytesIO(archive.read(name)), path, storage).load()
 
@@ -158,14 +154,14 @@ def read_legacy(path: Path) -> Any:
     types of the storages.
     """
 
-    def nothing(_: tuple) -> tuple[str, np.ndarray]:
+    def nothing(_: tuple) -> np.ndarray:
         raise UserError("a storage where none belongs")
 
     kinds: dict[str, StorageType] = {}
 
-    def note(pid: tuple) -> tuple[str, np.ndarray]:
+    def note(pid: tuple) -> np.ndarray:
         kinds[pid[2]] = pid[1]
-        return pid[1].name, np.broadcast_to(np.zeros(1, pid[1].dtype), (pid[4],))
+        return np.broadcast_to(np.zeros(1, pid[1].dtype), (pid[4],))
 
     with path.open("rb") as file:
         if Reader(file, path, nothing).load() != LEGACY_MAGIC:
@@ -180,7 +176,7 @@ def read_legacy(path: Path) -> Any:
             number = int.from_bytes(file.read(8), "little")
             flat[key] = np.fromfile(file, kinds[key].dtype, min(number, size))  # a damaged number may be any
         file.seek(start)
-        return Reader(file, path, lambda pid: (pid[1].name, flat[pid[2]])).load()
+        return Reader(file, path, lambda pid: flat[pid[2]]).load()
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

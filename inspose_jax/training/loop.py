@@ -89,7 +89,7 @@ def train(
                 write_measurements(run, records)
             records.bar.update()
             if saves:  # before anything else that can fail
-                records.latest.save(step, state, config, run.method.recipe)
+                records.latest.save(step, state, config, run.method.recipe, **run.taken_over)
             if evaluates:
                 best_value = evaluate(run, records, step, state, best_value)
             if due.tries_out(step):
@@ -180,8 +180,8 @@ def evaluate(run: Run, records: Records, step: int, state: State, best_value: fl
     value = next(iter(found.statistics.values()))
     if not value > best_value:
         return best_value
-    judged = {"statistics": found.statistics, "validation": run.extras.validation}
-    records.best.save(step, state, run.config, run.method.recipe, **judged)
+    more = {"statistics": found.statistics, "validation": run.extras.validation, **run.taken_over}
+    records.best.save(step, state, run.config, run.method.recipe, **more)
     return value
 
 

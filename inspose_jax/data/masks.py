@@ -22,7 +22,7 @@ def rle_of(segmentation: Any, size: tuple[int, int]) -> Rle | None:
         if own_size != [height, width]:
             return None
         if isinstance(counts, str):
-            return {"size": own_size, "counts": counts} if counts else None
+            return compressed(own_size, counts)
         if not is_numbers(counts) or min(counts, default=-1) < 0 or sum(counts) != height * width:
             return None
         uncompressed: Any = {"size": own_size, "counts": counts}
@@ -32,6 +32,16 @@ def rle_of(segmentation: Any, size: tuple[int, int]) -> Rle | None:
     if not polygons:
         return None
     return as_text(mask.merge(mask.frPyObjects(polygons, height, width)))
+
+
+def compressed(size: list[int], counts: str) -> Rle | None:
+    """A compressed RLE, if it can be decoded."""
+    rle = {"size": size, "counts": counts}
+    try:
+        mask.decode(rle)  # pycocotools would count the pixels of any text
+    except ValueError:
+        return None
+    return rle if counts else None
 
 
 def is_numbers(value: Any) -> bool:

@@ -200,7 +200,7 @@ def label_faults(
 ) -> Iterable[tuple[str, str, str]]:
     """Severity, kind and message of the faults of a well-formed annotation; `size` is (height, width), if known."""
     joints = np.array(person.get("keypoints") or [], float).reshape(-1, 3)
-    if not np.isin(joints[:, 2], (0, 1, 2)).all():
+    if not has_visibility(joints).all():
         yield "error", "visibility", "visibility must be 0, 1 or 2"
     if size is not None and (outside := np.flatnonzero(are_outside(joints, size)).tolist()):
         names = ", ".join(skeleton.keypoint_names[joint] for joint in outside)
@@ -210,6 +210,12 @@ def label_faults(
     labelled = int((joints[:, 2] > 0).sum())
     if person.get("num_keypoints", labelled) != labelled:
         yield "warning", "num-keypoints", f"num_keypoints is {person['num_keypoints']}, but {labelled} are labelled"
+
+
+def has_visibility(joints: np.ndarray) -> np.ndarray:
+    """bool[K]: which of the joints f[K,3] have a visibility of 0, 1 or 2."""
+    visibility = joints[:, 2]
+    return (visibility == 0) | (visibility == 1) | (visibility == 2)
 
 
 def are_outside(joints: np.ndarray, size: tuple[int, int]) -> np.ndarray:

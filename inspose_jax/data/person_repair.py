@@ -28,7 +28,7 @@ def repaired(
     if joints is None:
         joints = np.zeros((skeleton.num_keypoints, 3))
         done.append("its keypoints cannot be used, so its joints are now unlabelled")
-    elif (wrong := check.are_outside(joints, size) | ~np.isin(joints[:, 2], (0, 1, 2))).any():
+    elif (wrong := check.are_outside(joints, size) | ~check.has_visibility(joints)).any():
         joints[wrong] = 0
         names = ", ".join(skeleton.keypoint_names[joint] for joint in np.flatnonzero(wrong))
         done.append(f"now unlabelled: {names}")

@@ -143,6 +143,7 @@ def test_data_check_passes_what_data_draw_wrote(place, capsys):
         "data draw",
         "data show",
         "data check",
+        "data stats",
     ],
     ids=lambda c: c or "inspose",
 )

@@ -63,7 +63,9 @@ def check(argv: list[str]) -> None:
             print(one.line())
     clean, changes = content, []
     if launch.fix:
-        clean, changes = repair.repaired(content, launch.images, COCO, facts, others, found)
+        clean, changes, left = repair.repaired(content, launch.images, COCO, facts, others, found)
+        if left:
+            raise UserError(f"{launch.annotations}: {left[0].message}; --fix does not repair this, so correct it first")
         files.write(launch.fix, json.dumps(clean))
     number = Counter(one.severity for one in found)
     if launch.json:

@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 
 from inspose_jax.data import check, copies, person_repair
 from inspose_jax.data.check import Facts, Fault, field_of, size_of
-from inspose_jax.errors import UserError
 from inspose_jax.skeletons import Skeleton
 
 
@@ -27,11 +26,11 @@ class Change(NamedTuple):
 
 def repaired(
     content: dict[str, Any], images: Path, skeleton: Skeleton, facts: Facts, others: Facts, found: Sequence[Fault]
-) -> tuple[dict[str, Any], list[Change]]:
-    """The content without the faults that the check `found`, and every change that was made; the input stays as it is.
+) -> tuple[dict[str, Any], list[Change], list[Fault]]:
+    """The content without the faults that the check `found`, every change that was made, and the errors that remain.
 
-    The other arguments are those of `check.faults`.  Raises UserError if an error would remain, such as exchanged
-    coordinates, which concern the whole file.
+    The input stays as it is; the other arguments are those of `check.faults`.  What concerns the whole file remains,
+    such as exchanged coordinates, and so does that nobody is left.
     """
     dropped = images_to_drop(content, images, facts, found)
     number_of_people = Counter(field_of(entry, "image_id") for entry in content["annotations"])
@@ -51,10 +50,8 @@ def repaired(
         "skeleton": [[first + 1, second + 1] for first, second in skeleton.limbs],
     }
     clean = {**content, "images": list(kept.values()), "annotations": people, "categories": [category]}
-    for one in check.faults(clean, images, skeleton, facts, others):
-        if one.severity == "error":
-            raise UserError(f"{one.message}; --fix does not repair this, so correct it first")
-    return clean, changes + of_people
+    left = [one for one in check.faults(clean, images, skeleton, facts, others) if one.severity == "error"]
+    return clean, changes + of_people, left
 
 
 def images_to_drop(content: dict[str, Any], images: Path, facts: Facts, found: Sequence[Fault]) -> dict[int, str]:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from inspose_jax.data import check, image_facts, repair
 from inspose_jax.data.coco import CocoFolder
-from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO
 
 HEIGHT, WIDTH = 24, 32
@@ -236,8 +235,9 @@ def test_each_kind_of_fault_is_found_once_and_nothing_else(good, tmp_path):
 def test_the_repaired_dataset_passes_and_can_be_trained_on(good, tmp_path):
     folder, content, facts, others, found = broken(good, tmp_path, *KINDS)
     before = copy.deepcopy(content)
-    clean, changes = repair.repaired(content, folder, COCO, facts, others, found)
+    clean, changes, errors = repair.repaired(content, folder, COCO, facts, others, found)
     np.testing.assert_equal(content, before)  # NaN equals NaN here
+    assert errors == []
     left = check.faults(clean, folder, COCO, facts, others)
     assert {fault.kind for fault in left} == {"joint-never-labelled", "without-people"}
     lines = [change.line() for change in changes]
@@ -261,8 +261,8 @@ def test_the_repaired_dataset_passes_and_can_be_trained_on(good, tmp_path):
 
 def test_good_entries_stay_as_they_are(good, tmp_path):
     folder, content, facts, others, found = broken(good, tmp_path)
-    clean, changes = repair.repaired(content, folder, COCO, facts, others, found)
-    assert changes == []
+    clean, changes, errors = repair.repaired(content, folder, COCO, facts, others, found)
+    assert (changes, errors) == ([], [])
     assert clean["images"] == content["images"]
     assert clean["annotations"] == content["annotations"]
     assert clean["categories"][0]["keypoints"] == list(COCO.keypoint_names)
@@ -273,7 +273,8 @@ def test_what_is_wrong_with_a_person_is_replaced_by_what_the_rest_says(good, tmp
     folder, content, facts, others, found = broken(
         good, tmp_path, "outside", "bad box", "area", "wrong K", "visibility"
     )
-    clean, _ = repair.repaired(content, folder, COCO, facts, others, found)
+    clean, _, errors = repair.repaired(content, folder, COCO, facts, others, found)
+    assert errors == []
     people = {person["id"]: person for person in clean["annotations"]}
     outside = people[ids("outside")["person"]]
     assert outside["keypoints"] == joints(5, 3, 2, 0, 0, 0)
@@ -289,12 +290,13 @@ def test_two_images_with_one_id_are_both_dropped(good, tmp_path):
     folder, content, facts, others, _ = broken(good, tmp_path)
     content["images"][1]["id"] = 100
     found = check.faults(content, folder, COCO, facts, others)
-    clean, changes = repair.repaired(content, folder, COCO, facts, others, found)
+    clean, changes, errors = repair.repaired(content, folder, COCO, facts, others, found)
     assert [(change.entry, change.id, change.file) for change in changes[:2]] == [
         ("image", 100, "0.png"),
         ("image", 100, "1.png"),
     ]
     assert [change.line() for change in changes[2:]] == ["dropped: annotation 1001: its image is not listed"]
+    assert errors == []
     assert not {100, 101} & {person["image_id"] for person in clean["annotations"]}
 
 
@@ -303,14 +305,15 @@ def test_what_concerns_the_whole_file_is_not_repaired(good, tmp_path):
     for person in content["annotations"]:
         person["keypoints"] = [number / 40 if k % 3 < 2 else number for k, number in enumerate(person["keypoints"])]
     found = check.faults(content, folder, COCO, facts, others)
-    with pytest.raises(UserError, match=r"all labelled joints lie within 0..1.*--fix does not repair this"):
-        repair.repaired(content, folder, COCO, facts, others, found)
+    *_, errors = repair.repaired(content, folder, COCO, facts, others, found)
+    assert [error.kind for error in errors] == ["coordinates"]
 
 
-def test_nothing_is_written_if_no_image_would_be_left(good, tmp_path):
+def test_that_no_image_is_left_is_an_error_that_remains(good, tmp_path):
     folder, content, facts, others, _ = broken(good, tmp_path)
     for image in content["images"]:
         image["height"] = 99
     found = check.faults(content, folder, COCO, facts, others)
-    with pytest.raises(UserError, match="no person has a labelled joint; --fix does not repair this"):
-        repair.repaired(content, folder, COCO, facts, others, found)
+    clean, _, errors = repair.repaired(content, folder, COCO, facts, others, found)
+    assert [error.kind for error in errors] == ["no-joints"]
+    assert clean["images"] == []

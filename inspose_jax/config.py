@@ -35,7 +35,7 @@ ANY = Range(lambda value: True, "be anything")  # any value of the field's type
 ABOVE_0 = Range(lambda value: value > 0, "be above 0")
 NOT_BELOW_0 = Range(lambda value: value >= 0, "not be below 0")
 VALID_SKELETON = Range(
-    lambda skeleton: not skeletons.fault(skeleton),
+    lambda skeleton: skeleton == skeletons.FROM_DATA or not skeletons.fault(skeleton),
     "have joints of different names, one sigma per joint, and pairs of joints",
 )
 FRACTION = Range(lambda value: 0 <= value <= 1, "lie between 0 and 1")
@@ -195,7 +195,9 @@ class Decoding:
 class Model:
     """InsPose as in the paper.  The config of every method has `skeleton`, `num_people` and `ignore_unlabelled`."""
 
-    skeleton: Skeleton = setting(skeletons.COCO, VALID_SKELETON, "The joints: the name of a preset, or a JSON file.")
+    skeleton: Skeleton = setting(
+        skeletons.COCO, VALID_SKELETON, "The joints: the name of a preset, a JSON file, or `data` for the data's own."
+    )
     num_people: int = setting(
         32, PEOPLE, "Maximum number of people per image that are targets; of more, the smallest become ignore regions."
     )

@@ -1,20 +1,12 @@
 """Skeletons as data: the names of the joints, the limbs between them, their left-right pairs and OKS sigmas."""
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inspose_jax import paths
 from inspose_jax.errors import NotFound, UserError
-
-# The word for a side in a joint's name: left_eye, LeftEye, L_Eye, LEye, eye_left, front-left-paw.
-SIDE = re.compile(
-    r"^(?i:left|right)|(?<=[\W_])(?i:left|right)(?![a-z])|(?<=[a-z])(?:Left|Right)(?![a-z])"
-    r"|(?:^|(?<=[\W_]))(?i:[lr])(?=[\W_]|$)|^[LR](?=[A-Z])"
-)
-MIRRORED = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
 @dataclass(frozen=True)
@@ -63,10 +55,9 @@ class Skeleton:
         return Skeleton(f"{self.name}_{len(names)}", names, among(self.limbs), among(self.flip_pairs), sigmas)
 
 
-def opposite(name: str) -> str:
-    """The name, in lower case, of the same joint on the other side of the body; empty if the name has no side."""
-    mirrored, number = SIDE.subn(lambda side: MIRRORED[side.group().lower()], name, count=1)
-    return mirrored.lower() if number else ""
+def preset_with(keypoint_names: tuple[str, ...]) -> Skeleton | None:
+    """The preset whose joints have exactly these names in this order, or None."""
+    return next((preset for preset in PRESETS.values() if preset.keypoint_names == keypoint_names), None)
 
 
 def fault(skeleton: Skeleton) -> str:
@@ -88,8 +79,11 @@ def fault(skeleton: Skeleton) -> str:
 def read(preset_or_file: str) -> Skeleton:
     """The preset of a name, or the skeleton in a JSON file, which holds an object with the fields of `Skeleton`.
 
-    Raises NotFound, a UserError, if there is neither, and UserError if the file holds no valid skeleton.
+    `data` gives `FROM_DATA`.  Raises NotFound, a UserError, if there is neither, and UserError if the file holds no
+    valid skeleton.
     """
+    if preset_or_file == FROM_DATA.name:
+        return FROM_DATA
     if preset_or_file in PRESETS:
         return PRESETS[preset_or_file]
     path = paths.expanded(preset_or_file)
@@ -164,4 +158,9 @@ CROWDPOSE = Skeleton(
 )
 # fmt: on
 
-PRESETS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE)}
+FROM_DATA = Skeleton("data", (), (), (), ())  # stands in a recipe for the skeleton of whatever data it is given
+# The rest is data without a name in the code.
+OTHERS = Path(__file__).with_name("skeleton_presets.json")
+PRESETS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE)} | {
+    name: from_json({"name": name, **content}, OTHERS) for name, content in json.loads(OTHERS.read_text()).items()
+}

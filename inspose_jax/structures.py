@@ -10,7 +10,7 @@ The arrays are numpy on the host and jax on the device; both use the same struct
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 Array = Any  # numpy on the host, jax inside a jitted function
 
@@ -24,9 +24,24 @@ class Sample(NamedTuple):
     area: Float32[np.ndarray, " N"]  # pixels of the person's visible mask
     is_crowd: Bool[np.ndarray, " N"]
     image_id: int
+    masks: Bool[np.ndarray, "N H W"] | None = None  # each person's visible mask; None unless the source was asked for
 
 
-def is_target(keypoints: Float32[np.ndarray, "N K 3"], is_crowd: Bool[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+class Record(NamedTuple):
+    """An image of a dataset as it is stored, with its people: what a built dataset holds."""
+
+    image: bytes  # the encoded file, unchanged
+    file_name: str
+    image_id: int
+    size: tuple[int, int]  # height and width that the labels refer to
+    keypoints: Float32[np.ndarray, "N K 3"]  # as in `Sample`
+    boxes_xyxy: Float32[np.ndarray, "N 4"]
+    area: Float32[np.ndarray, " N"]
+    is_crowd: Bool[np.ndarray, " N"]
+    masks: tuple[dict[str, Any] | None, ...]  # COCO's compressed RLE of each person; None where unknown
+
+
+def is_target(keypoints: Float[np.ndarray, "N K 3"], is_crowd: Bool[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
     """Which people of an image are training targets: those with a labelled joint that are not a crowd."""
     return (keypoints[..., 2] > 0).any(-1) & ~is_crowd
 

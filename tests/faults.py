@@ -90,6 +90,31 @@ def copied(source: str, *names: str) -> Callable[[Path], None]:
     return lambda here: [shutil.copy(here / source, here / name) for name in names]
 
 
+def yolo(settings: str, row: str = "0 .5 .5 .2 .2 .5 .5 2 .6 .6 2") -> Callable[[Path], None]:
+    """A YOLO-pose folder with an image and a row for it; what `settings` leaves out of `data.yaml` is added."""
+    usual = {"names": "[person]", "kpt_shape": "[2, 3]", "flip_idx": "[1, 0]", "train": "images"}
+    lines = [f"{name}: {value}\n" for name, value in usual.items() if f"{name}:" not in settings]
+    return both(
+        file("yolo/data.yaml", settings + "\n" + "".join(lines)),
+        file("yolo/labels/1.txt", row),
+        folder("yolo/images"),
+        copied(FIRST, "yolo/images/1.jpg"),
+    )
+
+
+def label_studio(*parents: str | None) -> Callable[[Path], None]:
+    """Label Studio's JSON of a task with two rectangles, r0 and r1, and a point `nose` of each of these parents."""
+    size = {"original_width": 100, "original_height": 50, "image_rotation": 0}
+    box = {"x": 1, "y": 2, "width": 3, "height": 4, "rectanglelabels": ["person"]}
+    nose = {"x": 2, "y": 3, "width": 1, "keypointlabels": ["nose"]}
+    results: list[dict[str, Any]] = [{"id": f"r{n}", "type": "rectanglelabels", "value": box} | size for n in range(2)]
+    for number, parent in enumerate(parents):
+        own = {"parentID": parent} if parent else {}
+        results.append({"id": f"p{number}", "type": "keypointlabels", "value": nose} | size | own)
+    task = {"id": 7, "data": {"image": "/data/upload/1/1.jpg"}, "annotations": [{"result": results}]}
+    return file("export.json", json.dumps([task]))
+
+
 def both(*steps: Callable[[Path], object]) -> Callable[[Path], None]:
     def prepare(here: Path) -> None:
         for step in steps:

@@ -65,7 +65,7 @@ def test_training_evaluates_ten_times_on_all_devices(place, tmp_path, monkeypatc
 def test_drawn_images_are_cached_if_they_fit_in_memory():
     def source(side):  # nothing is drawn before it is needed
         return sources.training_source(
-            Config(data=Data(source="drawn", num_drawn=100, scene=Scene(size=side))), None, None
+            Config(data=Data(source="drawn", num_drawn=100, scene=Scene(size=side))), sources.Given()
         )
 
     assert isinstance(source(3600), pipeline.InMemory)  # 3.9 GB

@@ -50,7 +50,7 @@ def test_a_run_of_every_format_can_be_resumed(written, tmp_path):
     config = checkpoints.load(run).config
     before = [row for _, row, _ in run_folder.read_metrics_lines(run)]
     with jax.numpy_dtype_promotion("standard"):
-        assert loop.train(config, sources.training_source(config, None, None), run, 3000, resume=True) == 3000
+        assert loop.train(config, sources.training_source(config, sources.Given()), run, 3000, resume=True) == 3000
     after = [row for step, row, _ in run_folder.read_metrics_lines(run) if step > 2990]
     assert len(after) == 10
     assert np.mean([row["loss/total"] for row in after]) == pytest.approx(

@@ -77,7 +77,7 @@ def test_the_wheel_contains_the_recipes_and_py_typed(tmp_path):
         wheel.extractall(tmp_path / "site")
     modules = [path.relative_to(ROOT) for path in (ROOT / "inspose_jax").rglob("*.py")]
     recipes = [f"inspose_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")]
-    assert {*map(str, modules), *recipes, "inspose_jax/py.typed"} <= held
+    assert {*map(str, modules), *recipes, "inspose_jax/py.typed", "inspose_jax/skeleton_presets.json"} <= held
     # Read from the wheel, in a folder without recipes.
     code = "from inspose_jax import recipes\nfor n in ('drawn_people', 'r50_coco_36e'): print(recipes.read(n).path)"
     elsewhere = {"cwd": tmp_path / "site", "env": {**os.environ, "PYTHONPATH": str(tmp_path / "site")}}

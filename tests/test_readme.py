@@ -16,7 +16,7 @@ import inspose_jax
 from inspose_jax import checkpoints, cli, config, recipes
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "experiments").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "docs/data.md", *sorted((ROOT / "experiments").rglob("*.md"))]
 BLOCKS = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)]
 LINES = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
 COMMANDS = [words for line in LINES if (words := shlex.split(line, comments=True))[:1] == ["inspose"]]
@@ -123,3 +123,22 @@ def test_the_commands_run_as_they_stand(prepared_folder, capsys):
     assert theta["bias"].shape == (33,)
     assert Path("runs/own/report.html").is_file()
     assert Path("runs/mine/report.html").is_file()
+
+
+@pytest.mark.slow
+def test_the_source_of_ones_own_trains_evaluates_and_finds(tmp_path, monkeypatch, capsys):
+    """The lines of the README as they stand, with a small recipe of the same name and two steps."""
+    monkeypatch.chdir(tmp_path)
+    model = "skeleton=inspose_jax.skeletons.FROM_DATA, score_threshold=0.0"
+    text = TINY.format(tests=str(ROOT / "tests"), data="source='coco'", model=model)
+    faults.file("configs/keypoints.py", text.replace("import tiny", "import inspose_jax.skeletons, tiny"))(tmp_path)
+    (lines,) = re.findall(r"```python\n(# own_source\.py\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert "num_steps=200" in lines
+    with jax.numpy_dtype_promotion("standard"):
+        exec(lines.replace("num_steps=200", "num_steps=2"), {})
+    statistics, *_ = capsys.readouterr().out.splitlines()
+    assert statistics.startswith("{'AP': ")
+    trained = inspose_jax.load("runs/bars")
+    assert trained.skeleton.name == "bar"
+    assert trained.skeleton.oks_sigmas == (0.1, 0.1)
+    assert trained(np.zeros((64, 64, 3), np.uint8)).keypoints.shape[1:] == (2, 2)

@@ -11,6 +11,7 @@ import tiny
 import inspose_jax
 from inspose_jax import cli, skeletons
 from inspose_jax.config import Config, check
+from inspose_jax.data import category_skeleton
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO, PRESETS
 
@@ -39,10 +40,24 @@ def test_a_subset_keeps_the_limbs_and_pairs_between_its_joints():
 def test_presets_are_valid_and_read_by_name(preset):
     assert skeletons.fault(preset) == ""
     assert skeletons.read(preset.name) == preset
-    swapped = [
-        name.replace("left", "*").replace("right", "left").replace("*", "right") for name in preset.keypoint_names
-    ]
-    assert [preset.keypoint_names[joint] for joint in preset.flip_order] == swapped
+    by_name = set(category_skeleton.flip_pairs(preset.keypoint_names))
+    pairs = {tuple(sorted(pair)) for pair in preset.flip_pairs}
+    assert by_name <= pairs
+    numbered = {pair for pair in pairs if "face" in preset.keypoint_names[pair[0]]}  # face-0 to face-67
+    assert pairs - by_name == numbered
+
+
+def test_the_presets_have_the_joints_of_their_datasets():
+    numbers = {"coco": 17, "crowdpose": 14, "coco_wholebody": 133, "posetrack18": 17, "ap10k": 17, "mpii": 16}
+    numbers |= {"halpe26": 26, "aic": 14, "animalpose": 20}
+    assert {name: preset.num_keypoints for name, preset in PRESETS.items()} == numbers
+    face = PRESETS["coco_wholebody"]
+    assert face.keypoint_names[face.flip_order[face.keypoint_names.index("face-0")]] == "face-16"  # the jaw's ends
+
+
+def test_a_preset_is_found_by_the_names_of_its_joints():
+    assert skeletons.preset_with(COCO.keypoint_names) is COCO
+    assert skeletons.preset_with(COCO.keypoint_names[::-1]) is None
 
 
 def written(path, **changes):
@@ -76,7 +91,7 @@ def test_a_file_without_a_skeleton_is_refused(tmp_path, changes, line):
 
 
 def test_missing_files_and_unknown_names_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"kokos: no such skeleton; give coco, crowdpose, or a JSON file"):
+    with pytest.raises(UserError, match=r"kokos: no such skeleton; give coco, .*, animalpose, or a JSON file"):
         skeletons.read("kokos")
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match=r"a\.json: not a skeleton \(JSONDecodeError"):

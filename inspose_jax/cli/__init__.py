@@ -29,7 +29,7 @@ COMMANDS = {
     "import-torch": ("import_torch", "make a checkpoint of PyTorch's weights, such as the paper's authors released"),
     "export-torch": ("export_torch", "write a checkpoint for PyTorch: a file of weights, or a folder for a model hub"),
     "export-onnx": ("export_onnx", "write a model as an ONNX graph, with a file that finds people by numpy alone"),
-    "data": ("data", "draw a dataset, show one with its labels, check one, or measure one"),
+    "data": ("data", "draw a dataset, show one with its labels, check, measure or import one"),
 }
 
 

@@ -7,7 +7,7 @@ import io
 import re
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -17,6 +17,9 @@ from inspose_jax.errors import UserError, did_you_mean
 Launch = TypeVar("Launch")
 # An optional path; its help text says what happens without it, which a printed default of None would not.
 Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+
+Category = Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
+SplitOf = Annotated[Literal["train", "val", "test"], tyro.conf.arg(metavar="train|val|test")]
 
 
 def parse(

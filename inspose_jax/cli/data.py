@@ -1,4 +1,4 @@
-"""`inspose data`: draw a dataset, show one with its labels, check one, or measure one."""
+"""`inspose data`: draw a dataset, show one with its labels, check, measure or import one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from inspose_jax.cli import arguments, data_check, data_stats
+from inspose_jax.cli import arguments, data_check, data_import, data_stats
 from inspose_jax.errors import UserError, did_you_mean
 
 MOST_IMAGES = 10_000_000  # a disk's worth
@@ -34,15 +34,21 @@ class Draw:
 
 @dataclass
 class Show:
-    """Show a COCO folder with its labels: on a page (.html), or as one sheet of images (.jpg, .png).
+    """Show annotated images with their labels: on a page (.html), or as one sheet of images (.jpg, .png).
 
-    Example: inspose data show --images drawn/images --annotations drawn/annotations.json --out labels.html
+    Example: inspose data show --data drawn --out labels.html
     """
 
-    images: Path
-    """Folder of images."""
-    annotations: Path
-    """COCO keypoint JSON."""
+    data: arguments.Place = None
+    """Annotated images: a COCO keypoint JSON, or a folder with one and its images."""
+    images: arguments.Place = None
+    """Instead of --data: the folder of images .."""
+    annotations: arguments.Place = None
+    """.. and their COCO keypoint JSON."""
+    split: arguments.SplitOf = "train"
+    """Which part of --data, if it has several."""
+    category: arguments.Category = ""
+    """The category to show, if several have joints."""
     out: Path = Path("labels.html")
     """File to write: the page or the sheet."""
     count: Count = 24
@@ -51,12 +57,19 @@ class Show:
 
 def run(argv: list[str]) -> None:
     """Run the subcommand in `argv`."""
-    commands = {"draw": draw, "show": show, "check": data_check.check, "stats": data_stats.stats}
+    commands = {
+        "draw": draw,
+        "show": show,
+        "check": data_check.run,
+        "stats": data_stats.run,
+        "import": data_import.run,
+    }
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: inspose data draw ...    draw people into a COCO folder")
-        print("       inspose data show ...    show a COCO folder with its labels")
-        print("       inspose data check ...   name every fault of a COCO folder, and repair what can be repaired")
-        print("       inspose data stats ...   count and measure the people and images of a COCO folder")
+        print("       inspose data show ...    show annotated images with their labels")
+        print("       inspose data check ...   name every fault of annotated images, and repair what can be repaired")
+        print("       inspose data stats ...   count and measure annotated images, their people and their padding")
+        print("       inspose data import ...  write Label Studio's own JSON as a COCO file")
         print("example: inspose data draw --out drawn --count 500")
         return
     if argv[0] not in commands:
@@ -92,7 +105,7 @@ def draw(argv: list[str]) -> None:
         coco.write_folder(folder, (source[i] for i in bar), COCO, Data().joint_pixel_offset)
     print(
         f"{launch.out}: {launch.count} image{'s' * (launch.count > 1)}; look at them, or run: inspose data check "
-        f"--images {launch.out}/images --annotations {launch.out}/annotations.json"
+        f"--data {launch.out}"
     )
 
 
@@ -104,21 +117,21 @@ def show(argv: list[str]) -> None:
     form = {".html": "", ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(launch.out.suffix.lower())
     if form is None:
         raise UserError(f"{launch.out}: neither a page nor a sheet; the name must end in .html, .jpg or .png")
-    if launch.images.resolve() in launch.out.resolve().parents:
-        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
-
     import numpy as np
     from PIL import Image
     from tqdm import tqdm
 
     from inspose_jax import files
+    from inspose_jax.cli import sources
     from inspose_jax.config import Data
-    from inspose_jax.data.coco import CocoFolder
     from inspose_jax.draw import LABELS_LEGEND, captioned, contact_sheet, describe_labels, draw_labels
     from inspose_jax.report import markup
-    from inspose_jax.skeletons import COCO
+    from inspose_jax.skeletons import FROM_DATA
 
-    source = CocoFolder(launch.images, launch.annotations, COCO, Data().joint_pixel_offset)
+    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
+    source = sources.annotated(given, FROM_DATA, Data().joint_pixel_offset)
+    if source.images.resolve() in launch.out.resolve().parents:
+        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
     chosen = np.linspace(0, len(source) - 1, min(launch.count, len(source))).round().astype(int).tolist()
     samples = map(source.__getitem__, chosen)
     which = f"{len(chosen)} of {len(source)} images, evenly spaced over the file."
@@ -126,13 +139,13 @@ def show(argv: list[str]) -> None:
         files.atomic(launch.out) as partial,
         tqdm(samples, desc="drawing", total=len(chosen), unit="image", dynamic_ncols=True) as bar,
     ):
-        images = ((draw_labels(sample, COCO, SHOWN_SIDE), describe_labels(sample)) for sample in bar)
+        images = ((draw_labels(sample, source.skeleton, SHOWN_SIDE), describe_labels(sample)) for sample in bar)
         if form:
             sheet = contact_sheet([captioned(*one) for one in images], columns=min(6, len(chosen)), gap=8)
             Image.fromarray(sheet).save(partial, form, quality=90)
         else:
             figures = [(markup.photo(image, caption), caption) for image, caption in images]
             shown = markup.note(LABELS_LEGEND) + markup.gallery(figures, "15rem")
-            title, lead = f"Labels of {launch.annotations.name}", f"{launch.annotations}: {which}"
+            title, lead = f"Labels of {source.name.name}", f"{source.name}: {which}"
             partial.write_text(markup.page(title, lead, {}, [("Labels", shown)]), encoding="utf-8")
     print(f"{launch.out}: {which} {LABELS_LEGEND}")

@@ -12,44 +12,52 @@ from inspose_jax.errors import UserError
 
 @dataclass
 class Stats:
-    """Count and measure a COCO folder: people an image, joints, sizes, and what a recipe's shapes cost in padding.
+    """Count and measure annotated images: people, joints, sizes, and what a recipe's shapes cost in padding.
 
-    Example: inspose data stats --images drawn/images --annotations drawn/annotations.json --out stats.html
+    Example: inspose data stats --data drawn --out stats.html
     """
 
-    images: Path
-    """Folder of images."""
-    annotations: Path
-    """COCO keypoint JSON."""
+    data: arguments.Place = None
+    """Annotated images: a file or folder of any kind that train takes."""
+    images: arguments.Place = None
+    """Instead of --data: the folder of images .."""
+    annotations: arguments.Place = None
+    """.. and their COCO keypoint JSON."""
+    split: arguments.SplitOf = "train"
+    """Which part of --data, if it has several."""
+    category: arguments.Category = ""
+    """The category to measure, if several have joints."""
     recipe: Annotated[str, tyro.conf.arg(metavar="RECIPE")] = "r50_coco_36e"
     """Recipe whose scales and padded shapes are used."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="HTML", help_behavior_hint="")] = None
     """Write a page with histograms here too."""
 
 
-def stats(argv: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Print the numbers as text, and write the page if one is wanted; no image is decoded."""
     launch, _ = arguments.parse(Stats, argv, "data stats")
     if launch.out and launch.out.suffix.lower() != ".html":
         raise UserError(f"{launch.out}: not a page; the name must end in .html")
-    if launch.out and launch.images.resolve() in launch.out.resolve().parents:
-        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
 
     from inspose_jax import files, recipes
+    from inspose_jax.cli import sources
     from inspose_jax.data import stats
-    from inspose_jax.data.coco import CocoFolder
-    from inspose_jax.skeletons import COCO
+    from inspose_jax.skeletons import FROM_DATA
 
     data = recipes.read(launch.recipe).config.data
-    source = CocoFolder(launch.images, launch.annotations, COCO, data.joint_pixel_offset)
-    measured = stats.measure(source.ground_truth(), COCO, data)
-    for title, (header, *rows) in stats.tables(measured, COCO).items():
+    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
+    source = sources.annotated(given, FROM_DATA, data.joint_pixel_offset)
+    if launch.out and source.images.resolve() in launch.out.resolve().parents:
+        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
+    measured = stats.measure(source.ground_truth(), source.skeleton, data)
+    for title, (header, *rows) in stats.tables(measured, source.skeleton).items():
         print("\n".join(aligned([[title, *header[1:]], *rows])) + "\n")
     if launch.out:
         from inspose_jax.report import dataset
 
-        lead = f"{launch.annotations}; scales and padded shapes are those of the recipe {launch.recipe}."
-        files.write(launch.out, dataset.page_of(measured, COCO, f"Dataset {launch.annotations.name}", lead))
+        lead = f"{source.name}; scales and padded shapes are those of the recipe {launch.recipe}."
+        page = dataset.page_of(measured, source.skeleton, f"Dataset {source.name.name}", lead)
+        files.write(launch.out, page)
         print(launch.out)
 
 

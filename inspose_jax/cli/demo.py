@@ -43,7 +43,7 @@ def run(argv: list[str]) -> None:
     config = recipes.read(recipes.carried("drawn_people")).config
     num_steps = QUICK_STEPS if launch.quick else STEPS
     workdir = launch.out / "run"
-    source = sources.training_source(config, None, None)
+    source = sources.training_source(config, sources.Given())
     with files.results_folder(launch.out):
         done = loop.train(config, source, workdir, num_steps, resume=True, note="learning")
     if done < num_steps:

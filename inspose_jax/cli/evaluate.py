@@ -13,15 +13,21 @@ from inspose_jax.errors import UserError
 class Evaluate:
     """Measure a checkpoint on an annotated folder.
 
-    Example: inspose eval --checkpoint demo_out/run --images d/images --annotations d/annotations.json --out scores
+    Example: inspose eval --checkpoint demo_out/run --data drawn --out scores
     """
 
     checkpoint: Path
     """A run's folder, one of its checkpoints, or PyTorch's weights: a file, or a folder that export-torch wrote."""
-    images: Path
-    """Folder of images."""
-    annotations: Path
-    """COCO keypoint JSON."""
+    data: arguments.Place = None
+    """Annotated images: a COCO keypoint JSON, or a folder with one and its images."""
+    images: arguments.Place = None
+    """Instead of --data: the folder of images .."""
+    annotations: arguments.Place = None
+    """.. and their COCO keypoint JSON."""
+    split: arguments.SplitOf = "val"
+    """Which part of --data, if it has several."""
+    category: arguments.Category = ""
+    """The category to find, if several have joints."""
     out: Path | None = None
     """Folder for results.json (COCO results) and metrics.json."""
     recipe: arguments.Place = None
@@ -40,20 +46,26 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax import devices, files, processes
     from inspose_jax.cli import sources, trained
-    from inspose_jax.evaluation import coco_ap, evaluator
+    from inspose_jax.evaluation import coco_ap, crowd_ap, evaluator
 
     devices.check()
     predictor = trained.load(launch.checkpoint, launch.recipe, rest)
-    source = sources.coco(predictor.config, launch.images, launch.annotations)
+    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
+    source = sources.annotated(given, predictor.skeleton, predictor.config.data.joint_pixel_offset)
     for name in ("results.json", "metrics.json"):
-        if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(launch.annotations):
-            raise UserError(f"{launch.annotations}: would be overwritten; choose another --out")
+        if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(source.name):
+            raise UserError(f"{source.name}: would be overwritten; choose another --out")
     out = launch.out if processes.is_first() else None  # the other processes have the same results
     with files.results_folder(out):
         statistics, results = evaluator.evaluate(predictor, source)
         if processes.is_first():
             print(coco_ap.table(statistics))
             print(f"over {len(source)} images, computed by {coco_ap.library()[0]}")
+            if by_tool := crowd_ap.crowd_ap(source.ground_truth(), results, predictor.skeleton, crowd_ap.TOOL):
+                print(
+                    "easy, medium and hard: crowd index up to 0.1, 0.8, 1; up to 0.2, 0.8, 1, as crowdposetools splits:"
+                )
+                print(coco_ap.table(by_tool))
         if out is not None:
             files.write(out / "results.json", json.dumps(results))
             files.write(out / "metrics.json", json.dumps(statistics, indent=2))

@@ -1,60 +1,95 @@
-"""Choose the data that a command works on: the given folder, or drawn people."""
+"""Choose the data that a command works on: what `--data` or `--images` and `--annotations` name, or drawn people."""
 
 from pathlib import Path
+from typing import NamedTuple
 
+from inspose_jax import paths, processes
 from inspose_jax.config import Config
-from inspose_jax.data import pipeline
+from inspose_jax.data import annotations as annotation_file
+from inspose_jax.data import pipeline, sources
+from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople, Split
 from inspose_jax.errors import UserError
+from inspose_jax.skeletons import COCO, FROM_DATA, Skeleton
 
 KEPT_BYTES = 4e9  # most memory for drawn images that are kept rather than redrawn in every epoch
 NUM_DRAWN = 500  # images on which a recipe over drawn people is evaluated during training
+GIVE = "--data FOLDER_OR_FILE, or --images FOLDER and --annotations JSON"
 
 
-def coco(config: Config, images: Path, annotations: Path) -> CocoFolder:
-    """An annotated COCO folder, read as the config says."""
-    return CocoFolder(images, annotations, config.model.skeleton, config.data.joint_pixel_offset)
+class Given(NamedTuple):
+    """The options that name annotated images."""
+
+    data: Path | None = None
+    images: Path | None = None
+    annotations: Path | None = None
+    split: sources.Split = "train"  # of `data`, if it has several
+    category: str = ""
 
 
-def training_source(config: Config, images: Path | None, annotations: Path | None) -> pipeline.LabelledSource:
+def annotated(given: Given, skeleton: Skeleton, joint_pixel_offset: float) -> CocoFolder:
+    """The source over annotated images, which says in a line what `--data` was found to be; raises as `dataset`."""
+    found, name, line = dataset(given, skeleton)
+    source = CocoFolder.of(found, name, joint_pixel_offset)
+    if line and processes.is_first():
+        joints = f"{source.skeleton.num_keypoints} joints ({source.skeleton.name})"
+        print(f"inspose: {line}: {len(source)} images, {len(source.labels.area)} people with {joints}")
+    return source
+
+
+def dataset(given: Given, skeleton: Skeleton) -> tuple[Dataset, Path, str]:
+    """What the options name, the file that messages about it begin with, and what `--data` was found to be.
+
+    Raises UserError if they name nothing, or two things, and as `sources.read` and `annotations.read` do.
+    """
+    wanted = None if skeleton == FROM_DATA else skeleton
+    if given.data is not None and (given.images or given.annotations):
+        raise UserError("give either --data, or --images and --annotations, not both")
+    if given.data is not None:
+        found = sources.read(given.data, given.split, given.category, wanted)
+        return found.dataset, found.name, f"{found.name}: {found.kind}, images in {found.dataset.images}"
+    if given.images is None or given.annotations is None:
+        raise UserError(f"there is nothing to work on: give {GIVE}")
+    images, annotations = paths.expanded(given.images), paths.expanded(given.annotations)
+    return annotation_file.read(images, annotations, wanted, given.category), annotations, ""
+
+
+def training_source(config: Config, given: Given) -> pipeline.LabelledSource:
     """The data that a recipe trains on; raises UserError if it lacks a folder, or is given one but draws its own."""
+    named = given.data or given.images or given.annotations
     if config.data.source == "drawn":
-        if images or annotations:
-            raise UserError("this recipe draws its own images; leave out --images and --annotations")
+        if named:
+            raise UserError("this recipe draws its own images; leave out --data, --images and --annotations")
         return drawn(config, "train", config.data.num_drawn)
-    if images is None or annotations is None:
-        raise UserError("this recipe trains on a COCO folder: give --images FOLDER and --annotations JSON")
-    return coco(config, images, annotations)
+    if not given.data and not (given.images and given.annotations):
+        raise UserError(f"this recipe trains on annotated images: give {GIVE}")
+    return annotated(given, config.model.skeleton, config.data.joint_pixel_offset)
 
 
 def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
     """The first `count` drawn images of a split, as the config says; kept in memory if `KEPT_BYTES` is enough."""
-    source = DrawnPeople(
-        config.data.scene,
-        split,
-        config.schedule.seed,
-        count,
-        config.data.joint_pixel_offset,
-        config.model.skeleton,
-    )
+    skeleton = COCO if config.model.skeleton == FROM_DATA else config.model.skeleton
+    data = config.data
+    source = DrawnPeople(data.scene, split, config.schedule.seed, count, data.joint_pixel_offset, skeleton)
     return pipeline.InMemory(source) if 3 * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES else source
 
 
-def validation_source(
-    config: Config, images: Path | None, annotations: Path | None, eval_every: int | None
-) -> pipeline.LabelledSource | None:
+def validation_source(config: Config, given: Given, eval_every: int | None) -> pipeline.LabelledSource | None:
     """The data on which training is evaluated: the given folder, held-out drawn people, or None.
 
     Raises UserError if only one of --val-images and --val-annotations is given, or if --eval-every has nothing to
     evaluate on.
     """
-    if images and annotations:
-        return coco(config, images, annotations)
-    if images or annotations:
+    if given.data or (given.images and given.annotations):
+        return annotated(given, config.model.skeleton, config.data.joint_pixel_offset)
+    if given.images or given.annotations:
         raise UserError("--val-images and --val-annotations go together: give the folder and its COCO keypoint JSON")
     if eval_every is None:
         return None
     if config.data.source == "drawn":
         return drawn(config, "validation", NUM_DRAWN)
-    raise UserError("--eval-every needs something to evaluate on: give --val-images FOLDER and --val-annotations JSON")
+    raise UserError(
+        "--eval-every needs something to evaluate on: give --val-data FOLDER_OR_FILE, or --val-images FOLDER and "
+        "--val-annotations JSON"
+    )

@@ -28,24 +28,30 @@ class Train:
     """A recipe's name, or its file."""
     workdir: arguments.Place = None
     """Folder of the run; by default runs/RECIPE."""
+    data: arguments.Place = None
+    """Annotated images: a folder or a COCO keypoint JSON."""
     images: arguments.Place = None
-    """Folder of images, for recipes over COCO data."""
+    """Instead of --data: the folder of images .."""
     annotations: arguments.Place = None
-    """COCO keypoint JSON, for recipes over COCO data."""
+    """.. and their COCO keypoint JSON."""
+    category: arguments.Category = ""
+    """The category to learn, if several have joints."""
     init: arguments.Place = None
     """Weights: a run, a checkpoint or a released file, also of other joints, or a backbone from ImageNet."""
     skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = ""
-    """Other joints: coco, crowdpose, or a JSON file."""
+    """A preset, a JSON file, or data: those of the data."""
     steps: Count = None
     """Number of steps, which the schedule adapts to; by default the recipe's epochs."""
     stop_at: Count = None
-    """Stop early, after this step; --resume continues the run."""
+    """Stop early, after this step; --resume goes on."""
     resume: bool = False
     """Resume from the newest checkpoint in the workdir."""
+    val_data: arguments.Place = None
+    """Evaluate on this in between; keeps WORKDIR/best."""
     val_images: arguments.Place = None
-    """Evaluate during training on this folder of images .."""
+    """Instead of --val-data: the folder of images .."""
     val_annotations: arguments.Place = None
-    """.. and this COCO keypoint JSON; the best checkpoint is kept in WORKDIR/best."""
+    """.. and their COCO keypoint JSON."""
     eval_every: Count = None
     """Steps between evaluations; by default a tenth of the run, if there is something to evaluate on."""
     on_nan: Literal["stop", "skip"] = "stop"
@@ -83,10 +89,14 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax import devices, files, processes
     from inspose_jax.cli import initial_weights, sources
+    from inspose_jax.data import pipeline
 
     devices.check()
-    source = sources.training_source(config, launch.images, launch.annotations)
-    validation = sources.validation_source(config, launch.val_images, launch.val_annotations, launch.eval_every)
+    given = sources.Given(launch.data, launch.images, launch.annotations, "train", launch.category)
+    source = sources.training_source(config, given)
+    config = pipeline.for_data(config, source)
+    given = sources.Given(launch.val_data, launch.val_images, launch.val_annotations, "val", launch.category)
+    validation = sources.validation_source(config, given, launch.eval_every)
 
     from inspose_jax.evaluation import evaluator
     from inspose_jax.methods import from_recipe

@@ -1,62 +1,134 @@
-"""Find the person category of a COCO file and the order of its joints."""
+"""Find the category of a COCO file whose people are used, its skeleton, and the order of its joints."""
 
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inspose_jax.errors import UserError
-from inspose_jax.skeletons import Skeleton
+from inspose_jax.data import category_skeleton
+from inspose_jax.data.values import is_id
+from inspose_jax.errors import UserError, did_you_mean
+from inspose_jax.skeletons import COCO, PRESETS, Skeleton
 
 PERSON_ID = 1  # COCO's own
 
 
 class Person(NamedTuple):
-    """What `categories` says about people."""
+    """What `categories` says about people, or whoever has the joints."""
 
     category_id: int
-    order: tuple[int, ...]  # for each joint of our skeleton, its index in the file
+    skeleton: Skeleton
+    order: tuple[int, ...]  # for each joint of the skeleton, its index in the file
     remarks: tuple[str, ...]  # what the user should know, one line each
 
 
-def find_person(content: dict[str, Any], path: Path, skeleton: Skeleton) -> Person:
-    """Find the one category that has the joints of `skeleton`, in any order; raises UserError if there is none.
+def find_person(content: dict[str, Any], path: Path, skeleton: Skeleton | None, name: str = "") -> Person:
+    """Find the category of `name`, or else the one category that has the joints of `skeleton`, in any order.
 
+    Without a `skeleton`, it is the only one with joints, whose skeleton is a preset's if the names are, else its own.
     If no category names its joints, they are assumed to be in the order of the skeleton, and the category is the one
-    shared by all annotations with keypoints, or COCO's own id 1 if they do not share one.
+    shared by all annotations with keypoints, or COCO's own id 1 if they do not share one.  Raises UserError if there is
+    no such category, or more than one.
     """
     listed = listed_categories(content, path)
+    if name:
+        return person_in(named_category(listed, name, path), content, path, skeleton)
     with_joints = [category for category in listed if category.get("keypoints")]
-    if len(with_joints) > 1:  # such as people and animals
-        ours = [category for category in with_joints if has_joints_of(category, skeleton)]
-        if len(ours) > 1:
+    if len(with_joints) > 1:
+        with_joints = [the_one_with_joints(with_joints, content, path, skeleton)]
+    if with_joints:
+        return person_in(with_joints[0], content, path, skeleton)
+    used = used_ids(content)
+    if not used:  # nobody has joints, which is reported elsewhere
+        return person_in({"id": PERSON_ID, "name": "person"}, content, path, skeleton or COCO)._replace(remarks=())
+    (category_id,) = used if len(used) == 1 else (PERSON_ID,)
+    unlisted = {"id": category_id, "name": "person"}
+    found = next((category for category in listed if category["id"] == category_id), unlisted)
+    return person_in(found, content, path, skeleton)
+
+
+def named_category(listed: list[dict[str, Any]], name: str, path: Path) -> dict[str, Any]:
+    """The category of a name; raises UserError if there is none, or more than one."""
+    found = [category for category in listed if simplified(str(category.get("name"))) == simplified(name)]
+    if len(found) != 1:
+        known = [str(category.get("name")) for category in listed]
+        fault = (
+            f"{len(found)} categories are named {name}; give them different names"
+            if found
+            else (
+                f'no category is named "{name}"; '
+                + did_you_mean(name, known, f"there are {', '.join(known) or 'none'}")
+            )
+        )
+        raise UserError(f"{path}: {fault}")
+    return found[0]
+
+
+def the_one_with_joints(
+    with_joints: list[dict[str, Any]], content: dict[str, Any], path: Path, skeleton: Skeleton | None
+) -> dict[str, Any]:
+    """Of several categories with joints, such as people and animals, the one to use; UserError if that is not clear."""
+    if skeleton is None:
+        used = used_ids(content)
+        ours = [category for category in with_joints if category["id"] in used]
+        if len(ours) != 1:
             raise UserError(
-                f"{path}: {len(ours)} categories have {skeleton.name}'s keypoints: {', '.join(map(title, ours))}; "
-                f"leave only the one for people in the file"
+                f"{path}: {len(with_joints)} categories have keypoints: {', '.join(map(title, with_joints[:5]))}"
+                f"{', ..' * (len(with_joints) > 5)}; choose one with --category NAME"
             )
-        with_joints = ours or with_joints[:1]
-    as_is = tuple(range(skeleton.num_keypoints))
-    if not with_joints:
-        people = filter(has_keypoints, content["annotations"])
-        used = {person["category_id"] for person in people if is_id(person.get("category_id"))}
-        if not used:  # nobody has joints, which is reported elsewhere
-            return Person(PERSON_ID, as_is, ())
-        (category_id,) = used if len(used) == 1 else (PERSON_ID,)
-        unlisted = {"id": category_id, "name": "person"}
-        found = next((category for category in listed if category["id"] == category_id), unlisted)
-        remarks = [f"`categories` names no joints; they are assumed to be in {skeleton.name}'s order"]
-        order = as_is
+        return ours[0]
+    ours = [category for category in with_joints if has_joints_of(category, skeleton)]
+    if len(ours) > 1:
+        raise UserError(
+            f"{path}: {len(ours)} categories have {skeleton.name}'s keypoints: {', '.join(map(title, ours))}; "
+            f"leave only the one for people in the file, or choose it with --category NAME"
+        )
+    return (ours or with_joints)[0]
+
+
+def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skeleton: Skeleton | None) -> Person:
+    """The skeleton, order and remarks for a category; raises UserError if its joints are not those of `skeleton`."""
+    remarks: list[str] = []
+    if not found.get("keypoints"):
+        skeleton = skeleton or assumed_skeleton(content, found["id"])
+        order = tuple(range(skeleton.num_keypoints))
+        whose = "numbered" if skeleton.name == "data" else f"assumed to be in {skeleton.name}'s order"
+        remarks.append(f"`categories` names no joints; they are {whose}")
     else:
-        (found,) = with_joints
-        category_id, order, remarks = found["id"], joint_order(found, path, skeleton), []
-        if order != as_is:
+        if skeleton is None:
+            skeleton = next((preset for preset in PRESETS.values() if has_joints_of(found, preset)), None)
+        if skeleton is None:
+            skeleton, about = category_skeleton.skeleton_of(found, f"{path}: category {title(found)}")
+            order = tuple(range(skeleton.num_keypoints))
             remarks.append(
-                f"its joints are in another order than {skeleton.name}'s; they are sorted by name, and results are in "
-                f"{skeleton.name}'s order"
+                f"category {title(found)} has {skeleton.num_keypoints} joints of its own: {'; '.join(about)}"
             )
-    if simplified(str(found.get("name"))) != "person":
+        else:
+            order = joint_order(found, path, skeleton)
+    if order != tuple(range(skeleton.num_keypoints)):
+        remarks.append(
+            f"its joints are in another order than {skeleton.name}'s; they are sorted by name, and results are in "
+            f"{skeleton.name}'s order"
+        )
+    if skeleton in PRESETS.values() and simplified(str(found.get("name"))) != "person":
         remarks.append(f"category {title(found)} is used as the person category")
-    return Person(category_id, order, tuple(f"{path}: {remark}" for remark in remarks))
+    return Person(found["id"], skeleton, order, tuple(remarks))
+
+
+def assumed_skeleton(content: dict[str, Any], category_id: int) -> Skeleton:
+    """The skeleton of joints that have no names: COCO's if there are 17, else joints with numbers."""
+    of_category = (
+        one for one in content["annotations"] if has_keypoints(one) and one.get("category_id") == category_id
+    )
+    joints = next((person["keypoints"] for person in of_category if isinstance(person["keypoints"], list)), [])
+    number = len(joints) // 3
+    return COCO if number in (0, COCO.num_keypoints) else category_skeleton.numbered(number)
+
+
+def used_ids(content: dict[str, Any]) -> set[int]:
+    """The categories of all annotations that have joints."""
+    people = filter(has_keypoints, content["annotations"])
+    return {person["category_id"] for person in people if is_id(person.get("category_id"))}
 
 
 def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
@@ -99,18 +171,19 @@ def joint_order(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tup
             what.append(f'"{missing[0]}" is missing')
         raise UserError(
             f"{path}: category {title(category)} has other joints than {skeleton.name}: {', '.join(what)}; give a "
-            f"file with {skeleton.name}'s {skeleton.num_keypoints} joints"
+            f"file with {skeleton.name}'s {skeleton.num_keypoints} joints, or in training --skeleton data"
         )
     return tuple(names.index(name) for name in ours)
 
 
-def keep_people(content: dict[str, Any], person: Person, num_keypoints: int, path: Path) -> tuple[str, ...]:
+def keep_people(content: dict[str, Any], person: Person) -> tuple[str, ...]:
     """Reorder everybody's joints and drop annotations of other listed categories, in place.
 
     Returns one line that counts the dropped annotations, or nothing.  An annotation of another category that has
     non-zero joints is kept, so that `check_entries` reports it as a fault, unless its category lists joints of its own.
     Malformed entries are kept for the same reason.
     """
+    num_keypoints = person.skeleton.num_keypoints
     if person.order != tuple(range(num_keypoints)):
         for entry in content["annotations"]:
             joints = entry.get("keypoints") if isinstance(entry, dict) else None
@@ -135,18 +208,13 @@ def keep_people(content: dict[str, Any], person: Person, num_keypoints: int, pat
     content["annotations"] = kept
     which = ", ".join(f"{title(listed[number])}: {count}" for number, count in left_out.most_common(3))
     more = ", .." * (len(left_out) > 3)
-    return (f"{path}: {left_out.total()} annotations of other categories are left out ({which}{more})",)
+    return (f"{left_out.total()} annotations of other categories are left out ({which}{more})",)
 
 
 def has_keypoints(entry: Any) -> bool:
     """Whether an annotation has `keypoints` that are not all zero."""
     joints = entry.get("keypoints") if isinstance(entry, dict) else None
     return bool(joints) and (not isinstance(joints, list) or any(joints))
-
-
-def is_id(value: Any) -> bool:
-    """Whether the value is a non-negative whole number that fits an i64; some datasets' image ids have 11 digits."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def simplified(name: str) -> str:

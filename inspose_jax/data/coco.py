@@ -1,6 +1,5 @@
 """Read a COCO folder (images and one JSON file) as samples, and write samples of drawn people as a COCO folder."""
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterable
@@ -12,110 +11,146 @@ import numpy as np
 
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import orientation
-from inspose_jax.data.image_files import read_annotated
+from inspose_jax.data import coco_dialects, image_files, labels, masks, orientation
+from inspose_jax.data.annotations import Dataset
+from inspose_jax.data.labels import Labels
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
-from inspose_jax.structures import Sample, is_target
+from inspose_jax.structures import Record, Sample
 
 LOOKED_AT = 1000  # images whose orientation is read at the start; reading all may take minutes from a slow disk
 
 
 class CocoFolder:
-    """A source over `images` (a folder) and `annotations` (a COCO keypoint JSON).
+    """A source over `images` (a folder) and `annotations` (a COCO keypoint JSON), with the labels as arrays.
 
-    COCO's joints are pixel indices, so `joint_pixel_offset` is added to the labelled ones.  The whole file is checked
-    for everything that training and evaluation need; UserError or NotFound names the fault and the remedy.
+    Without a `skeleton` it is the data's own.  COCO's joints are pixel indices, so `joint_pixel_offset` is added to the
+    labelled ones.  The whole file is checked for everything that training and evaluation need; UserError or NotFound
+    names the fault and the remedy.  With `with_masks` samples and records have everybody's mask.
     """
 
-    def __init__(self, images: Path, annotations: Path, skeleton: Skeleton, joint_pixel_offset: float):
+    def __init__(
+        self,
+        images: Path,
+        annotations: Path,
+        skeleton: Skeleton | None,
+        joint_pixel_offset: float,
+        category: str = "",
+        with_masks: bool = False,
+    ):
         images, annotations = paths.expanded(images), paths.expanded(annotations)
-        self.images = images.absolute()  # images are read later, when the working directory may have changed
-        self.skeleton, self.joint_pixel_offset = skeleton, joint_pixel_offset
-        self.content = annotation_file.read(images, annotations, skeleton)
-        listed, everybody = self.content["images"], self.content["annotations"]
-        if not everybody:
-            raise UserError(f"{annotations}: it holds no people (`annotations` is empty); there is nothing to use")
-        if not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
-            raise UserError(
-                f"{annotations}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
-            )
-        for kind, entry, faults in annotation_file.check_entries(self.content, skeleton):
-            if faults:
-                name = annotation_file.entry_name(kind, entry)
-                raise UserError(f"{annotations}: {name}: {faults[0]}; `inspose data check` lists all faults")
-        self.entries = sorted(listed, key=lambda entry: entry["id"])
-        for entry in self.entries:
-            if not (images / entry["file_name"]).is_file():
-                raise NotFound(f"{images / entry['file_name']}: no such image; is {images} the right folder?")
-        self.image_ids = np.array([entry["id"] for entry in self.entries], np.int64)
-        self.sizes = np.array([(entry["height"], entry["width"]) for entry in self.entries], np.int32).reshape(-1, 2)
-        people: dict[int, list[dict]] = {int(image_id): [] for image_id in self.image_ids}
-        for number, person in enumerate(everybody, start=1):
-            # COCO's own files always have these fields; others omit them or use other values.  pycocotools needs
-            # them, and treats a match with an annotation whose id is 0 as no match.
-            person["keypoints"] = person.get("keypoints") or [0] * (3 * skeleton.num_keypoints)
-            person["num_keypoints"] = sum(v > 0 for v in person["keypoints"][2::3])
-            person.setdefault("iscrowd", 0)
-            person["id"] = number
-            person["category_id"] = 1
-            people[person["image_id"]].append(person)
-        self.content["categories"] = [{"id": 1, "name": "person"}]
-        self.people = [self.parse(people[int(image_id)]) for image_id in self.image_ids]
-        self.is_labelled = np.array([bool(is_target(joints, crowd).any()) for joints, _, _, crowd in self.people], bool)
-        self.has_people = np.array([len(joints) > 0 for joints, *_ in self.people], bool)
+        dataset = annotation_file.read(images, annotations, skeleton, category)
+        self.take(dataset, annotations, joint_pixel_offset, with_masks)
+
+    @classmethod
+    def of(cls, dataset: Dataset, name: Path, joint_pixel_offset: float, with_masks: bool = False) -> "CocoFolder":
+        """The same source over what a reader of another kind of files returned; `name` begins error messages."""
+        source = cls.__new__(cls)
+        source.take(dataset, name, joint_pixel_offset, with_masks)
+        return source
+
+    def take(self, dataset: Dataset, name: Path, joint_pixel_offset: float, with_masks: bool) -> None:
+        """Check everything and keep the labels."""
+        self.name = name
+        self.images = dataset.images.absolute()  # images are read later, when the working directory may have changed
+        self.skeleton, self.joint_pixel_offset, self.with_masks = dataset.skeleton, joint_pixel_offset, with_masks
+        self.crowd_index = coco_dialects.crowd_index(dataset.content)
+        self.labels = checked(dataset, name, with_masks)
+        if missing := image_files.first_missing(dataset.images, self.labels.file_names):
+            raise NotFound(f"{missing}: no such image; is {dataset.images} the right folder?")
+        self.image_ids, self.sizes = self.labels.image_ids, self.labels.sizes
+        self.is_labelled, self.has_people = self.labels.is_labelled(), self.labels.has_people()
         if not self.is_labelled.any():
-            raise UserError(
-                f"{annotations}: no person has a labelled joint (visibility above 0); there is nothing to use"
-            )
+            raise UserError(f"{name}: no person has a labelled joint (visibility above 0); there is nothing to use")
         some = range(0, len(self), -(-len(self) // LOOKED_AT))
         headers = ((orientation.read_header(self.path(i)), self.size(i)) for i in some)
         if remark := orientation.remark(headers, len(self)):
-            warnings.warn(f"{annotations}: {remark}", stacklevel=2)
+            warnings.warn(f"{name}: {remark}", stacklevel=2)
 
     def path(self, index: int) -> Path:
         """The path of an image."""
-        return self.images / self.entries[index]["file_name"]
+        return self.images / self.labels.file_names[index]
 
     def size(self, index: int) -> tuple[int, int]:
         """The (height, width) of an image that its labels refer to."""
-        return self.entries[index]["height"], self.entries[index]["width"]
+        height, width = self.sizes[index].tolist()
+        return height, width
 
     def ground_truth(self) -> dict[str, Any]:
         """The content of the file, restricted to people, with optional fields filled in."""
-        return self.content
+        content = labels.ground_truth(self.labels)
+        for image in content["images"] if self.crowd_index else ():
+            image["crowdIndex"] = self.crowd_index[image["id"]]
+        return content
 
     def labels_hash(self) -> str:
         """A hash of everybody's joints, boxes, areas and crowd flags."""
-        known = hashlib.sha256()
-        for fields in self.people:
-            for array in fields:
-                known.update(array.tobytes())
-        return known.hexdigest()[:12]
+        return labels.hash_of(map(self.people, range(len(self))))
 
-    def parse(self, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of one image."""
-        num_keypoints = self.skeleton.num_keypoints
-        keypoints = np.array([person["keypoints"] for person in people], np.float32).reshape(-1, num_keypoints, 3)
+    def people(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Keypoints f32[N,K,3], boxes_xyxy f32[N,4], area f32[N] and is_crowd bool[N] of an image."""
+        rows = self.labels.people(index)
+        keypoints = self.labels.keypoints[rows].astype(np.float32)
         is_labelled = keypoints[..., 2:] > 0
         keypoints[..., :2] = np.where(is_labelled, keypoints[..., :2] + np.float32(self.joint_pixel_offset), 0)
-        boxes = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)
+        boxes = self.labels.boxes_xywh[rows].astype(np.float32)
         boxes[:, 2:] += boxes[:, :2]
-        area = np.array([person["area"] for person in people], np.float32)
-        return keypoints, boxes, area, np.array([bool(person["iscrowd"]) for person in people], bool)
+        return keypoints, boxes, self.labels.area[rows].astype(np.float32), self.labels.is_crowd[rows]
+
+    def rles(self, index: int) -> tuple[masks.Rle | None, ...]:
+        """The mask of each person of an image as COCO's compressed RLE, None where the file has none."""
+        rows, size = self.labels.people(index), self.size(index)
+        if not self.with_masks:
+            return (None,) * (rows.stop - rows.start)
+        return tuple(masks.rle_of(segmentation, size) for segmentation in self.labels.segmentations[rows])
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.image_ids)
 
     def __getitem__(self, index: int) -> Sample:
         path, (height, width) = self.path(index), self.size(index)
-        image = read_annotated(path, (height, width))
+        image = image_files.read_annotated(path, (height, width))
         if image.shape[:2] != (height, width):
             raise UserError(
                 f"{path}: {image.shape[0]} x {image.shape[1]} pixels, but its annotation says {height} x {width} "
                 f"(height x width); labels would not fit. Is it the file that was annotated?"
             )
-        return Sample(image, *self.people[index], image_id=self.entries[index]["id"])
+        sample = Sample(image, *self.people(index), image_id=int(self.image_ids[index]))
+        if not self.with_masks:
+            return sample
+        decoded = [masks.decoded(rle, (height, width)) for rle in self.rles(index)]
+        return sample._replace(masks=np.array(decoded, bool).reshape(-1, height, width))
+
+    def record(self, index: int) -> Record:
+        """An image as it is stored, with its people; raises OSError if its file cannot be read."""
+        return Record(
+            self.path(index).read_bytes(),
+            self.labels.file_names[index],
+            int(self.image_ids[index]),
+            self.size(index),
+            *self.people(index),
+            self.rles(index),
+        )
+
+
+def checked(dataset: Dataset, name: Path, with_segmentations: bool) -> Labels:
+    """The labels of a dataset as arrays; raises UserError naming its first fault, or that it has no people."""
+    content, skeleton = dataset.content, dataset.skeleton
+    everybody = content["annotations"]
+    if not everybody:
+        raise UserError(f"{name}: it holds no people (`annotations` is empty); there is nothing to use")
+    if not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
+        raise UserError(
+            f"{name}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
+        )
+    found = labels.labels_of(content, skeleton.num_keypoints, with_segmentations)
+    if found is None:
+        for kind, entry, faults in annotation_file.check_entries(content, skeleton):
+            if faults:
+                entry_name = annotation_file.entry_name(kind, entry)
+                raise UserError(f"{name}: {entry_name}: {faults[0]}; `inspose data check` lists all faults")
+    assert found is not None, "the two ways to check a file differ"
+    return found
 
 
 def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> dict[str, Any]:

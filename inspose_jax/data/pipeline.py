@@ -3,6 +3,7 @@
 The position in the data is the global step, so a run resumes by starting at that step; no iterator state is saved.
 """
 
+import dataclasses
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from inspose_jax import config
 from inspose_jax.data import buckets, transforms
 from inspose_jax.data.plan import Plan, PlannedStep
 from inspose_jax.errors import UserError
-from inspose_jax.skeletons import Skeleton
+from inspose_jax.skeletons import FROM_DATA, Skeleton
 from inspose_jax.structures import Batch, Sample
 
 
@@ -40,6 +41,8 @@ class Source(Protocol):
 @runtime_checkable
 class LabelledSource(Source, Protocol):
     """A dataset: a source with labels, so that a model can be trained and evaluated on it."""
+
+    skeleton: Skeleton  # of its joints
 
     def labels_hash(self) -> str:
         """A hash that changes with the labels of the same images; no image is read to compute it."""
@@ -68,6 +71,7 @@ class InMemory:
         self.source = source
         self.sizes, self.image_ids = source.sizes, source.image_ids
         self.is_labelled, self.has_people = source.is_labelled, source.has_people
+        self.skeleton = source.skeleton
         self.samples: list[Sample | None] = [None] * len(source)
 
     def __len__(self) -> int:
@@ -138,6 +142,19 @@ class Tolerant:
                 f"{unreadable} of {len(self)} images cannot be read, which is more than one in a thousand; `inspose "
                 f"data check` lists all faults"
             )
+
+
+def for_data(config: config.Config, source: LabelledSource) -> config.Config:
+    """The config with the skeleton of the data, if it leaves that open; raises UserError if it has other joints."""
+    wanted, skeleton = config.model.skeleton, source.skeleton
+    if wanted == FROM_DATA:
+        return dataclasses.replace(config, model=dataclasses.replace(config.model, skeleton=skeleton))
+    if wanted.keypoint_names != skeleton.keypoint_names:
+        raise UserError(
+            f"the config has the {wanted.num_keypoints} joints of {wanted.name}, the data has the "
+            f"{skeleton.num_keypoints} of {skeleton.name}; set config.model.skeleton to the data's, or to FROM_DATA"
+        )
+    return config
 
 
 def make_plan(source: Source | Tolerant, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:

@@ -95,5 +95,6 @@ def ap_by_number_of_people(
 
 def table(statistics: dict[str, float]) -> str:
     """The statistics as two human-readable lines."""
-    names = "  ".join(f"{name:>5}" for name in statistics)
-    return names + "\n" + "  ".join(f"{value:5.3f}" if value >= 0 else "    -" for value in statistics.values())
+    columns = [(name, f"{value:5.3f}" if value >= 0 else "-") for name, value in statistics.items()]
+    padded = [[f"{cell:>{max(5, len(name))}}" for cell in (name, value)] for name, value in columns]
+    return "\n".join("  ".join(row) for row in zip(*padded, strict=True))

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from inspose_jax import processes
 from inspose_jax.config import Config, places
 from inspose_jax.data import pipeline
-from inspose_jax.evaluation import coco_ap
+from inspose_jax.evaluation import coco_ap, crowd_ap
 from inspose_jax.predictor import Predictor, coco_results
 
 Found = dict[int, list[dict[str, Any]]]  # an image's index in the source -> its COCO results
@@ -18,7 +18,7 @@ Found = dict[int, list[dict[str, Any]]]  # an image's index in the source -> its
 class Evaluated(NamedTuple):
     """What an evaluation returns."""
 
-    statistics: dict[str, float]  # the ten COCO statistics
+    statistics: dict[str, float]  # the ten COCO statistics, and CrowdPose's three for its data
     results: list[dict[str, Any]]  # the COCO results that they were computed from
 
 
@@ -27,8 +27,9 @@ def evaluate(predictor: Predictor, source: pipeline.LabelledSource) -> Evaluated
 
     Raises as `find_all`.
     """
-    results = find_all(predictor, source)
-    return Evaluated(coco_ap.keypoint_ap(source.ground_truth(), results, predictor.skeleton), results)
+    results, truth = find_all(predictor, source), source.ground_truth()
+    statistics = coco_ap.keypoint_ap(truth, results, predictor.skeleton)
+    return Evaluated(statistics | crowd_ap.crowd_ap(truth, results, predictor.skeleton), results)
 
 
 def fingerprint(config: Config, source: pipeline.LabelledSource) -> str:

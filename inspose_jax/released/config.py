@@ -117,7 +117,9 @@ class Decoding:
 class Model:
     """InsPose as released."""
 
-    skeleton: Skeleton = setting(skeletons.COCO, VALID_SKELETON, "The joints: the name of a preset, or a JSON file.")
+    skeleton: Skeleton = setting(
+        skeletons.COCO, VALID_SKELETON, "The joints: the name of a preset, a JSON file, or `data` for the data's own."
+    )
     num_people: int = setting(
         100, PEOPLE, "People of an image that can be targets; the smallest beyond it become ignore regions."
     )

@@ -53,11 +53,13 @@ def train(
     """Train up to step `num_steps`, for which the schedule is laid out, or only up to `stop_at`.
 
     A run starts from step 0 or, with `resume`, from the newest readable checkpoint in `workdir`.  Returns the step it
-    reached, an earlier one after SIGTERM or Ctrl-C.  `method` is what is trained, by default the config's own.
+    reached, an earlier one after SIGTERM or Ctrl-C.  `method` is what is trained, by default the config's own.  A
+    config that leaves its skeleton open gets that of the source.
 
-    Raises UserError if the workdir is in use or the run differs from the stored one, NotFinite if a loss is not finite,
-    NotWritten if a checkpoint cannot be written; what was saved before stays intact.
+    Raises UserError if the source has other joints, if the workdir is in use or the run differs from the stored one,
+    NotFinite if a loss is not finite, NotWritten if a checkpoint cannot be written; what was saved before stays intact.
     """
+    config = pipeline.for_data(config, source)
     run, state = begin(config, source, workdir, num_steps, stop_at, resume, pretrained, extras, method)
     due, batches = run.due, batches_of(run)
     train_step = sharding.jit_train_step(run.method, config.schedule, num_steps, run.mesh, extras.on_nan)

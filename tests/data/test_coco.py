@@ -2,12 +2,13 @@
 
 import json
 
+import checked
 import numpy as np
 import pytest
 from PIL import Image
 
 from inspose_jax.config import Scene
-from inspose_jax.data import check, coco
+from inspose_jax.data import coco
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
@@ -24,7 +25,7 @@ def test_written_samples_are_read_back(folder):
         np.testing.assert_allclose(after.keypoints, before.keypoints, atol=0.0051)  # rounded to 2 decimals
         np.testing.assert_array_equal(after.boxes_xyxy, before.boxes_xyxy)
         assert np.abs(after.image.astype(int) - before.image).mean() < 8  # JPEG
-    assert check.faults(folder / "images", folder / "annotations.json", COCO) == []
+    assert checked.faults(folder / "images", folder / "annotations.json", COCO) == []
 
 
 def test_a_joint_of_the_file_is_the_index_of_a_pixel(folder):
@@ -175,7 +176,7 @@ def test_images_of_another_size_than_annotated_are_refused(folder, tmp_path):
         (lambda a, i: a.update(num_keypoints=99), "num_keypoints is 99"),
         (lambda a, i: a.update(area=0), "area is 0"),
         (lambda a, i: a.update(image_id=77), "image 77 is not listed in `images`"),
-        (lambda a, i: a.pop("bbox"), "no bbox"),
+        (lambda a, i: (a.pop("bbox"), a.pop("keypoints")), "no bbox"),
         (lambda a, i: i.update(width=9), "the file has"),
         (lambda a, i: i.update(file_name="gone.jpg"), "no such image"),
     ],
@@ -185,14 +186,17 @@ def test_every_planted_fault_is_named(folder, tmp_path, change, message):
         change(truth["annotations"][0], truth["images"][0])
         return truth
 
-    found = check.faults(folder / "images", damage(folder, tmp_path, plant), COCO)
+    found = checked.faults(folder / "images", damage(folder, tmp_path, plant), COCO)
     assert any(message in fault for fault in found), found
 
 
 def test_the_real_images_are_read_without_a_fault(coco_real):
     for split, people in (("train", 349), ("val", 72)):
         annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
-        assert check.faults(coco_real / split, annotations, COCO) == []
+        assert checked.faults(coco_real / split, annotations, COCO) == []
         source = coco.CocoFolder(coco_real / split, annotations, COCO, 0.5)
-        labelled = sum((((joints[..., 2] > 0).any(-1)) & ~crowd).sum() for joints, _, _, crowd in source.people)
+        labelled = sum(
+            (((joints[..., 2] > 0).any(-1)) & ~crowd).sum()
+            for joints, _, _, crowd in map(source.people, range(len(source)))
+        )
         assert labelled == people

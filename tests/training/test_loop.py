@@ -159,7 +159,7 @@ class Broken:
         self.broken = broken
         index = np.arange(number)
         self.sizes, self.is_labelled = SOURCE.sizes[index % 16], SOURCE.is_labelled[index % 16]
-        self.has_people = self.is_labelled
+        self.has_people, self.skeleton = self.is_labelled, SOURCE.skeleton
         self.image_ids = index + 100
 
     def __len__(self):

@@ -131,6 +131,7 @@ class Corrected:
     def __init__(self):
         self.sizes, self.image_ids = SOURCE.sizes, SOURCE.image_ids
         self.is_labelled, self.has_people = SOURCE.is_labelled, SOURCE.has_people
+        self.skeleton = SOURCE.skeleton
 
     def __len__(self):
         return len(SOURCE)

@@ -1,0 +1,104 @@
+"""The skeleton that a COCO category defines: joints, limbs, left-right pairs by name, and sigmas.
+
+A dataset states the names of its joints and perhaps its limbs, but neither what a mirrored image exchanges nor how
+precisely each joint can be placed; `docs/data.md` says what is assumed for both.
+"""
+
+import re
+from collections import Counter
+from typing import Any, NamedTuple
+
+from inspose_jax.errors import UserError
+from inspose_jax.skeletons import COCO, Skeleton
+
+# The mean of COCO's sigmas: OKS then is as strict, on average, as on COCO's joints, and no joint counts more than
+# another.  Sigmas that are measured are the standard deviations of several people's labels of the same images.
+SIGMA = round(sum(COCO.oks_sigmas) / COCO.num_keypoints, 3)
+OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
+
+
+class Found(NamedTuple):
+    """A category's skeleton, and what the user should know about it, one line each."""
+
+    skeleton: Skeleton
+    remarks: tuple[str, ...]
+
+
+def skeleton_of(category: dict[str, Any], where: str) -> Found:
+    """The skeleton of a category that names its joints; raises UserError if it names one of them twice.
+
+    `where` begins an error message.
+    """
+    names = tuple(category["keypoints"])
+    again = [name for name, times in Counter(names).items() if times > 1]
+    if again:
+        raise UserError(f'{where} names the joint "{again[0]}" twice; give each joint its own name')
+    pairs = flip_pairs(names)
+    limbs, remarks = limbs_of(category.get("skeleton"), len(names))
+    if pairs:
+        joined = ", ".join(f"{names[a]} and {names[b]}" for a, b in pairs[:3])
+        remarks.append(f"in a mirrored image {joined}{', ..' * (len(pairs) > 3)} change places")
+    else:
+        remarks.append("no joint has a name with left or right, so that none change places in a mirrored image")
+    remarks.append(f"OKS takes {SIGMA}, the mean of COCO's sigmas, for every joint")
+    name = str(category.get("name") or "data")
+    return Found(Skeleton(name, names, limbs, pairs, (SIGMA,) * len(names)), tuple(remarks))
+
+
+def numbered(num_keypoints: int) -> Skeleton:
+    """The skeleton of joints without names, from `joint_1` on."""
+    names = tuple(f"joint_{number}" for number in range(1, num_keypoints + 1))
+    return Skeleton("data", names, (), (), (SIGMA,) * num_keypoints)
+
+
+def flip_pairs(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """The pairs of joints whose names differ only in their side: `left_eye` and `right_eye`, `LEye`, `eye-l`, `EyeL`.
+
+    A joint takes part only if exactly one other has the name of its other side.
+    """
+    words = [words_of(name) for name in names]
+    count = Counter(words)
+    found = []
+    for i, own in enumerate(words):
+        other = tuple(OTHER_SIDE.get(word, word) for word in own)
+        if other != own and count[own] == count[other] == 1 and i < (j := words.index(other)):
+            found.append((i, j))
+    return tuple(found)
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of a name in lower case; the side is a word of its own even where it is not set off: `lefteye`."""
+    words = re.findall(r"[A-Z](?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+", name)
+    parted = (re.fullmatch(r"(left|right)(\w+)", word.lower()) for word in words)
+    return tuple(
+        part for word, pair in zip(words, parted, strict=True) for part in (pair.groups() if pair else (word.lower(),))
+    )
+
+
+def limbs_of(listed: Any, num_keypoints: int) -> tuple[tuple[tuple[int, int], ...], list[str]]:
+    """Pairs of joints counted from 0, from a category's `skeleton`, which counts from 1; and what was wrong with it.
+
+    Limbs are only for drawing, so that pairs that name no two joints are left out instead of refused.
+    """
+    if not listed:
+        return (), []
+    pairs = [pair for pair in listed if is_pair(pair)] if isinstance(listed, list) else []
+    first = 1
+    remarks = []
+    if any(0 in pair for pair in pairs) and all(max(pair) < num_keypoints for pair in pairs):
+        first = 0
+        remarks.append("`skeleton` counts joints from 0, not from 1 as COCO does, and is read so")
+    limbs = tuple(
+        (a - first, b - first)
+        for a, b in pairs
+        if a != b and 0 <= a - first < num_keypoints and 0 <= b - first < num_keypoints
+    )
+    left_out = (len(listed) if isinstance(listed, list) else 1) - len(limbs)
+    if left_out:
+        remarks.append(f"{left_out} entries of `skeleton` name no two of the joints and are left out")
+    return limbs, remarks
+
+
+def is_pair(value: Any) -> bool:
+    """Whether the value is a list of two whole numbers."""
+    return isinstance(value, list) and len(value) == 2 and all(type(joint) is int for joint in value)

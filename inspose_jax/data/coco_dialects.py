@@ -1,0 +1,152 @@
+"""COCO files in the dialects of datasets and labelling tools: rewritten, in place, as COCO itself writes them.
+
+`docs/data.md` says what each of them writes otherwise, and what that means.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from inspose_jax.data.values import is_number
+from inspose_jax.errors import UserError
+from inspose_jax.skeletons import CROWDPOSE, PRESETS, Skeleton
+
+WHOLE_BODY = PRESETS["coco_wholebody"]
+PARTS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}  # joints each
+Entries = list[dict[str, Any]]
+
+
+class Dialect(NamedTuple):
+    """A way to write a COCO file."""
+
+    name: str
+    is_written_in: Callable[[dict[str, Any]], bool]
+    rewrite: Callable[[dict[str, Any], str], None]  # raises UserError, which begins with the text, if it cannot be
+    skeleton: Skeleton | None  # None: the one that the file's category defines
+
+
+def rewritten(content: dict[str, Any], where: str) -> Dialect | None:
+    """Rewrite the content of a COCO file, in place; returns its dialect, None if it is COCO's own.
+
+    `where` begins an error message.  Raises UserError if what the dialect needs is missing.  Malformed entries stay as
+    they are, for `annotations.check_entries`.
+    """
+    for dialect in DIALECTS:
+        if dialect.is_written_in(content):
+            dialect.rewrite(content, where)
+            return dialect
+    return None
+
+
+def entries(content: dict[str, Any], kind: str) -> Entries:
+    """The entries of a list that are objects."""
+    listed = content.get(kind)
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+
+
+def is_crowdpose(content: dict[str, Any]) -> bool:
+    """Whether the images have a crowd index."""
+    return any("crowdIndex" in image for image in entries(content, "images"))
+
+
+def rewrite_crowdpose(content: dict[str, Any], where: str) -> None:
+    """Name the joints as the preset does, whose top_head is called head there; its limbs are those of 17 joints."""
+    for category in entries(content, "categories"):
+        if isinstance(names := category.get("keypoints"), list):
+            category["keypoints"] = ["top_head" if name == "head" else name for name in names]
+            category["skeleton"] = [[a + 1, b + 1] for a, b in CROWDPOSE.limbs]
+    for person in entries(content, "annotations"):
+        person.pop("num_keypoints", None)  # counts head and neck out
+
+
+def crowd_index(content: dict[str, Any]) -> dict[Any, Any]:
+    """How crowded each image of CrowdPose is, from 0 to 1, by image id; empty unless all images say it."""
+    found = {image.get("id"): image.get("crowdIndex") for image in entries(content, "images")}
+    return found if found and all(map(is_number, found.values())) else {}
+
+
+def is_whole_body(content: dict[str, Any]) -> bool:
+    """Whether somebody has joints of the face and the hands in fields of their own."""
+    return any("face_kpts" in person and "lefthand_kpts" in person for person in entries(content, "annotations"))
+
+
+def rewrite_whole_body(content: dict[str, Any], where: str) -> None:
+    """Join the five fields of each person into `keypoints`; a missing one means unlabelled joints."""
+    for person in entries(content, "annotations"):
+        joined: list[Any] = []
+        for field, number in PARTS.items():
+            joints = person.get(field) or [0] * (3 * number)
+            if not isinstance(joints, list) or len(joints) != 3 * number:
+                found = len(joints) if isinstance(joints, list) else "no list of"
+                raise UserError(
+                    f"{where}: annotation {person.get('id')}: {found} numbers for {field}, not {3 * number} (x, y, "
+                    f"visibility of {number} joints)"
+                )
+            joined += joints
+        person["keypoints"] = joined
+        for field in (*PARTS, "num_keypoints")[1:]:  # num_keypoints is that of the body alone
+            person.pop(field, None)
+    for category in entries(content, "categories"):
+        if category.get("keypoints"):
+            category["keypoints"] = list(WHOLE_BODY.keypoint_names)
+            category["skeleton"] = [[a + 1, b + 1] for a, b in WHOLE_BODY.limbs]
+
+
+def is_label_studio(content: dict[str, Any]) -> bool:
+    """Whether Label Studio signed the file."""
+    info = content.get("info")
+    return isinstance(info, dict) and info.get("contributor") == "Label Studio"
+
+
+def rewrite_label_studio(content: dict[str, Any], where: str) -> None:
+    """Take the box of a person from the image's rectangle, and correct file names; people must not be merged."""
+    for image in entries(content, "images"):
+        if isinstance(name := image.get("file_name"), str):
+            name = name.replace("\\", "/")  # written on Windows
+            image["file_name"] = f"images/{name.rsplit('/', 1)[-1]}" if name.startswith(("../", "/")) else name
+    rectangles: dict[str, Entries] = defaultdict(list)
+    for one in entries(content, "annotations"):
+        if "keypoints" not in one:
+            rectangles[str(one.get("image_id"))].append(one)
+    for person in entries(content, "annotations"):
+        around = rectangles[str(person.get("image_id"))] if "keypoints" in person else []
+        if len(around) > 1:
+            raise UserError(
+                f"{where}: image {person.get('image_id')} has {len(around)} rectangles, but Label Studio's COCO export "
+                f"joins all points of an image into one person; export JSON instead, and run `inspose data import`"
+            )
+        if around and "bbox" in around[0]:
+            person["bbox"] = around[0]["bbox"]
+    content["annotations"] = [one for one in content["annotations"] if not isinstance(one, dict) or "keypoints" in one]
+    without_flat_boxes(content)
+
+
+def is_cvat(content: dict[str, Any]) -> bool:
+    """Whether people have the attribute that CVAT gives everybody."""
+    attributes = (person.get("attributes") for person in entries(content, "annotations"))
+    return any(isinstance(one, dict) and "occluded" in one for one in attributes)
+
+
+def rewrite_cvat(content: dict[str, Any], where: str) -> None:
+    """Leave out boxes without extent."""
+    without_flat_boxes(content)
+
+
+def without_flat_boxes(content: dict[str, Any]) -> None:
+    """Remove box and area of people whose box, that of their joints, is a point or a line.
+
+    Then they are filled in as for any file without them, from the pixels of the joints, which have an extent.
+    """
+    for person in entries(content, "annotations"):
+        box = person.get("bbox")
+        if isinstance(box, list) and len(box) == 4 and 0 in box[2:] and any(person.get("keypoints") or ()):
+            person.pop("bbox")
+            person.pop("area", None)
+
+
+DIALECTS = (
+    Dialect("CrowdPose", is_crowdpose, rewrite_crowdpose, CROWDPOSE),
+    Dialect("COCO-WholeBody", is_whole_body, rewrite_whole_body, WHOLE_BODY),
+    Dialect("Label Studio", is_label_studio, rewrite_label_studio, None),
+    Dialect("CVAT", is_cvat, rewrite_cvat, None),
+)

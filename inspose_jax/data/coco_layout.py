@@ -1,0 +1,75 @@
+"""Where a COCO keypoint file and its images lie: what people have, from a file beside its images to COCO's own folders.
+
+FOLDER/labels.json                                  images beside it, in images/ or in data/
+FOLDER/annotations/person_keypoints_train2017.json  images in FOLDER/train2017/ or FOLDER/images/train2017/
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from inspose_jax.data import annotations as annotation_file
+from inspose_jax.data.values import is_inside
+from inspose_jax.errors import NotFound, UserError
+
+SPLITS = {  # the words by which file names tell them apart
+    "train": {"train", "training"},
+    "val": {"val", "valid", "validation", "minival"},
+    "test": {"test", "testing"},
+}
+LOOKED_FOR = 10  # images whose files tell which folder is theirs
+
+
+def is_kind(path: Path) -> bool:
+    """Whether the path is a JSON file, or a folder with one in it or in its folder `annotations`."""
+    return bool(json_files(path))
+
+
+def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, None]:
+    """The content of the file for `split`, and the folder of its images; its categories tell the skeleton.
+
+    Raises NotFound or UserError if there is no such file, or more than one, or if its images are not found.
+    """
+    annotations = file_of(path, split)
+    content = annotation_file.parsed(annotations)
+    return content, image_folder(annotations, content), None
+
+
+def json_files(path: Path) -> list[Path]:
+    """The JSON files that may hold annotations."""
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".json" else []
+    return sorted(path.glob("*.json")) + sorted((path / "annotations").glob("*.json"))
+
+
+def file_of(path: Path, split: str) -> Path:
+    """The one file with annotations, or of several the one whose name tells that it is for keypoints of the split."""
+    found = json_files(path)
+    if len(found) == 1:
+        return found[0]
+    of_split = [file for file in found if SPLITS[split] & set(re.findall(r"[a-z]+", file.stem.lower()))]
+    chosen = [file for file in of_split if "keypoints" in file.stem.lower()] or of_split
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(str(file.relative_to(path)) for file in (chosen or found)[:5])
+    more = ", .." * (len(chosen or found) > 5)
+    fault = f"{len(chosen)} of them are for {split}" if chosen else f"none of them is for {split} by its name"
+    raise UserError(f"{path}: holds {len(found)} JSON files, and {fault} ({names}{more}); give the file itself")
+
+
+def image_folder(annotations: Path, content: dict[str, Any]) -> Path:
+    """The folder that the file names of an annotation file start from: the first likely one in which they are found."""
+    listed = (entry.get("file_name") for entry in content["images"] if isinstance(entry, dict))
+    names = [name for name in listed if is_inside(name)][:LOOKED_FOR]
+    if not names:  # nothing to look for; the rules for the entries report it
+        return annotations.parent
+    last = annotations.stem.rpartition("_")[2]  # train2017 of person_keypoints_train2017
+    bases = [annotations.parent, annotations.parent.parent]
+    likely = [base / place for base in bases for place in ("", "images", "data", last, f"images/{last}")]
+    for folder in likely:
+        if any((folder / name).is_file() for name in names):
+            return folder
+    raise NotFound(
+        f"{annotations}: its image {names[0]} is neither beside it nor in images or {last}; give the folder with "
+        f"--images FOLDER --annotations {annotations}"
+    )

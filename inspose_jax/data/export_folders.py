@@ -1,0 +1,96 @@
+"""Where labelling tools and datasets put a COCO file and its images, and how they name their splits.
+
+Roboflow: a folder for each split, with its images and `_annotations.coco.json`.  CVAT: `annotations/` has
+`person_keypoints_SPLIT.json`, `images/` the images, in a folder for each split or without one.  Label Studio:
+`result.json` beside `images/`.  CrowdPose: `json/` or `annotations/` has `crowdpose_SPLIT.json`, `images/` all images.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from inspose_jax.data import annotations as annotation_file
+from inspose_jax.errors import NotFound, UserError
+
+SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+
+
+class Export(NamedTuple):
+    """A COCO file and its images, as an export has them for one split."""
+
+    kind: str  # the tool or dataset
+    annotations: Path
+    images: Path
+
+
+def find(path: Path) -> dict[str, Export]:
+    """The exports in a folder by split, named as the folder names them; empty if it looks like none of them."""
+    for splits in (roboflow(path), label_studio(path), crowdpose(path), cvat(path)):
+        if splits:
+            return splits
+    return {}
+
+
+def is_kind(path: Path) -> bool:
+    """Whether the folder looks like one of these exports."""
+    return bool(find(path))
+
+
+def file_of(path: Path, split: str) -> Path:
+    """The COCO file of a split; raises UserError as `choose` does."""
+    return choose(path, split).annotations
+
+
+def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, None]:
+    """The content of the file of a split, and the folder of its images; its categories tell the skeleton.
+
+    Raises UserError as `choose` does, and NotFound if the images were not exported.
+    """
+    export = choose(path, split)
+    if not export.images.is_dir():
+        raise NotFound(f"{export.images}: no such folder; the images of {export.annotations} belong there")
+    return annotation_file.parsed(export.annotations), export.images, None
+
+
+def choose(path: Path, split: str) -> Export:
+    """The export of a split: train, val or test, by whatever word the folder has for it; or the only one there is.
+
+    Raises UserError if there are others.
+    """
+    splits = find(path)
+    for name, export in splits.items():
+        if name.rstrip("0123456789") in SPLITS[split]:  # CVAT's layout is also that of COCO's train2017
+            return export
+    if len(splits) == 1:
+        return next(iter(splits.values()))
+    raise UserError(f"{path}: has no part for {split}, only {', '.join(splits)}; choose one with --split")
+
+
+def roboflow(path: Path) -> dict[str, Export]:
+    """`train/_annotations.coco.json`, `valid/..`, `test/..`; or the folder of a single split."""
+    name = "_annotations.coco.json"
+    if (path / name).is_file():
+        return {path.name: Export("Roboflow", path / name, path)}
+    return {file.parent.name: Export("Roboflow", file, file.parent) for file in sorted(path.glob(f"*/{name}"))}
+
+
+def label_studio(path: Path) -> dict[str, Export]:
+    """`result.json`, whose file names begin with `images/`."""
+    file = path / "result.json"
+    return {"train": Export("Label Studio", file, path)} if file.is_file() and (path / "images").is_dir() else {}
+
+
+def crowdpose(path: Path) -> dict[str, Export]:
+    """`json/crowdpose_train.json`, or `annotations/mmpose_crowdpose_train.json` as MMPose distributes it."""
+    files = sorted(file for folder in ("json", "annotations", ".") for file in path.glob(f"{folder}/*crowdpose_*.json"))
+    return {file.stem.rsplit("_", 1)[1]: Export("CrowdPose", file, path / "images") for file in files}
+
+
+def cvat(path: Path) -> dict[str, Export]:
+    """`annotations/person_keypoints_default.json` and `images/`."""
+    found = {}
+    for file in sorted(path.glob("annotations/person_keypoints_*.json")):
+        split = file.stem.removeprefix("person_keypoints_")
+        if (path / "images").is_dir():
+            own = path / "images" / split
+            found[split] = Export("CVAT", file, own if own.is_dir() else path / "images")
+    return found

@@ -1,0 +1,105 @@
+"""What a path given as `--data` is, and the images with people in it.
+
+`KINDS` lists what can be read, the most particular first.  A kind is a file of this folder with three functions:
+`is_kind(path)` looks at names, and into YAML files, `file_of(path, split)` is what messages begin with, and `read(path,
+split, category)` returns the content of a COCO file, the folder of its images, and the skeleton, unless the content
+tells it.
+All that follows, from the order of the joints to missing areas, is the same for all kinds: `annotations.prepared`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from inspose_jax import paths
+from inspose_jax.data import annotations as annotation_file
+from inspose_jax.data import coco_layout, export_folders, image_files, label_studio, yolo_pose
+from inspose_jax.data.annotations import Dataset
+from inspose_jax.errors import NotFound, UserError
+from inspose_jax.skeletons import Skeleton
+
+Split = Literal["train", "val", "test"]
+
+
+class Kind(NamedTuple):
+    """A kind of files that can be read."""
+
+    name: str
+    is_kind: Callable[[Path], bool]
+    file_of: Callable[[Path, Split], Path]
+    read: Callable[[Path, Split, str], tuple[dict[str, Any], Path, Skeleton | None]]
+
+
+KINDS = (
+    Kind("a YOLO-pose dataset", yolo_pose.is_kind, yolo_pose.file_of, yolo_pose.read),
+    Kind("an export in COCO's format", export_folders.is_kind, export_folders.file_of, export_folders.read),
+    Kind("COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read),
+)
+READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
+
+
+class Found(NamedTuple):
+    """A dataset, and what it was found to be."""
+
+    dataset: Dataset
+    name: Path  # the file or folder that messages begin with
+    kind: str
+
+
+def read(path: Path, split: Split, category: str = "", skeleton: Skeleton | None = None) -> Found:
+    """Read a file or folder of any kind; only the people of `category`, by default the only one with joints.
+
+    Without a `skeleton` it is the data's own.  Raises NotFound or UserError, which says what the path looks like.
+    """
+    path = paths.expanded(path)
+    if not path.exists():
+        raise NotFound(f"{path}: no such file or folder of data; give {READABLE}")
+    if label_studio.is_kind(path):
+        raise UserError(f"{path}: looks like Label Studio's own JSON; make it a COCO file with inspose data import")
+    for kind in KINDS:
+        if kind.is_kind(path) and not has_file_per_image(path):
+            name = kind.file_of(path, split)
+            content, images, own = kind.read(path, split, category)
+            return Found(annotation_file.prepared(content, images, name, skeleton, category, own), name, kind.name)
+    raise UserError(f"{path}: {looks_like(path)}")
+
+
+def has_file_per_image(path: Path) -> bool:
+    """Whether a folder has a JSON beside every image, as LabelMe and VIA write them."""
+    if not path.is_dir():
+        return False
+    found = [file.stem for file in path.iterdir() if file.suffix == ".json"]
+    images = {file.stem for file in path.iterdir() if file.suffix.lower() in image_files.SUFFIXES}
+    return len(found) > 1 and images.issuperset(found)
+
+
+def looks_like(path: Path) -> str:
+    """What a path that cannot be read looks like, and what to do."""
+    remedy = f"give {READABLE}"
+    exported = "export it as COCO keypoints from the tool that wrote it"
+    if path.is_file():
+        for suffixes, words in FILES.items():
+            if path.suffix.lower() in suffixes:
+                return f"looks like {words}"
+        return f"is a {path.suffix or 'nameless kind of'} file, which is not read as a dataset; {remedy}"
+    suffixes = {file.suffix.lower() for file in path.iterdir()}
+    if has_file_per_image(path):
+        return f"looks like a folder of LabelMe, with a JSON for each image; {exported}"
+    if (path / "checkpoints").is_dir():
+        return f"looks like the folder of a training run, not like data; {remedy}"
+    if any(file.suffix.lower() == ".xml" for file in [*path.iterdir(), *path.glob("Annotations/*.xml")]):
+        return f"looks like Pascal VOC, with an XML for each image; {exported}"
+    if any(".tfrecord" in file.name for file in path.iterdir()):
+        return f"looks like TFRecord files, which only TensorFlow reads; {exported}"
+    if suffixes & set(image_files.SUFFIXES):
+        return f"is a folder of images without labels; {remedy}, or find people in them with inspose predict"
+    return f"no kind of dataset is recognised in it; {remedy}"
+
+
+FILES: dict[tuple[str, ...], str] = {
+    (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz"): "an archive; unpack it, and give the folder",
+    image_files.SUFFIXES: "an image; give its labels too: a folder with a COCO keypoint JSON and the images",
+    (".csv", ".tsv", ".txt", ".xml", ".mat", ".pkl", ".h5", ".parquet"): "labels of a kind that is not read; export "
+    "them as COCO keypoints from the tool that wrote them",
+    (".tfrecord", ".array_record"): "one file of a built dataset; give its folder",
+}

@@ -1,0 +1,317 @@
+"""Read a YOLO-pose folder (`data.yaml` and one text file an image) as the content of a COCO file.
+
+Every row of a text file is a person: class, box (centre and size), then 2 or 3 numbers a joint, all as fractions of the
+image as a viewer shows it.  Converters divide COCO's numbers by the image's size, so a joint times the size is again
+COCO's index of a pixel, while boxes are continuous in both.
+"""
+
+import math
+import os
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from inspose_jax import skeletons
+from inspose_jax.data import category_skeleton, orientation
+from inspose_jax.data.image_files import SUFFIXES, read_image
+from inspose_jax.errors import NotFound, UserError
+from inspose_jax.skeletons import Skeleton
+
+Pairs = tuple[tuple[int, int], ...]
+
+ROUNDING = 1e-6  # how far above 1 a fraction may lie
+BOX = 5  # numbers of a row before its joints: class, x, y, width, height
+
+
+class Dataset(NamedTuple):
+    """What `data.yaml` says."""
+
+    path: Path  # of the YAML file
+    settings: dict[str, Any]
+    classes: dict[int, str]
+    skeleton: Skeleton
+    per_joint: int  # 2 or 3 numbers
+
+
+def find(path: Path) -> Path | None:
+    """The YAML file of a YOLO-pose dataset: `path` itself, or the one in this folder; None if there is none."""
+    if path.is_file():
+        return path if path.suffix.lower() in (".yaml", ".yml") else None
+    if not path.is_dir():
+        return None
+    listed = sorted([*path.glob("*.yaml"), *path.glob("*.yml")])
+    with_joints = [one for one in listed if "kpt_shape" in one.read_text(errors="replace")]
+    named = [one for one in with_joints or listed if one.stem == "data"]
+    return named[0] if named else with_joints[0] if len(with_joints) == 1 else None
+
+
+def is_kind(path: Path) -> bool:
+    """Whether `path` is a YAML file, or a folder with the one of a YOLO dataset."""
+    return find(path) is not None
+
+
+def file_of(path: Path, split: str) -> Path:
+    """The YAML file, which has all splits; raises NotFound if there is none."""
+    file = find(path)
+    if file is None:
+        raise NotFound(f"{path}: no data.yaml; give the YAML file of a YOLO-pose dataset, or its folder")
+    return file
+
+
+def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, Skeleton]:
+    """The content of a COCO file, the folder that its file names start from, and the skeleton.
+
+    `split` is one of the YAML file's train, val and test; `category` is needed, and not "", where there are several
+    classes.  Images whose text file is missing or empty have no people; nobody has an `area`.  Raises UserError, or its
+    subclass NotFound, naming file and line of the first fault.
+    """
+    dataset = read_yaml(file_of(path, split))
+    chosen = choose_class(dataset, category)
+    listed = list_images(dataset, split)
+    images = Path(os.path.commonpath([one.parent for one in listed]))
+    entries, people, turned = [], [], []
+    for image in listed:
+        size = displayed_size(image)
+        if size is None:
+            turned.append(image)
+            continue
+        entries.append({"id": len(entries) + 1, "file_name": image.relative_to(images).as_posix()})
+        entries[-1] |= {"height": size[0], "width": size[1]}
+        for row in read_rows(label_file(image), dataset):
+            if row[0] == chosen:
+                people.append(person(row, dataset, size, len(people) + 1, entries[-1]["id"]))
+    if turned:
+        warnings.warn(
+            f"{dataset.path}: {len(turned)} images are left out, since their EXIF orientation mirrors them or turns "
+            f"them by 180 degrees, or turns a square, such as {turned[0]}; save them upright to use them",
+            stacklevel=2,
+        )
+    skeleton = dataset.skeleton
+    listing = {"id": 1, "name": dataset.classes[chosen], "keypoints": list(skeleton.keypoint_names)}
+    listing["skeleton"] = [[a + 1, b + 1] for a, b in skeleton.limbs]
+    return {"images": entries, "annotations": people, "categories": [listing]}, images, skeleton
+
+
+def read_yaml(file: Path) -> Dataset:
+    """Read and check `data.yaml`; raises UserError naming the first fault."""
+    try:
+        settings = yaml.safe_load(file.read_text("utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not YAML ({' '.join(str(error).split())}); correct the file") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{file}: not a YOLO dataset; it needs names, kpt_shape, flip_idx and train")
+    if "kpt_shape" not in settings:
+        raise UserError(f"{file}: no kpt_shape, so its labels have no joints; give a pose dataset, as [17, 3]")
+    shape = settings["kpt_shape"]
+    if not is_whole_list(shape) or len(shape) != 2 or shape[0] < 1 or shape[1] not in (2, 3):
+        raise UserError(f"{file}: kpt_shape is {shape}, not the number of joints and 2 or 3 numbers each, as [17, 3]")
+    classes = named(settings.get("names"))
+    if not classes:
+        raise UserError(f"{file}: no names of classes; write them as `names: [person]`")
+    pairs = flip_pairs(file, settings, shape[0])
+    names = joint_names(file, settings, shape[0], pairs)
+    if pairs is None and not category_skeleton.flip_pairs(names):
+        raise UserError(f"{file}: no flip_idx; give each joint's index in a mirrored image, its own if it has no side")
+    return Dataset(file, settings, classes, skeleton_of(names, pairs, next(iter(classes.values()))), shape[1])
+
+
+def skeleton_of(names: tuple[str, ...], pairs: Pairs | None, name: str) -> Skeleton:
+    """The preset with these joints, unless the given pairs contradict it; else a skeleton of these joints."""
+    preset = skeletons.preset_with(names)
+    if preset is not None and (pairs is None or set(pairs) == {(min(pair), max(pair)) for pair in preset.flip_pairs}):
+        return preset
+    found = category_skeleton.skeleton_of({"name": name, "keypoints": list(names)}, name).skeleton
+    return found if pairs is None else replace(found, flip_pairs=pairs)
+
+
+def is_whole_list(value: Any) -> bool:
+    """Whether the value is a list of whole numbers."""
+    return isinstance(value, list) and all(type(number) is int for number in value)
+
+
+def named(value: Any) -> dict[int, str]:
+    """Names by number, from a list or a mapping; empty if the value is neither."""
+    pairs = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    listed = list(pairs)
+    return {number: str(name) for number, name in listed} if all(type(number) is int for number, _ in listed) else {}
+
+
+def flip_pairs(file: Path, settings: dict[str, Any], number: int) -> Pairs | None:
+    """The pairs of joints that `flip_idx` exchanges; None without it."""
+    order = settings.get("flip_idx")
+    if order is None:
+        return None
+    if not is_whole_list(order) or len(order) != number:
+        raise UserError(f"{file}: flip_idx is not a list of {number} whole numbers, one for each joint of kpt_shape")
+    if outside := [joint for joint in order if not 0 <= joint < number]:
+        raise UserError(f"{file}: flip_idx has {outside[0]}; joints are counted from 0 to {number - 1}")
+    for joint, other in enumerate(order):
+        if order[other] != joint:
+            raise UserError(
+                f"{file}: flip_idx does not pair: joint {joint} becomes {other}, but {other} becomes {order[other]}"
+            )
+    return tuple((joint, other) for joint, other in enumerate(order) if joint < other)
+
+
+def joint_names(file: Path, settings: dict[str, Any], number: int, pairs: Pairs | None) -> tuple[str, ...]:
+    """The joints' names: `kpt_names`, else COCO's if number and pairs are COCO's, else joint_0, joint_1, .."""
+    given = settings.get("kpt_names")
+    if isinstance(given, dict):  # a list for each class; all have the same joints
+        given = next(iter(given.values()), None) if all(isinstance(one, list) for one in given.values()) else given
+        given = list(named(given).values()) if isinstance(given, dict) else given
+    if given is not None:
+        names = tuple(map(str, given)) if isinstance(given, list) else ()
+        if len(set(names)) != number or len(names) != number:
+            raise UserError(f"{file}: kpt_names must be {number} different names, one for each joint of kpt_shape")
+        return names
+    if number == skeletons.COCO.num_keypoints and pairs and set(pairs) == set(skeletons.COCO.flip_pairs):
+        return skeletons.COCO.keypoint_names
+    return tuple(f"joint_{joint}" for joint in range(number))
+
+
+def choose_class(dataset: Dataset, category: str) -> int:
+    """The number of the class called `category`, or of the only one."""
+    listed = ", ".join(dataset.classes.values())
+    if not category and len(dataset.classes) > 1:
+        raise UserError(f"{dataset.path}: {len(dataset.classes)} classes ({listed}); choose one by --category NAME")
+    found = [number for number, name in dataset.classes.items() if category in ("", name)]
+    if not found:
+        raise UserError(f"{dataset.path}: no class {category}; it has {listed}")
+    return found[0]
+
+
+def list_images(dataset: Dataset, split: str) -> list[Path]:
+    """The images of a split, which is a folder, a list file, or several of them."""
+    value = dataset.settings.get(split)
+    if value is None and split == "val":
+        value = dataset.settings.get("validation")
+    if not value:
+        known = [name for name in ("train", "val", "test") if dataset.settings.get(name)]
+        raise UserError(f"{dataset.path}: no images are named by `{split}`; it has {', '.join(known) or 'no split'}")
+    found: list[Path] = []
+    for place in value if isinstance(value, list) else [value]:
+        where = resolved(dataset, str(place))
+        if where.is_dir():
+            found += sorted(one for one in where.rglob("*") if is_image(one))
+            continue
+        for number, line in enumerate(where.read_text("utf-8-sig").splitlines(), start=1):
+            if line.strip():
+                image = where.parent / line.strip()  # an absolute path stays as it is
+                image = image if image.is_file() else resolved(dataset, line.strip(), f"{where}, line {number}")
+                found.append(image)
+    if not found:
+        raise UserError(f"{dataset.path}: `{split}` names {value}, where there is no image")
+    return [Path(os.path.abspath(one)) for one in dict.fromkeys(found)]
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name is that of an image; hidden files, such as macOS's ._1.jpg, are none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def resolved(dataset: Dataset, place: str, named_by: str = "") -> Path:
+    """The file or folder that the dataset calls `place`, below its `path` or below the folder of the YAML file.
+
+    A dataset that was moved is found, and Roboflow's `../train/images`, which means a folder beside the YAML file.
+    """
+    home = dataset.path.parent
+    roots = [home / str(dataset.settings.get("path") or ""), home]
+    tries = [root / one for root in roots for one in (place, place.removeprefix("../"))]
+    for found in tries:
+        if found.exists():
+            return found
+    raise NotFound(f"{named_by or dataset.path}: {place} is not there; tried {tries[0]} and {tries[-1]}")
+
+
+def displayed_size(image: Path) -> tuple[int, int] | None:
+    """Height and width of an image as shown; None if only its pixels could tell it from the image as stored.
+
+    Labels are of the image as shown, since both labelling tools and YOLO's own reader follow the EXIF orientation.
+    The reader of pixels tells the two apart by their size.
+    """
+    header = orientation.read_header(image)
+    height, width = header.size if all(header.size) else read_image(image, follow_exif=False).shape[:2]
+    if header.orientation == 1:
+        return height, width
+    return (width, height) if header.orientation >= 5 and height != width else None
+
+
+def label_file(image: Path) -> Path:
+    """The text file of an image: the last folder called images becomes labels; without one it is beside the image."""
+    parts = list(image.with_suffix(".txt").parts)
+    for place in range(len(parts) - 2, 0, -1):
+        if parts[place] == "images":
+            parts[place] = "labels"
+            break
+    return Path(*parts)
+
+
+def read_rows(path: Path, dataset: Dataset) -> list[list[float]]:
+    """The rows of a text file, checked; none if there is no file.  Raises UserError naming file and line."""
+    if not path.is_file():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), start=1):
+        try:
+            row = [float(word) for word in line.split()]
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: {error}; a row is numbers separated by spaces") from None
+        if row:
+            if fault := row_fault(row, dataset):
+                raise UserError(f"{path}, line {number}: {fault}")
+            rows.append(row)
+    return rows
+
+
+def row_fault(row: list[float], dataset: Dataset) -> str:
+    """What is wrong with a row, as text; empty for a good one."""
+    joints, each = dataset.skeleton.num_keypoints, dataset.per_joint
+    if len(row) != BOX + joints * each:
+        return (
+            f"{len(row)} numbers, not {BOX + joints * each}: class, x, y, width, height, and {joints} joints of "
+            f"{each} (kpt_shape)"
+        )
+    if row[0] not in dataset.classes:
+        return f"class {row[0]:g} is not among the names 0 to {max(dataset.classes)}"
+    if outside := [number for number in row[1:BOX] if not is_fraction(number)]:
+        return f"{outside[0]:g} in the box is not from 0 to 1; boxes are fractions of the image's size"
+    for joint in range(joints):
+        x, y, *visibility = row[BOX + each * joint : BOX + each * (joint + 1)]
+        if visibility and visibility[0] not in (0, 1, 2):
+            return f"joint {joint} has visibility {visibility[0]:g}, not 0, 1 or 2"
+        if is_labelled(x, y, visibility) and not (is_fraction(x) and is_fraction(y)):
+            return f"joint {joint} at {x:g}, {y:g} is not from 0 to 1; joints are fractions of the image's size"
+    return ""
+
+
+def is_fraction(number: float) -> bool:
+    """Whether a number is from 0 to 1; not if it is NaN."""
+    return 0 <= number <= 1 + ROUNDING
+
+
+def is_labelled(x: float, y: float, visibility: list[float]) -> bool:
+    """Whether a joint is labelled; without visibilities, a joint at (0, 0) is not."""
+    return visibility[0] > 0 if visibility else bool(x or y)
+
+
+def person(row: list[float], dataset: Dataset, size: tuple[int, int], number: int, image_id: int) -> dict[str, Any]:
+    """The COCO annotation of a row, without area, in pixels of an image of `size` (height, width)."""
+    height, width = size
+    x, y, w, h = (math.prod(pair) for pair in zip(row[1:BOX], (width, height, width, height), strict=True))
+    keypoints: list[float] = []
+    for start in range(BOX, len(row), dataset.per_joint):
+        u, v, *visibility = row[start : start + dataset.per_joint]
+        labelled = is_labelled(u, v, visibility)
+        keypoints += [u * width, v * height, int(visibility[0]) if visibility else 2] if labelled else [0, 0, 0]
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 1,
+        "bbox": [x - w / 2, y - h / 2, w, h],
+        "iscrowd": 0,
+        "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
+        "keypoints": keypoints,
+    }

@@ -1,0 +1,255 @@
+"""`--data`: files and folders as people have them are recognised, and labels arrive on their pixels."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inspose_jax.data import sources
+from inspose_jax.data.coco import CocoFolder
+from inspose_jax.errors import NotFound, UserError
+from inspose_jax.evaluation import coco_ap
+from inspose_jax.skeletons import COCO, CROWDPOSE
+
+JOINTS = ["nose", "left_ear", "right_ear", "tail", "back"]
+PLACES = [[(3, 4), (20, 1), (7, 11), (0, 0), (23, 15)], [(1, 14), (2, 3), (9, 9), (12, 2), (22, 7)]]  # x, y of a pixel
+SQUARE = [2, 2, 6, 2, 6, 6, 2, 6]
+
+
+def dots(folder, images="images", labels="labels.json", category=None, joints=JOINTS, change=lambda content: None):
+    """Two black images of 24 x 16 pixels, each with a horse whose joints are white pixels; the tail is not labelled."""
+    content = {"images": [], "annotations": [], "categories": [category or horse(joints)]}
+    for number, places in enumerate(PLACES, start=1):
+        picture = np.zeros((16, 24), np.uint8)
+        flat = []
+        for joint, (x, y) in enumerate(places):
+            picture[y, x] = 255 * (joint != 3)
+            flat += [x, y, 2] if joint != 3 else [0, 0, 0]
+        (folder / images).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / images / f"{number}.png")
+        content["images"].append({"id": number, "file_name": f"{number}.png", "height": 16, "width": 24})
+        person = {"id": number, "image_id": number, "category_id": 8, "keypoints": flat, "bbox": [0, 0, 24, 16]}
+        content["annotations"].append({**person, "area": 100, "segmentation": [SQUARE]})
+    change(content)
+    (folder / labels).parent.mkdir(parents=True, exist_ok=True)
+    (folder / labels).write_text(json.dumps(content))
+    return folder
+
+
+def horse(joints=JOINTS, **fields):
+    return {"id": 8, "name": "horse", "keypoints": list(joints), "skeleton": [[1, 2], [1, 3]], **fields}
+
+
+def opened(path, split="train", category="", skeleton=None, **options):
+    found = sources.read(path, split, category, skeleton)
+    return CocoFolder.of(found.dataset, found.name, 0.5, **options)
+
+
+def check_dots(source, order=range(5)):
+    """Every labelled joint lies in the middle of a white pixel, and there are no other white pixels."""
+    for index in range(2):
+        sample = source[index]
+        (joints,) = sample.keypoints
+        expected = np.zeros((5, 3), np.float32)
+        expected[[0, 1, 2, 4], :2] = np.array(PLACES[index])[[0, 1, 2, 4]] + 0.5
+        expected[[0, 1, 2, 4], 2] = 2
+        np.testing.assert_array_equal(joints, expected[list(order)])
+        x, y = (joints[joints[:, 2] > 0, :2] - 0.5).astype(int).T
+        assert (sample.image[y, x] == 255).all()
+        assert (sample.image == 255).all(-1).sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "data"),
+    [
+        ("images", "labels.json", ""),
+        ("images", "labels.json", "labels.json"),
+        (".", "labels.json", ""),
+        ("data", "labels.json", ""),
+        ("train2017", "annotations/person_keypoints_train2017.json", ""),
+        ("images/train2017", "annotations/person_keypoints_train2017.json", ""),
+        ("images/default", "annotations/person_keypoints_default.json", ""),
+        ("default", "annotations/person_keypoints_default.json", "annotations/person_keypoints_default.json"),
+        ("images", "annotations/labels.json", "annotations"),
+    ],
+)
+def test_labels_arrive_on_their_pixels_wherever_file_and_images_lie(tmp_path, images, labels, data):
+    dots(tmp_path, images, labels)
+    with pytest.warns(UserWarning, match="has 5 joints of its own"):
+        source = opened(tmp_path / data)
+    check_dots(source)
+    assert source.images == tmp_path / images
+    assert source.name == tmp_path / labels
+
+
+def test_file_names_with_folders_start_from_the_folder_of_images(tmp_path):
+    def deeper(content):
+        for image in content["images"]:
+            image["file_name"] = f"horses/{image['file_name']}"
+
+    dots(tmp_path, "images/horses", change=deeper)
+    with pytest.warns(UserWarning, match="joints of its own"):
+        check_dots(opened(tmp_path))
+
+
+def test_of_several_files_the_one_of_the_split_is_read(tmp_path):
+    for split, other in (("train2017", "captions_train2017.json"), ("val2017", "instances_val2017.json")):
+        dots(tmp_path, split, f"annotations/person_keypoints_{split}.json")
+        (tmp_path / "annotations" / other).write_text("{}")
+    for split in ("train", "val"):
+        with pytest.warns(UserWarning, match="joints of its own"):
+            assert opened(tmp_path, split).images == tmp_path / f"{split}2017"
+    with pytest.raises(UserError, match="holds 4 JSON files, and none of them is for test by its name"):
+        opened(tmp_path, "test")
+
+
+def test_the_skeleton_is_that_of_the_category(tmp_path):
+    with pytest.warns(UserWarning, match="of its own") as warned:
+        source = opened(dots(tmp_path))
+    (line,) = [str(one.message) for one in warned]
+    assert line == (
+        f'{tmp_path}/labels.json: category "horse" (id 8) has 5 joints of its own: in a mirrored image left_ear and '
+        "right_ear change places; OKS takes 0.067, the mean of COCO's sigmas, for every joint"
+    )
+    skeleton = source.skeleton
+    assert (skeleton.name, skeleton.keypoint_names) == ("horse", tuple(JOINTS))
+    assert (skeleton.limbs, skeleton.flip_pairs) == (((0, 1), (0, 2)), ((1, 2),))
+    assert skeleton.oks_sigmas == (0.067,) * 5
+
+
+def test_labels_as_predictions_have_an_ap_of_one(tmp_path):
+    with pytest.warns(UserWarning, match="joints of its own"):
+        source = opened(dots(tmp_path))
+    truth = source.ground_truth()
+    results = [{**person, "score": 1.0} for person in truth["annotations"]]
+    assert coco_ap.keypoint_ap(truth, results, source.skeleton)["AP"] == pytest.approx(1)
+    for result in results:
+        result["keypoints"] = [number + 3 * (i % 3 == 0) for i, number in enumerate(result["keypoints"])]
+    assert coco_ap.keypoint_ap(truth, results, source.skeleton)["AP"] < 0.5  # the sigmas are those of the skeleton
+
+
+@pytest.mark.parametrize("preset", [COCO, CROWDPOSE])
+def test_a_preset_is_recognised_by_its_names_in_any_order(tmp_path, preset):
+    def backwards(content):
+        content["categories"] = [horse(preset.keypoint_names[::-1], name="person")]
+        for person in content["annotations"]:
+            person["keypoints"] = [5, 6, 2] + [0] * (3 * preset.num_keypoints - 3)  # the last joint of the preset
+
+    with pytest.warns(UserWarning, match=f"in another order than {preset.name}'s; they are sorted by name"):
+        source = opened(dots(tmp_path, change=backwards))
+    assert source.skeleton == preset
+    assert source[0].keypoints[0, -1].tolist() == [5.5, 6.5, 2]
+
+
+def test_a_skeleton_that_is_wanted_sorts_the_joints_or_refuses_them(tmp_path):
+    dots(tmp_path)
+    with pytest.warns(UserWarning, match="joints of its own"):
+        own = opened(tmp_path).skeleton
+    order = [4, 0, 2, 1, 3]
+    with pytest.warns(UserWarning, match="sorted by name"):
+        check_dots(opened(tmp_path, skeleton=own.subset(*(JOINTS[i] for i in order))), order)
+    with pytest.raises(
+        UserError, match=r'"horse" .id 8. has other joints than coco: .* or in training --skeleton data'
+    ):
+        opened(tmp_path, skeleton=COCO)
+
+
+def test_a_category_is_chosen_by_name_or_by_its_joints(tmp_path):
+    def two(content):
+        content["categories"] = [{"id": 0, "name": "animals"}, horse(), {"id": 3, "name": "dog", "keypoints": ["paw"]}]
+        dog = {**content["annotations"][0], "id": 9, "category_id": 3, "keypoints": [5, 5, 2], "iscrowd": 0}
+        content["annotations"].append(dog)
+
+    dots(tmp_path, change=two)
+    with pytest.raises(
+        UserError, match=r'2 categories have keypoints: "horse" .id 8., "dog" .id 3.; choose one with --c'
+    ):
+        opened(tmp_path)
+    with pytest.warns(UserWarning, match="left out|of its own"):
+        check_dots(opened(tmp_path, category="Horse"))
+    with pytest.warns(UserWarning, match="left out|of its own"):
+        source = opened(tmp_path, category="dog")
+    assert source.skeleton.keypoint_names == ("paw",)
+    assert source.has_people.tolist() == [True, False]
+    with pytest.raises(UserError, match='no category is named "hose"; did you mean horse'):
+        opened(tmp_path, category="hose")
+
+    def unused(content):
+        two(content)
+        content["annotations"].pop()
+
+    with pytest.warns(UserWarning, match="of its own"):
+        check_dots(opened(dots(tmp_path, change=unused)))  # only horses have labels
+
+
+def test_joints_without_names_are_numbered(tmp_path):
+    with pytest.warns(UserWarning, match="names no joints; they are numbered"):
+        source = opened(dots(tmp_path, category={"id": 8, "name": "horse"}))
+    assert source.skeleton.keypoint_names == tuple(f"joint_{number}" for number in range(1, 6))
+    check_dots(source)
+
+
+def test_ids_as_text_and_floats_are_read(tmp_path):
+    def as_text(content):
+        content["categories"][0]["id"] = "8"
+        for image in content["images"]:
+            image.update(id=f"{image['id']}", height=16.0, width=24.0)
+        for person in content["annotations"]:
+            person.update(image_id=float(person["image_id"]), category_id="8", iscrowd=0.0, id=1.0 * person["id"])
+
+    with pytest.warns(UserWarning, match="of its own"):
+        source = opened(dots(tmp_path, change=as_text))
+    check_dots(source)
+    assert source.image_ids.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("image_id", ["007", "1e0", "-1", 1.5, "one", " 1", "9" * 25])
+def test_ids_that_are_no_clear_number_are_refused(tmp_path, image_id):
+    def change(content):
+        content["images"][0]["id"] = image_id
+
+    with (
+        pytest.warns(UserWarning, match="of its own"),
+        pytest.raises(UserError, match=r"id is .*, not a whole number below"),
+    ):
+        opened(dots(tmp_path, change=change))
+
+
+def test_masks_come_only_when_asked_for(tmp_path):
+    def one_without(content):
+        del content["annotations"][1]["segmentation"]
+
+    dots(tmp_path, change=one_without)
+    with pytest.warns(UserWarning, match="of its own"):
+        plain, source = opened(tmp_path), opened(tmp_path, with_masks=True)
+    assert plain[0].masks is None
+    assert plain.record(0).masks == (None,)
+    first, second = source[0].masks, source[1].masks
+    assert first.shape == second.shape == (1, 16, 24)
+    assert first[0, 2:6, 2:6].all()
+    assert (first.sum(), second.sum()) == (16, 0)
+
+
+def test_a_record_is_the_file_with_its_labels(tmp_path):
+    dots(tmp_path)
+    with pytest.warns(UserWarning, match="of its own"):
+        source = opened(tmp_path, with_masks=True)
+    record, sample = source.record(1), source[1]
+    assert record.image == (tmp_path / "images/2.png").read_bytes()
+    assert (record.file_name, record.image_id, record.size) == ("2.png", 2, (16, 24))
+    for name in ("keypoints", "boxes_xyxy", "area", "is_crowd"):
+        np.testing.assert_array_equal(getattr(record, name), getattr(sample, name))
+    (rle,) = record.masks
+    assert rle == {"size": [16, 24], "counts": rle["counts"]}
+    assert isinstance(rle["counts"], str)
+
+
+def test_an_image_that_is_missing_is_named(tmp_path):
+    dots(tmp_path)
+    (tmp_path / "images/2.png").unlink()
+    with pytest.warns(UserWarning, match="of its own"), pytest.raises(NotFound, match=r"images/2\.png: no such image"):
+        opened(tmp_path)
+    (tmp_path / "images/1.png").unlink()
+    with pytest.raises(NotFound, match=r"labels.json: its image 1\.png is neither beside it nor in images or labels;"):
+        opened(tmp_path)

@@ -1,0 +1,98 @@
+"""From a folder with joints of its own to a run and its score, through the command line."""
+
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from faults import SMALL
+from PIL import Image
+
+import inspose_jax
+from inspose_jax import cli, recipes
+from inspose_jax.data import pipeline
+from inspose_jax.data.drawn.people import DrawnPeople
+from inspose_jax.errors import UserError
+from inspose_jax.skeletons import COCO, FROM_DATA
+
+NAMES = ["nose", "left_ear", "right_ear", "tail", "back"]
+
+
+@pytest.fixture
+def horses(tmp_path, monkeypatch):
+    """A current folder with a folder `horses` of eight images, each with one horse of five joints, and a recipe."""
+    monkeypatch.chdir(tmp_path)
+    content = {"images": [], "annotations": [], "categories": [{"id": 3, "name": "horse", "keypoints": NAMES}]}
+    (tmp_path / "horses").mkdir()
+    for number in range(8):
+        Image.new("RGB", (64, 64), (number * 20, 90, 40)).save(tmp_path / f"horses/{number}.jpg")
+        content["images"].append({"id": number, "file_name": f"{number}.jpg", "height": 64, "width": 64})
+        joints = np.array([[10, 10, 2], [30, 8, 2], [40, 30, 1], [0, 0, 0], [20, 40, 2]]).ravel().tolist()
+        content["annotations"].append({"id": number, "image_id": number, "category_id": 3, "keypoints": joints})
+    (tmp_path / "horses/labels.json").write_text(json.dumps(content))
+    (tmp_path / "small.py").write_text(SMALL.replace("Model(network", "Model(skeleton=FROM_DATA, network").replace(
+        "def recipe", "from inspose_jax.skeletons import FROM_DATA\ndef recipe"
+    ))  # fmt: skip
+    return tmp_path
+
+
+def run(*words: str) -> None:
+    with jax.numpy_dtype_promotion("standard"):  # as users have it
+        cli.main([*words])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_a_folder_with_joints_of_its_own_trains_and_is_evaluated(horses, capsys):
+    size = ["--config.schedule.batch-size", "8"]
+    run("train", "small.py", "--data", "horses", "--val-data", "horses", "--workdir", "run", "--steps", "2", *size)
+    out, error = capsys.readouterr()
+    assert out.splitlines()[0] == (
+        "inspose: horses/labels.json: COCO keypoints, images in horses: 8 images, 8 people with 5 joints (horse)"
+    )
+    assert "8 of 8 people have no box; it is the box of the labelled joints in 8" in error
+    skeleton = json.loads((horses / "run/config.json").read_text())["model"]["skeleton"]
+    assert (skeleton["keypoint_names"], skeleton["flip_pairs"]) == (NAMES, [[1, 2]])
+    model = inspose_jax.load("run")
+    assert model.skeleton.keypoint_names == tuple(NAMES)
+    run("eval", "--checkpoint", "run", "--data", "horses")
+    assert "over 8 images" in capsys.readouterr().out
+    run("train", "small.py", "--data", "horses", "--workdir", "run", "--steps", "2", *size, "--resume")
+    with pytest.raises(SystemExit, match="2"):
+        run("eval", "--checkpoint", "run", "--data", "horses", "--category", "dog")
+    assert 'no category is named "dog"' in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+@pytest.mark.parametrize("recipe", ["r50_coco_36e", "released_r50_coco_3x"])
+def test_a_recipe_that_names_cocos_joints_refuses_others(horses, capsys, recipe):
+    with pytest.raises(SystemExit, match="2"):
+        run("train", recipe, "--data", "horses", "--workdir", "out")
+    *_, line = capsys.readouterr().err.splitlines()
+    assert 'category "horse" (id 3) has other joints than coco: joint 2 is "left_ear"' not in line  # COCO has it
+    assert 'has other joints than coco: joint 4 is "tail", "left_eye" is missing' in line
+    assert not (horses / "out").exists()
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_labels_are_shown_with_their_own_joints(horses, capsys):
+    run("data", "show", "--data", "horses", "--out", "labels.png")
+    run("data", "check", "--data", "horses")
+    assert "horses/labels.json: no fault found" in capsys.readouterr().out
+    assert (horses / "labels.png").is_file()
+
+
+def test_a_config_takes_the_skeleton_of_the_data_or_refuses_it():
+    source = DrawnPeople(tiny.CONFIG.data.scene, "train", 0, 1)
+    leaves_open = replace(tiny.CONFIG, model=tiny.model(skeleton=FROM_DATA))
+    assert pipeline.for_data(leaves_open, source).model.skeleton == COCO
+    assert pipeline.for_data(tiny.CONFIG, source) is tiny.CONFIG
+    two = replace(tiny.CONFIG, model=tiny.model(skeleton=COCO.subset("nose", "left_eye")))
+    with pytest.raises(UserError, match="the config has the 2 joints of coco_2, the data has the 17 of coco; set"):
+        pipeline.for_data(two, source)
+
+
+def test_the_recipe_for_any_data_leaves_the_skeleton_open():
+    assert recipes.read("keypoints").config.model.skeleton == FROM_DATA

@@ -185,6 +185,7 @@ def test_data_shapes_prints_what_train_accepts(place, tmp_path, capsys):
         "data show",
         "data check",
         "data shapes",
+        "data stats",
     ],
     ids=lambda c: c or "inspose",
 )

@@ -83,7 +83,7 @@ def test_json_has_every_fault_with_its_id_and_file(drawn, capsys):
     }
     assert report["counts"] == {"error": 1, "warning": 0, "remark": 1}
     assert (report["format"], report["num_images"], report["changes"]) == (1, 4, [])
-    assert report["annotations"] == str(drawn / "annotations.json")
+    assert report["data"] == str(drawn / "annotations.json")
 
 
 def test_fix_writes_a_file_that_passes_and_says_what_it_did(drawn, tmp_path, capsys):
@@ -140,6 +140,36 @@ def test_images_of_another_split_are_errors_and_are_dropped(drawn, tmp_path, cap
     code, out, _ = call(capsys, drawn, "--against", tmp_path / "val", "--fix", tmp_path / "clean.json")
     assert code == 0
     assert f"{tmp_path}/clean.json: 3 of 4 images" in out[-1]
+
+
+def test_other_splits_are_those_of_the_data_other_data_or_folders(tmp_path, place, capsys):
+    (tmp_path / "annotations").mkdir()
+    for split in ("train", "val"):
+        shutil.copytree(place / "drawn/images", tmp_path / f"{split}2017")
+        shutil.copy(place / "drawn/annotations.json", tmp_path / f"annotations/person_keypoints_{split}2017.json")
+    for other in ("val", tmp_path / "annotations/person_keypoints_val2017.json", tmp_path / "val2017"):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["data", "check", "--data", str(tmp_path), "--json", "--against", str(other)])
+        faults = json.loads(capsys.readouterr().out)["faults"]
+        assert [fault["kind"] for fault in faults] == ["leak"] * 4 + ["without-people"]
+    for other in ("train", tmp_path / "annotations/person_keypoints_train2017.json"):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["data", "check", "--data", str(tmp_path), "--against", str(other)])
+        assert f"{other}: is the split that is checked; give another one" in capsys.readouterr().err
+
+
+def test_labels_of_other_images_of_the_same_folder_are_another_split(drawn, tmp_path, capsys):
+    content = json.loads((drawn / "annotations.json").read_text())
+    for name, images in (("a", content["images"][:2]), ("b", content["images"][1:])):
+        ids = {image["id"] for image in images}
+        people = [person for person in content["annotations"] if person["image_id"] in ids]
+        (tmp_path / f"{name}.json").write_text(json.dumps(content | {"images": images, "annotations": people}))
+    given = ["--images", drawn / "images", "--annotations", tmp_path / "a.json", "--against", tmp_path / "b.json"]
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["data", "check", *map(str, given)])
+    out = capsys.readouterr().out
+    assert out.count("error: ") == 1
+    assert f"error: image 1 (000000000001.jpg): the same file as {drawn}/images/000000000001.jpg, in another" in out
 
 
 def test_ctrl_c_leaves_nothing(drawn, tmp_path, capsys, monkeypatch):

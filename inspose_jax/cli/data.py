@@ -60,8 +60,8 @@ def run(argv: list[str]) -> None:
     commands = {
         "draw": draw,
         "show": show,
-        "check": data_check.check,
-        "stats": data_stats.stats,
+        "check": data_check.run,
+        "stats": data_stats.run,
         "shapes": data_shapes.run,
         "import": data_import.run,
         "build": data_build.run,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import typing
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ class Check:
     """
 
     data: arguments.Place = None
-    """Annotated images: a COCO keypoint JSON, or a folder with one and its images, or one of the other kinds."""
+    """Annotated images: a file or folder of any kind that train takes."""
     images: arguments.Place = None
     """Instead of --data: the folder of images .."""
     annotations: arguments.Place = None
@@ -33,9 +34,9 @@ class Check:
     """Which part of --data, if it has several."""
     category: arguments.Category = ""
     """The category to check, if several have joints."""
-    against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ..", help_behavior_hint="")] = ()
-    """Other splits, which must have no image in common with this one: folders of images, or COCO JSONs that list
-    files of the same folder."""
+    against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="OTHER ..", help_behavior_hint="")] = ()
+    """Other splits, which must have no image in common with this one: train, val or test of --data, other data, or
+    folders of images."""
     fix: Annotated[Path | None, tyro.conf.arg(metavar="JSON", help_behavior_hint="")] = None
     """Write a cleaned COCO file here, and say what was dropped or changed; then errors give exit code 0."""
     json: bool = False
@@ -44,39 +45,43 @@ class Check:
     """Threads that read images."""
 
 
-def check(argv: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Print every fault, or that there is none; raises UserError if there are errors that are not repaired."""
     launch, _ = arguments.parse(Check, argv, "data check")
     if not 0 <= launch.workers <= MOST_WORKERS:
         raise UserError(f"--workers is {launch.workers}; it must be 1 to {MOST_WORKERS}, or 0 for one a core")
+
     from inspose_jax import files
     from inspose_jax.cli import sources
-    from inspose_jax.data import copies, image_facts, repair
+    from inspose_jax.data import image_facts, repair
     from inspose_jax.data.check import SEVERITIES, faults, read_images
     from inspose_jax.skeletons import FROM_DATA
 
+    workers = launch.workers or os.cpu_count() or 1
     given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
-    (content, images, skeleton), name, line = sources.dataset(given, FROM_DATA)
+    dataset, name, line = sources.dataset(given, FROM_DATA)
     if launch.fix:
-        refuse_target(launch.fix, name, images)
+        refuse_target(launch.fix, name, dataset.images)
     if line and not launch.json:
         print(f"inspose: {line}")
-    workers = launch.workers or os.cpu_count() or 1
-    other_paths = [path for split in launch.against for path in copies.images_of_split(split, images, skeleton)]
-    facts = read_images(content, images, workers)
+    other_paths = [path for other in launch.against for path in images_of(other, launch, dataset)]
+    facts = read_images(dataset, workers)
     others = image_facts.read(other_paths, workers, "other splits") if other_paths else {}
-    found = faults(content, images, skeleton, facts, others)
+    found = faults(dataset, facts, others)
     if not launch.json:
         for one in found:
             print(one.line())
-    clean, changes = content, []
+    clean, changes = dataset, []
     if launch.fix:
-        clean, changes = repair.repaired(content, images, skeleton, facts, others, found)
-        files.write(launch.fix, json.dumps(clean))
+        clean, changes, left = repair.repaired(dataset, facts, others, found)
+        if left:
+            raise UserError(f"{name}: {left[0].message}; --fix does not repair this, so correct it first")
+        files.write(launch.fix, json.dumps(clean.content))
     number = Counter(one.severity for one in found)
+    images, people = dataset.content["images"], dataset.content["annotations"]
     if launch.json:
-        about = {"format": FORMAT, "annotations": str(name), "images": str(images)}
-        sizes = {"num_images": len(content["images"]), "num_annotations": len(content["annotations"])}
+        about = {"format": FORMAT, "data": str(name), "images": str(dataset.images)}
+        sizes = {"num_images": len(images), "num_annotations": len(people)}
         counts = {"counts": {severity: number[severity] for severity in SEVERITIES}}
         lists = {"faults": [one._asdict() for one in found], "changes": [one._asdict() for one in changes]}
         print(json.dumps(about | sizes | counts | lists, indent=1))
@@ -84,8 +89,8 @@ def check(argv: list[str]) -> None:
         print(change.line())
     counted = [f"{number[kind]} {kind}{'s' * (number[kind] > 1)}" for kind in ("error", "warning") if number[kind]]
     if launch.fix and not launch.json:
-        size = f"{len(clean['images'])} of {len(content['images'])} images"
-        size += f" and {len(clean['annotations'])} of {len(content['annotations'])} annotations"
+        size = f"{len(clean.content['images'])} of {len(images)} images"
+        size += f" and {len(clean.content['annotations'])} of {len(people)} annotations"
         print(f"{launch.fix}: {size}; {len(changes)} change{'s' * (len(changes) != 1)}")
     elif number["error"] and not launch.fix:
         remedy = "correct the file, or write a cleaned one with --fix JSON"
@@ -94,9 +99,29 @@ def check(argv: list[str]) -> None:
         print(f"{name}: no {'error' if counted else 'fault'} found{''.join(f', {it}' for it in counted)}")
 
 
-def refuse_target(target: Path, checked: Path, images: Path) -> None:
+def images_of(other: Path, launch: Check, dataset: typing.Any) -> list[Path]:
+    """The image files of another split; raises UserError if it is the one that is checked, or is nothing known."""
+    from inspose_jax.data import annotations as annotation_file
+    from inspose_jax.data import copies, sources
+    from inspose_jax.data.check import paths_of
+
+    if launch.data and str(other) in typing.get_args(sources.Split):
+        found = sources.read(launch.data, str(other), launch.category).dataset  # pyright: ignore[reportArgumentType]
+    elif launch.images and other.is_file():  # labels of other images in the same folder
+        found = annotation_file.read(launch.images, other, None, launch.category)
+    elif other.is_dir() and not any(kind.is_kind(other) for kind in sources.KINDS):
+        return copies.images_below(other, dataset.images)
+    else:
+        found = sources.read(other, "train", launch.category).dataset
+    paths = paths_of(found)
+    if set(paths) == set(paths_of(dataset)):
+        raise UserError(f"{other}: is the split that is checked; give another one")
+    return paths
+
+
+def refuse_target(target: Path, name: Path, images: Path) -> None:
     """Raise UserError, before any image is read, if a cleaned file cannot be written to `target`."""
-    if target.resolve() == checked.resolve():
+    if target.resolve() == name.resolve():
         raise UserError(f"{target}: would overwrite the file that is checked; choose another --fix")
     if images.resolve() in target.resolve().parents:
         raise UserError(f"{target}: is inside the folder of images, which is never changed; choose another place")

@@ -12,13 +12,13 @@ from inspose_jax.errors import UserError
 
 @dataclass
 class Stats:
-    """Count and measure a dataset: people an image, joints, sizes, and what a recipe's shapes cost in padding.
+    """Count and measure annotated images: people, joints, sizes, and what a recipe's shapes cost in padding.
 
     Example: inspose data stats --data drawn --out stats.html
     """
 
     data: arguments.Place = None
-    """Annotated images: a COCO keypoint JSON, or a folder with one and its images, or one of the other kinds."""
+    """Annotated images: a file or folder of any kind that train takes."""
     images: arguments.Place = None
     """Instead of --data: the folder of images .."""
     annotations: arguments.Place = None
@@ -33,7 +33,7 @@ class Stats:
     """Write a page with histograms here too."""
 
 
-def stats(argv: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Print the numbers as text, and write the page if one is wanted; no image is decoded."""
     launch, _ = arguments.parse(Stats, argv, "data stats")
     if launch.out and launch.out.suffix.lower() != ".html":
@@ -58,7 +58,8 @@ def stats(argv: list[str]) -> None:
         from inspose_jax.report import dataset
 
         lead = f"{source.name}; scales and padded shapes are those of the recipe {launch.recipe}."
-        files.write(launch.out, dataset.page_of(measured, source.skeleton, f"Dataset {source.name.name}", lead))
+        page = dataset.page_of(measured, source.skeleton, f"Dataset {source.name.name}", lead)
+        files.write(launch.out, page)
         print(launch.out)
 
 

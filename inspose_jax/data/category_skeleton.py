@@ -66,11 +66,6 @@ def flip_pairs(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def has_side(name: str) -> bool:
-    """Whether a joint's name says that it is on the left or the right."""
-    return not OTHER_SIDE.keys().isdisjoint(words_of(name))
-
-
 def words_of(name: str) -> tuple[str, ...]:
     """The words of a name in lower case; the side is a word of its own even where it is not set off: `lefteye`."""
     words = re.findall(r"[A-Z](?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+", name)

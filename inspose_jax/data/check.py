@@ -9,8 +9,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import category_skeleton, coordinates, copies, image_facts, orientation
+from inspose_jax.data import coordinates, copies, image_facts, orientation
+from inspose_jax.data.annotations import Dataset
+from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, words_of
 from inspose_jax.data.image_facts import ImageFacts
+from inspose_jax.data.values import is_inside
 from inspose_jax.skeletons import Skeleton
 
 SEVERITIES = ("error", "warning", "remark")
@@ -50,21 +53,24 @@ class Entries(NamedTuple):
     faults: list[Fault]
 
 
-def read_images(content: dict[str, Any], images: Path, workers: int) -> dict[Path, ImageFacts]:
-    """Read every image file in the folder `images` that a file's content lists, each once."""
-    entries = (entry for entry in content["images"] if isinstance(entry, dict))
-    names = (entry["file_name"] for entry in entries if annotation_file.is_inside(entry.get("file_name")))
-    return image_facts.read(list(dict.fromkeys(images / name for name in names)), workers)
+def read_images(dataset: Dataset, workers: int) -> dict[Path, ImageFacts]:
+    """Read every image file that a dataset lists, each once."""
+    return image_facts.read(paths_of(dataset), workers)
 
 
-def faults(
-    content: dict[str, Any], images: Path, skeleton: Skeleton, facts: Facts, others: Facts | None = None
-) -> list[Fault]:
-    """Every fault of a dataset, errors first, in the order of the file; empty for a good one.
+def paths_of(dataset: Dataset) -> list[Path]:
+    """The image files that a dataset lists, each once, except those with a name that is none."""
+    entries = (entry for entry in dataset.content["images"] if isinstance(entry, dict))
+    names = (entry["file_name"] for entry in entries if is_inside(entry.get("file_name")))
+    return list(dict.fromkeys(dataset.images / name for name in names))
 
-    `content` is that of a COCO file, as a reader returns it; `facts` is what `read_images` found in the folder
-    `images`, and `others` the images of other splits, which this one must not contain.
+
+def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[Fault]:
+    """Every fault of a dataset of any kind, errors first, in the order of the file; empty for a good one.
+
+    `facts` is what `read_images` found, and `others` the images of other splits, which this one must not contain.
     """
+    content, images, skeleton = dataset
     entries = well_formed(content, skeleton)
     known = {index: facts[images / entry["file_name"]] for index, entry in entries.images.items()}
     labels = labels_of_people(entries, skeleton)
@@ -200,7 +206,7 @@ def label_faults(
 ) -> Iterable[tuple[str, str, str]]:
     """Severity, kind and message of the faults of a well-formed annotation; `size` is (height, width), if known."""
     joints = np.array(person.get("keypoints") or [], float).reshape(-1, 3)
-    if not np.isin(joints[:, 2], (0, 1, 2)).all():
+    if not has_visibility(joints).all():
         yield "error", "visibility", "visibility must be 0, 1 or 2"
     if size is not None and (outside := np.flatnonzero(are_outside(joints, size)).tolist()):
         names = ", ".join(skeleton.keypoint_names[joint] for joint in outside)
@@ -210,6 +216,12 @@ def label_faults(
     labelled = int((joints[:, 2] > 0).sum())
     if person.get("num_keypoints", labelled) != labelled:
         yield "warning", "num-keypoints", f"num_keypoints is {person['num_keypoints']}, but {labelled} are labelled"
+
+
+def has_visibility(joints: np.ndarray) -> np.ndarray:
+    """bool[K]: which of the joints f[K,3] have a visibility of 0, 1 or 2."""
+    visibility = joints[:, 2]
+    return (visibility == 0) | (visibility == 1) | (visibility == 2)
 
 
 def are_outside(joints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -226,15 +238,16 @@ def has_area(box: Sequence[int | float], size: tuple[int, int]) -> bool:
 
 def flip_faults(skeleton: Skeleton) -> Iterable[Fault]:
     """What the names of the joints say about the flip pairs: in a mirrored image a left joint becomes a right one."""
-    names, pairs = skeleton.keypoint_names, dict(category_skeleton.flip_pairs(skeleton.keypoint_names))
-    for joint, name in enumerate(names):
-        partner = skeleton.flip_order[joint]
-        if joint in pairs and partner != pairs[joint]:
-            now = "none" if partner == joint else names[partner]
-            message = f"the flip partner of {name} is {now}, not {names[pairs[joint]]}"
+    names, order = skeleton.keypoint_names, skeleton.flip_order
+    pairs = flip_pairs(names)
+    for joint, other in pairs:
+        if order[joint] != other:
+            now = "none" if order[joint] == joint else names[order[joint]]
+            message = f"the flip partner of {names[joint]} is {now}, not {names[other]}"
             yield about_dataset("error", "flip", f"{message}; correct the flip pairs, or set data.flip to 0")
-        elif category_skeleton.has_side(name) and partner == joint and joint not in pairs.values():
-            message = f"joint {name} has no partner on the other side; flips would mix up the sides"
+    for joint in set(range(len(names))) - {joint for pair in pairs for joint in pair}:
+        if order[joint] == joint and OTHER_SIDE.keys() & words_of(names[joint]):
+            message = f"joint {names[joint]} has no partner on the other side; flips would mix up the sides"
             yield about_dataset("warning", "flip", message)
 
 

@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from inspose_jax.data import annotations
 from inspose_jax.data.image_facts import ImageFacts
 from inspose_jax.data.image_files import SUFFIXES
 from inspose_jax.errors import NotFound, UserError
-from inspose_jax.skeletons import Skeleton
 
 Name = TypeVar("Name")
 
@@ -58,21 +56,14 @@ def within(images: Iterable[tuple[int, ImageFacts]]) -> dict[int, Copy]:
     return found
 
 
-def images_of_split(split: Path, images: Path, skeleton: Skeleton) -> list[Path]:
-    """The images of another split: all below a folder, or those in the folder `images` that a COCO JSON lists.
+def images_below(folder: Path, images: Path) -> list[Path]:
+    """All images below a folder, for comparison with those in `images`.
 
-    Raises NotFound if one of them is missing, and UserError for a folder that holds `images` itself or another file.
+    Raises NotFound if there are none, and UserError if the folder holds `images` itself.
     """
-    if split.is_dir():
-        if split.resolve() in (images.resolve(), *images.resolve().parents):
-            raise UserError(f"{split}: holds the images that are checked too; give the other split's JSON instead")
-        found = sorted(path for path in split.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        if not found:
-            raise NotFound(f"{split}: no images in this folder; give the folder or the JSON of another split")
-        return found
-    listed = annotations.read(images, split, skeleton).content["images"]
-    names = [entry["file_name"] for entry in listed if isinstance(entry, dict) and "file_name" in entry]
-    found = [images / name for name in names if annotations.is_inside(name)]
-    if missing := next((path for path in found if not path.is_file()), None):
-        raise NotFound(f"{missing}: no such image, which {split} lists; give the folder of its images instead")
-    return list(dict.fromkeys(found))
+    if folder.resolve() in (images.resolve(), *images.resolve().parents):
+        raise UserError(f"{folder}: holds the images that are checked too; give the labels of the other split instead")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise NotFound(f"{folder}: no images in this folder; give the folder or the labels of another split")
+    return found

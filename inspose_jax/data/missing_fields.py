@@ -37,16 +37,22 @@ def fill_in(content: dict[str, Any]) -> tuple[str, ...]:
         for person in lacking[field]:
             image_id = person.get("image_id")
             size = sizes.get(image_id) if is_id(image_id) else None
-            for origin, taken_from in WAYS[field].items():
-                value = taken_from(person, size)
-                if value is not None:
-                    person[field] = value
-                    used[origin] += 1
-                    break
+            if found := taken_from_others(field, person, size):
+                person[field], origin = found
+                used[origin] += 1
         if used:
             origins = ", ".join(f"the {origin} in {number}" for origin, number in used.items())
             remarks.append(f"{used.total()} of {len(people)} people have no {what}; it is {origins}")
     return tuple(remarks)
+
+
+def taken_from_others(field: str, person: Person, size: Size) -> tuple[Any, str] | None:
+    """A value for a field of a person, and what it is taken from; None if the other fields give none."""
+    for origin, way in WAYS[field].items():
+        value = way(person, size)
+        if value is not None:
+            return value, origin
+    return None
 
 
 def box_of_joints(person: Person, size: Size) -> list[float] | None:

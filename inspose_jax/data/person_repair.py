@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import check
+from inspose_jax.data import check, missing_fields
+from inspose_jax.data.values import is_box, is_number
 from inspose_jax.skeletons import Skeleton
-
-AREA_OF_BOX = 0.53  # the share of a person's box that their mask covers, on average over people in COCO
 
 
 def repaired(
@@ -28,7 +26,7 @@ def repaired(
     if joints is None:
         joints = np.zeros((skeleton.num_keypoints, 3))
         done.append("its keypoints cannot be used, so its joints are now unlabelled")
-    elif (wrong := check.are_outside(joints, size) | ~np.isin(joints[:, 2], (0, 1, 2))).any():
+    elif (wrong := check.are_outside(joints, size) | ~check.has_visibility(joints)).any():
         joints[wrong] = 0
         names = ", ".join(skeleton.keypoint_names[joint] for joint in np.flatnonzero(wrong))
         done.append(f"now unlabelled: {names}")
@@ -38,15 +36,17 @@ def repaired(
     if person.get("num_keypoints", len(labelled)) != len(labelled):
         person["num_keypoints"] = len(labelled)
         done = done or [f"num_keypoints is now {len(labelled)}"]
-    if not annotation_file.is_box(person.get("bbox")) or not check.has_area(person["bbox"], size):
-        if not len(labelled):
+    if not is_box(person.get("bbox")) or not check.has_area(person["bbox"], size):
+        found = missing_fields.taken_from_others("bbox", person, size)
+        if not found:
             return None, ["it has neither joints nor a box with an area inside the image"]
-        person["bbox"] = box_around(labelled, size)
-        done.append("its box is now the one around its joints")
+        person["bbox"], origin = found
+        done.append(f"its box is now the {origin}")
     area: Any = person.get("area")
-    if not annotation_file.is_number(area) or area < 0 or (area == 0 and len(labelled)):
-        person["area"] = AREA_OF_BOX * person["bbox"][2] * person["bbox"][3]
-        done.append(f"its area is now {AREA_OF_BOX} x that of its box")
+    is_good = is_number(area) and (area > 0 or (area == 0 and not len(labelled)))
+    if not is_good and (found := missing_fields.taken_from_others("area", person, size)):
+        person["area"], origin = found
+        done.append(f"its area is now the {origin}")
     crowd = person.get("iscrowd", 0)
     if not isinstance(crowd, int) or crowd not in (0, 1):
         person["iscrowd"] = 1
@@ -56,15 +56,8 @@ def repaired(
 
 def usable_joints(keypoints: Any, skeleton: Skeleton) -> Float[np.ndarray, "K 3"] | None:
     """The joints of an entry, all zero if it has none; None if they are no finite numbers, or too few or too many."""
-    if not isinstance(keypoints, list) or not all(map(annotation_file.is_number, keypoints)):
+    if not isinstance(keypoints, list) or not all(map(is_number, keypoints)):
         return None
     if len(keypoints) not in (0, 3 * skeleton.num_keypoints):
         return None
     return np.array(keypoints or [0] * (3 * skeleton.num_keypoints), float).reshape(-1, 3)
-
-
-def box_around(points: Float[np.ndarray, "n 2"], size: tuple[int, int]) -> list[float]:
-    """The box (x, y, width, height) around points, of at least a pixel inside an image of this (height, width)."""
-    height, width = size
-    low = np.clip(points.min(0), 0, [width - 1, height - 1])
-    return [*low.tolist(), *np.maximum(points.max(0) - low, 1).tolist()]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from inspose_jax.data import check, copies, person_repair
+from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.check import Facts, Fault, field_of, size_of
-from inspose_jax.errors import UserError
-from inspose_jax.skeletons import Skeleton
+from inspose_jax.skeletons import PRESETS, Skeleton
 
 
 class Change(NamedTuple):
@@ -26,13 +26,14 @@ class Change(NamedTuple):
 
 
 def repaired(
-    content: dict[str, Any], images: Path, skeleton: Skeleton, facts: Facts, others: Facts, found: Sequence[Fault]
-) -> tuple[dict[str, Any], list[Change]]:
-    """The content without the faults that the check `found`, and every change that was made; the input stays as it is.
+    dataset: Dataset, facts: Facts, others: Facts, found: Sequence[Fault]
+) -> tuple[Dataset, list[Change], list[Fault]]:
+    """The dataset without the faults that the check `found`, every change that was made, and the errors that remain.
 
-    The other arguments are those of `check.faults`.  Raises UserError if an error would remain, such as exchanged
-    coordinates, which concern the whole file.
+    The input stays as it is; the other arguments are those of `check.faults`.  What concerns the whole file remains,
+    such as exchanged coordinates, and so does that nobody is left.
     """
+    content, images, skeleton = dataset
     dropped = images_to_drop(content, images, facts, found)
     number_of_people = Counter(field_of(entry, "image_id") for entry in content["annotations"])
     kept = {entry["id"]: entry for index, entry in enumerate(content["images"]) if index not in dropped}
@@ -47,14 +48,14 @@ def repaired(
     people, of_people = repaired_people(content, kept, gone, skeleton, found)
     category = {
         **content["categories"][0],
+        "name": "person" if skeleton.name in PRESETS else skeleton.name,
         "keypoints": list(skeleton.keypoint_names),
         "skeleton": [[first + 1, second + 1] for first, second in skeleton.limbs],
     }
-    clean = {**content, "images": list(kept.values()), "annotations": people, "categories": [category]}
-    for one in check.faults(clean, images, skeleton, facts, others):
-        if one.severity == "error":
-            raise UserError(f"{one.message}; --fix does not repair this, so correct it first")
-    return clean, changes + of_people
+    lists = {"images": list(kept.values()), "annotations": people, "categories": [category]}
+    clean = Dataset({**content, **lists}, images, skeleton)
+    left = [one for one in check.faults(clean, facts, others) if one.severity == "error"]
+    return clean, changes + of_people, left
 
 
 def images_to_drop(content: dict[str, Any], images: Path, facts: Facts, found: Sequence[Fault]) -> dict[int, str]:

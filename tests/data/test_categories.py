@@ -3,12 +3,12 @@
 import json
 import re
 
+import checked
 import numpy as np
 import pytest
 from PIL import Image
 
-from inspose_jax.data import annotations as annotations_file
-from inspose_jax.data import check, coco
+from inspose_jax.data import annotations, check, coco
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
 
@@ -32,12 +32,6 @@ def read(folder, annotations):
     return coco.CocoFolder(folder / "images", annotations, COCO, 0.5)
 
 
-def checked(folder, path):
-    content, images, skeleton = annotations_file.read(folder / "images", path, COCO)
-    found = check.faults(content, images, skeleton, check.read_images(content, images, workers=1))
-    return [one.line() for one in found]
-
-
 def sort_by_name(truth, spelt=lambda name: name):
     """Joints in alphabetic order, names and values alike, as an annotation tool may write them."""
     names = truth["categories"][0]["keypoints"]
@@ -56,7 +50,7 @@ def test_joints_in_another_order_are_sorted_by_their_names(folder, changed, spel
     for ours, other in zip(original, source, strict=False):
         np.testing.assert_array_equal(ours.keypoints, other.keypoints)
     with pytest.warns(UserWarning, match="another order") as warned:
-        assert checked(folder, annotations) == []
+        assert checked.faults(folder / "images", annotations, COCO) == []
     assert len(warned) == 1
     # What is found comes in our order: results that are right in the original file are right in this one.
     results = [{**person, "score": 1.0} for person in original.ground_truth()["annotations"] if person["num_keypoints"]]
@@ -74,7 +68,7 @@ def test_joints_in_another_order_are_sorted_by_their_names(folder, changed, spel
 )
 def test_other_joints_are_refused_with_the_first_that_differs(folder, changed, names, line):
     annotations = changed(lambda truth: truth["categories"][0].update(keypoints=names))
-    for use in (read, checked):
+    for use in (read, lambda folder, path: checked.faults(folder / "images", path, COCO)):
         with pytest.raises(ValueError, match=r'category "person" .id 1. has other joints than coco: ') as error:
             use(folder, annotations)
         assert line in str(error.value)
@@ -122,12 +116,12 @@ def test_annotations_of_other_categories_are_left_out_and_counted(folder, change
         source = read(folder, annotations)
     assert len(source[0].boxes_xyxy) == len(read(folder, folder / "annotations.json")[0].boxes_xyxy)
     with pytest.warns(UserWarning, match=line):
-        assert checked(folder, annotations) == []
+        assert checked.faults(folder / "images", annotations, COCO) == []
 
 
 def test_an_annotation_of_another_category_with_joints_is_a_fault(folder, changed):
     annotations = changed(lambda truth: car(truth, keypoints=[3, 3, 2] * 17))
-    assert checked(folder, annotations) == [
+    assert checked.faults(folder / "images", annotations, COCO) == [
         f"error: annotation {i} (000000000000.jpg): category_id is 3, not 1, the person category" for i in (900, 901)
     ]
 
@@ -147,7 +141,7 @@ def test_of_several_categories_with_joints_the_one_with_ours_is_the_person_categ
     for ours, other in zip(read(folder, folder / "annotations.json"), source, strict=False):
         np.testing.assert_array_equal(ours.keypoints, other.keypoints)
     with pytest.warns(UserWarning, match=r"changed\.json") as warned:
-        assert checked(folder, annotations) == []
+        assert checked.faults(folder / "images", annotations, COCO) == []
     assert len(warned) == 2
 
 
@@ -199,6 +193,7 @@ def test_labels_belong_to_the_rotated_image_if_its_size_says_so(folder, tmp_path
     stored[0] = 255
     sizes = {1: (8, 6), 2: (8, 6), 3: (6, 8)}
     for number in sizes:
+        stored[3:] = 10 * number  # no two are copies
         Image.fromarray(stored).save(tmp_path / f"images/{number}.png", exif=turn)
     images = [{"id": i, "file_name": f"{i}.png", "height": h, "width": w} for i, (h, w) in sizes.items()]
     joints = [3, 4, 2, *[0] * 48]
@@ -213,6 +208,7 @@ def test_labels_belong_to_the_rotated_image_if_its_size_says_so(folder, tmp_path
     assert [source[i].image.shape[:2] for i in range(3)] == list(sizes.values())
     assert source[0].image[:, -1].min() == 255
     np.testing.assert_array_equal(source[2].image, stored)
-    found = checked(tmp_path, tmp_path / "a.json")
-    assert len([one for one in found if one.startswith("remark: ") and re.search(line, one)]) == 1
-    assert not [one for one in found if "the file has" in one]
+    dataset = annotations.read(tmp_path / "images", tmp_path / "a.json", COCO)
+    found = check.faults(dataset, check.read_images(dataset, workers=1))
+    assert [one.kind for one in found] == ["exif-orientation", "without-people"]
+    assert re.match(line, found[0].message)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from inspose_jax import skeletons
 from inspose_jax.data import annotations, check, copies, image_facts
+from inspose_jax.data.annotations import Dataset
 from inspose_jax.skeletons import COCO
 
 
@@ -26,8 +27,8 @@ def valid(tmp_path):
 
 def found(tmp_path, content):
     (tmp_path / "truth.json").write_text(json.dumps(content))
-    content, images, skeleton = annotations.read(tmp_path, tmp_path / "truth.json", COCO)
-    return check.faults(content, images, skeleton, check.read_images(content, images, workers=2))
+    dataset = annotations.read(tmp_path, tmp_path / "truth.json", COCO)
+    return check.faults(dataset, check.read_images(dataset, workers=2))
 
 
 def faults(tmp_path, content):
@@ -167,36 +168,28 @@ def test_images_of_another_split_are_found_by_their_bytes_and_by_their_pixels(tm
         noise.save(tmp_path / name)
     Image.new("RGB", (8, 6)).save(tmp_path / "val/black.png")
     (tmp_path / "val/broken.png").write_bytes(b"no image")
-    facts = check.read_images(valid, tmp_path, workers=1)
+    dataset = Dataset(valid, tmp_path, COCO)
+    facts = check.read_images(dataset, workers=1)
     for name, what in (("x.png", "the same file"), ("y.bmp", "the same pixels")):
         paths = [tmp_path / "val" / one for one in (name, "black.png", "broken.png")]
-        (fault,) = check.faults(valid, tmp_path, COCO, facts, image_facts.read(paths, 1))
+        (fault,) = check.faults(dataset, facts, image_facts.read(paths, 1))
         assert (fault.severity, fault.kind, fault.id) == ("error", "leak", 2)
         assert fault.message.startswith(f"{what} as {tmp_path / 'val' / name}, in another split")
 
 
-def test_another_split_is_a_folder_or_a_json_about_the_same_folder(tmp_path, valid):
+def test_images_below_a_folder_are_found_and_never_those_that_are_checked(tmp_path):
     (tmp_path / "val/more").mkdir(parents=True)
-    for name in ("a.png", "b.png", "val/c.jpg", "val/more/d.PNG"):
+    (tmp_path / "none").mkdir()
+    for name in ("a.png", "val/c.jpg", "val/more/d.PNG"):
         Image.new("RGB", (8, 6)).save(tmp_path / name)
     (tmp_path / "val/notes.txt").write_text("no image")
     val = tmp_path / "val"
-    assert copies.images_of_split(val, tmp_path / "train", COCO) == [val / "c.jpg", val / "more/d.PNG"]
-    valid["images"] = [{**valid["images"][0], "file_name": name} for name in ("b.png", "a.png")]
-    (tmp_path / "val.json").write_text(json.dumps(valid))
-    assert copies.images_of_split(tmp_path / "val.json", tmp_path, COCO) == [tmp_path / "b.png", tmp_path / "a.png"]
-    (tmp_path / "b.png").unlink()
-    for split, images, message in (
-        (tmp_path, tmp_path / "val", "holds the images that are checked too"),
-        (val, val, "holds the images that are checked too"),
-        (tmp_path / "val.json", tmp_path, "b.png: no such image, which .*val.json lists"),
-        (tmp_path / "none", tmp_path, "no such annotation file"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            copies.images_of_split(split, images, COCO)
-    (tmp_path / "none").mkdir()
+    assert copies.images_below(val, tmp_path / "train") == [val / "c.jpg", val / "more/d.PNG"]
+    for folder in (tmp_path, val):
+        with pytest.raises(ValueError, match="holds the images that are checked too"):
+            copies.images_below(folder, val)
     with pytest.raises(FileNotFoundError, match="no images in this folder"):
-        copies.images_of_split(tmp_path / "none", val, COCO)
+        copies.images_below(tmp_path / "none", val)
 
 
 def test_the_share_of_images_without_people_is_a_remark(tmp_path, valid):
@@ -235,7 +228,7 @@ def named(*names, pairs=()):
         ),
         (
             named("nose", "LWrist"),
-            ["warning: joint LWrist has no partner on the other side; flips would mix up"],
+            ["warning: joint LWrist has no partner on the other side; flips would mix up the sides"],
         ),
     ],
 )
@@ -250,23 +243,12 @@ def test_a_preset_with_one_pair_left_out_is_named():
         assert list(check.flip_faults(preset)) == []
         fewer = dataclasses.replace(preset, flip_pairs=preset.flip_pairs[:-1])
         (one,) = check.flip_faults(fewer)
-        left, right = (preset.keypoint_names[joint] for joint in preset.flip_pairs[-1])
-        assert one.message.startswith(f"the flip partner of {left} is none, not {right}")
-
-
-@pytest.mark.parametrize("name", ["Lip", "lip", "upright", "nose", "Root of tail", "face-3"])
-def test_no_side_is_seen_in_a_name_without_one(name):
-    assert list(check.flip_faults(named(name))) == []
-
-
-@pytest.mark.parametrize(
-    "name", ["left_eye", "Right Knee", "eye_left", "front-left-paw", "R.Hip", "LHip", "hipRight", "L"]
-)
-def test_the_side_in_a_name_is_seen(name):
-    assert len(list(check.flip_faults(named(name)))) == 1
+        first, second = (preset.keypoint_names[joint] for joint in preset.flip_pairs[-1])
+        assert one.message.startswith(f"the flip partner of {first} is none, not {second}")
 
 
 def test_the_check_changes_nothing_that_it_is_given(tmp_path, valid):
     before = copy.deepcopy(valid)
-    check.faults(valid, tmp_path, COCO, check.read_images(valid, tmp_path, workers=1))
+    dataset = Dataset(valid, tmp_path, COCO)
+    check.faults(dataset, check.read_images(dataset, workers=1))
     assert valid == before

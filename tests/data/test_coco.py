@@ -2,12 +2,13 @@
 
 import json
 
+import checked
 import numpy as np
 import pytest
 from PIL import Image
 
 from inspose_jax.config import Scene
-from inspose_jax.data import check, coco
+from inspose_jax.data import coco
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
@@ -24,7 +25,7 @@ def test_written_samples_are_read_back(folder):
         np.testing.assert_allclose(after.keypoints, before.keypoints, atol=0.0051)  # rounded to 2 decimals
         np.testing.assert_array_equal(after.boxes_xyxy, before.boxes_xyxy)
         assert np.abs(after.image.astype(int) - before.image).mean() < 8  # JPEG
-    assert check.faults(folder / "images", folder / "annotations.json", COCO) == []
+    assert checked.faults(folder / "images", folder / "annotations.json", COCO) == []
 
 
 def test_a_joint_of_the_file_is_the_index_of_a_pixel(folder):
@@ -185,14 +186,14 @@ def test_every_planted_fault_is_named(folder, tmp_path, change, message):
         change(truth["annotations"][0], truth["images"][0])
         return truth
 
-    found = check.faults(folder / "images", damage(folder, tmp_path, plant), COCO)
+    found = checked.faults(folder / "images", damage(folder, tmp_path, plant), COCO)
     assert any(message in fault for fault in found), found
 
 
 def test_the_real_images_are_read_without_a_fault(coco_real):
     for split, people in (("train", 349), ("val", 72)):
         annotations = coco_real / "annotations" / f"person_keypoints_{split}.json"
-        assert check.faults(coco_real / split, annotations, COCO) == []
+        assert checked.faults(coco_real / split, annotations, COCO) == []
         source = coco.CocoFolder(coco_real / split, annotations, COCO, 0.5)
         labelled = sum(
             (((joints[..., 2] > 0).any(-1)) & ~crowd).sum()

@@ -9,6 +9,7 @@ from PIL import Image
 
 from inspose_jax.config import Scene
 from inspose_jax.data import check, coco, coordinates
+from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.skeletons import COCO
 
@@ -34,8 +35,9 @@ def faults(images, truth, change):
 
 def found(images, truth):
     """The messages of the errors and warnings."""
-    facts = check.read_images(truth, images, workers=2)
-    return [one.message for one in check.faults(truth, images, COCO, facts) if one.severity != "remark"]
+    dataset = Dataset(truth, images, COCO)
+    facts = check.read_images(dataset, workers=2)
+    return [one.message for one in check.faults(dataset, facts) if one.severity != "remark"]
 
 
 CHANGES = {

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from inspose_jax.data import check, image_facts, repair
+from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.coco import CocoFolder
-from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO
 
 HEIGHT, WIDTH = 24, 32
@@ -139,7 +139,12 @@ KINDS = {
         ),
     ),
     "area": Kind(
-        person(area=0), "error", "entry", "annotation", "area is 0; OKS", [PERSON + "its area is now 0.53 x that of"]
+        person(area=0),
+        "error",
+        "entry",
+        "annotation",
+        "area is 0; OKS",
+        [PERSON + "its area is now the area of the box x 0.53"],
     ),
     "bad box": Kind(
         person(bbox=[5, 5, -2, 9]), "error", "entry", "annotation", "bbox is [5, 5, -2, 9]", [PERSON + "its box is now"]
@@ -183,8 +188,7 @@ def good(tmp_path_factory):
 class Broken(NamedTuple):
     """A dataset and what the check found."""
 
-    folder: Any
-    content: dict[str, Any]
+    dataset: Dataset
     facts: Any
     others: Any
     found: list[check.Fault]
@@ -197,9 +201,10 @@ def broken(good, tmp_path, *names):
     shutil.copytree(source, folder)
     for name in names:
         KINDS[name].break_it(content, 3 * list(KINDS).index(name), folder)
-    facts = check.read_images(content, folder, workers=2)
+    dataset = Dataset(content, folder, COCO)
+    facts = check.read_images(dataset, workers=2)
     others = image_facts.read(sorted(folder.glob("val/*")), 1)
-    return Broken(folder, content, facts, others, check.faults(content, folder, COCO, facts, others))
+    return Broken(dataset, facts, others, check.faults(dataset, facts, others))
 
 
 def ids(name):
@@ -234,11 +239,12 @@ def test_each_kind_of_fault_is_found_once_and_nothing_else(good, tmp_path):
 
 
 def test_the_repaired_dataset_passes_and_can_be_trained_on(good, tmp_path):
-    folder, content, facts, others, found = broken(good, tmp_path, *KINDS)
-    before = copy.deepcopy(content)
-    clean, changes = repair.repaired(content, folder, COCO, facts, others, found)
-    np.testing.assert_equal(content, before)  # NaN equals NaN here
-    left = check.faults(clean, folder, COCO, facts, others)
+    dataset, facts, others, found = broken(good, tmp_path, *KINDS)
+    before = copy.deepcopy(dataset.content)
+    clean, changes, errors = repair.repaired(dataset, facts, others, found)
+    np.testing.assert_equal(dataset.content, before)  # NaN equals NaN here
+    assert errors == []
+    left = check.faults(clean, facts, others)
     assert {fault.kind for fault in left} == {"joint-never-labelled", "without-people"}
     lines = [change.line() for change in changes]
     for name, kind in KINDS.items():
@@ -248,69 +254,69 @@ def test_the_repaired_dataset_passes_and_can_be_trained_on(good, tmp_path):
             matching = [line for line in lines if re.search(rf": {who} {number}\b", line) and what in line]
             assert len(matching) == 1, (name, wanted, lines)
     assert len(lines) == sum(len(kind.done) for kind in KINDS.values())
-    (tmp_path / "clean.json").write_text(json.dumps(clean))
-    source = CocoFolder(folder, tmp_path / "clean.json", COCO, 0.5)
+    (tmp_path / "clean.json").write_text(json.dumps(clean.content))
+    source = CocoFolder(dataset.images, tmp_path / "clean.json", COCO, 0.5)
     dropped = (
         sum(change.action == "dropped" and change.entry == "image" for change in changes) - 1
     )  # one was there twice
     assert len(source) == 3 * len(KINDS) - dropped
     for index in range(len(source)):
         source[index]
-    assert clean["info"] == content["info"]
+    assert clean.content["info"] == dataset.content["info"]
 
 
 def test_good_entries_stay_as_they_are(good, tmp_path):
-    folder, content, facts, others, found = broken(good, tmp_path)
-    clean, changes = repair.repaired(content, folder, COCO, facts, others, found)
-    assert changes == []
-    assert clean["images"] == content["images"]
-    assert clean["annotations"] == content["annotations"]
-    assert clean["categories"][0]["keypoints"] == list(COCO.keypoint_names)
-    assert clean["categories"][0]["skeleton"][0] == [16, 14]
+    dataset, facts, others, found = broken(good, tmp_path)
+    clean, changes, errors = repair.repaired(dataset, facts, others, found)
+    assert (changes, errors) == ([], [])
+    assert clean.content["images"] == dataset.content["images"]
+    assert clean.content["annotations"] == dataset.content["annotations"]
+    assert clean.content["categories"][0]["keypoints"] == list(COCO.keypoint_names)
+    assert clean.content["categories"][0]["skeleton"][0] == [16, 14]
 
 
 def test_what_is_wrong_with_a_person_is_replaced_by_what_the_rest_says(good, tmp_path):
-    folder, content, facts, others, found = broken(
-        good, tmp_path, "outside", "bad box", "area", "wrong K", "visibility"
-    )
-    clean, _ = repair.repaired(content, folder, COCO, facts, others, found)
-    people = {person["id"]: person for person in clean["annotations"]}
+    dataset, facts, others, found = broken(good, tmp_path, "outside", "bad box", "area", "wrong K", "visibility")
+    clean, _, errors = repair.repaired(dataset, facts, others, found)
+    assert errors == []
+    people = {person["id"]: person for person in clean.content["annotations"]}
     outside = people[ids("outside")["person"]]
     assert outside["keypoints"] == joints(5, 3, 2, 0, 0, 0)
     assert people[ids("visibility")["person"]]["keypoints"] == joints(0, 0, 0)
-    assert people[ids("bad box")["person"]]["bbox"] == [4, 3, 15, 15]  # around joints from (4, 3) to (19, 18)
+    assert people[ids("bad box")["person"]]["bbox"] == [4, 3, 16, 16]  # joints in the pixels (4, 3) to (19, 18)
     assert people[ids("area")["person"]]["area"] == pytest.approx(0.53 * 18 * 18)
     wrong = people[ids("wrong K")["person"]]
     assert (wrong["keypoints"], wrong["num_keypoints"], wrong["bbox"]) == ([0] * 51, 0, [3, 2, 18, 18])
 
 
 def test_two_images_with_one_id_are_both_dropped(good, tmp_path):
-    _, content = good
-    folder, content, facts, others, _ = broken(good, tmp_path)
-    content["images"][1]["id"] = 100
-    found = check.faults(content, folder, COCO, facts, others)
-    clean, changes = repair.repaired(content, folder, COCO, facts, others, found)
+    dataset, facts, others, _ = broken(good, tmp_path)
+    dataset.content["images"][1]["id"] = 100
+    found = check.faults(dataset, facts, others)
+    clean, changes, errors = repair.repaired(dataset, facts, others, found)
     assert [(change.entry, change.id, change.file) for change in changes[:2]] == [
         ("image", 100, "0.png"),
         ("image", 100, "1.png"),
     ]
     assert [change.line() for change in changes[2:]] == ["dropped: annotation 1001: its image is not listed"]
-    assert not {100, 101} & {person["image_id"] for person in clean["annotations"]}
+    assert errors == []
+    assert not {100, 101} & {person["image_id"] for person in clean.content["annotations"]}
 
 
 def test_what_concerns_the_whole_file_is_not_repaired(good, tmp_path):
-    folder, content, facts, others, _ = broken(good, tmp_path)
-    for person in content["annotations"]:
+    dataset, facts, others, _ = broken(good, tmp_path)
+    for person in dataset.content["annotations"]:
         person["keypoints"] = [number / 40 if k % 3 < 2 else number for k, number in enumerate(person["keypoints"])]
-    found = check.faults(content, folder, COCO, facts, others)
-    with pytest.raises(UserError, match=r"all labelled joints lie within 0..1.*--fix does not repair this"):
-        repair.repaired(content, folder, COCO, facts, others, found)
+    found = check.faults(dataset, facts, others)
+    *_, errors = repair.repaired(dataset, facts, others, found)
+    assert [error.kind for error in errors] == ["coordinates"]
 
 
-def test_nothing_is_written_if_no_image_would_be_left(good, tmp_path):
-    folder, content, facts, others, _ = broken(good, tmp_path)
-    for image in content["images"]:
+def test_that_no_image_is_left_is_an_error_that_remains(good, tmp_path):
+    dataset, facts, others, _ = broken(good, tmp_path)
+    for image in dataset.content["images"]:
         image["height"] = 99
-    found = check.faults(content, folder, COCO, facts, others)
-    with pytest.raises(UserError, match="no person has a labelled joint; --fix does not repair this"):
-        repair.repaired(content, folder, COCO, facts, others, found)
+    found = check.faults(dataset, facts, others)
+    clean, _, errors = repair.repaired(dataset, facts, others, found)
+    assert [error.kind for error in errors] == ["no-joints"]
+    assert clean.content["images"] == []

@@ -4,12 +4,12 @@ import contextlib
 import io
 import json
 
+import checked
 import numpy as np
 import pytest
 from pycocotools.coco import COCO as CocoApi
 
 from inspose_jax.config import Scene
-from inspose_jax.data import check
 from inspose_jax.data.coco import write_folder
 from inspose_jax.data.drawn.body import JOINT
 from inspose_jax.data.drawn.people import split_seed
@@ -167,9 +167,7 @@ def test_any_size_can_be_drawn_and_people_keep_their_relative_height(size: int):
 def test_a_written_folder_is_valid_coco(tmp_path):
     samples = [draw(SCENE, split_seed("test", 0, index)) for index in range(6)]
     write_folder(tmp_path / "drawn", samples, COCO, 0.5)
-    content, images = json.loads((tmp_path / "drawn" / "annotations.json").read_text()), tmp_path / "drawn" / "images"
-    found = check.faults(content, images, COCO, check.read_images(content, images, workers=1))
-    assert [one.line() for one in found if one.severity != "remark"] == []
+    assert checked.faults(tmp_path / "drawn" / "images", tmp_path / "drawn" / "annotations.json", COCO) == []
     with contextlib.redirect_stdout(io.StringIO()):
         api = CocoApi(str(tmp_path / "drawn" / "annotations.json"))
     assert len(api.getImgIds()) == 6

@@ -56,7 +56,7 @@ def test_tfds_knows_splits_counts_and_versions(version, varied):
     assert info.splits["train"].num_bytes > sum(file.stat().st_size for file in (varied / "images").rglob("*.*"))
     assert (info.name, info.config_name, str(info.version)) == ("keypoints", "all", "1.0.0")
     assert info.release_notes.keys() == {"1.0.0"}
-    assert info.file_format.value == "array_record"
+    assert (info.file_format.value, info.disable_shuffling) == ("array_record", True)
     assert str(version.parents[3]) not in (version / "dataset_info.json").read_text(), "a folder may be moved"
 
 

@@ -35,7 +35,7 @@ def recipe() -> Config:
         short_side=(256, 384),
         long_side=640,
         test_short_side=320,
-        shapes=((384, 640), (640, 384)),
+        shapes=(),  # found from the sizes of the images
         num_ignore=16,
     )
     schedule = Schedule(

@@ -31,6 +31,7 @@ from inspose_jax.methods import from_recipe
 from inspose_jax.recipes import Recipe
 
 KEPT = 2  # the newest, and the one before it in case the newest is lost
+FILE_SIZE = 2**23  # bytes; orbax keeps in memory what is not yet in a file, and would fill one up to 2 GB
 FINISHED = "commit_success.txt"
 UNFINISHED = ".orbax-checkpoint-tmp"
 Found = TypeVar("Found")
@@ -92,8 +93,9 @@ class Checkpoints:
         self.manager.close()
 
     def save(self, step: int, state: Any, config: Config, recipe: dict[str, str] | None = None, **more: Any) -> None:
-        """Write `state`, a pytree of arrays, in the background; the arrays may be donated as soon as this returns.
+        """Write `state`, a pytree of arrays, in the background.
 
+        Arrays of jax may be donated as soon as this returns; those of numpy must stay unchanged until `finish`.
         `recipe` is `Method.recipe`; `more` is saved as JSON beside the config.
         """
         self.finish()
@@ -107,8 +109,10 @@ class Checkpoints:
         }
         # A process that is alone copies every array from one of its devices.  Orbax would divide each over all devices
         # that hold it, which takes longer; between processes it shares out the writing so.
-        arrays = jax.device_get(as_dict(state)) if jax.process_count() == 1 else as_dict(state)
-        items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(about))
+        arrays = on_host(as_dict(state)) if jax.process_count() == 1 else as_dict(state)
+        items = ocp.args.Composite(
+            state=ocp.args.PyTreeSave(arrays, ocdbt_target_data_file_size=FILE_SIZE), about=ocp.args.JsonSave(about)
+        )
         self.writing = step
         with self.as_not_written():
             if self.manager is None:
@@ -118,7 +122,8 @@ class Checkpoints:
                 options = ocp.CheckpointManagerOptions(
                     max_to_keep=self.kept, create=True, async_options=sealing, multiprocessing_options=apart
                 )
-                self.manager = ocp.CheckpointManager(self.folder, options=options)
+                handlers = {"state": state_handler(), "about": ocp.JsonCheckpointHandler()}
+                self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
             written = self.manager.save(step, args=items)
         assert written, f"{self.folder}: step {step} or a later one is saved already"
 
@@ -162,6 +167,19 @@ class Checkpoints:
 def as_dict(state: Any) -> dict[str, Any]:
     """A named tuple as a dict, so that a checkpoint can be read without our types."""
     return dict(state._asdict())
+
+
+def on_host(state: Any) -> Any:
+    """The arrays of a state as numpy's; those of jax are copied, since a CPU's would share the device's memory."""
+    fetched = jax.device_get(state)
+    return jax.tree.map(lambda x, host: (np.array if isinstance(x, jax.Array) else np.asarray)(host), state, fetched)
+
+
+def state_handler() -> ocp.PyTreeCheckpointHandler:
+    """What writes a state; unlike orbax's own it does not copy the arrays of numpy, which would double the memory."""
+    arrays = ocp.type_handlers.get_type_handler(jax.Array)
+    handlers = (np.ndarray, ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)), (jax.Array, arrays)
+    return ocp.PyTreeCheckpointHandler(type_handler_registry=ocp.type_handlers.create_type_handler_registry(*handlers))
 
 
 def reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """All the settings of an experiment, as frozen dataclasses, one for each part.
 
     Config > Model      > Network, KPNet, Assignment, Weights, Decoding     what is computed
-           > Data       > Scene                                            where images come from
+           > Data       > Scene, Augmentation                              where images come from
            > Schedule                                                      how the network is trained
            > Machine                                                       what does not affect the results
 
@@ -51,7 +51,7 @@ STAGES = Range(
 ENDS_ABOVE_0 = Range(lambda ends: 0 < ends[0] <= ends[1], "be a low and a high end, above 0")
 ENDS = Range(lambda ends: 0 <= ends[0] <= ends[1], "be a low and a high end, not below 0")
 SHAPES = Range(
-    lambda shapes: bool(shapes) and all(side % 32 == 0 and 32 <= side <= 32_768 for shape in shapes for side in shape),
+    lambda shapes: all(side % 32 == 0 and 32 <= side <= 32_768 for shape in shapes for side in shape),
     "hold shapes whose sides are multiples of 32, from 32 to 32768",
 )
 
@@ -107,6 +107,12 @@ class Network:
         Range(lambda value: value in (2, 3), "be 3 (stride 8) or 2 (stride 4)"),
         "The level of keypoint maps, disk offsets and heatmaps: 3 is the paper's stride 8, 2 is stride 4 (from C2).",
     )
+    map_ratio: float = setting(
+        1.0,
+        Range(lambda value: value in (0.5, 1.0, 2.0, 4.0), "be 0.5, 1, 2 or 4"),
+        "Sides of those maps beside the level's: 0.5 averages its cells, 2 and 4 enlarge it bilinearly (Table 3's "
+        "1/16, 1/4 and 1/2 of the image).",
+    )
     fpn_channels: int = setting(256, ABOVE_0, "Channels of every pyramid level.")
     head_channels: int = setting(256, ABOVE_0, "Channels of the classification and controller towers.")
     head_depth: int = setting(4, NOT_BELOW_0, "3x3 convolutions in each tower (FCOS).")
@@ -127,6 +133,9 @@ class Network:
     )
     disk_offset: bool = setting(True, ANY, "Whether there is a disk offset branch (Table 1).")
     heatmap: bool = setting(True, ANY, "Whether training uses the auxiliary heatmap branch (Table 1).")
+    box_head: bool = setting(
+        False, ANY, "Whether the controller's tower also predicts a box for each location (Table 4), used for NMS."
+    )
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,12 @@ class Assignment:
         RISING,
         "Pixels: a location farther than limit i from a side of its person's box is on a level above levels[i] (FCOS).",
     )
+    assigned_boxes: Literal["pseudo", "annotated"] = setting(
+        "pseudo",
+        ANY,
+        "The boxes by which locations are assigned: around the labelled joints (Sec. 3.1), or those of the file, as "
+        "detectors do.",
+    )
     centre_radius: float = setting(
         1.5,
         Range(lambda value: 0 < value <= 100, "be above 0 and at most 100 strides"),
@@ -166,12 +181,13 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the four terms of the loss, Eq. 5; all are 1 in the paper, which simply adds them up."""
+    """Weights of the terms of the loss, Eq. 5, and of a box head's; all are 1 in the paper, which adds them up."""
 
     cls: float = setting(1.0, NOT_BELOW_0, "Weight of the classification term.")
     keypoint: float = setting(1.0, NOT_BELOW_0, "Weight of the keypoint maps' term (Eq. 4).")
     offset: float = setting(1.0, NOT_BELOW_0, "Weight of the disk offsets' term.")
     heatmap: float = setting(1.0, NOT_BELOW_0, "Weight of the heatmaps' term.")
+    box: float = setting(1.0, NOT_BELOW_0, "Weight of the box head's term (GIoU).")
 
 
 @dataclass(frozen=True)
@@ -228,6 +244,45 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images beyond the paper's, whose recipes use none; several may be combined."""
+
+    rotation: float = setting(
+        0.0,
+        Range(lambda value: 0 <= value <= 180, "be 0 to 180 degrees"),
+        "Images turn about their centre by up to these degrees, either way; their frame stays.",
+    )
+    scale: tuple[float, float] = setting(
+        (1.0, 1.0),
+        ENDS_ABOVE_0,
+        "Images grow or shrink about their centre by a factor between these, drawn log-uniformly; their frame stays.",
+    )
+    translation: float = setting(
+        0.0, FRACTION, "Images are shifted by up to this fraction of their width and of their height, either way."
+    )
+    large_scale_jitter: tuple[float, float] = setting(
+        (1.0, 1.0),
+        ENDS_ABOVE_0,
+        "After `short_side`, images are resized by one more factor between these, drawn uniformly; what becomes larger "
+        "than before is cropped to its former size, at a random place.",
+    )
+    brightness: float = setting(0.0, FRACTION, "Up to this fraction of white is added or taken away.")
+    contrast: float = setting(
+        0.0, FRACTION, "Differences from grey are multiplied by a factor of 1 plus or minus up to this."
+    )
+    saturation: float = setting(
+        0.0,
+        FRACTION,
+        "Differences from a pixel's luminance are multiplied by a factor that differs from 1 by up to this.",
+    )
+    hue: float = setting(
+        0.0,
+        Range(lambda value: 0 <= value <= 180, "be 0 to 180 degrees"),
+        "Colours turn about the axis of greys by up to these degrees, either way.",
+    )
+
+
+@dataclass(frozen=True)
 class Data:
     """Where images come from and how they become batches."""
 
@@ -247,9 +302,11 @@ class Data:
     shapes: tuple[tuple[int, int], ...] = setting(
         ((800, 1344), (1344, 800)),
         SHAPES,
-        "The fixed (height, width) that images are padded to, multiples of 32; the smallest one that fits is used.",
+        "The fixed (height, width) that images are padded to, multiples of 32; the smallest one that fits is used.  "
+        "Empty: a run finds five from the sizes of its images when it starts, and keeps them.",
     )
     flip: float = setting(0.5, FRACTION, "Probability that a training image is mirrored.")
+    augmentation: Augmentation = part(Augmentation, is_flat=True)
     train_images: Literal["labelled", "people", "all"] = setting(
         "labelled",
         ANY,

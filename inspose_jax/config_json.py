@@ -78,13 +78,23 @@ def upgrade(stored: Any) -> dict[str, Any]:
 
 def with_later_fields(stored: dict[str, Any]) -> dict[str, Any]:
     """A config of format 2 with the fields that were added to it later, with the meaning that they had before."""
+    if stored.get("method") == "inspose":
+        later = {
+            "network": {"map_ratio": 1.0, "box_head": False},
+            "assignment": {"assigned_boxes": "pseudo"},
+            "weights": {"box": 1.0},
+        }
+        model = stored["model"]
+        parts = {name: {**fields, **model[name]} for name, fields in later.items() if isinstance(model.get(name), dict)}
+        stored = {**stored, "model": {**model, **parts}}
     data, schedule = stored.get("data"), stored.get("schedule")
     if not isinstance(data, dict) or not isinstance(schedule, dict):
         return stored
     if "only_labelled" in data:
         data = {"train_images": "labelled" if data["only_labelled"] else "all", **data}
         del data["only_labelled"]
-    data = {"test_padding": "shapes", "short_side_step": 1, "train_images": "labelled", **data}
+    off = as_lists(dataclasses.asdict(config.Augmentation()))
+    data = {"test_padding": "shapes", "short_side_step": 1, "train_images": "labelled", "augmentation": off, **data}
     return {**stored, "data": data, "schedule": {"warmup_from": 1 / 3, **schedule}}
 
 

@@ -43,11 +43,17 @@ def decode(
         ),
     )
 
-    def poses_of(peaks: Peak, offsets: Array | None, class_scores: Array, location: Array) -> Poses:
+    def poses_of(
+        peaks: Peak, offsets: Array | None, sides: Array | None, class_scores: Array, location: Array
+    ) -> Poses:
         keypoints = read_joints(peaks.cell, offsets, grid.map_size[1], grid.map_stride)
-        return best_poses(keypoints, jnp.exp(peaks.logit - peaks.log_sum_exp), class_scores, location, decoding)
+        boxes = None
+        if sides is not None:
+            boxes = geometry.boxes_around(jnp.asarray(grid.points)[location], sides[location])
+        scores = jnp.exp(peaks.logit - peaks.log_sum_exp)
+        return best_poses(keypoints, scores, boxes, class_scores, location, decoding)
 
-    return jax.vmap(poses_of)(peaks, outputs.disk_offsets, class_scores, location)
+    return jax.vmap(poses_of)(peaks, outputs.disk_offsets, outputs.sides, class_scores, location)
 
 
 def best_locations(
@@ -75,21 +81,32 @@ def read_joints(
 def best_poses(
     keypoints: Float[Array, "C K 2"],
     keypoint_scores: Float[Array, "C K"],
+    boxes: Float[Array, "C 4"] | None,
     class_scores: Float[Array, " C"],
     location: Int32[Array, " C"],
     decoding: config.Decoding,
 ) -> Poses:
-    """Rank an image's candidates above the score threshold and drop those that overlap a better one too much."""
+    """Rank an image's candidates above the score threshold and drop those that overlap a better one too much.
+
+    What overlaps are the boxes of a box head, as in Table 4, or without one the rectangles around the joints.
+    """
     is_candidate = class_scores > decoding.score_threshold
     pose_scores = class_scores
     if decoding.pose_score == "class_times_peak":
         pose_scores = class_scores * keypoint_scores.mean(-1)
     order = jnp.argsort(jnp.where(is_candidate, pose_scores, -1), descending=True)
-    is_kept = nms.keep(rectangles(keypoints[order]), is_candidate[order], decoding.nms_threshold)
+    extents = rectangles(keypoints) if boxes is None else boxes
+    is_kept = nms.keep(extents[order], is_candidate[order], decoding.nms_threshold)
     best = order[jnp.argsort(~is_kept, stable=True)[: decoding.num_poses]]
     is_person = jnp.sort(is_kept, descending=True)[: decoding.num_poses]
     return Poses(
-        keypoints[best], keypoint_scores[best], pose_scores[best], class_scores[best], is_person, location[best]
+        keypoints[best],
+        keypoint_scores[best],
+        pose_scores[best],
+        class_scores[best],
+        is_person,
+        location[best],
+        None if boxes is None else boxes[best],
     )
 
 

@@ -1,6 +1,8 @@
 """Write results completely or not at all; a failed write leaves nothing behind."""
 
 import contextlib
+import fcntl
+import glob
 import os
 import secrets
 import shutil
@@ -36,17 +38,24 @@ def results_folder(folder: Path | None) -> Iterator[None]:
 def new_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill, which becomes `folder` on success and is removed on failure.
 
-    Raises UserError if `folder` already holds something or cannot be written.
+    If the process is killed, the temporary folder stays, under a hidden name, and the next call with the same `folder`
+    removes it.  Raises UserError if `folder` already holds something or cannot be written.
     """
     target = Path(os.path.realpath(folder))  # so that a symbolic link remains one
+    before, after = f".{target.name}.", ".partial"
+    place = target if target.is_dir() else target.parent
+    for left in place.glob(f"{glob.escape(before)}*{after}"):
+        remove_abandoned(left)
     exists = target.is_dir() and not any(target.iterdir())
     if not exists and (target.exists() or target.is_symlink()):
         raise UserError(f"{folder}: already exists; give a new or empty folder")
     # An existing empty folder is not replaced: it may be a shell's current folder or the mount point of a disk.
-    place = target if exists else target.parent
     with results_folder(place), as_user_error(f"{folder}: cannot be written", place):
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
+        partial = Path(tempfile.mkdtemp(prefix=before, suffix=after, dir=place))
+        in_use = os.open(partial, os.O_RDONLY)
         try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(in_use, fcntl.LOCK_EX)
             partial.chmod(0o755)  # mkdtemp makes a folder that only its owner can access
             yield partial
             if exists:
@@ -56,6 +65,18 @@ def new_folder(folder: Path) -> Iterator[Path]:
                 partial.rename(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            os.close(in_use)
+
+
+def remove_abandoned(partial: Path) -> None:
+    """Remove a temporary folder of `new_folder`, unless the process that fills it is alive and holds the lock."""
+    with contextlib.suppress(OSError):  # locked, or removed by somebody else meanwhile
+        in_use = os.open(partial, os.O_RDONLY)
+        try:
+            fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(partial)
+        finally:
+            os.close(in_use)
 
 
 @contextlib.contextmanager

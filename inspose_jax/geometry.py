@@ -4,6 +4,7 @@ Axes: L locations of all levels, N people, K keypoints, h w map cells.  Points a
 image, boxes x0 y0 x1 y1, sizes (height, width).  Pixels are continuous: pixel i spans [i, i + 1).
 """
 
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -34,11 +35,14 @@ def level_size(size: tuple[int, int], level: int) -> tuple[int, int]:
 
 
 @cache
-def make_grid(size: tuple[int, int], levels: tuple[int, ...], map_level: int, relative_scale: float) -> Grid:
+def make_grid(
+    size: tuple[int, int], levels: tuple[int, ...], map_level: int, relative_scale: float, map_ratio: float = 1.0
+) -> Grid:
     """The grid of images of `size` (height, width) in pixels.
 
     Locations are (x s + floor(s / 2), y s + floor(s / 2)), Sec. 3.1.  The scale of relative coordinates is
-    `relative_scale` pixels on level 3 and doubles with every level.
+    `relative_scale` pixels on level 3 and doubles with every level.  The maps have `map_ratio` times the cells of
+    `map_level` in each direction, rounded up.
     """
     points, strides, index = [], [], []
     sizes = tuple(level_size(size, level) for level in levels)
@@ -49,6 +53,7 @@ def make_grid(size: tuple[int, int], levels: tuple[int, ...], map_level: int, re
         strides.append(np.full(height * width, stride))
         index.append(np.full(height * width, i))
     all_strides = np.concatenate(strides).astype(np.float32)
+    map_height, map_width = level_size(size, map_level)
     return Grid(
         points=np.concatenate(points).astype(np.float32),
         strides=all_strides,
@@ -56,8 +61,8 @@ def make_grid(size: tuple[int, int], levels: tuple[int, ...], map_level: int, re
         level=np.concatenate(index).astype(np.int32),
         level_strides=tuple(2**level for level in levels),
         level_sizes=sizes,
-        map_size=level_size(size, map_level),
-        map_stride=2**map_level,
+        map_size=(math.ceil(map_height * map_ratio), math.ceil(map_width * map_ratio)),
+        map_stride=round(2**map_level / map_ratio),
     )
 
 
@@ -88,6 +93,27 @@ def pseudo_boxes(points: Float[Array, "N K 2"], counts: Bool[Array, "N K"]) -> F
     low = jnp.where(counts[..., None], points, jnp.inf).min(1)
     high = jnp.where(counts[..., None], points, -jnp.inf).max(1)
     return jnp.where(counts.any(1)[:, None], jnp.concatenate([low, high], -1), 0)
+
+
+def boxes_around(points: Float[Array, "*shape 2"], sides: Float[Array, "*shape 4"]) -> Float[Array, "*shape 4"]:
+    """Points and their distances to the left, top, right and bottom side of a box -> the boxes x0 y0 x1 y1."""
+    return jnp.concatenate([points - sides[..., :2], points + sides[..., 2:]], -1)
+
+
+def generalised_iou(boxes: Float[Array, "*shape 4"], others: Float[Array, "*shape 4"]) -> Float[Array, "*shape"]:
+    """GIoU of pairs of boxes: IoU minus the share of their common hull that neither covers; -1 to 1.
+
+    One box of each pair must have an area.
+    """
+
+    def area(low: Array, high: Array) -> Array:
+        return jnp.prod(jnp.maximum(high - low, 0), -1)
+
+    low, high, other_low, other_high = boxes[..., :2], boxes[..., 2:], others[..., :2], others[..., 2:]
+    shared = area(jnp.maximum(low, other_low), jnp.minimum(high, other_high))
+    union = area(low, high) + area(other_low, other_high) - shared
+    hull = area(jnp.minimum(low, other_low), jnp.maximum(high, other_high))
+    return shared / union - (hull - union) / hull
 
 
 def box_area(boxes: Float[Array, "N 4"]) -> Float[Array, " N"]:

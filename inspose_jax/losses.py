@@ -42,7 +42,7 @@ def losses(
     grid: geometry.Grid,
     per_person: PerPerson,
 ) -> dict[str, Float[Array, ""]]:
-    """The unweighted terms of Eq. 5: cls, keypoint, and offset and heatmap if the outputs have those branches.
+    """The unweighted terms of Eq. 5: cls, keypoint, and offset, heatmap and box if the outputs have those branches.
 
     `size` holds the (height, width) of the unpadded images in pixels.
     """
@@ -54,6 +54,8 @@ def losses(
         terms["offset"] = offset_loss(outputs.disk_offsets, targets.disk_offsets, targets.in_disk, counts.offsets)
     if outputs.heatmaps is not None:
         terms["heatmap"] = heatmap_loss(outputs.heatmaps, targets.heatmaps, targets.is_cell, counts.peaks)
+    if outputs.sides is not None:
+        terms["box"] = box_loss(outputs.sides, targets, counts.positives, grid)
     return terms
 
 
@@ -117,6 +119,16 @@ def heatmap_loss(
     is_peak = true == 1
     loss = jnp.where(is_peak, 1, (1 - true) ** 4) * focal(logits, is_peak)
     return over_count(jnp.where(is_cell[..., None], loss, 0), num_peaks)
+
+
+def box_loss(
+    sides: Float[Array, "B L 4"], targets: Targets, num_positives: Int32[Array, ""], grid: geometry.Grid
+) -> Float[Array, ""]:
+    """1 - GIoU of predicted and annotated box, mean over positive locations (Table 4)."""
+    points = jnp.asarray(grid.points)[targets.slot_location]
+    predicted = geometry.boxes_around(points, jnp.take_along_axis(sides, targets.slot_location[..., None], axis=1))
+    true = jnp.take_along_axis(targets.boxes, targets.slot_person[..., None], axis=1)
+    return over_count(jnp.where(targets.is_slot, 1 - geometry.generalised_iou(predicted, true), 0), num_positives)
 
 
 def focal(logits: Float[Array, "*shape"], is_true: Bool[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -30,7 +30,11 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
 
     def grid_of(image_size: tuple[int, int]) -> geometry.Grid:
         return geometry.make_grid(
-            image_size, model.network.levels, model.network.map_level, model.kp_net.relative_scale
+            image_size,
+            model.network.levels,
+            model.network.map_level,
+            model.kp_net.relative_scale,
+            model.network.map_ratio,
         )
 
     def init(key: jax.Array) -> Any:

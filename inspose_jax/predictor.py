@@ -48,6 +48,7 @@ class People:
     joint_pixel_offset: float  # our joint coordinates minus those of a COCO file, in pixels
     path: Path | None = None
     seconds: float | None = None  # time of a video's frame since the start of the video
+    predicted_boxes: Float32[np.ndarray, "N 4"] | None = None  # x0 y0 x1 y1, of a model with a box head
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -59,14 +60,15 @@ class People:
 
     @property
     def boxes(self) -> Float32[np.ndarray, "N 4"]:
-        """x0 y0 x1 y1: the smallest rectangle around each person's joints."""
-        return rectangles(self.keypoints)
+        """x0 y0 x1 y1: as a box head predicts it, or without one the smallest rectangle around each person's joints."""
+        return rectangles(self.keypoints) if self.predicted_boxes is None else self.predicted_boxes
 
     def above(self, threshold: float) -> "People":
         """The people with a score of at least `threshold`."""
         kept = self.scores >= threshold
-        fields = ("keypoints", "keypoint_scores", "scores", "class_scores")
-        return replace(self, **{name: getattr(self, name)[kept] for name in fields})
+        fields = ("keypoints", "keypoint_scores", "scores", "class_scores", "predicted_boxes")
+        values = {name: getattr(self, name) for name in fields}
+        return replace(self, **{name: value if value is None else value[kept] for name, value in values.items()})
 
     def plot(self) -> UInt8[np.ndarray, "H W 3"]:
         """The image with all people drawn on it, RGB."""
@@ -130,6 +132,7 @@ class Predictor:
         self.method = method or methods.for_model(config.model)
         self.poses = jax.jit(self.poses_of)
         self.compiled_forward = jax.jit(self.forward)
+        self.has_boxes: bool = getattr(getattr(config.model, "network", None), "box_head", False)
         self.explain = jax.jit(self.method.maps, static_argnums=2) if self.method.maps else None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -183,7 +186,8 @@ class Predictor:
     def people_of(self, poses: Poses, image: UInt8[np.ndarray, "H W 3"], path: Path | None) -> People:
         """Combine poses, in pixels of an image, with that image."""
         numbers = poses.keypoints, poses.keypoint_scores, poses.scores, poses.class_scores
-        return People(*numbers, image, self.skeleton, self.config.data.joint_pixel_offset, path)
+        offset = self.config.data.joint_pixel_offset
+        return People(*numbers, image, self.skeleton, offset, path, predicted_boxes=poses.boxes)
 
     def maps(self, image: Any, threshold: float = 0.3, most: int | None = None) -> PeopleMaps:
         """The people in one image, at most `most` of them, with the maps, theta and F_kp behind their poses (Figure 1).
@@ -267,7 +271,9 @@ def to_original_pixels(poses: Poses, batch: Batch) -> list[Poses]:
     found = []
     for b in range(int(batch.is_real.sum())):
         mine = jax.tree.map(lambda x, b=b: x[b][poses.is_person[b]], poses)
-        found.append(mine._replace(keypoints=(mine.keypoints / batch.scale[b]).astype(np.float32)))
+        scale = batch.scale[b]
+        boxes = None if mine.boxes is None else (mine.boxes / np.tile(scale, 2)).astype(np.float32)
+        found.append(mine._replace(keypoints=(mine.keypoints / scale).astype(np.float32), boxes=boxes))
     return found
 
 
@@ -278,6 +284,7 @@ def rectangles(keypoints: Float32[np.ndarray, "N K 2"]) -> Float32[np.ndarray, "
 
 def coco_results(found: Poses | People, image_id: int, joint_pixel_offset: float) -> list[dict[str, Any]]:
     """One dict per person in COCO's results format, whose joints are pixel indices: ours minus `joint_pixel_offset`."""
+    boxes = rectangles(found.keypoints) if found.boxes is None else found.boxes
     triples = np.concatenate([found.keypoints - np.float32(joint_pixel_offset), found.keypoint_scores[..., None]], -1)
     return [
         {
@@ -287,7 +294,7 @@ def coco_results(found: Poses | People, image_id: int, joint_pixel_offset: float
             "score": float(found.scores[n]),
             "bbox": [*box[:2].astype(float).tolist(), *(box[2:] - box[:2]).astype(float).tolist()],
         }
-        for n, box in enumerate(rectangles(found.keypoints))
+        for n, box in enumerate(boxes)
     ]
 
 

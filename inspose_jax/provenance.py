@@ -1,12 +1,17 @@
-"""The version of the running code and, in a checkout, its commit; every checkpoint and every run records them."""
+"""Where a checkpoint is from: the version and commit of the code, and the file that its weights derive from, if any."""
 
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from inspose_jax import versions
 
 PACKAGE = Path(__file__).parent
+# What a checkpoint records beside these: the name of the file of PyTorch's weights that it was imported from; or what
+# its run took over of the weights that it started from, and there the name of the file that those derive from.
+IMPORTED, TAKEN_OVER, DERIVED = "imported", "from_weights", "derived_from"
 
 
 @cache
@@ -26,6 +31,14 @@ def about() -> dict[str, str]:
     """The version and commit of this code, as a checkpoint records them."""
     at = {"commit": commit()} if commit() else {}
     return {"version": versions.OURS, **at}
+
+
+def origin(about: Mapping[str, Any]) -> str:
+    """The name of the file from elsewhere that a checkpoint's weights are or derive from; empty if there is none.
+
+    `about` is what the checkpoint records.
+    """
+    return about.get(IMPORTED) or about.get(TAKEN_OVER, {}).get(DERIVED, "")
 
 
 def other_version(fields: str, written_by: dict[str, str]) -> str:

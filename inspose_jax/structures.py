@@ -53,6 +53,7 @@ class Batch(NamedTuple):
     size: Array  # i32[B,2] height and width of the image without its padding
     keypoints: Array  # f32[B,N,K,3] x, y in pixels of the padded image, visibility; all zero for padding people
     boxes: Array  # f32[B,N,4] around the labelled joints of a person, or as annotated where none is labelled
+    annotated_boxes: Array  # f32[B,N,4]
     area: Array  # f32[B,N] pixels of the person's visible mask
     is_person: Array  # bool[B,N] a training target: labelled (if the method does not want all), not a crowd
     ignore_boxes: Array  # f32[B,G,4] crowds and people without a labelled joint; (0, 0, 0, 0) is padding
@@ -77,6 +78,7 @@ class Outputs(NamedTuple):
     features: Array  # f32[B,h,w,C] F_kp, shared by all people
     disk_offsets: Array | None  # f32[B,h,w,2K] in map cells; channel 2k is x, 2k+1 is y; None without the branch
     heatmaps: Array | None  # f32[B,h,w,K] logits; None at test time
+    sides: Array | None = None  # f32[B,L,4] pixels from a location to the left, top, right, bottom of its person's box
 
 
 class Targets(NamedTuple):
@@ -94,6 +96,7 @@ class Targets(NamedTuple):
     in_disk: Array  # bool[h,w,K] the disk offset is supervised
     heatmaps: Array  # f32[h,w,K] Gaussians, 1 at the joint's cell
     is_cell: Array  # bool[h,w] the cell overlaps the unpadded image
+    boxes: Array  # f32[N,4] as annotated, which the box head learns
 
 
 class Poses(NamedTuple):
@@ -105,6 +108,7 @@ class Poses(NamedTuple):
     class_scores: Array  # f32[D] sigmoid of the class logit
     is_person: Array  # bool[D] False for padding
     location: Array  # i32[D] index into L of the location that generated the pose's KP-Net
+    boxes: Array | None = None  # f32[D,4] x0 y0 x1 y1 in pixels of the padded image, from a box head; None without one
 
 
 class KeypointMaps(NamedTuple):

@@ -20,14 +20,16 @@ from inspose_jax.structures import Batch, Targets
 def make_targets(batch: Batch, grid: geometry.Grid, assignment: config.Assignment) -> Targets:
     """The targets of every image of a batch; blank images (size 0) get none and are ignored at every location."""
 
-    def one_image(keypoints: Array, is_person: Array, ignore_boxes: Array, size: Array) -> Targets:
-        return image_targets(keypoints, is_person, ignore_boxes, size, grid, assignment)
+    def one_image(keypoints: Array, boxes: Array, is_person: Array, ignore_boxes: Array, size: Array) -> Targets:
+        return image_targets(keypoints, boxes, is_person, ignore_boxes, size, grid, assignment)
 
-    return jax.vmap(one_image)(batch.keypoints, batch.is_person, batch.ignore_boxes, batch.size)
+    fields = batch.keypoints, batch.annotated_boxes, batch.is_person, batch.ignore_boxes, batch.size
+    return jax.vmap(one_image)(*fields)
 
 
 def image_targets(
     keypoints: Float[Array, "N K 3"],
+    annotated_boxes: Float[Array, "N 4"],
     is_person: Bool[Array, " N"],
     ignore_boxes: Float[Array, "G 4"],
     size: Int32[Array, " 2"],
@@ -40,10 +42,11 @@ def image_targets(
     boxes = geometry.pseudo_boxes(keypoints[..., :2], is_labelled)
     is_answerable = geometry.inside(jnp.asarray(grid.points), size)
 
-    owner = owners(boxes, is_person, grid, assignment)
+    assigned = annotated_boxes if assignment.assigned_boxes == "annotated" else boxes
+    owner = owners(assigned, is_person, grid, assignment)
     owner = jnp.where(is_answerable, owner, -1)
     slot_location, slot_person, is_slot, slots_dropped = fill_slots(
-        owner, boxes, grid, assignment.centre_radius, assignment.num_slots
+        owner, assigned, grid, assignment.centre_radius, assignment.num_slots
     )
     # Empty slots write to index L, which is out of bounds and dropped, so that they do not mark location 0.
     chosen = jnp.where(is_slot, slot_location, len(grid.points))
@@ -71,6 +74,7 @@ def image_targets(
         in_disk,
         heatmaps,
         is_cell,
+        annotated_boxes,
     )
 
 
@@ -83,8 +87,9 @@ def owners(
     """The person that each location is assigned to, -1 for none.
 
     A location can be assigned to a person if it lies inside the square of half side r s around the centre of the
-    person's pseudo box (Sec. 3.1) and its level is the one for the distance to the farthest side of the box (FCOS).
-    Among several people the one with the smallest box wins; among equal boxes, the first one listed.
+    person's box, by default its pseudo box (Sec. 3.1), and its level is the one for the distance to the farthest side
+    of the box (FCOS).  Among several people the one with the smallest box wins; among equal boxes, the first one
+    listed.
     """
     points, strides = jnp.asarray(grid.points), jnp.asarray(grid.strides)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2

@@ -13,6 +13,7 @@ from faults import (
     SMALL,
     bom,
     both,
+    built,
     converted,
     copied,
     file,
@@ -65,6 +66,9 @@ NOT_AN_IMAGE = (
 NOT_A_VIDEO = "not a video that can be read; is it damaged, empty or cut off?"
 URL = "{}: is a URL; only folders and files of this machine can be used, so copy it here, or mount it as a folder"
 READABLE = "a COCO keypoint JSON, or a folder with one and its images"
+BUILD, EVAL_BUILT = "data build --data drawn --out b", f"{EVAL} --data built"
+BUILT, SHARD_NAME = "built/keypoints/all/1.0.0", "keypoints-train.array_record-00001-of-00002"
+SHARD, BUILD_AGAIN = f"{BUILT}/{SHARD_NAME}", "build it again with `inspose data build`"
 NO_ROOM = "choose another place, or free some space there"
 
 
@@ -167,6 +171,8 @@ CASES: dict[str, list[Case]] = {
              "model.level_limits is (-1.0,); it must increase, starting at 0 or above"),
         Case("an invalid shape", "train drawn_people --config.data.shapes 100 100",
              "data.shapes is ((100, 100),); it must hold shapes whose sides are multiples of 32, from 32 to 32768"),
+        Case("more shapes than compile in reasonable time", f"data shapes {IMAGES} {LABELS} --num-shapes 9",
+             "--num-shapes is 9; it must be 1 to 8"),
         Case("a shape that no memory holds", "train drawn_people --config.data.shapes 2147483616 2147483616",
              "data.shapes is ((2147483616, 2147483616),); it must hold shapes whose sides are multiples of …"),
     ],
@@ -510,6 +516,45 @@ CASES: dict[str, list[Case]] = {
         Case("a joint that is named twice", f"{CHECK} --data drawn",
              f'{JSON}: category "person" (id 1) names the joint "left_eye" twice; give each joint its own name',
              renamed_joint("nose", "left_eye")),
+    ],
+    "Built sets (`data build`, and `--data` with what it wrote)": [
+        Case("nothing to build", "data build --out b", "there is nothing to work on: give --data FOLDER_OR_FILE, or …"),
+        Case("no shards", f"{BUILD} --shards 0", "--shards is 0; it must be 1 to 100000"),
+        Case("no workers", f"{BUILD} --workers 0", "--workers is 0; it must be 1 to 1024"),
+        Case("more shards than images", f"{BUILD} --shards 5",
+             "train: 4 images are too few for 5 shards; …"),
+        Case("a folder that is not empty", f"{BUILD.replace('--out b', '--out drawn')}",
+             "drawn: already exists; give a new or empty folder"),
+        Case("a read-only place", f"{BUILD.replace('--out b', '--out locked/b')}",
+             f"locked/b: cannot be written (Permission denied); {NO_ROOM}", LOCKED, needs_rights=True),
+        Case("a damaged image", BUILD, f"000000000000.jpg: {NOT_AN_IMAGE}", half(FIRST)),
+        Case("an image of another size", BUILD,
+             "000000000000.jpg: 8 x 8 pixels, but its annotation says 64 x 64 (height x width); labels would not fit. "
+             "Is it the file that was annotated?", file(FIRST, png(8, 8))),
+        Case("a visibility that COCO does not have", BUILD,
+             "….jpg: visibility must be 0, 1 or 2; `inspose data check` lists all faults",
+             first_person(keypoints=[3] * 51)),
+        Case("a shard that is cut off", EVAL_BUILT,
+             f"{SHARD}: has … bytes instead of …; is it cut off? {BUILD_AGAIN}", built(half(SHARD_NAME))),
+        Case("a shard that is missing", EVAL_BUILT,
+             f"{SHARD}: no such file, but index-train.npz lists it; copy it here, or {BUILD_AGAIN}",
+             built(lambda version: (version / SHARD_NAME).unlink())),
+        Case("an index that is cut off", EVAL_BUILT,
+             f"{BUILT}/index-train.npz: cannot be read (BadZipFile: …); is it damaged? {BUILD_AGAIN}",
+             built(half("index-train.npz"))),
+        Case("a dataset of TFDS from elsewhere", EVAL_BUILT,
+             f"{BUILT}: a dataset of TFDS that `inspose data build` did not write, or not to its end (there is no "
+             f"index-train.npz); {BUILD_AGAIN}", built(lambda version: (version / "index-train.npz").unlink())),
+        Case("a set without its description", EVAL_BUILT,
+             f"{BUILT}/dataset_info.json: no such file, so that {BUILT} is no whole dataset; {BUILD_AGAIN}",
+             built(lambda version: (version / "dataset_info.json").unlink())),
+        Case("checking it", "data check --data built",
+             "built: a built set, whose images were checked when it was built; check what it was built from", built()),
+        Case("a category of it", f"{EVAL_BUILT} --category cat",
+             "built: a built set has one category; choose it with `inspose data build --category`", built()),
+        Case("other joints than the run's", "train small.py --workdir out --data built --skeleton crowdpose",
+             "built: was built with the joints of coco, not those of crowdpose; build it with `inspose data build …",
+             built()),
     ],
     "Annotated datasets: the content of the JSON (`train` and `eval` name the first fault, `data check` all)": [
         Case("no people", TRAIN, f"{JSON}: it holds no people (`annotations` is empty); there is nothing to use",

@@ -115,6 +115,21 @@ def label_studio(*parents: str | None) -> Callable[[Path], None]:
     return file("export.json", json.dumps([task]))
 
 
+def built(*steps: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Build the drawn dataset as `built`, and change something in its folder with the files."""
+
+    def prepare(here: Path) -> None:
+        from inspose_jax.data import coco, tfds_builder
+        from inspose_jax.skeletons import COCO
+
+        source = coco.CocoFolder(here / "drawn/images", here / JSON, COCO, 0.0)
+        version = tfds_builder.build(here / "built", {"train": source}, False, 2, 1, lambda: None)
+        for step in steps:
+            step(version)
+
+    return prepare
+
+
 def both(*steps: Callable[[Path], object]) -> Callable[[Path], None]:
     def prepare(here: Path) -> None:
         for step in steps:

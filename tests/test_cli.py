@@ -17,8 +17,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from inspose_jax import checkpoints, cli
-from inspose_jax.cli import compilation_cache, predict, sources
-from inspose_jax.config import Config, Data, Scene
+from inspose_jax.cli import compilation_cache, config_flags, predict, sources
+from inspose_jax.config import Augmentation, Config, Data, Scene
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.evaluation import coco_ap
@@ -127,6 +127,47 @@ def test_data_check_passes_what_data_draw_wrote(place, capsys):
     assert "no fault found" in capsys.readouterr().out
 
 
+def test_train_finds_the_shapes_that_are_left_open_and_says_so(tmp_path, monkeypatch, capsys):
+    given = []
+    monkeypatch.setattr(loop, "train", lambda config, source, workdir, num_steps, *_, **__: given.append(config) or 2)
+    fields = ["--config.data.shapes", "--config.data.short-side", "64", "96", "--config.data.test-short-side", "96"]
+    cli.main(["train", "drawn_people", "--workdir", str(tmp_path / "run"), "--steps", "2", *fields])
+    assert given[0].data.shapes == ((64, 64), (96, 96))
+    assert capsys.readouterr().out == "images are padded to 64 x 64, 96 x 96, which were found for this dataset\n"
+
+
+def test_drawn_people_come_with_masks_only_if_parts_of_them_may_be_cut_off():
+    def sample(**fields):
+        augmentation = Augmentation(**fields)
+        return sources.drawn(Config(data=Data(source="drawn", augmentation=augmentation)), "train", 1)[0]
+
+    assert sample().masks is None
+    turned = sample(rotation=10.0)
+    assert turned.masks.sum((1, 2)).tolist() == turned.area.tolist()
+
+
+def test_data_shapes_prints_what_train_accepts(place, tmp_path, capsys):
+    content = json.loads((place / "drawn/annotations.json").read_text())
+    for image, size in zip(content["images"], [(480, 640), (480, 640), (640, 480), (300, 640)], strict=True):
+        image["height"], image["width"] = size  # no image is read
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    given = ["--images", str(place / "drawn/images"), "--annotations", str(tmp_path / "a.json")]
+    fields = ["--config.data.short-side", "800", "800", "--config.data.train-images", "all"]
+    cli.main(["data", "shapes", *given, "--num-shapes", "2", *fields])
+    blocks = capsys.readouterr().out.split("\n\n")
+    assert [block.splitlines()[0] for block in blocks[1:]] == [
+        "2 shapes for training (shorter side 800 to 800): 800 x 1344, 1088 x 800",
+        "2 shapes for testing (shorter side 800): 800 x 1344, 1088 x 800",
+        "2 shapes for images of any aspect: 832 x 1344, 1344 x 832",
+    ]
+    # 800 x 1067 twice and 625 x 1333 in 800 x 1344, 1067 x 800 in 1088 x 800
+    share = 1 - (3 * 800 * 1067 + 625 * 1333) / (3 * 800 * 1344 + 1088 * 800)
+    assert f"in testing: {share:.1%} of all pixels" in blocks[2]
+    recipe, words = (line.split(": ")[1] for line in blocks[1].splitlines()[2:])
+    flag, *values = words.split()
+    assert config_flags.override(Config(), [flag, *values]).data.shapes == eval(recipe.removeprefix("shapes="))
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -143,6 +184,7 @@ def test_data_check_passes_what_data_draw_wrote(place, capsys):
         "data draw",
         "data show",
         "data check",
+        "data shapes",
         "data stats",
     ],
     ids=lambda c: c or "inspose",

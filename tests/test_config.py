@@ -21,7 +21,7 @@ def test_every_field_is_read_by_something():
     `asdict(model.weights)` reads every field of that part.
     """
     owners = {"skeleton", "model", "data", "scene", "schedule", "machine", "config"}
-    owners |= {"network", "parts", "kp_net", "assignment", "weights", "decoding"}
+    owners |= {"augmentation", "network", "parts", "kp_net", "assignment", "weights", "decoding"}
     paths = [place.path for place in config.places(config.Config())]
     fields = {name for path in paths for name in path}
     read = set()
@@ -65,7 +65,7 @@ def test_a_config_survives_json():
 
 def test_fields_that_were_added_to_a_format_get_their_old_meaning():
     content = config_json.to_dict(config.Config())
-    for name in ("test_padding", "short_side_step", "train_images"):
+    for name in ("test_padding", "short_side_step", "train_images", "augmentation"):
         del content["data"][name]
     del content["schedule"]["warmup_from"]
     content["data"]["only_labelled"] = False
@@ -111,6 +111,9 @@ def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_
     rest = {name: second["model"][name] for name in ("num_people", "kp_net", "colour")}
     assert rest == {"num_people": 5, "kp_net": {"width": 3}, "colour": "red"}
     assert second["machine"] == {"num_threads": 7, "save_every": 9}
+    off = second["data"].pop("augmentation")
+    assert off["rotation"] == 0
+    assert off["large_scale_jitter"] == [1, 1]
     assert second["data"] == {"flip": 0.25, "test_padding": "shapes", "short_side_step": 1, "train_images": "all"}
     assert second["schedule"] == {"seed": 4, "accumulate": 1, "warmup_from": 1 / 3}
     assert (second["format"], second["method"], second["num_steps"]) == (2, "inspose", 3)

@@ -48,6 +48,19 @@ def test_a_pose_is_read_from_its_cells_and_scored_by_its_class():
     np.testing.assert_array_equal(found.keypoints[0, :3], [[4, 4], [12, 12], [20, 20]])  # (c + .5) * 8
 
 
+def test_with_a_box_head_boxes_decide_who_is_suppressed():
+    two = outputs({20: (2.0, DIAGONAL, 0.5), 43: (1.0, DIAGONAL, 0.5)})  # locations (36, 20) and (28, 44)
+    assert poses(two).is_person.sum() == 1, "the same pose twice"
+    sides = np.full((1, NUM_LOCATIONS, 4), 3.0, np.float32)
+    found = poses(two._replace(sides=jnp.asarray(sides)))
+    assert found.is_person.sum() == 2, "their boxes are apart"
+    np.testing.assert_array_equal(found.boxes[:2], [[33, 17, 39, 23], [25, 41, 31, 47]])
+    apart = outputs({20: (2.0, DIAGONAL, 0.5), 43: (1.0, CORNER, 0.5)})
+    assert poses(apart).is_person.sum() == 2
+    sides[0, 20], sides[0, 43] = [36, 20, 28, 44], [28, 44, 36, 20]  # the whole image, from either location
+    assert poses(apart._replace(sides=jnp.asarray(sides))).is_person.sum() == 1
+
+
 def test_the_disk_offset_of_the_cell_shifts_the_joint_x_before_y():
     offsets = np.zeros((1, 8, 8, 34), np.float32)
     offsets[0, 2, 2, 4:6] = 0.25, 0.75  # joint 2, at cell (row 2, column 2)
@@ -65,6 +78,12 @@ def test_of_overlapping_poses_the_best_is_kept():
     found = poses(outputs({20: (1.0, DIAGONAL, 0.9), 21: (2.0, DIAGONAL, 0.1), 3: (0.0, CORNER, 0.5)}))
     assert found.is_person.sum() == 2
     np.testing.assert_allclose(found.scores[:2], [0.880797, 0.5], rtol=1e-5)
+
+
+def test_of_two_poses_that_collapsed_to_one_point_one_is_kept():
+    point = np.full(17, 9)
+    found = poses(outputs({20: (1.0, point, 0.9), 21: (2.0, point, 0.1)}))
+    assert found.location[found.is_person].tolist() == [21]
 
 
 def test_poses_can_be_ranked_by_class_times_mean_peak():

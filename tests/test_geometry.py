@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from inspose_jax import geometry
 
@@ -15,6 +16,24 @@ def test_locations_are_in_the_middle_of_their_stride():
     np.testing.assert_array_equal(places.scales[[0, 96]], [64, 128])  # doubles with every level
     assert places.level_sizes == ((8, 12), (4, 6))
     assert (places.map_size, places.map_stride) == ((8, 12), 8)
+
+
+@pytest.mark.parametrize(
+    ("size", "map_level", "ratio", "cells", "stride"),
+    [
+        ((64, 96), 3, 0.5, (4, 6), 16),
+        ((64, 96), 3, 2.0, (16, 24), 4),
+        ((64, 96), 3, 4.0, (32, 48), 2),
+        ((64, 96), 2, 4.0, (64, 96), 1),
+        ((40, 24), 3, 0.5, (3, 2), 16),
+    ],
+)
+def test_the_ratio_of_the_maps_changes_their_stride_and_no_location(size, map_level, ratio, cells, stride):
+    usual = geometry.make_grid(size, (3, 4), map_level, 64.0)
+    grid = geometry.make_grid(size, (3, 4), map_level, 64.0, ratio)
+    assert (grid.map_size, grid.map_stride) == (cells, stride)
+    np.testing.assert_array_equal(grid.points, usual.points)
+    np.testing.assert_array_equal(grid.scales, usual.scales)
 
 
 def test_coarse_levels_round_up():
@@ -36,6 +55,16 @@ def test_iou_by_hand_and_zero_where_the_union_is_empty():
     boxes = jnp.array([[0.0, 0, 4, 4], [2.0, 2, 6, 6], [5.0, 5, 5, 5]])
     # 2x2 shared of 16 + 16 - 4
     np.testing.assert_allclose(geometry.box_iou(boxes, boxes), [[1, 1 / 7, 0], [1 / 7, 1, 0], [0, 0, 0]], rtol=1e-6)
+
+
+def test_generalised_iou_by_hand():
+    first, second = (
+        jnp.array([0.0, 0, 4, 4]),
+        jnp.array([[2.0, 2, 6, 6], [0.0, 0, 4, 4], [6.0, 0, 8, 4], [1.0, 1, 1, 1]]),
+    )
+    # 4 of 28 shared, a hull of 36; equal; apart, 24 of a hull of 32 covered; a point inside
+    expected = [4 / 28 - 8 / 36, 1, -8 / 32, 0]
+    np.testing.assert_allclose(geometry.generalised_iou(jnp.broadcast_to(first, (4, 4)), second), expected, atol=1e-6)
 
 
 def test_padding_is_not_inside():

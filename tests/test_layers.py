@@ -21,6 +21,7 @@ LAYERS = [
     {"torch_bridge"},
     {"predictor"},
     {"training", "evaluation", "report"},
+    {"sweep"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -85,6 +86,7 @@ def test_heavy_packages_are_imported_only_where_allowed(path: Path):
     assert "torch" not in packages or where == TORCH
     assert "raise ValueError" not in path.read_text(), "a user's error is a UserError; anything else is a bug"
     assert "pycocotools" not in packages or room(path) == "evaluation" or where == "data/masks.py"
+    assert "tensorflow_datasets" not in packages or where == "data/tfds_builder.py", "importing it takes long"
     if room(path) in NUMERIC or where == "training/step.py":
         assert packages - {"inspose_jax"} <= BARE | STANDARD
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import config, losses, methods
+from inspose_jax import config, geometry, losses, methods
 from inspose_jax.network import kp_net
 from inspose_jax.targets import make_targets
 from inspose_jax.training import step
@@ -71,6 +71,26 @@ def test_heatmap_loss_by_hand():
     # ln 2 * .5² * (1 + (1 - .5)⁴) / one peak
     value = losses.heatmap_loss(logits, true, is_cell, jnp.int32(1))
     np.testing.assert_allclose(value, np.log(2) / 4 * (1 + 0.0625), rtol=1e-6)
+
+
+def test_box_loss_by_hand():
+    """Two positives of one person: a perfect box, and one that misses it."""
+    batch, grid = tiny.batch([[tiny.person(10, 10, 30, 30)]]), tiny.grid()
+    targets = targets_of(batch)
+    assert targets.is_slot.sum() > 1
+    points = jnp.asarray(grid.points)
+    x0, y0, x1, y1 = targets.boxes[0, 0]
+    sides = jnp.stack([points[:, 0] - x0, points[:, 1] - y0, x1 - points[:, 0], y1 - points[:, 1]], -1)[None]
+    number = targets.is_slot.sum()
+    assert float(losses.box_loss(sides, targets, number, grid)) == pytest.approx(0, abs=1e-6)
+    wrong = sides.at[0, targets.slot_location[0, 0]].set(jnp.array([-100.0, 0, 110, 10]))  # a square of 10 to the right
+    missed = geometry.generalised_iou(
+        geometry.boxes_around(points[targets.slot_location[0, 0]], jnp.array([-100.0, 0, 110, 10])), targets.boxes[0, 0]
+    )
+    assert missed < 0
+    assert float(losses.box_loss(wrong, targets, number, grid)) == pytest.approx(
+        float(1 - missed) / int(number), rel=1e-5
+    )
 
 
 def test_keypoint_loss_of_zero_thetas_is_the_log_of_the_number_of_cells(variables):

@@ -42,17 +42,21 @@ def perfect_outputs(targets: Targets, grid: geometry.Grid) -> Outputs:
         location = jnp.where(t.is_slot, t.slot_location, len(t.is_positive))
         theta = jnp.zeros((len(t.is_positive), 17)).at[location].set(cells[t.slot_person].astype(float), mode="drop")
         logits = jnp.where(t.is_positive, 9.0, -9.0)
-        return Outputs(logits, theta, jnp.zeros((*t.is_cell.shape, 1)), t.disk_offsets, None)
+        points, boxes = jnp.asarray(grid.points)[t.slot_location], t.boxes[t.slot_person]
+        true_sides = jnp.concatenate([points - boxes[:, :2], boxes[:, 2:] - points], -1)
+        sides = jnp.ones((len(t.is_positive), 4)).at[location].set(true_sides, mode="drop")
+        return Outputs(logits, theta, jnp.zeros((*t.is_cell.shape, 1)), t.disk_offsets, None, sides)
 
     outputs = jax.vmap(one_image)(targets)
     return outputs._replace(controller=tiny.controller(outputs.controller, grid))
 
 
-def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> float:
+def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict, with_boxes: bool = False) -> float:
     @jax.jit
     def perfect_poses(batch: Batch) -> Poses:
         grid = tiny.grid(config.model, batch.image.shape[1:3])
         outputs = perfect_outputs(make_targets(batch, grid, config.model.assignment), grid)
+        outputs = outputs if with_boxes else outputs._replace(sides=None)
         return decode(outputs, batch.size, grid, config.model.decoding, FIXED)
 
     plan = pipeline.make_plan(source, config, train=False, batch_size=4)
@@ -62,7 +66,7 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict) -> fl
         image_ids = source.image_ids[plan[step].index].tolist()
         for image_id, found in zip(image_ids, to_original_pixels(poses, batch), strict=False):
             results += coco_results(found, image_id, config.data.joint_pixel_offset)
-    return coco_ap.keypoint_ap(truth, results, COCO)["AP"]
+    return (coco_ap.box_ap(truth, results) if with_boxes else coco_ap.keypoint_ap(truth, results, COCO))["AP"]
 
 
 @pytest.mark.slow
@@ -74,12 +78,26 @@ def test_perfect_outputs_on_real_images_give_almost_perfect_ap(coco_real, split)
     assert oracle_ap(paper, source, source.ground_truth()) >= 0.995
 
 
-@pytest.mark.parametrize(("map_level", "number"), [(3, 200), (2, 200)])
-def test_perfect_outputs_on_drawn_people_give_almost_perfect_ap(map_level, number):
+@pytest.mark.parametrize(
+    ("map_level", "map_ratio", "side", "number"),
+    [(3, 1.0, 128, 200), (2, 1.0, 128, 200), (3, 0.5, 256, 60), (3, 4.0, 128, 60)],
+)
+def test_perfect_outputs_on_drawn_people_give_almost_perfect_ap(map_level, map_ratio, side, number):
     demo = recipes.read("drawn_people").config
-    demo = dataclasses.replace(demo, model=config.replace(demo.model, map_level=map_level, num_slots=48))
-    source = DrawnPeople(demo.data.scene, "test", 0, number, demo.data.joint_pixel_offset)
+    model = config.replace(demo.model, map_level=map_level, map_ratio=map_ratio, num_slots=48)
+    data = dataclasses.replace(demo.data, test_short_side=side, long_side=side, shapes=((side, side),))
+    demo = dataclasses.replace(demo, model=model, data=data)
+    source = DrawnPeople(config.Scene(size=side), "test", 0, number, demo.data.joint_pixel_offset)
     assert oracle_ap(demo, source, source.ground_truth()) >= 0.98
+
+
+@pytest.mark.parametrize("assigned_boxes", ["pseudo", "annotated"])
+def test_perfect_boxes_of_drawn_people_give_almost_perfect_box_ap(assigned_boxes):
+    demo = recipes.read("drawn_people").config
+    model = config.replace(demo.model, num_slots=48, nms_threshold=0.9, assigned_boxes=assigned_boxes)
+    source = DrawnPeople(demo.data.scene, "test", 0, 60, demo.data.joint_pixel_offset)
+    found = oracle_ap(dataclasses.replace(demo, model=model), source, source.ground_truth(), with_boxes=True)
+    assert found >= 0.97
 
 
 def test_a_constant_guess_scores_almost_nothing():

@@ -99,6 +99,18 @@ def test_joints_are_in_pixels_of_the_original(predictor):
     assert people.to_coco(5)[0]["image_id"] == 5
 
 
+def test_predicted_boxes_are_in_pixels_of_the_original_and_follow_their_people(predictor):
+    keypoints = np.tile(np.array([16.0, 24.0], np.float32), (1, 2, 17, 1))
+    scores, boxes = np.array([[0.9, 0.2]], np.float32), np.array([[[1, 2, 3, 4], [5, 6, 7, 8]]], np.float32)
+    known = Poses(keypoints, np.ones((1, 2, 17), np.float32), scores, scores, np.ones((1, 2), bool), None, boxes)
+    fake = Predictor(predictor.config, {})
+    fake.poses = lambda *_: known
+    people = fake(noise(128, 256), threshold=0.1)  # resized to 32 x 64 pixels: a quarter
+    np.testing.assert_allclose(people.boxes, [[4, 8, 12, 16], [20, 24, 28, 32]])
+    np.testing.assert_allclose(people.above(0.5).boxes, [[4, 8, 12, 16]])
+    assert people.to_coco(1)[1]["bbox"] == [20, 24, 8, 8]
+
+
 def test_files_arrays_and_pil_images_are_the_same_image(predictor, tmp_path):
     image = noise(40, 64)
     path = tmp_path / "a.png"

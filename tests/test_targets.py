@@ -26,6 +26,18 @@ def test_the_centre_region_is_a_square_of_one_and_a_half_strides():
     assert int(found.is_slot.sum()) == int(found.is_positive.sum()) == 6
 
 
+def test_annotated_boxes_assign_locations_where_the_config_says_so():
+    person, annotated = tiny.person(10, 14, 30, 50), np.zeros((1, 4, 4), np.float32)
+    annotated[0, 0] = 30, 14, 50, 50  # to the right of the joints, centre (40, 32)
+    found = targets_for([person], tiny.model(assigned_boxes="annotated"), annotated_boxes=annotated)
+    # |x - 40| < 12 and |y - 32| < 12
+    assert positive_points(found) == {(x, y) for x in (36, 44) for y in (28, 36)}
+    np.testing.assert_array_equal(found.boxes[0], annotated[0, 0])
+    usual = targets_for([person], annotated_boxes=annotated)
+    assert positive_points(usual) == {(x, y) for x in (12, 20, 28) for y in (28, 36)}
+    np.testing.assert_array_equal(usual.boxes[0], annotated[0, 0])
+
+
 def test_the_level_follows_the_farthest_side():
     model = tiny.model(level_limits=(20.0,))
     found = targets_for([tiny.person(10, 14, 30, 50)], model)  # centre 18 from top and bottom

@@ -85,11 +85,13 @@ def batch(images: list[list[np.ndarray]], model: Any = MODEL, size: int = 64, se
     keypoints = np.zeros((number, model.num_people, 17, 3), np.float32)
     for i, people in enumerate(images):
         keypoints[i, : len(people)] = people if people else np.zeros((0, 17, 3))
+    boxes = np.concatenate([keypoints[..., :2].min(2), keypoints[..., :2].max(2)], -1)
     return Batch(
         image=rng.integers(0, 256, (number, size, size, 3), dtype=np.uint8),
         size=np.full((number, 2), size, np.int32),
         keypoints=keypoints,
-        boxes=np.concatenate([keypoints[..., :2].min(2), keypoints[..., :2].max(2)], -1),
+        boxes=boxes,
+        annotated_boxes=boxes + np.array([-1, -2, 3, 1], np.float32),  # as files have them: with a margin
         area=np.ones(keypoints.shape[:2], np.float32),
         is_person=(keypoints[..., 2] > 0).any(-1),
         ignore_boxes=np.zeros((number, 2, 4), np.float32),
@@ -140,7 +142,8 @@ def network(model: config.Model = MODEL, data_axis: str | None = None) -> InsPos
 
 def grid(model: config.Model = MODEL, size: tuple[int, int] = (64, 64)) -> geometry.Grid:
     """Where the locations and cells of the model lie on images of a size."""
-    return geometry.make_grid(size, model.network.levels, model.network.map_level, model.kp_net.relative_scale)
+    network, scale = model.network, model.kp_net.relative_scale
+    return geometry.make_grid(size, network.levels, network.map_level, scale, network.map_ratio)
 
 
 def schedule(**fields) -> config.Schedule:

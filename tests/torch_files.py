@@ -34,7 +34,7 @@ class TorchPickler(pickle._Pickler):
 
     def __init__(self, file, legacy: bool):
         super().__init__(file, protocol=2)
-        self.legacy, self.storages = legacy, []
+        self.legacy, self.storages = legacy, {}
 
     def persistent_id(self, obj):
         if isinstance(obj, tuple) and obj and obj[0] == "a storage":
@@ -47,8 +47,8 @@ class TorchPickler(pickle._Pickler):
             self.write(pickle.GLOBAL + f"{obj.module}\n{obj.name}\n".encode())
         elif isinstance(obj, Tensor):
             flat = obj.array.T.ravel() if obj.transposed else obj.array.ravel()
-            key = str(len(self.storages))
-            self.storages.append((key, flat))
+            key = str(id(obj))  # a tensor that occurs twice has one storage
+            self.storages[key] = flat
             strides = [int(s) // obj.array.itemsize for s in obj.array.strides]
             if obj.transposed:
                 strides = [int(np.prod(obj.array.shape[:i], initial=1)) for i in range(obj.array.ndim)]
@@ -68,7 +68,7 @@ def write_zip(path, content):
     pickler.dump(content)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", file.getvalue())
-        for key, flat in pickler.storages:
+        for key, flat in pickler.storages.items():
             archive.writestr(f"archive/data/{key}", flat.tobytes())
 
 
@@ -78,8 +78,8 @@ def write_legacy(path, content):
             pickle.dump(head, file, protocol=2)
         pickler = TorchPickler(file, legacy=True)
         pickler.dump(content)
-        pickle.dump([key for key, _ in pickler.storages], file, protocol=2)
-        for _, flat in pickler.storages:
+        pickle.dump([*pickler.storages], file, protocol=2)
+        for flat in pickler.storages.values():
             file.write(flat.size.to_bytes(8, "little") + flat.tobytes())
 
 

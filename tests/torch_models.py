@@ -1,4 +1,4 @@
-"""Small models of both variants with random weights that find somebody: ours, and the same ones in PyTorch."""
+"""Models with random weights that find somebody: ours, and the same ones in PyTorch; small ones of both variants."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +32,17 @@ def with_five_joints(given: Config, **fields: Any) -> Config:
 
 def both(given: Config, module: Any = inspose_torch) -> tuple[Predictor, Any]:
     """Our predictor with a config, and the same model in PyTorch, from the package or a copy of its file."""
-    theirs = module.InsPose(export.torch_config(given))
-    rng = np.random.default_rng(0)
+    with torch.device("meta"):  # takes no memory and no random numbers
+        theirs = module.InsPose(export.torch_config(given))
+    tensors = random_tensors(theirs)
+    variables = variants.variables_of(Path("random"), tensors, given.model)
+    theirs.load_state_dict({name: torch.tensor(x) for name, x in tensors.items()}, assign=True)
+    return Predictor(given, variables), theirs.eval()
+
+
+def random_tensors(model: torch.nn.Module, seed: int = 0) -> dict[str, np.ndarray]:
+    """A state_dict for a model: somebody is found everywhere, and no norm is trivial."""
+    rng = np.random.default_rng(seed)
 
     def random(name: str, shape: tuple[int, ...]) -> np.ndarray:
         if not shape:
@@ -43,7 +52,4 @@ def both(given: Config, module: Any = inspose_torch) -> tuple[Predictor, Any]:
         is_scale = name.endswith(("running_var", "bn1.weight", "bn2.weight", "bn3.weight", "gn.weight"))
         return rng.uniform(*((0.5, 1.5) if is_scale else (-0.2, 0.2)), shape).astype(np.float32)
 
-    tensors = {name: random(name, tuple(x.shape)) for name, x in theirs.state_dict().items()}
-    variables = variants.variables_of(Path("random"), tensors, given.model)
-    theirs.load_state_dict({name: torch.tensor(x) for name, x in tensors.items()})
-    return Predictor(given, variables), theirs.eval()
+    return {name: random(name, tuple(x.shape)) for name, x in model.state_dict().items()}

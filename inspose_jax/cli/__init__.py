@@ -22,14 +22,15 @@ from inspose_jax.errors import UserError, did_you_mean
 
 COMMANDS = {
     "demo": ("demo", "train, evaluate and show a small model; needs no data and no GPU"),
-    "train": ("train", "train a recipe on drawn people or a COCO folder"),
+    "train": ("train", "train a recipe on drawn people or annotated images"),
     "eval": ("evaluate", "compute the ten COCO keypoint statistics of a checkpoint"),
     "predict": ("predict", "find people in images and videos, draw them, write their joints"),
     "report": ("report", "show a run on one HTML page: curves, throughput, configuration, people found"),
     "import-torch": ("import_torch", "make a checkpoint of PyTorch's weights, such as the paper's authors released"),
     "export-torch": ("export_torch", "write a checkpoint for PyTorch: a file of weights, or a folder for a model hub"),
     "export-onnx": ("export_onnx", "write a model as an ONNX graph, with a file that finds people by numpy alone"),
-    "data": ("data", "draw a dataset, show one with its labels, check, measure or import one"),
+    "sweep": ("sweep", "train and evaluate every row of a table, with several seeds, and write the table"),
+    "data": ("data", "draw, show, check, measure, import and build datasets, find their shapes"),
 }
 
 

@@ -1,4 +1,4 @@
-"""`inspose data`: draw a dataset, show one with its labels, check, measure or import one."""
+"""`inspose data`: draw, show, check, measure, import and build datasets."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from inspose_jax.cli import arguments, data_check, data_import, data_stats
+from inspose_jax.cli import arguments, data_build, data_check, data_import, data_shapes, data_stats
 from inspose_jax.errors import UserError, did_you_mean
 
 MOST_IMAGES = 10_000_000  # a disk's worth
@@ -62,14 +62,18 @@ def run(argv: list[str]) -> None:
         "show": show,
         "check": data_check.run,
         "stats": data_stats.run,
+        "shapes": data_shapes.run,
         "import": data_import.run,
+        "build": data_build.run,
     }
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: inspose data draw ...    draw people into a COCO folder")
         print("       inspose data show ...    show annotated images with their labels")
         print("       inspose data check ...   name every fault of annotated images, and repair what can be repaired")
-        print("       inspose data stats ...   count and measure annotated images, their people and their padding")
+        print("       inspose data stats ...   count and measure the people and images of a dataset")
+        print("       inspose data shapes ...  find the shapes that a dataset's images are best padded to")
         print("       inspose data import ...  write Label Studio's own JSON as a COCO file")
+        print("       inspose data build ...   build a dataset of a few large files, for many machines and TFDS")
         print("example: inspose data draw --out drawn --count 500")
         return
     if argv[0] not in commands:

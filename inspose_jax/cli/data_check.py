@@ -57,7 +57,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax.data.check import SEVERITIES, faults, read_images
     from inspose_jax.skeletons import FROM_DATA
 
-    workers = launch.workers or len(os.sched_getaffinity(0))
+    workers = launch.workers or os.cpu_count() or 1
     given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
     dataset, name, line = sources.dataset(given, FROM_DATA)
     if launch.fix:

@@ -41,14 +41,16 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax import files, recipes
     from inspose_jax.cli import sources
-    from inspose_jax.data import stats
+    from inspose_jax.data import pipeline, stats
     from inspose_jax.skeletons import FROM_DATA
 
-    data = recipes.read(launch.recipe).config.data
+    config = recipes.read(launch.recipe).config
     given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
-    source = sources.annotated(given, FROM_DATA, data.joint_pixel_offset)
-    if launch.out and source.images.resolve() in launch.out.resolve().parents:
+    source = sources.annotated(given, FROM_DATA, config.data.joint_pixel_offset)
+    images = getattr(source, "images", None)  # a built set has no folder of images
+    if launch.out and images is not None and images.resolve() in launch.out.resolve().parents:
         raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
+    data = pipeline.with_shapes(source, config).data
     measured = stats.measure(source.ground_truth(), source.skeleton, data)
     for title, (header, *rows) in stats.tables(measured, source.skeleton).items():
         print("\n".join(aligned([[title, *header[1:]], *rows])) + "\n")

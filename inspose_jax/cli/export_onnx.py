@@ -46,6 +46,7 @@ def run(argv: list[str]) -> None:
 
     devices.check()
     loaded = export.load_for_export(launch.checkpoint)
-    graph.write(launch.out, graph.torch_model(loaded.config, loaded.variables), launch.shape, launch.pt2)
+    model = graph.torch_model(loaded.config, loaded.variables)
+    graph.write(launch.out, model, loaded.about, launch.shape, launch.pt2)
     size = (launch.out / graph.ONNX).stat().st_size / 1e6
     print(f"{launch.out}: {graph.ONNX}, {size:.1f} MB, of step {loaded.step}; see {launch.out / 'README.md'}")

@@ -47,6 +47,7 @@ def run(argv: list[str]) -> None:
     model, number = loaded.config.model, sum(leaf.size for leaf in jax.tree.leaves(loaded.variables["params"]))
     print(
         f"{launch.out}: {variants.of_model(model).words} on {model.network.backbone}, {number:,} parameters, "
-        f"{model.skeleton.num_keypoints} joints, by {loaded.about[reading.SETTINGS]}; "
+        f"{model.skeleton.num_keypoints} joints, by {loaded.about[reading.SETTINGS]}, "
+        f"stored as {reading.stored_as(loaded.about)}; "
         f"inspose predict --checkpoint {launch.out} photo.jpg --out drawn"
     )

@@ -6,10 +6,12 @@ from typing import NamedTuple
 from inspose_jax import paths, processes
 from inspose_jax.config import Config
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import pipeline, sources
+from inspose_jax.data import pipeline, shards, sources
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople, Split
+from inspose_jax.data.shards import BuiltSet
+from inspose_jax.data.transforms import needs_masks
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO, FROM_DATA, Skeleton
 
@@ -28,13 +30,39 @@ class Given(NamedTuple):
     category: str = ""
 
 
-def annotated(given: Given, skeleton: Skeleton, joint_pixel_offset: float) -> CocoFolder:
+def annotated(
+    given: Given, skeleton: Skeleton, joint_pixel_offset: float, with_masks: bool = False
+) -> CocoFolder | BuiltSet:
     """The source over annotated images, which says in a line what `--data` was found to be; raises as `dataset`."""
-    found, name, line = dataset(given, skeleton)
-    source = CocoFolder.of(found, name, joint_pixel_offset)
+    if is_built(given):
+        source = built(given, skeleton, joint_pixel_offset, with_masks)
+        line, content = f"{source.name}: a built set, split {source.split}", f"{len(source)} images"
+    else:
+        found, name, line = dataset(given, skeleton)
+        source = CocoFolder.of(found, name, joint_pixel_offset, with_masks)
+        content = f"{len(source)} images, {len(source.labels.area)} people"
     if line and processes.is_first():
         joints = f"{source.skeleton.num_keypoints} joints ({source.skeleton.name})"
-        print(f"inspose: {line}: {len(source)} images, {len(source.labels.area)} people with {joints}")
+        print(f"inspose: {line}: {content} with {joints}")
+    return source
+
+
+def is_built(given: Given) -> bool:
+    """Whether the options name a built set."""
+    return given.data is not None and not given.images and not given.annotations and shards.is_built(given.data)
+
+
+def built(given: Given, skeleton: Skeleton, joint_pixel_offset: float, with_masks: bool) -> BuiltSet:
+    """The source over a built set; raises UserError if it has other joints or is asked for a category."""
+    assert given.data is not None, "`is_built` looked at it"
+    source = BuiltSet(given.data, given.split, joint_pixel_offset, with_masks)
+    if given.category:
+        raise UserError(f"{given.data}: a built set has one category; choose it with `inspose data build --category`")
+    if skeleton != FROM_DATA and skeleton.keypoint_names != source.skeleton.keypoint_names:
+        raise UserError(
+            f"{given.data}: was built with the joints of {source.skeleton.name}, not those of {skeleton.name}; build "
+            f"it with `inspose data build --skeleton`, or train with --skeleton data"
+        )
     return source
 
 
@@ -44,6 +72,10 @@ def dataset(given: Given, skeleton: Skeleton) -> tuple[Dataset, Path, str]:
     Raises UserError if they name nothing, or two things, and as `sources.read` and `annotations.read` do.
     """
     wanted = None if skeleton == FROM_DATA else skeleton
+    if is_built(given):
+        raise UserError(
+            f"{given.data}: a built set, whose images were checked when it was built; check what it was built from"
+        )
     if given.data is not None and (given.images or given.annotations):
         raise UserError("give either --data, or --images and --annotations, not both")
     if given.data is not None:
@@ -64,15 +96,18 @@ def training_source(config: Config, given: Given) -> pipeline.LabelledSource:
         return drawn(config, "train", config.data.num_drawn)
     if not given.data and not (given.images and given.annotations):
         raise UserError(f"this recipe trains on annotated images: give {GIVE}")
-    return annotated(given, config.model.skeleton, config.data.joint_pixel_offset)
+    return annotated(given, config.model.skeleton, config.data.joint_pixel_offset, needs_masks(config.data))
 
 
 def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
     """The first `count` drawn images of a split, as the config says; kept in memory if `KEPT_BYTES` is enough."""
     skeleton = COCO if config.model.skeleton == FROM_DATA else config.model.skeleton
-    data = config.data
-    source = DrawnPeople(data.scene, split, config.schedule.seed, count, data.joint_pixel_offset, skeleton)
-    return pipeline.InMemory(source) if 3 * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES else source
+    data, seed = config.data, config.schedule.seed
+    with_masks = split == "train" and needs_masks(data)
+    source = DrawnPeople(data.scene, split, seed, count, data.joint_pixel_offset, skeleton, with_masks)
+    bytes_of_pixel = 3 + (data.scene.num_people[1] if with_masks else 0)
+    is_small = bytes_of_pixel * source.sizes.prod(1, dtype=float).sum() <= KEPT_BYTES
+    return pipeline.InMemory(source) if is_small else source
 
 
 def validation_source(config: Config, given: Given, eval_every: int | None) -> pipeline.LabelledSource | None:

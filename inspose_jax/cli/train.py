@@ -89,7 +89,7 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax import devices, files, processes
     from inspose_jax.cli import initial_weights, sources
-    from inspose_jax.data import pipeline
+    from inspose_jax.data import pipeline, shapes
 
     devices.check()
     given = sources.Given(launch.data, launch.images, launch.annotations, "train", launch.category)
@@ -100,8 +100,13 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax.evaluation import evaluator
     from inspose_jax.methods import from_recipe
-    from inspose_jax.training import loop
+    from inspose_jax.training import loop, start
 
+    is_first = processes.is_first()
+    if not config.data.shapes:
+        config = start.with_shapes(config, source, workdir, launch.resume)
+        if is_first:
+            print(f"images are padded to {shapes.words(config.data.shapes)}, which were found for this dataset")
     method = from_recipe(recipe, config.model)
     num_steps = launch.steps or loop.run_length(config, source)
     evaluate, try_out = (None, None) if validation is None else make_evaluation(config, method, validation)
@@ -113,7 +118,6 @@ def run(argv: list[str]) -> None:
         evaluator.fingerprint(config, validation) if validation is not None else "",
         try_out,
     )
-    is_first = processes.is_first()
     if launch.resume and is_first and not has_checkpoint(workdir):
         print(f"inspose: {workdir}: no checkpoint to resume from; the run starts at its first step")
     with files.results_folder(workdir if is_first else None):

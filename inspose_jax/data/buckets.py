@@ -1,4 +1,4 @@
-"""Pad images and people to a few fixed shapes and stack them into a `Batch`, since each new shape compiles anew.
+"""Batches of a few fixed shapes, into which images and people are padded, since each new shape compiles anew.
 
 Axes: B images, N people, G ignore regions.  Sizes are (height, width) in pixels.
 """
@@ -35,52 +35,41 @@ def own_shapes(sizes: Int32[np.ndarray, "n 2"]) -> list[tuple[int, int]]:
     return sorted({(height, width) for height, width in (-(-sizes // 32) * 32).tolist()})
 
 
-def pad(
-    samples: Sequence[Sample | None],
-    shape: tuple[int, int],
-    original_sizes: Sequence[tuple[int, int]],
-    model: Any,
-    num_ignore: int,
-) -> Batch:
-    """Stack samples into a batch, padding images at the right and bottom; None becomes a blank image.
+def put_labels(batch: Batch, b: int, sample: Sample, original_size: tuple[int, int], model: Any) -> None:
+    """Write the labels of a sample, whose image is row `b` of the batch, into that row; `original_size` is in pixels.
 
     Labelled people become targets, at most N of them.  If there are more, those with the smallest pseudo boxes become
     ignore regions instead.  With `ignore_unlabelled`, crowds and people without a labelled joint are ignore regions
-    too.  Only the `num_ignore` (G) largest regions are kept.
+    too.  Only the G largest regions are kept.
 
     `model` is the config of any method; only its skeleton, `num_people` and `ignore_unlabelled` are read, and
     `keep_unlabelled` if it has that: then people without a labelled joint are targets too, and those without any extent
     are not.
     """
-    batch = blank_batch(len(samples), shape, model, num_ignore)
-    for b, (sample, original) in enumerate(zip(samples, original_sizes, strict=True)):
-        if sample is None:
-            continue
-        height, width = sample.image.shape[:2]
-        batch.image[b, :height, :width] = sample.image
-        batch.size[b] = height, width
-        batch.scale[b] = width / original[1], height / original[0]
-        batch.is_real[b] = True
+    height, width = sample.image.shape[:2]
+    batch.size[b] = height, width
+    batch.scale[b] = width / original_size[1], height / original_size[0]
+    batch.is_real[b] = True
 
-        boxes = person_boxes(sample)
-        if getattr(model, "keep_unlabelled", False):
-            targets = np.flatnonzero(has_extent(sample, boxes, batch.scale[b]))
-        else:
-            targets = np.flatnonzero(is_target(sample.keypoints, sample.is_crowd))
-        by_size = targets[np.argsort(-box_areas(boxes[targets]), kind="stable")]
-        kept = np.sort(by_size[: model.num_people])  # keep the order of the file, so that ties go to the first listed
-        batch.keypoints[b, : len(kept)] = sample.keypoints[kept]
-        batch.boxes[b, : len(kept)] = boxes[kept]
-        batch.area[b, : len(kept)] = sample.area[kept]
-        batch.is_person[b, : len(kept)] = True
-        batch.people_dropped[b] = len(targets) - len(kept)
-        if model.ignore_unlabelled:
-            regions = np.delete(sample.boxes_xyxy, kept, axis=0)
-        else:
-            regions = sample.boxes_xyxy[by_size[model.num_people :]]
-        regions = regions[np.argsort(-box_areas(regions), kind="stable")][:num_ignore]
-        batch.ignore_boxes[b, : len(regions)] = regions
-    return batch
+    boxes = person_boxes(sample)
+    if getattr(model, "keep_unlabelled", False):
+        targets = np.flatnonzero(has_extent(sample, boxes, batch.scale[b]))
+    else:
+        targets = np.flatnonzero(is_target(sample.keypoints, sample.is_crowd))
+    by_size = targets[np.argsort(-box_areas(boxes[targets]), kind="stable")]
+    kept = np.sort(by_size[: model.num_people])  # keep the order of the file, so that ties go to the first listed
+    batch.keypoints[b, : len(kept)] = sample.keypoints[kept]
+    batch.boxes[b, : len(kept)] = boxes[kept]
+    batch.annotated_boxes[b, : len(kept)] = sample.boxes_xyxy[kept]
+    batch.area[b, : len(kept)] = sample.area[kept]
+    batch.is_person[b, : len(kept)] = True
+    batch.people_dropped[b] = len(targets) - len(kept)
+    if model.ignore_unlabelled:
+        regions = np.delete(sample.boxes_xyxy, kept, axis=0)
+    else:
+        regions = sample.boxes_xyxy[by_size[model.num_people :]]
+    regions = regions[np.argsort(-box_areas(regions), kind="stable")][: batch.ignore_boxes.shape[1]]
+    batch.ignore_boxes[b, : len(regions)] = regions
 
 
 def blank_batch(batch_size: int, shape: tuple[int, int], model: Any, num_ignore: int) -> Batch:
@@ -91,6 +80,7 @@ def blank_batch(batch_size: int, shape: tuple[int, int], model: Any, num_ignore:
         size=np.zeros((batch_size, 2), np.int32),
         keypoints=np.zeros((batch_size, num_people, num_keypoints, 3), np.float32),
         boxes=np.zeros((batch_size, num_people, 4), np.float32),
+        annotated_boxes=np.zeros((batch_size, num_people, 4), np.float32),
         area=np.zeros((batch_size, num_people), np.float32),
         is_person=np.zeros((batch_size, num_people), bool),
         ignore_boxes=np.zeros((batch_size, num_ignore, 4), np.float32),

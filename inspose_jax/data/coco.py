@@ -110,21 +110,16 @@ class CocoFolder:
     def __getitem__(self, index: int) -> Sample:
         path, (height, width) = self.path(index), self.size(index)
         image = image_files.read_annotated(path, (height, width))
-        if image.shape[:2] != (height, width):
-            raise UserError(
-                f"{path}: {image.shape[0]} x {image.shape[1]} pixels, but its annotation says {height} x {width} "
-                f"(height x width); labels would not fit. Is it the file that was annotated?"
-            )
+        image_files.refuse_other_size(image, (height, width), str(path))
         sample = Sample(image, *self.people(index), image_id=int(self.image_ids[index]))
         if not self.with_masks:
             return sample
-        decoded = [masks.decoded(rle, (height, width)) for rle in self.rles(index)]
-        return sample._replace(masks=np.array(decoded, bool).reshape(-1, height, width))
+        return sample._replace(masks=masks.stacked(self.rles(index), (height, width)))
 
     def record(self, index: int) -> Record:
-        """An image as it is stored, with its people; raises OSError if its file cannot be read."""
+        """An image as it is stored, with its people; raises NotFound or OSError if its file cannot be read."""
         return Record(
-            self.path(index).read_bytes(),
+            image_files.read_bytes(self.path(index)),
             self.labels.file_names[index],
             int(self.image_ids[index]),
             self.size(index),

@@ -67,8 +67,10 @@ def read(path: Path, images: Path | None) -> Imported:
 
     Boxes are those of the rectangles; there is no `area`.  Raises UserError, or its subclass NotFound, naming the task.
     """
+    entries = parsed(path)
     tasks, left_out, unsized = [], 0, 0
-    for number, entry in enumerate(parsed(path), start=1):
+    turned: list[Path] = []
+    for number, entry in enumerate(entries, start=1):
         where = f"{path}: task {entry.get('id', number)}"
         annotation = chosen_annotation(entry, where)
         if annotation is None:
@@ -76,16 +78,23 @@ def read(path: Path, images: Path | None) -> Imported:
             continue
         results = regions(annotation, where)
         name = file_name(entry, images, where)
-        size = size_of(results, images and images / name, where)
-        if size is None:
+        header = orientation.read_header(images / name) if images else orientation.Header((0, 0), 1)
+        displayed = orientation.displayed_size(header)
+        size = size_of(results, where) or displayed
+        if images and displayed is None:
+            turned.append(images / name)
+            continue
+        if not size or not all(size):
             unsized += 1
             continue
         tasks.append(Task(name, size, people_of(results, size, where)))
     if again := [name for name, times in Counter(task.file_name for task in tasks).items() if times > 1]:
         raise UserError(f"{path}: {again[0]} is the image of several tasks; keep one of them")
-    remarks = [f"{left_out} tasks without annotation are left out"] if left_out else []
+    remarks = [f"left out, since they have no annotation: {left_out} of {len(entries)} tasks"] if left_out else []
     if unsized:
-        remarks.append(f"{unsized} images without people are left out; with --images their sizes can be read")
+        remarks.append(f"left out, since nothing tells their size without --images: {unsized} without people")
+    if turned:
+        remarks.append(orientation.left_out(turned))
     content = coco_content(tasks, path, remarks)
     return Imported(content, tuple(remarks))
 
@@ -120,8 +129,10 @@ def chosen_annotation(task: dict[str, Any], where: str) -> dict[str, Any] | None
 
 def regions(annotation: dict[str, Any], where: str) -> list[dict[str, Any]]:
     """The points, rectangles and relations of an annotation; raises UserError if there is anything else."""
-    kept = []
-    for result in annotation.get("result") or []:
+    kept, listed = [], annotation.get("result") or []
+    if not isinstance(listed, list):
+        raise UserError(f"{where}: its result is not a list; is the file an export of Label Studio?")
+    for result in listed:
         kind = result.get("type") if isinstance(result, dict) else None
         if kind in NO_REGIONS:
             continue
@@ -143,6 +154,8 @@ def check_region(result: dict[str, Any], where: str) -> None:
         raise UserError(f"{where}: its value has no numbers {', '.join(needed)}; is the file damaged?")
     if not all(is_number(result.get(side)) and result[side] >= 1 for side in ("original_width", "original_height")):
         raise UserError(f"{where}: has no original_width and original_height; is the file damaged?")
+    if not is_number(value.get("rotation") or 0):
+        raise UserError(f"{where}: its rotation is {value['rotation']}, not a number; is the file damaged?")
     if result.get("image_rotation"):
         raise UserError(f"{where}: was labelled with the image rotated in Label Studio; turn it back")
     labels = value.get(POINT)
@@ -180,18 +193,12 @@ def people_of(results: list[dict[str, Any]], size: tuple[int, int], where: str) 
     return [Person(joints, rectangles.get(name)) for name, joints in groups.items()]
 
 
-def size_of(results: list[dict[str, Any]], image: Path | None, where: str) -> tuple[int, int] | None:
-    """Height and width of a task's image: those of its regions, or as the file is shown; None if neither is known."""
+def size_of(results: list[dict[str, Any]], where: str) -> tuple[int, int] | None:
+    """Height and width of a task's image, which its regions know; None without a region."""
     sizes = {(int(one["original_height"]), int(one["original_width"])) for one in results if one["type"] != RELATION}
     if len(sizes) > 1:
         raise UserError(f"{where}: its regions are of images of several sizes; a task must have one image")
-    if sizes:
-        return sizes.pop()
-    if image is None:
-        return None
-    header = orientation.read_header(image)
-    height, width = header.size if header.orientation < 5 else header.size[::-1]
-    return (height, width) if height and width else None
+    return sizes.pop() if sizes else None
 
 
 def file_name(task: dict[str, Any], images: Path | None, where: str) -> str:

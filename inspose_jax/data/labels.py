@@ -137,11 +137,11 @@ def ground_truth(labels: Labels) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
 
 
-def hash_of(labels: Iterable[tuple[np.ndarray, ...]]) -> str:
-    """A hash of each image's labels: joints, boxes, areas and crowd flags."""
+def hash_of(people: Iterable[Iterable[np.ndarray]]) -> str:
+    """A hash of the labels of images: of each image its keypoints, boxes_xyxy, area and is_crowd as in `Sample`."""
     known = hashlib.sha256()
-    for arrays in labels:
-        for array in arrays:
+    for fields in people:
+        for array in fields:
             known.update(array.tobytes())
     return known.hexdigest()[:12]
 

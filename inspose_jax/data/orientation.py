@@ -1,8 +1,9 @@
 """The EXIF orientation in an image file's header: how to rotate and mirror the stored pixels for display."""
 
-from collections.abc import Iterable
+import io
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -26,13 +27,23 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Read a file's stored size and orientation; (0, 0) and 1 if it has no header of a known format.
+    """Read a file's stored size and orientation; (0, 0) and 1 if it has no header of a known format."""
+    return header(lambda: path.open("rb"))
+
+
+def header_of(file: bytes) -> Header:
+    """The stored size and orientation of the bytes of a file, as `read_header` says."""
+    return header(lambda: io.BytesIO(file))
+
+
+def header(open_file: Callable[[], IO[bytes]]) -> Header:
+    """The header of what `open_file` opens.
 
     An AVIF container stores the rotation itself; Pillow reports it as an EXIF orientation.
     """
     for open_format in FORMATS:  # not Image.open, which refuses huge images, although no pixels are decoded here
         try:
-            with path.open("rb") as file, open_format(file) as image:
+            with open_file() as file, open_format(file) as image:
                 orientation = tag(image)
                 width, height = image.size
                 if isinstance(image, TiffImageFile):  # some versions of Pillow report `size` after rotation
@@ -41,6 +52,27 @@ def read_header(path: Path) -> Header:
         except Exception:  # Pillow raises many types: another format, or damage, which decoding reports
             continue
     return Header((0, 0), 1)
+
+
+def displayed_size(header: Header) -> tuple[int, int] | None:
+    """Height and width of an image as displayed; None if its size is the same as stored although its pixels are not.
+
+    Labelling tools show images as displayed.  Whoever reads an image by such labels tells by their size whether to
+    follow the orientation (`image_files.read_annotated`), which fails for those: mirrored, turned by 180 degrees, or
+    square and turned.
+    """
+    height, width = header.size
+    if header.orientation == 1:
+        return height, width
+    return (width, height) if header.orientation >= 5 and height != width else None
+
+
+def left_out(images: list[Path]) -> str:
+    """A remark about images without `displayed_size`."""
+    return (
+        f"left out for their EXIF orientation (mirrored, turned by 180 degrees, or square and turned): {len(images)}, "
+        f"such as {images[0]}; save them upright to use them"
+    )
 
 
 def tag(image: ImageFile) -> Any:

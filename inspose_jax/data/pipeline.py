@@ -7,19 +7,20 @@ import dataclasses
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
 from inspose_jax import config
-from inspose_jax.data import buckets, transforms
+from inspose_jax.data import buckets, shapes, transforms
 from inspose_jax.data.plan import Plan, PlannedStep
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import FROM_DATA, Skeleton
-from inspose_jax.structures import Batch, Sample
+from inspose_jax.structures import Batch, Record, Sample
 
 
 @runtime_checkable
@@ -50,6 +51,17 @@ class LabelledSource(Source, Protocol):
 
     def ground_truth(self) -> dict[str, Any]:
         """The labels as the content of a COCO file, against which results are scored."""
+        ...
+
+
+@runtime_checkable
+class StoredSource(LabelledSource, Protocol):
+    """A dataset whose images are at hand as files, which can be copied into another form."""
+
+    joint_pixel_offset: float  # what it adds to joints that are indices of pixels
+
+    def record(self, index: int) -> Record:
+        """An image as it is stored, with its labels; raises UserError or OSError if it cannot be read."""
         ...
 
 
@@ -159,27 +171,65 @@ def for_data(config: config.Config, source: LabelledSource) -> config.Config:
 
 def make_plan(source: Source | Tolerant, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:
     """The plan of a run over `source`; training takes the images that the config says."""
-    chosen = {"labelled": source.is_labelled, "people": source.has_people}
-    everything = np.ones(len(source), bool)
-    eligible = np.asarray(chosen.get(config.data.train_images, everything)) if train else everything
+    eligible = trained_on(source, config.data) if train else np.ones(len(source), bool)
     return Plan(
         source.sizes, eligible, config.data, batch_size or config.schedule.batch_size, config.schedule.seed, train
     )
 
 
+def trained_on(source: Source | Tolerant, data: config.Data) -> Bool[np.ndarray, " n"]:
+    """Which images of a source training takes."""
+    chosen = {"labelled": source.is_labelled, "people": source.has_people}
+    return np.asarray(chosen.get(data.train_images, np.ones(len(source), bool)))
+
+
+def with_shapes(source: Source | Tolerant, config: config.Config) -> config.Config:
+    """The config, in which an empty `data.shapes` is replaced by the best ones for the images that training takes."""
+    eligible = trained_on(source, config.data)
+    if config.data.shapes or not eligible.any():
+        return config
+    found = shapes.find(shapes.trained(source.sizes[eligible], config.data))
+    return replace(config, data=replace(config.data, shapes=found))
+
+
 def load_batch(source: Source | Tolerant, step: PlannedStep, config: config.Config, rows: slice = slice(None)) -> Batch:
-    """Load the given rows of a planned step as a padded batch on the host."""
-    samples, original_sizes = [], []
-    for index, (height, width), mirrored in zip(step.index[rows], step.resized[rows], step.flip[rows], strict=True):
-        sample = source[int(index)] if index >= 0 else None
+    """Load the given rows of a planned step as a padded batch on the host.
+
+    Every image is resized or warped straight into its row of the batch: one more copy of it would cost as much as
+    resizing, and the memory for it more.
+    """
+    index, model = step.index[rows].tolist(), config.model
+    batch = buckets.blank_batch(len(index), step.shape, model, config.data.num_ignore)
+    treatment = zip(index, step.resized[rows].tolist(), step.zoom[rows].tolist(), step.flip[rows], strict=True)
+    for b, (i, (height, width), zoom, mirrored) in enumerate(treatment):
+        sample = source[i] if i >= 0 else None
         if sample is None:
-            samples.append(None)
-            original_sizes.append((1, 1))
             continue
-        original_sizes.append(sample.image.shape[:2])
-        sample = transforms.resize(sample, (int(height), int(width)))
-        samples.append(transforms.flip(sample, config.model.skeleton) if mirrored else sample)
-    return buckets.pad(samples, step.shape, original_sizes, config.model, config.data.num_ignore)
+        original_size, frame = sample.image.shape[:2], batch.image[b, :height, :width]
+        rng = None if step.seed is None else np.random.default_rng((*step.seed, i))
+        sample = framed(sample, frame, zoom, config.data.augmentation, rng)
+        sample = transforms.flip(sample, model.skeleton, frame) if mirrored else sample
+        buckets.put_labels(batch, b, sample, original_size, model)
+    return batch._replace(scale=batch.scale * step.zoom[rows, None])
+
+
+def framed(
+    sample: Sample,
+    frame: UInt8[np.ndarray, "h w 3"],
+    zoom: float,
+    augmentation: config.Augmentation,
+    rng: np.random.Generator | None,
+) -> Sample:
+    """The sample with its image in `frame`, and with everything that `rng`, if there is one, draws for it."""
+    size = frame.shape[:2]
+    if rng is not None and (zoom > 1 or transforms.moves(augmentation)):
+        matrix = transforms.random_matrix(sample.image.shape[:2], size, zoom, augmentation, rng)
+        sample = transforms.warp(sample, matrix, size, frame)
+    else:
+        sample = transforms.resize(sample, size, frame)
+    if rng is not None and transforms.recolours(augmentation):
+        sample = transforms.recolour(sample, transforms.random_colours(augmentation, rng), frame)
+    return sample
 
 
 def batches(

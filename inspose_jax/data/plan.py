@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Float32, Int32
 
 from inspose_jax import config
 from inspose_jax.data import buckets
-from inspose_jax.data.transforms import resized_size
+from inspose_jax.data.transforms import resized_size, resized_sizes, shrunk_sizes
 from inspose_jax.errors import UserError
 
 
@@ -25,7 +25,9 @@ class PlannedStep(NamedTuple):
     index: Int32[np.ndarray, " B"]  # into the source; -1 is a blank image
     shape: tuple[int, int]  # padded (height, width)
     resized: Int32[np.ndarray, "B 2"]  # (height, width) before padding
+    zoom: Float32[np.ndarray, " B"]  # resized to this many times `resized` and cropped to it; 1 is not cropped
     flip: Bool[np.ndarray, " B"]
+    seed: tuple[int, int] | None  # with an image's index, of everything else that is drawn for it; None if nothing is
 
 
 class Plan:
@@ -46,9 +48,13 @@ class Plan:
     ):
         if not eligible.any():
             raise UserError("no image to use: the dataset is empty, or no image has a labelled person")
+        if not data.shapes and (train or data.test_padding == "shapes"):
+            raise UserError(
+                "data.shapes is empty, which only a training run fills; `inspose data shapes` finds some for a dataset"
+            )
         if train:  # fail now, not in the epoch that happens to draw the largest size
-            largest = [resized_size(h, w, data.short_side[1], data.long_side) for h, w in sizes[eligible].tolist()]
-            buckets.choose_shapes(np.array(largest, np.int32), data.shapes)
+            largest = resized_sizes(sizes[eligible], data.short_side[1], data.long_side)
+            buckets.choose_shapes(shrunk_sizes(largest, data.augmentation.large_scale_jitter[1]), data.shapes)
         # Threads ask concurrently; around the end of an epoch they alternate between two epochs.
         self.lock = threading.Lock()
         self.steps_of = lru_cache(maxsize=2)(
@@ -82,28 +88,29 @@ def make_epoch(
     """
     rng = np.random.default_rng((seed, epoch))
     index = np.flatnonzero(eligible).astype(np.int32)
-    mirrored = np.zeros(len(index), bool)
+    mirrored, zoom = np.zeros(len(index), bool), np.ones(len(index), np.float32)
     if train:
         index = rng.permutation(index)
         mirrored = rng.random(len(index)) < data.flip
         smallest, largest = data.short_side
         number = (largest - smallest) // data.short_side_step + 1
         short_sides = smallest + data.short_side_step * rng.integers(0, number, len(index))
-        resized = [
-            resized_size(height, width, short, data.long_side)
-            for (height, width), short in zip(sizes[index].tolist(), short_sides.tolist(), strict=True)
-        ]
+        resized = resized_sizes(sizes[index], short_sides, data.long_side)
+        if data.augmentation.large_scale_jitter != (1.0, 1.0):
+            factors = rng.uniform(*data.augmentation.large_scale_jitter, len(index))
+            resized, zoom = shrunk_sizes(resized, factors), np.maximum(factors, 1).astype(np.float32)
     else:
-        resized = [test_size(height, width, data) for height, width in sizes[index].tolist()]
-    resized = np.array(resized, np.int32)
+        resized = np.array([test_size(height, width, data) for height, width in sizes[index].tolist()], np.int32)
     shapes = data.shapes if train or data.test_padding == "shapes" else buckets.own_shapes(resized)
     which = buckets.choose_shapes(resized, shapes)
+    treatment = (index, resized, zoom, mirrored)
     steps = []
     for shape_index, shape in enumerate(shapes):
         (rows,) = np.nonzero(which == shape_index)
         number = batch_size if train or 2 * len(rows) > batch_size else 1
         for first in range(0, len(rows), number):
-            steps.append(planned_step(rows[first : first + number], index, resized, mirrored, shape, number))
+            treated = [field[rows[first : first + number]] for field in treatment]
+            steps.append(planned_step(treated, shape, number, (seed, epoch) if train else None))
     if train:
         steps = [steps[i] for i in rng.permutation(len(steps))]
     return steps
@@ -127,18 +134,12 @@ def number_of_shapes(sizes: Sequence[tuple[int, int]], data: config.Data) -> int
 
 
 def planned_step(
-    rows: np.ndarray,
-    index: np.ndarray,
-    resized: np.ndarray,
-    mirrored: np.ndarray,
-    shape: tuple[int, int],
-    batch_size: int,
+    treated: list[np.ndarray], shape: tuple[int, int], batch_size: int, seed: tuple[int, int] | None
 ) -> PlannedStep:
-    """The step made of these rows of an epoch's arrays, filled up with blank images."""
-    step = PlannedStep(
-        np.full(batch_size, -1, np.int32), shape, np.zeros((batch_size, 2), np.int32), np.zeros(batch_size, bool)
-    )
-    step.index[: len(rows)] = index[rows]
-    step.resized[: len(rows)] = resized[rows]
-    step.flip[: len(rows)] = mirrored[rows]
-    return step
+    """The step of some images, given their index, size before padding, zoom and flip, filled up with blank images."""
+
+    def filled(field: np.ndarray, blank: int) -> np.ndarray:
+        return np.concatenate([field, np.full((batch_size - len(field), *field.shape[1:]), blank, field.dtype)])
+
+    index, resized, zoom, mirrored = map(filled, treated, (-1, 0, 1, 0))
+    return PlannedStep(index, shape, resized, zoom, mirrored, seed)

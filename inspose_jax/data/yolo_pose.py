@@ -84,11 +84,7 @@ def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, S
             if row[0] == chosen:
                 people.append(person(row, dataset, size, len(people) + 1, entries[-1]["id"]))
     if turned:
-        warnings.warn(
-            f"{dataset.path}: {len(turned)} images are left out, since their EXIF orientation mirrors them or turns "
-            f"them by 180 degrees, or turns a square, such as {turned[0]}; save them upright to use them",
-            stacklevel=2,
-        )
+        warnings.warn(f"{dataset.path}: {orientation.left_out(turned)}", stacklevel=2)
     skeleton = dataset.skeleton
     listing = {"id": 1, "name": dataset.classes[chosen], "keypoints": list(skeleton.keypoint_names)}
     listing["skeleton"] = [[a + 1, b + 1] for a, b in skeleton.limbs]
@@ -227,16 +223,11 @@ def resolved(dataset: Dataset, place: str, named_by: str = "") -> Path:
 
 
 def displayed_size(image: Path) -> tuple[int, int] | None:
-    """Height and width of an image as shown; None if only its pixels could tell it from the image as stored.
-
-    Labels are of the image as shown, since both labelling tools and YOLO's own reader follow the EXIF orientation.
-    The reader of pixels tells the two apart by their size.
-    """
+    """`orientation.displayed_size` of a file of any format; labels are of the image as YOLO's own reader shows it."""
     header = orientation.read_header(image)
-    height, width = header.size if all(header.size) else read_image(image, follow_exif=False).shape[:2]
-    if header.orientation == 1:
-        return height, width
-    return (width, height) if header.orientation >= 5 and height != width else None
+    if not all(header.size):  # a bitmap has no header that is known there
+        header = header._replace(size=read_image(image, follow_exif=False).shape[:2])
+    return orientation.displayed_size(header)
 
 
 def label_file(image: Path) -> Path:

@@ -12,8 +12,10 @@ from inspose_jax.skeletons import Skeleton
 from inspose_jax.versions import version
 
 NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+BOX_NAMES = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL")
+BOX = "box "  # before the names of the box statistics
 READ = ("id", "image_id", "category_id", "keypoints", "num_keypoints", "area", "bbox", "iscrowd")  # fields per person
-MAX_PEOPLE = 20  # COCO counts at most this many detections per image
+MAX_PEOPLE, MAX_BOXES = 20, 100  # COCO counts at most this many detections per image
 
 
 def library() -> tuple[str, Any, Any]:
@@ -41,32 +43,60 @@ def keypoint_ap(
     A size class without people gives -1, as in COCO; so do all statistics if `image_ids` is empty.  Crowds and people
     without labelled joints are ignored.
     """
-    if image_ids is None:
-        image_ids = [image["id"] for image in ground_truth["images"]]
-    if not image_ids:  # the libraries would take an empty list for all images
-        return dict.fromkeys(NAMES, -1.0)
-    _, coco, coco_eval = library()
+    # Without the box the extent of a result is that of its joints, also for a model that predicts boxes.
+    best = [
+        {name: value for name, value in result.items() if name != "bbox"} for result in best_of(results, MAX_PEOPLE)
+    ]
+    return score(ground_truth, best, "keypoints", NAMES, skeleton, image_ids)
+
+
+def box_ap(ground_truth: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, float]:
+    """The twelve box statistics of COCO results (`bbox` and `score`) against the people's boxes in a COCO file."""
+    best = [
+        {name: result[name] for name in ("image_id", "category_id", "bbox", "score")}
+        for result in best_of(results, MAX_BOXES)
+    ]
+    return score(ground_truth, best, "bbox", BOX_NAMES)
+
+
+def best_of(results: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """The results of the highest scores, at most `number` per image: COCO does not count more."""
     by_image = defaultdict(list)
     for result in results:
         by_image[result["image_id"]].append(result)
-    best = [
-        dict(result)  # a copy, since pycocotools modifies its input
-        for found in by_image.values()
-        for result in sorted(found, key=lambda result: -result["score"])[:MAX_PEOPLE]
+    return [
+        result for found in by_image.values() for result in sorted(found, key=lambda result: -result["score"])[:number]
     ]
+
+
+def score(
+    ground_truth: dict[str, Any],
+    results: list[dict[str, Any]],
+    kind: str,
+    names: tuple[str, ...],
+    skeleton: Skeleton | None = None,
+    image_ids: list[int] | None = None,
+) -> dict[str, float]:
+    """COCO's statistics of one `kind`, "keypoints" or "bbox"; all -1 if `image_ids` is empty."""
+    if image_ids is None:
+        image_ids = [image["id"] for image in ground_truth["images"]]
+    if not image_ids:  # the libraries would take an empty list for all images
+        return dict.fromkeys(names, -1.0)
+    _, coco, coco_eval = library()
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "hotcoco: kpt_oks_sigmas differ")  # other skeletons have their own sigmas
         truth = coco()
         truth.dataset = scored_fields(ground_truth)
         truth.createIndex()
-        detected = truth.loadRes(best) if best else coco()
-        evaluation = coco_eval(truth, detected, "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.array(skeleton.oks_sigmas)
+        detected = truth.loadRes(results) if results else coco()
+        evaluation = coco_eval(truth, detected, kind)
+        if skeleton is not None:
+            evaluation.params.kpt_oks_sigmas = np.array(skeleton.oks_sigmas)
         evaluation.params.imgIds = sorted(image_ids)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return dict(zip(NAMES, (float(value) for value in evaluation.stats), strict=True))
+    return dict(zip(names, (float(value) for value in evaluation.stats), strict=True))
 
 
 def scored_fields(ground_truth: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +124,14 @@ def ap_by_number_of_people(
 
 
 def table(statistics: dict[str, float]) -> str:
-    """The statistics as two human-readable lines."""
+    """The statistics as two human-readable lines, and as two more those of boxes if there are any."""
+    boxes = {name.removeprefix(BOX): value for name, value in statistics.items() if name.startswith(BOX)}
+    others = {name: value for name, value in statistics.items() if not name.startswith(BOX)}
+    return two_lines(others) + (f"\nboxes:\n{two_lines(boxes)}" if boxes else "")
+
+
+def two_lines(statistics: dict[str, float]) -> str:
+    """Names above numbers."""
     columns = [(name, f"{value:5.3f}" if value >= 0 else "-") for name, value in statistics.items()]
     padded = [[f"{cell:>{max(5, len(name))}}" for cell in (name, value)] for name, value in columns]
     return "\n".join("  ".join(row) for row in zip(*padded, strict=True))

@@ -18,7 +18,7 @@ Found = dict[int, list[dict[str, Any]]]  # an image's index in the source -> its
 class Evaluated(NamedTuple):
     """What an evaluation returns."""
 
-    statistics: dict[str, float]  # the ten COCO statistics, and CrowdPose's three for its data
+    statistics: dict[str, float]  # COCO's ten; CrowdPose's three for its data; with a box head twelve "box .."
     results: list[dict[str, Any]]  # the COCO results that they were computed from
 
 
@@ -29,7 +29,11 @@ def evaluate(predictor: Predictor, source: pipeline.LabelledSource) -> Evaluated
     """
     results, truth = find_all(predictor, source), source.ground_truth()
     statistics = coco_ap.keypoint_ap(truth, results, predictor.skeleton)
-    return Evaluated(statistics | crowd_ap.crowd_ap(truth, results, predictor.skeleton), results)
+    statistics |= crowd_ap.crowd_ap(truth, results, predictor.skeleton)
+    if predictor.has_boxes:
+        boxes = coco_ap.box_ap(truth, results)
+        statistics |= {f"{coco_ap.BOX}{name}": value for name, value in boxes.items()}
+    return Evaluated(statistics, results)
 
 
 def fingerprint(config: Config, source: pipeline.LabelledSource) -> str:

@@ -18,6 +18,7 @@ from inspose_jax.network.hrnet import HRNet
 from inspose_jax.network.instance_heads import InstanceHeads
 from inspose_jax.network.keypoint_features import KeypointFeatures
 from inspose_jax.network.resnet import ResNet
+from inspose_jax.network.upsample import at_ratio
 from inspose_jax.structures import Outputs
 
 MEAN = (123.675, 116.28, 103.53)  # ImageNet's, RGB, 0..255, as torchvision's weights expect
@@ -29,7 +30,7 @@ BACKBONES = {  # and the channels of the four stages, or of an HRNet's four bran
     "hrnet_w32": (HRNet, (32, 64, 128, 256)),
     "hrnet_w48": (HRNet, (48, 96, 192, 384)),
 }
-OUTER = {"stem", "logits", "theta", "features", "offsets"}  # the layer that reads the image, and output layers
+OUTER = {"stem", "logits", "theta", "features", "offsets", "boxes"}  # the layer that reads the image, and output layers
 
 
 class InsPose(nn.Module):
@@ -64,15 +65,17 @@ class InsPose(nn.Module):
         backbone = make_backbone(parts, train_norm, self.data_axis, name="backbone")
         features = backbone(pixels, jnp.asarray(size))
         pyramid = FPN(pyramid_levels, parts.fpn_channels, name="fpn")(features)
-        logits, controller = InstanceHeads(
+        logits, controller, sides = InstanceHeads(
             parts.head_channels,
             parts.head_depth,
             self.num_parameters,
             parts.controller_kernel,
+            tuple(2**level for level in parts.levels),
+            parts.box_head,
             name="instance_heads",
         )([pyramid[level] for level in parts.levels])
 
-        base = pyramid[parts.map_level]
+        base = at_ratio(pyramid[parts.map_level], parts.map_ratio)
         shared_features, trunk = KeypointFeatures(
             parts.keypoint_channels, parts.keypoint_depth, self.feature_channels, name="keypoint_features"
         )(base)
@@ -82,7 +85,7 @@ class InsPose(nn.Module):
             offsets = DiskOffset(self.num_keypoints, parts.dense_channels, depth, name="disk_offset")(dense)
         if parts.heatmap and train:
             heatmaps = Heatmap(self.num_keypoints, parts.dense_channels, depth, name="heatmap")(dense)
-        return Outputs(logits, controller, shared_features, offsets, heatmaps)
+        return Outputs(logits, controller, shared_features, offsets, heatmaps, sides)
 
 
 def make_backbone(

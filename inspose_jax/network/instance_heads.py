@@ -19,26 +19,44 @@ from inspose_jax.network.tower import Output, Tower, small_normal
 from inspose_jax.structures import Controller
 
 LOCATIONS_AT_ONCE = 32  # whose theta decoding computes at a time; few images have more candidates
+FARTHEST = 8.0  # largest logarithm of a box's side from its location, in strides, so that no side overflows
 PRIOR = 0.01  # initial probability of a person at every location; else the background drowns the first steps
 
 
 class InstanceHeads(nn.Module):
-    """Two towers per level -> logits f[B,L], finest level first, row by row, and what theta is computed from."""
+    """Two towers per level -> logits f[B,L], finest level first, row by row, and what theta is computed from.
+
+    With `has_boxes` a third output is f[B,L,4], the pixels from each location to the left, top, right and bottom side
+    of its person's box: e^x strides, as in FCOS, of a layer on the controller's tower; else it is None.
+    """
 
     channels: int
     depth: int
     num_parameters: int
     controller_kernel: int
+    strides: tuple[int, ...] = ()  # of the levels; needed for boxes only
+    has_boxes: bool = False
 
     @nn.compact
-    def __call__(self, levels: list[Float[Array, "B _ _ C"]]) -> tuple[Float[Array, "B L"], Controller]:
+    def __call__(
+        self, levels: list[Float[Array, "B _ _ C"]]
+    ) -> tuple[Float[Array, "B L"], Controller, Float[Array, "B L 4"] | None]:
         classification_tower = Tower(self.channels, self.depth, name="classification_tower")
         controller_tower = Tower(self.channels, self.depth, name="controller_tower")
         to_logits = Output(1, bias=-math.log((1 - PRIOR) / PRIOR), name="logits")
         logits = [to_logits(classification_tower(x)).reshape(x.shape[0], -1) for x in levels]
         features = tuple(controller_tower(x) for x in levels)
         layer = LastLayer(self.num_parameters, self.controller_kernel, name="theta")
-        return jnp.concatenate(logits, 1), Controller(features, *layer(features[0].shape[-1]))
+        controller = Controller(features, *layer(features[0].shape[-1]))
+        sides = None
+        if self.has_boxes:
+            to_sides = Output(4, name="boxes")
+            sides = [
+                stride * jnp.exp(jnp.minimum(to_sides(x).reshape(x.shape[0], -1, 4), FARTHEST))
+                for x, stride in zip(features, self.strides, strict=True)
+            ]
+            sides = jnp.concatenate(sides, 1)
+        return jnp.concatenate(logits, 1), controller, sides
 
 
 class LastLayer(nn.Module):

@@ -26,7 +26,9 @@ class Product(nn.Module):
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
         kernel = self.param("kernel", self.kernel_init, (1, 1, x.shape[-1], self.channels), jnp.float32)
         x = x[:, :: self.stride, :: self.stride].astype(self.dtype)
-        y = jnp.matmul(x, kernel[0, 0].astype(self.dtype))
+        # As one matrix: with four axes, a CPU would copy the gradient of `y` transposed for that of the kernel.
+        y = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel[0, 0].astype(self.dtype))
+        y = y.reshape(*x.shape[:-1], self.channels)
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.channels,), jnp.float32).astype(self.dtype)
         return y

@@ -1,4 +1,4 @@
-"""Maps of twice the size, bilinear or bicubic.
+"""Maps of another size: averaged, bilinear or bicubic.
 
 As in PyTorch without `align_corners`: new cell i lies at (i + 0.5) / 2 - 0.5 among the old ones, a quarter of a cell
 before or after an old cell, and cells beyond the edge repeat the edge.
@@ -6,11 +6,30 @@ before or after an old cell, and cells beyond the edge repeat the edge.
 Axes: A any leading axis (images or joints), h w map cells.
 """
 
+import math
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 BICUBIC = -0.75  # the parameter a of the cubic kernel, PyTorch's
+
+
+def at_ratio(x: Float[Array, "B h w C"], ratio: float) -> Float[Array, "B h2 w2 C"]:
+    """`ratio` times as many rows and columns (Table 3): bilinear if more, means of squares of cells if fewer.
+
+    Squares that the map's edge cuts off are means of the cells that exist.  `ratio` is a power of two.
+    """
+    if ratio == 1:
+        return x
+    sizes = [math.ceil(length * ratio) for length in x.shape[1:3]]
+    if ratio > 1:
+        return jax.image.resize(x, (x.shape[0], *sizes, x.shape[3]), "bilinear")
+    side = round(1 / ratio)
+    missing = [(0, size * side - length) for size, length in zip(sizes, x.shape[1:3], strict=True)]
+    window = (side, side)
+    return nn.avg_pool(x, window, window, missing, count_include_pad=False)  # pyright: ignore[reportArgumentType]
 
 
 def bilinear_x2(x: Float[Array, "A h w *C"]) -> Float[Array, "A h2 w2 *C"]:

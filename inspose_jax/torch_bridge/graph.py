@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 from inspose_jax import files, run_folder
 from inspose_jax.config import Config
 from inspose_jax.errors import UserError
-from inspose_jax.torch_bridge import export, inspose_torch
+from inspose_jax.torch_bridge import export, inspose_torch, model_card
 
 OPSET = 18  # what PyTorch writes; it would convert to a later one, and cannot write an earlier one
 ONNX, PT2, NUMPY_FILE = "model.onnx", "model.pt2", "inspose_numpy.py"
@@ -44,6 +45,8 @@ class Graph(torch.nn.Module):
             named["offsets"] = outputs.offsets
         if outputs.coarse is not None:
             named["coarse"] = joined(outputs.coarse)
+        if outputs.sides is not None:
+            named["sides"] = joined(outputs.sides)
         return named
 
 
@@ -93,9 +96,16 @@ def torch_model(config: Config, variables: Any) -> inspose_torch.InsPose:
     return model.eval()
 
 
-def write(folder: Path, model: inspose_torch.InsPose, shape: tuple[int, int] | None = None, pt2: bool = False) -> None:
+def write(
+    folder: Path,
+    model: inspose_torch.InsPose,
+    about: Mapping[str, Any],
+    shape: tuple[int, int] | None = None,
+    pt2: bool = False,
+) -> None:
     """Write a new folder: the graph as ONNX (and with `pt2` as .pt2 too), config, the file that decodes, a README.
 
+    `about` is what the model's checkpoint records, which tells where its weights are from.
     With a `shape` (height, width) the graph takes images of that one only, and the config says to pad to it.  Raises
     UserError if its sides are no multiples of 32, or if the folder holds something already or cannot be written.
     """
@@ -111,47 +121,62 @@ def write(folder: Path, model: inspose_torch.InsPose, shape: tuple[int, int] | N
             torch.export.save(program, partial / PT2)
         files.write(partial / run_folder.CONFIG, json.dumps(config, indent=2))
         shutil.copy(Path(__file__).with_name(NUMPY_FILE), partial)
-        files.write(partial / "README.md", readme(model, shape, pt2))
+        files.write(partial / "README.md", readme(model, about, shape, pt2))
 
 
 README = """\
 # InsPose: the network as a graph, and people with numpy
 
-{words} of InsPose, with {joints} joints, written by inspose-jax.
+{words} of InsPose ([paper](https://arxiv.org/abs/2107.08982)) on {backbone}, written by inspose-jax.  It finds every
+person in an image, and {joints} joints of each: {names}.
+
+```sh
+pip install numpy onnxruntime pillow
+```
 
 ```python
 import numpy as np
-from inspose_numpy import load  # needs numpy and onnxruntime
-from PIL import Image
+from inspose_numpy import load
+from PIL import Image, ImageOps
 
 model = load(".")  # this folder
-(people,) = model.detect(np.asarray(Image.open("photo.jpg").convert("RGB")))
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+(people,) = model.detect(np.asarray(photo))  # those with a score of at least 0.3; threshold=0 gives all
 print(people["keypoints"], people["scores"])  # f32[N,{joints},2] (x, y) in pixels of the image, f32[N]
 ```
 
 | file | content |
 | --- | --- |
-| `{onnx}` | the network with its weights, ONNX of opset {opset}; it takes {shapes} |
-{pt2}| `config.json` | sizes, preprocessing, limits of decoding, names of the joints |
-| `{numpy}` | preprocessing and decoding; its first lines describe the graph's input and outputs |
+| `{onnx}` | the network with its weights, float32, ONNX of opset {opset}; it takes one image of {shapes} |
+{pt2}| `config.json` | sizes, padding, limits of decoding, names of the joints |
+| `{numpy}` | what comes before the graph and after it, in numpy; its first lines describe the input and the outputs |
 
-`{numpy}` has the licence Apache-2.0.
+Another runtime takes the place of onnxruntime as a function from the input, a normalised and padded image
+f32[1,3,H,W], to the outputs by name: `InsPose(run, json.load(open("config.json")))`.  Suppression and the KP-Nets of
+the people found are not in the graph, so that nothing in it depends on what the image shows.
+
+## Licence
+
+{licence}
 """
 PT2_ROW = "| `{}` | the same for PyTorch: `torch.export.load(..).module()(image)` gives the outputs by name |\n"
 
 
-def readme(model: inspose_torch.InsPose, shape: tuple[int, int] | None, pt2: bool) -> str:
+def readme(model: inspose_torch.InsPose, about: Mapping[str, Any], shape: tuple[int, int] | None, pt2: bool) -> str:
     """The README.md of such a folder."""
-    shapes = f"{shape[0]} x {shape[1]} pixels only" if shape else "all heights and widths in multiples of 32"
+    shapes = f"{shape[0]} x {shape[1]} pixels" if shape else "any height and width in multiples of 32"
     if pt2 and not shape:
         # PyTorch excludes shapes of which a map has a single row or column, because it might have to broadcast those.
         shapes += f" (from {2 ** max(5, *model.levels) + 32} pixels on in {PT2})"
     return README.format(
-        words="The model that the authors released" if model.is_released else "The paper's model",
+        words="The released model" if model.is_released else "The paper's model",
+        backbone=model.config["model"]["network"]["backbone"],
         joints=len(model.keypoint_names),
+        names=", ".join(model.keypoint_names),
         onnx=ONNX,
         opset=OPSET,
         shapes=shapes,
         pt2=PT2_ROW.format(PT2) if pt2 else "",
         numpy=NUMPY_FILE,
+        licence=model_card.licence(about, NUMPY_FILE),
     )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from inspose_jax import config_json, files, provenance, run_folder
 from inspose_jax.checkpoints import Checkpoints, Loaded
-from inspose_jax.torch_bridge.reading import SOURCE
+from inspose_jax.provenance import IMPORTED
 
 
 class Weights(NamedTuple):
@@ -21,7 +21,7 @@ def write(folder: Path, loaded: Loaded) -> None:
 
     Raises UserError if the folder holds something already or cannot be written.
     """
-    about = {"num_steps": 0, SOURCE: loaded.about[SOURCE], **config_json.to_dict(loaded.config)}
+    about = {"num_steps": 0, IMPORTED: loaded.about[IMPORTED], **config_json.to_dict(loaded.config)}
     with files.new_folder(folder) as partial:
         with Checkpoints(partial / run_folder.CHECKPOINTS, 0) as checkpoints:
             checkpoints.save(0, Weights(**loaded.variables), loaded.config, **loaded.about)

@@ -12,6 +12,7 @@ graph: `InsPose(run, config)`.  The graph's input is named image, f32[1,3,H,W]; 
     features  f32[1,C,h,w] F_kp, which all KP-Nets read
     offsets   f32[1,2K,h,w] of joints in cells of their map; channel 2k is x, 2k+1 is y of joint k; the paper's model
                            may lack them, the released model has them at half the stride of F_kp
+    sides     f32[1,4,L]   paper's model with a box head only: pixels to the left, top, right, bottom of a person's box
     coarse    f32[1,2K,L]  released model only: from a location to its person's joints, in cells of its level
 
 The arithmetic, names and order of the functions are those of inspose_torch.py.  Pixels are continuous: pixel i spans
@@ -49,7 +50,8 @@ class InsPose:
         model, network, kp_net = config["model"], config["model"]["network"], config["model"]["kp_net"]
         self.is_released: bool = config["method"] == "released"
         self.levels: list[int] = list(network.get("levels", (3, 4, 5, 6, 7)))
-        self.map_level: int = network.get("map_level", 3)
+        # The maps' sides have `map_ratio` times as many cells as those of the level's map.
+        self.map_stride = round(2 ** network.get("map_level", 3) / network.get("map_ratio", 1.0))
         self.keypoint_names: list[str] = model["skeleton"]["keypoint_names"]
         hidden = [kp_net["width"]] * (kp_net["depth"] - 1)
         self.kp_net_sizes = list(pairwise([kp_net["feature_channels"] + 2, *hidden, len(self.keypoint_names)]))
@@ -147,7 +149,7 @@ def paper_people(
     model: InsPose, outputs: dict[str, Array], shape: tuple[int, int], size: tuple[int, int], scale: Array
 ) -> dict[str, Array]:
     """The people in one image (Sec. 3.4) of the padded `shape`; `size` and `scale` as in `preprocess`."""
-    rules, stride = model.config["model"]["decoding"], 2**model.map_level
+    rules, stride = model.config["model"]["decoding"], model.map_stride
     where = np.concatenate(locations_of_levels(model.levels, shape))
     is_inside = (model.places(where)[0] < [size[1], size[0]]).all(1)
     scores = sigmoid(outputs["logits"][0, 0]) * is_inside
@@ -163,12 +165,17 @@ def paper_people(
     if rules["pose_score"] == "class_times_peak":
         scores = scores * keypoint_scores.mean(1)
     order = np.argsort(-scores, kind="stable")
-    boxes = rectangles(keypoints[order])
-    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)  # a collapsed pose overlaps itself too
-    kept = order[suppress(boxes, rules["nms_threshold"])][: rules["num_poses"]]
+    if "sides" not in outputs:
+        extents = rectangles(keypoints)
+        extents[:, 2:] = np.maximum(extents[:, 2:], extents[:, :2] + 1)  # a collapsed pose overlaps itself too
+    else:
+        sides, points = outputs["sides"][0][:, best].T, model.places(where)[0].astype(np.float32)
+        extents = np.concatenate([points - sides[:, :2], points + sides[:, 2:]], 1)
+    kept = order[suppress(extents[order], rules["nms_threshold"])][: rules["num_poses"]]
     keypoints = keypoints[kept] / scale
+    boxes = rectangles(keypoints) if "sides" not in outputs else extents[kept] / np.tile(scale, 2)
     named = {"keypoints": keypoints, "keypoint_scores": keypoint_scores[kept], "scores": scores[kept]}
-    return {**named, "boxes": rectangles(keypoints), "locations": where[kept]}
+    return {**named, "boxes": boxes, "locations": where[kept]}
 
 
 def released_people(
@@ -198,7 +205,7 @@ def released_people(
         peaks.append((peaks_of(bicubic_x2(maps))[0], peaks_of(maps)[1]))
     cells, keypoint_scores = (np.concatenate(parts) for parts in zip(*peaks, strict=True))
     offsets = read_offsets(outputs["offsets"][0], cells)
-    keypoints = (cells.astype(np.float32) + offsets) * 2 ** (model.map_level - 1) / scale
+    keypoints = (cells.astype(np.float32) + offsets) * np.float32(model.map_stride / 2) / scale
     named = {"keypoints": keypoints, "keypoint_scores": keypoint_scores, "scores": scores}
     return {**named, "boxes": boxes, "locations": where}
 
@@ -225,7 +232,7 @@ def keypoint_maps(model: InsPose, features: Array, theta: Array, where: Array, s
     features = features[0, :, :height, :width].reshape(features.shape[1], -1)
     centres, strides = model.places(where)
     scales = (strides * (model.config["model"]["kp_net"]["relative_scale"] / 8)).astype(np.float32)
-    cells = [(np.arange(n, dtype=np.float32) + np.float32(0.5)) * 2**model.map_level for n in (width, height)]
+    cells = [(np.arange(n, dtype=np.float32) + np.float32(0.5)) * model.map_stride for n in (width, height)]
     x, y = ((cells[i] - centres[:, i, None].astype(np.float32)) / scales for i in (0, 1))
     for first in range(0, max(len(where), 1), PEOPLE_AT_ONCE):
         few = slice(first, first + PEOPLE_AT_ONCE)

@@ -19,6 +19,7 @@ Names of the weights: those of the released checkpoint wherever the paper's mode
     its output layers, finest first, P6, P7     neck.fpn_convs.N.conv                the same
     class tower, logits                         bbox_head.cls_convs.N, .conv_cls     the same
     controller tower, theta                     bbox_head.ctrl_convs.N, .controller  the same
+    box head                                    bbox_head.conv_reg                   -
     F_kp: tower, and the last layer             bbox_head.shared_convs.N             the same; the last has a norm too
     disk offset tower                           bbox_head.offset_convs.N             the heatmap tower, hm_convs.N
     disk offsets                                bbox_head.hm_offset                  the same
@@ -73,6 +74,7 @@ class Outputs(NamedTuple):
     heatmaps: Tensor | None  # f[B,K,h,w] logits; None at test time
     coarse: list[Tensor] | None = None  # released: f[B,2K,h,w] from a location to its joints, in cells of the level
     tags: Tensor | None = None  # released: f[B,K,h,w]; None at test time
+    sides: list[Tensor] | None = None  # f[B,4,h,w] pixels to a box's left, top, right, bottom, of a box head
 
 
 class InsPose(nn.Module, Hub):  # pyright: ignore[reportGeneralTypeIssues]
@@ -88,6 +90,8 @@ class InsPose(nn.Module, Hub):  # pyright: ignore[reportGeneralTypeIssues]
         self.is_released: bool = config["method"] == "released"
         self.levels: list[int] = list(network.get("levels", (3, 4, 5, 6, 7)))
         self.map_level: int = network.get("map_level", 3)
+        self.map_ratio: float = network.get("map_ratio", 1.0)  # of the maps' sides to those of the level's map
+        self.map_stride = round(2**self.map_level / self.map_ratio)
         self.keypoint_names: list[str] = model["skeleton"]["keypoint_names"]
         hidden = [kp_net["width"]] * (kp_net["depth"] - 1)
         self.kp_net_sizes = list(pairwise([kp_net["feature_channels"] + 2, *hidden, len(self.keypoint_names)]))
@@ -100,7 +104,8 @@ class InsPose(nn.Module, Hub):  # pyright: ignore[reportGeneralTypeIssues]
 
     def forward(self, images: Tensor) -> Outputs:
         pyramid = self.neck(self.backbone(images))
-        return self.bbox_head([pyramid[level] for level in self.levels], pyramid[self.map_level])
+        base = at_ratio(pyramid[self.map_level], self.map_ratio)
+        return self.bbox_head([pyramid[level] for level in self.levels], base)
 
     def bfloat16(self) -> "InsPose":
         """Convert the convolutions to bfloat16; norms, KP-Nets, softmax and decoding stay float32."""
@@ -444,6 +449,8 @@ class PaperHead(nn.Module):
         self.shared_convs.append(Unit(shared, model["kp_net"]["feature_channels"]))
         self.conv_cls = convolution(width, 1, bias=True)
         self.controller = convolution(width, num_parameters, network["controller_kernel"], bias=True)
+        if network.get("box_head"):
+            self.conv_reg = convolution(width, 4, bias=True)
         self.parts = network
         inputs, depth = (shared, 0) if network["shared_trunk"] else (inputs, 2)
         if network["disk_offset"]:
@@ -462,7 +469,12 @@ class PaperHead(nn.Module):
             offsets = wide(self.hm_offset(self.offset_convs(dense)))
         if self.parts["heatmap"] and self.training:
             heatmaps = wide(self.hm_pred(self.hm_convs(dense)))
-        return Outputs(logits, controller, wide(self.shared_convs[-1](trunk)), offsets, heatmaps)
+        sides = None
+        if self.parts.get("box_head"):
+            strides = [2**level for level in self.parts["levels"]]
+            pairs = zip(controller, strides, strict=True)
+            sides = [stride * wide(self.conv_reg(x)).clamp(max=8).exp() for x, stride in pairs]
+        return Outputs(logits, controller, wide(self.shared_convs[-1](trunk)), offsets, heatmaps, sides=sides)
 
 
 class ReleasedHead(nn.Module):
@@ -535,7 +547,7 @@ def star_convolution(x: Tensor, places: Tensor, kernel: Tensor) -> Tensor:
 
 def paper_people(model: InsPose, outputs: Outputs, size: tuple[int, int], scale: Tensor) -> dict[str, Tensor]:
     """The people in one image (Sec. 3.4); `size` is that of the part without padding, `scale` as in `preprocess`."""
-    rules, stride = model.config["model"]["decoding"], 2**model.map_level
+    rules, stride = model.config["model"]["decoding"], model.map_stride
     where = every_location(outputs.logits)
     is_inside = (model.places(where)[0] < where.new_tensor([size[1], size[0]])).all(1)
     scores = torch.cat([x[0].flatten() for x in outputs.logits]).sigmoid() * is_inside
@@ -551,13 +563,19 @@ def paper_people(model: InsPose, outputs: Outputs, size: tuple[int, int], scale:
     if rules["pose_score"] == "class_times_peak":
         scores = scores * keypoint_scores.mean(1)
     scores, order = scores.sort(descending=True, stable=True)
-    boxes = rectangles(keypoints[order])
-    boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)  # a collapsed pose overlaps itself too
-    is_kept = suppress(boxes, rules["nms_threshold"]).to(order.device)
+    if outputs.sides is None:
+        extents = rectangles(keypoints)
+        extents[:, 2:] = torch.maximum(extents[:, 2:], extents[:, :2] + 1)  # a collapsed pose overlaps itself too
+    else:
+        sides = torch.cat([x[0].flatten(1) for x in outputs.sides], 1)[:, best[:number]].T
+        points = model.places(where)[0]
+        extents = torch.cat([points - sides[:, :2], points + sides[:, 2:]], 1)
+    is_kept = suppress(extents[order], rules["nms_threshold"]).to(order.device)
     scores, kept = scores[is_kept][: rules["num_poses"]], order[is_kept][: rules["num_poses"]]
     keypoints = keypoints[kept] / scale
+    boxes = rectangles(keypoints) if outputs.sides is None else extents[kept] / scale.tile(2)
     named = {"keypoints": keypoints, "keypoint_scores": keypoint_scores[kept], "scores": scores}
-    return {**named, "boxes": rectangles(keypoints), "locations": where[kept]}
+    return {**named, "boxes": boxes, "locations": where[kept]}
 
 
 def released_people(model: InsPose, outputs: Outputs, size: tuple[int, int], scale: Tensor) -> dict[str, Tensor]:
@@ -585,7 +603,7 @@ def released_people(model: InsPose, outputs: Outputs, size: tuple[int, int], sca
         enlarged = F.interpolate(maps, scale_factor=2, mode="bicubic", align_corners=False)
         peaks.append((peaks_of(enlarged)[0], peaks_of(maps)[1]))
     cells, keypoint_scores = (torch.cat(parts) for parts in zip(*peaks, strict=True))
-    keypoints = (cells + read_offsets(outputs.offsets[0], cells)) * 2 ** (model.map_level - 1) / scale
+    keypoints = (cells + read_offsets(outputs.offsets[0], cells)) * (model.map_stride / 2) / scale
     named = {"keypoints": keypoints, "keypoint_scores": keypoint_scores, "scores": scores}
     return {**named, "boxes": boxes[kept], "locations": where[kept]}
 
@@ -612,7 +630,7 @@ def theta_at(features: list[Tensor], layer: Any, where: Tensor) -> Tensor:
 def keypoint_maps(model: InsPose, outputs: Outputs, where: Tensor, size: Any = None) -> Iterator[Tensor]:
     """Logits f[n,K,h,w] of the people from locations i64[N,3], a few at a time; `size` crops to (height, width)."""
     height, width = size or outputs.features.shape[2:]
-    features, stride = outputs.features[0, :, :height, :width].flatten(1), 2**model.map_level
+    features, stride = outputs.features[0, :, :height, :width].flatten(1), model.map_stride
     centres, strides = model.places(where)
     scales = strides * (model.config["model"]["kp_net"]["relative_scale"] / 8)
     cells = [(torch.arange(n, dtype=features.dtype, device=where.device) + 0.5) * stride for n in (width, height)]
@@ -640,6 +658,13 @@ def peaks_of(maps: Tensor) -> tuple[Tensor, Tensor]:
     logit, index = maps.flatten(2).max(2)
     cells = torch.stack([index % maps.shape[3], index // maps.shape[3]], -1)
     return cells, (logit - maps.flatten(2).logsumexp(2)).exp()
+
+
+def at_ratio(maps: Tensor, ratio: float) -> Tensor:
+    """Maps f[B,C,h,w] with `ratio` times as many rows and columns: bilinear, or means of squares of cells."""
+    if ratio < 1:
+        return F.avg_pool2d(maps, round(1 / ratio), ceil_mode=True, count_include_pad=False)
+    return maps if ratio == 1 else F.interpolate(maps, scale_factor=ratio, mode="bilinear", align_corners=False)
 
 
 def read_offsets(offsets: Tensor, cells: Tensor) -> Tensor:

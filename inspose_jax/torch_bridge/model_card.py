@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from inspose_jax import paths, run_folder
+from inspose_jax import paths, provenance, run_folder
 from inspose_jax.checkpoints import Loaded
-from inspose_jax.config import Config
 from inspose_jax.network.inspose import MEAN, STD
+from inspose_jax.provenance import IMPORTED
 from inspose_jax.torch_bridge import variants
-from inspose_jax.torch_bridge.reading import SOURCE
+from inspose_jax.torch_bridge.reading import stored_as
 
 STATISTICS, PREFIX = "statistics", "eval/"  # of the best checkpoint, beside its state; before their names in metrics
 
@@ -30,7 +31,7 @@ It finds every person in an image, and {joints} joints of each, in a single pass
 | --- | --- |
 | variant | {variant} |
 | backbone | {backbone} |
-| parameters | {parameters:,} |
+| parameters | {parameters:,}, stored as {stored} |
 | joints ({skeleton}) | {names} |
 | trained | {trained} |
 
@@ -70,20 +71,20 @@ people = model("photo.jpg")
 
 {licence}
 """
-OURS = "The code, `inspose_torch.py` among it, has the licence Apache-2.0."
+OURS = "The code, `{file}` among it, has the licence Apache-2.0."
 THEIRS = (
-    f"{OURS}  The weights were imported from a file, and this card does not know their licence: the weights that the "
-    "paper's authors released carry no licence statement of their own."
+    "The weights {come_from} the file {origin}, and their licence is not known here: the weights that the paper's "
+    "authors released carry no licence statement of their own."
 )
 
 
 def text(loaded: Loaded, tensors: Mapping[str, np.ndarray], metrics: Mapping[str, float]) -> str:
     """The card of an exported model, whose weights are `tensors`; it says so if there are no metrics."""
-    config, is_imported = loaded.config, SOURCE in loaded.about
+    config, origin = loaded.config, provenance.origin(loaded.about)
     model, data, variant = config.model, config.data, variants.of_model(config.model)
     rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in metrics.items())
     return CARD.format(
-        license="unknown" if is_imported else "apache-2.0",
+        license="unknown" if origin else "apache-2.0",
         words=variant.words[0].upper() + variant.words[1:],
         variant=f"{variant.words} (`{variant.method}` in config.json)",
         backbone=model.network.backbone,
@@ -91,7 +92,8 @@ def text(loaded: Loaded, tensors: Mapping[str, np.ndarray], metrics: Mapping[str
         joints=model.skeleton.num_keypoints,
         skeleton=model.skeleton.name,
         names=", ".join(model.skeleton.keypoint_names),
-        trained=f"elsewhere; imported from {loaded.about[SOURCE]}" if is_imported else training(config, loaded.step),
+        stored=stored_as(loaded.about),
+        trained=training(loaded),
         metrics=f"On the validation images of its training:\n\n| COCO keypoint statistic | |\n| --- | --- |\n{rows}"
         if rows
         else "None were measured on these weights with this package.",
@@ -102,14 +104,26 @@ def text(loaded: Loaded, tensors: Mapping[str, np.ndarray], metrics: Mapping[str
         padding="up to multiples of 32"
         if data.test_padding == "own"
         else f"up to the smallest of {', '.join(f'{height} x {width}' for height, width in data.shapes)} that fits",
-        licence=THEIRS if is_imported else OURS,
+        licence=licence(loaded.about, "inspose_torch.py"),
     )
 
 
-def training(config: Config, step: int) -> str:
-    """What a model of this package was trained on."""
-    source = {"drawn": "people that the package draws", "coco": "a folder in COCO's format"}[config.data.source]
-    return f"on {source}, {step} steps of {config.schedule.batch_size} images"
+def licence(about: Mapping[str, Any], file: str) -> str:
+    """What is known of the licences of a copied file of code, and of a checkpoint's weights, by what it records."""
+    code, origin = OURS.format(file=file), provenance.origin(about)
+    if not origin:
+        return code
+    return f"{code}  {THEIRS.format(come_from='are those of' if IMPORTED in about else 'derive from', origin=origin)}"
+
+
+def training(loaded: Loaded) -> str:
+    """Where a model was trained, and what this package trained it on."""
+    if IMPORTED in loaded.about:
+        return f"elsewhere; imported from {loaded.about[IMPORTED]}"
+    data, schedule, origin = loaded.config.data, loaded.config.schedule, provenance.origin(loaded.about)
+    source = {"drawn": "people that the package draws", "coco": "a folder in COCO's format"}[data.source]
+    start = f", starting from the weights in {origin}" if origin else ""
+    return f"on {source}, {loaded.step} steps of {schedule.batch_size} images{start}"
 
 
 def metrics_of(checkpoint: str | Path, loaded: Loaded, raw: bool) -> dict[str, float]:
@@ -117,7 +131,7 @@ def metrics_of(checkpoint: str | Path, loaded: Loaded, raw: bool) -> dict[str, f
 
     They stand beside the best checkpoint, or else in the metrics of the run that the checkpoint lies in.
     """
-    if SOURCE in loaded.about or (raw and loaded.config.schedule.ema > 0):
+    if IMPORTED in loaded.about or (raw and loaded.config.schedule.ema > 0):
         return {}
     if STATISTICS in loaded.about:
         return loaded.about[STATISTICS]

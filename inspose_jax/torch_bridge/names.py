@@ -88,6 +88,7 @@ TOWERS = {
 OUTPUTS = {
     ("instance_heads", "logits"): "conv_cls",
     ("instance_heads", "theta"): "controller",
+    ("instance_heads", "boxes"): "conv_reg",
     ("disk_offset", "offsets"): "hm_offset",
     ("heatmap", "logits"): "hm_pred",
 }

@@ -34,6 +34,7 @@ def config_of(path: Path, tensors: Tensors, skeleton: Skeleton = skeletons.COCO)
         sizes[name] = f"bbox_head.{layer}.weight" in tensors
         if sizes[name]:
             check_joints(path, outputs(f"bbox_head.{layer}.weight") // per_joint, skeleton)
+    sizes["box_head"] = "bbox_head.conv_reg.weight" in tensors
     # Layers that are not there leave no trace of their channels, which then make no difference.
     for name, layer in (
         ("head_channels", "ctrl_convs"),

@@ -10,20 +10,21 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from inspose_jax import files
 from inspose_jax.errors import UserError
 
-# numpy has no bfloat16: it is read as the upper half of a float32.
 STORAGES = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
     "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype("<u2"),
+    "BFloat16Storage": np.dtype(jnp.bfloat16),  # numpy has none of its own
     "LongStorage": np.dtype("<i8"),
     "IntStorage": np.dtype("<i4"),
     "ShortStorage": np.dtype("<i2"),
@@ -31,7 +32,7 @@ STORAGES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-KINDS = {dtype: name for name, dtype in STORAGES.items() if name != "BFloat16Storage"}
+KINDS = {dtype: name for name, dtype in STORAGES.items()}
 PASSED_OVER = {
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
@@ -46,7 +47,7 @@ class StorageType:
     """Stands in for torch.FloatStorage and the other storage types."""
 
     def __init__(self, name: str):
-        self.name, self.dtype = name, STORAGES[name]
+        self.dtype = STORAGES[name]
 
 
 class PassedOver:
@@ -60,9 +61,9 @@ class PassedOver:
 
 
 class Reader(pickle.Unpickler):
-    """An unpickler of tensors; `storage` maps a persistent id to its storage type and flat array."""
+    """An unpickler of tensors; `storage` maps a persistent id to its flat array."""
 
-    def __init__(self, file: Any, path: Path, storage: Callable[[tuple], tuple[str, np.ndarray]]):
+    def __init__(self, file: Any, path: Path, storage: Callable[[tuple], np.ndarray]):
         super().__init__(file)
         self.path, self.storage = path, storage
 
@@ -89,24 +90,23 @@ class Reader(pickle.Unpickler):
 
 
 def rebuild_tensor(
-    storage: tuple[str, np.ndarray], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    flat: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> np.ndarray:
-    """A tensor, copied from its flat storage by offset, size and stride; bfloat16 becomes float32."""
-    kind, flat = storage
+    """A view of a tensor's flat storage by offset, size and stride."""
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     is_backwards = min(0, offset, *size, *stride) < 0  # `last` misses it if another stride makes up for a negative one
     if is_backwards or (min(size, default=1) > 0 and last >= len(flat)):
         raise UserError("a tensor reaches beyond its storage")
     flat = flat[offset:]
     strides = [s * flat.itemsize for s in stride]
-    tensor = np.lib.stride_tricks.as_strided(flat, size, strides).copy()
-    if kind == "BFloat16Storage":
-        return (tensor.astype("<u4") << 16).view("<f4")
-    return tensor
+    return np.lib.stride_tricks.as_strided(flat, size, strides)
 
 
 def read_pth(path: Path) -> dict[str, np.ndarray]:
-    """The state_dict in a file; raises UserError if it has none, or holds objects other than tensors."""
+    """The state_dict in a file; raises UserError if it has none, or holds objects other than tensors.
+
+    Tensors that share memory in PyTorch share it here too.
+    """
     try:
         content = read_zip(path) if zipfile.is_zipfile(path) else read_legacy(path)
     except ValueError as error:  # also those of numpy and pickle for a damaged file
@@ -136,9 +136,13 @@ def read_zip(path: Path) -> Any:
         (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
         folder = name.removesuffix("data.pkl")
 
-        def storage(pid: tuple) -> tuple[str, np.ndarray]:
+        @cache
+        def content(key: str) -> bytearray:
+            return bytearray(archive.read(f"{folder}data/{key}"))  # unlike bytes, it can be written to
+
+        def storage(pid: tuple) -> np.ndarray:
             _, kind, key, _, _ = pid
-            return kind.name, np.frombuffer(archive.read(f"{folder}data/{key}"), kind.dtype)
+            return np.frombuffer(content(key), kind.dtype)
 
         return Reader(io.BytesIO(archive.read(name)), path, storage).load()
 
@@ -149,32 +153,30 @@ def read_legacy(path: Path) -> Any:
     The pickle of the tensors refers to storages whose bytes come later, so it is read twice, first only to learn the
     types of the storages.
     """
-    data = path.read_bytes()
-    file = io.BytesIO(data)
 
-    def nothing(_: tuple) -> tuple[str, np.ndarray]:
+    def nothing(_: tuple) -> np.ndarray:
         raise UserError("a storage where none belongs")
 
-    if Reader(file, path, nothing).load() != LEGACY_MAGIC:
-        raise UserError(f"{path}: not a file that torch.save wrote")
-    for _ in range(2):  # protocol version, system information
-        Reader(file, path, nothing).load()
-    start = file.tell()
     kinds: dict[str, StorageType] = {}
 
-    def note(pid: tuple) -> tuple[str, np.ndarray]:
+    def note(pid: tuple) -> np.ndarray:
         kinds[pid[2]] = pid[1]
-        return pid[1].name, np.broadcast_to(np.zeros(1, pid[1].dtype), (pid[4],))
+        return np.broadcast_to(np.zeros(1, pid[1].dtype), (pid[4],))
 
-    Reader(file, path, note).load()
-    keys = Reader(file, path, nothing).load()
-    flat = {}
-    for key in keys:
-        number = int.from_bytes(file.read(8), "little")
-        flat[key] = np.frombuffer(file.read(number * kinds[key].dtype.itemsize), kinds[key].dtype)
-    again = io.BytesIO(data)
-    again.seek(start)
-    return Reader(again, path, lambda pid: (pid[1].name, flat[pid[2]])).load()
+    with path.open("rb") as file:
+        if Reader(file, path, nothing).load() != LEGACY_MAGIC:
+            raise UserError(f"{path}: not a file that torch.save wrote")
+        for _ in range(2):  # protocol version, system information
+            Reader(file, path, nothing).load()
+        start = file.tell()
+        Reader(file, path, note).load()
+        keys = Reader(file, path, nothing).load()
+        size, flat = path.stat().st_size, {}
+        for key in keys:
+            number = int.from_bytes(file.read(8), "little")
+            flat[key] = np.fromfile(file, kinds[key].dtype, min(number, size))  # a damaged number may be any
+        file.seek(start)
+        return Reader(file, path, lambda pid: flat[pid[2]]).load()
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

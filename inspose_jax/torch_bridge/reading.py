@@ -2,12 +2,17 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from inspose_jax import checkpoints, config_json, methods, paths, provenance, recipes, run_folder, skeletons
 from inspose_jax.checkpoints import Loaded
 from inspose_jax.config import Config, check
 from inspose_jax.errors import NotFound, UserError
+from inspose_jax.provenance import IMPORTED
 from inspose_jax.recipes import Recipe
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.torch_bridge import names, variants
@@ -15,7 +20,8 @@ from inspose_jax.torch_bridge.tensor_files import SUFFIXES, load_torch
 from inspose_jax.torch_bridge.variants import Variant
 
 COUNTS = "num_batches_tracked"  # in `Loaded.about`: what each batch norm of an imported file had counted
-SOURCE, SETTINGS = "imported", "settings"  # there too: the file's name, and where its config is from
+SETTINGS, TYPES = "settings", "types"  # there too: where its config is from, and the types of its numbers
+EXACT = {"float16", "bfloat16"}  # types whose numbers float32 has too
 WRITTEN_BY = "written_by"  # in an exported config.json: the version that wrote it
 
 
@@ -50,7 +56,13 @@ def read(path: Path, skeleton: Skeleton | None = None, variant: Variant | None =
     Raises NotFound if there is no such file; UserError if it is not of `variant`, by default of any, or does not fit.
     """
     file = weights_file(path)
-    tensors = load_torch(file)
+    return model_in(file, load_torch(file), skeleton, variant)
+
+
+def model_in(
+    file: Path, tensors: Mapping[str, np.ndarray], skeleton: Skeleton | None = None, variant: Variant | None = None
+) -> Loaded:
+    """`read` for the tensors of a file; raises `variants.NotWhole` if they are not those of a whole model."""
     found = variants.recognise(file, tensors)
     if variant not in (None, found):
         raise UserError(f"{file}: holds {found.words}, not {variant.words}; leave out --variant")
@@ -65,8 +77,18 @@ def read(path: Path, skeleton: Skeleton | None = None, variant: Variant | None =
         settings = f"its tensors (sizes) and the recipe {found.recipe} (the rest)"
     variables = variants.variables_of(file, tensors, config.model)
     counts = {name: tensor.item() for name, tensor in tensors.items() if names.is_counter(name) and tensor.size == 1}
-    about = {SOURCE: file.name, SETTINGS: settings, COUNTS: counts}
+    types = sorted({tensor.dtype.name for name, tensor in tensors.items() if not names.is_counter(name)})
+    about = {IMPORTED: file.name, SETTINGS: settings, COUNTS: counts, TYPES: types}
     return Loaded(config, methods.for_model(config.model), variables, 0, about)
+
+
+def stored_as(about: Mapping[str, Any]) -> str:
+    """The type of a checkpoint's numbers, and how they differ from those of the file that it was imported from."""
+    others = [name for name in about.get(TYPES, []) if name != "float32"]
+    if not others:
+        return "float32"
+    same = "the same values" if set(others) <= EXACT else "rounded"
+    return f"float32; {about[IMPORTED]} has {' and '.join(others)}: {same}"
 
 
 def weights_file(path: Path) -> Path:

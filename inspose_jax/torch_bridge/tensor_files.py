@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from inspose_jax import files
 from inspose_jax.errors import UserError
@@ -24,7 +24,7 @@ def load_torch(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     if path.suffix == ".safetensors":
         try:
-            found = load_file(path)
+            found = read_safetensors(path)
         except SafetensorError as error:
             raise UserError(f"{path}: not a safetensors file ({error}); is it damaged?") from None
     elif path.suffix in (".pth", ".pt"):
@@ -34,6 +34,18 @@ def load_torch(path: str | Path) -> dict[str, np.ndarray]:
     found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
     second = {f"ema_{name.replace('.', '_')}" for name in found}
     return {name: tensor for name, tensor in found.items() if name not in second}
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a `.safetensors` file by name; raises SafetensorError for a file of another kind or damaged."""
+    with safe_open(path, "numpy") as file:
+        names = list(file.keys())
+    found = {}
+    for name in names:
+        # The file is mapped anew for every tensor: mapped once, all of it would stay in memory beside the tensors.
+        with safe_open(path, "numpy") as file:
+            found[name] = file.get_tensor(name)
+    return found
 
 
 def write_tensors(tensors: Mapping[str, np.ndarray], path: str | Path) -> None:

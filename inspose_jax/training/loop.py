@@ -6,6 +6,7 @@ same at the same step; only the first one writes.
 
 import contextlib
 import math
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,7 @@ def train(
     config = pipeline.for_data(config, source)
     run, state = begin(config, source, workdir, num_steps, stop_at, resume, pretrained, extras, method)
     due, batches = run.due, batches_of(run)
+    config = run.config  # with the shapes that the given one may leave empty
     train_step = sharding.jit_train_step(run.method, config.schedule, num_steps, run.mesh, extras.on_nan)
     with (
         Interruption() as interruption,  # outermost, so that it covers the wait for the last save
@@ -69,11 +71,16 @@ def train(
         Trace(run.workdir / run_folder.PROFILE, due.traced) as trace,
     ):
         best_value = run_missed_evaluation(run, records, state)
+        compiled: set[tuple[int, ...]] = set()
         for step in due.steps:
             trace.before(step)
             batch = next_batch(batches, run.mesh, records.log)
+            asked = time.perf_counter()
             with jax.transfer_guard("disallow"):  # a step that waits for the host would stall the devices
                 state, measurements = train_step(state, batch)
+            if batch.image.shape not in compiled:
+                compiled.add(batch.image.shape)
+                report_compilation(batch.image.shape, time.perf_counter() - asked, records)
             records.log.add(step, measurements)
 
             stops = should_stop(interruption, due.fetches(step))
@@ -82,7 +89,7 @@ def train(
                 write_measurements(run, records)
             records.bar.update()
             if saves:  # before anything else that can fail
-                records.latest.save(step, state, config, run.method.recipe)
+                records.latest.save(step, state, config, run.method.recipe, **run.taken_over)
             if evaluates:
                 best_value = evaluate(run, records, step, state, best_value)
             if due.tries_out(step):
@@ -127,6 +134,15 @@ def next_batch(batches: Iterator[Batch], mesh: jax.sharding.Mesh, log: Log) -> B
     return batch
 
 
+def report_compilation(shape: tuple[int, ...], seconds: float, records: Records) -> None:
+    """Print how long it took to compile the step for images of a shape, which does not count as training time."""
+    records.log.begin += seconds
+    if not records.bar.disable:
+        number, height, width, _ = shape
+        line = f"compiled the step for {number} images of {height} x {width} pixels in {seconds:.1f} s"
+        tqdm.write(line, file=sys.stderr)
+
+
 def should_stop(interruption: Interruption, is_meeting: bool) -> bool:
     """Whether the run ends after this step; several processes agree on it, at steps where `is_meeting` is set."""
     if jax.process_count() == 1:
@@ -164,8 +180,8 @@ def evaluate(run: Run, records: Records, step: int, state: State, best_value: fl
     value = next(iter(found.statistics.values()))
     if not value > best_value:
         return best_value
-    judged = {"statistics": found.statistics, "validation": run.extras.validation}
-    records.best.save(step, state, run.config, run.method.recipe, **judged)
+    more = {"statistics": found.statistics, "validation": run.extras.validation, **run.taken_over}
+    records.best.save(step, state, run.config, run.method.recipe, **more)
     return value
 
 
@@ -183,4 +199,5 @@ def evaluated_variables(run: Run, state: State) -> Any:
 
 def run_length(config: Config, source: pipeline.Source) -> int:
     """Number of steps in `schedule.epochs` epochs over `source`."""
-    return config.schedule.epochs * pipeline.make_plan(source, config, train=True).steps_per_epoch
+    plan = pipeline.make_plan(source, pipeline.with_shapes(source, config), train=True)
+    return config.schedule.epochs * plan.steps_per_epoch

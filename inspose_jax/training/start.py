@@ -1,6 +1,7 @@
 """How a run starts: its inputs, and its first state, which is new or restored from a checkpoint."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,10 +14,11 @@ from inspose_jax.data import pipeline
 from inspose_jax.data.plan import Plan
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
+from inspose_jax.provenance import TAKEN_OVER
 from inspose_jax.training import sharding
 from inspose_jax.training.step import State, state_of
 from inspose_jax.training.timetable import Timetable, traced_steps
-from inspose_jax.training.workdir import TAKEN_OVER, changes, description, is_in_use, open_workdir
+from inspose_jax.training.workdir import changes, description, is_in_use, open_workdir, stored_run
 
 
 class Evaluation(NamedTuple):
@@ -30,7 +32,7 @@ class Pretrained(NamedTuple):
     """Weights that a new run starts from."""
 
     identity: str  # a hash of what they are; a run resumes with no others
-    into: Callable[[Any], tuple[Any, dict[str, str]]]  # new variables -> with them, and in words what was taken over
+    into: Callable[[Any], tuple[Any, dict[str, str]]]  # new variables -> with them, and what was taken over, in words
 
 
 class Extras(NamedTuple):
@@ -55,6 +57,18 @@ class Run(NamedTuple):
     mesh: jax.sharding.Mesh
     due: Timetable
     extras: Extras
+    taken_over: dict[str, Any]  # what every checkpoint tells of the weights that the run started from
+
+
+def with_shapes(config: Config, source: pipeline.LabelledSource, workdir: Path, resume: bool) -> Config:
+    """The config with the shapes that it leaves empty: with `resume` those of the run in `workdir`, else found anew.
+
+    Raises UserError as `stored_run` does.
+    """
+    if not config.data.shapes and resume and is_in_use(workdir, resume):
+        _, then = stored_run(workdir, type(config.model))
+        return replace(config, data=replace(config.data, shapes=then.data.shapes))
+    return pipeline.with_shapes(source, config)
 
 
 def begin(
@@ -79,6 +93,7 @@ def begin(
     devices.check()
     method = method or methods.for_model(config.model)
     workdir = paths.absolute(workdir)  # the program may change its working directory meanwhile
+    config = with_shapes(config, source, workdir, resume)
     mesh = sharding.make_mesh(config.schedule)
     images = pipeline.Tolerant(source)
     plan = pipeline.make_plan(images, config, train=True)
@@ -106,7 +121,7 @@ def begin(
     if processes.is_first():
         open_workdir(workdir, about | taken_over, changed, start, extras.validation)
     processes.wait_for_all("workdir")
-    return Run(config, method, workdir, images, plan, mesh, due, extras), state
+    return Run(config, method, workdir, images, plan, mesh, due, extras, taken_over), state
 
 
 def first_state(
@@ -120,12 +135,12 @@ def first_state(
 ) -> tuple[int, State, dict[str, Any]]:
     """The number of steps done and the state after them: a new one, or the newest readable one of the steps `saved`.
 
-    The third value is what config.json tells of the initial weights.
+    The third value is what config.json and every checkpoint tell of the initial weights.
     """
     if saved:
         like = sharding.abstract_state(method, schedule, num_steps, mesh)
         found, fields = checkpoints.newest(workdir / run_folder.CHECKPOINTS, like)
-        return found["step"], State(**fields), {}
+        return found["step"], State(**fields), {TAKEN_OVER: found[TAKEN_OVER]} if TAKEN_OVER in found else {}
     if method.needs_weights and pretrained is None:
         raise UserError(method.needs_weights)
     state = sharding.new_state(method, schedule, num_steps, mesh)

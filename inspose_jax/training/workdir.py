@@ -14,12 +14,13 @@ from inspose_jax.config import Config, places
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
+from inspose_jax.provenance import TAKEN_OVER
 from inspose_jax.run_folder import VALIDATION, is_same_set, read_metrics_lines
 from inspose_jax.skeletons import Skeleton
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "grain", "numpy", "cv2")  # by their import names
 IMAGES, LABELS = "pictures", "labels"  # keys of the data's fingerprints in config.json
-WEIGHTS, TAKEN_OVER = "weights", "from_weights"  # keys of the initial weights' hash, and of what was kept of them
+WEIGHTS = "weights"  # key of the initial weights' hash; what was kept of them is at TAKEN_OVER
 
 
 def description(

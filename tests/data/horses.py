@@ -56,6 +56,15 @@ def write_images(folder: Path, suffix: str = ".png") -> None:
         Image.fromarray(pixels).save(path)
 
 
+def turn(path: Path, orientation: int) -> None:
+    """Store an image otherwise, so that a viewer that follows its EXIF orientation shows it as before."""
+    undo = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(path) as image:
+        image.transpose(undo).save(path, exif=exif)
+
+
 def coco_keypoints(horse: Horse, shift: float = 0.0) -> list[float]:
     return [number for place in horse.joints for number in (joint(place, shift) if place else (0, 0, 0))]
 

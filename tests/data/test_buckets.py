@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
-from inspose_jax.data import buckets
+from inspose_jax.data import buckets, transforms
 from inspose_jax.structures import Sample
 
 
@@ -17,7 +17,13 @@ def sample(people: list[np.ndarray], crowd: list[bool] | None = None, size: tupl
 
 
 def pad(one: Sample | None, model=tiny.MODEL):
-    return buckets.pad([one], (64, 64), [(20, 100)], model, 2)
+    batch = buckets.blank_batch(1, (64, 64), model, 2)
+    if one is not None:
+        height, width = one.image.shape[:2]
+        buckets.put_labels(
+            batch, 0, transforms.resize(one, (height, width), batch.image[0, :height, :width]), (20, 100), model
+        )
+    return batch
 
 
 def test_images_are_padded_at_the_right_and_bottom():

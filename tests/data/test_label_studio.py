@@ -95,7 +95,7 @@ def test_the_points_of_an_image_without_rectangles_are_one_person(tmp_path):
     content, remarks = label_studio.read(written(tmp_path, tasks), None)
     assert [one["num_keypoints"] for one in content["annotations"]] == [4, 4]
     assert "bbox" not in content["annotations"][0]
-    assert remarks == ("1 images without people are left out; with --images their sizes can be read",)
+    assert remarks == ("left out, since nothing tells their size without --images: 1 without people",)
 
 
 def test_points_beside_the_only_rectangle_are_its_person(tmp_path):
@@ -107,11 +107,27 @@ def test_points_beside_the_only_rectangle_are_its_person(tmp_path):
     np.testing.assert_allclose(one["bbox"], horse.box, atol=2e-3)
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_labels_are_of_the_image_as_a_browser_shows_it(tmp_path, orientation):
+    images = with_images(tmp_path)
+    horses.turn(images / "1.png", orientation)
+    content, remarks = label_studio.read(written(tmp_path, export()), images)
+    if orientation == 3:
+        assert remarks[0].startswith("left out for their EXIF orientation (")
+        source = horses.opened((content, images, None))
+    else:
+        with pytest.warns(UserWarning, match="1 are rotated accordingly"):
+            source = horses.opened((content, images, None))
+    joints = tuple(source.skeleton.keypoint_names.index(name) for name in horses.NAMES)
+    horses.check_lit_pixels(source, num_horses=3 if orientation == 3 else 4, joints=joints)
+
+
 def test_an_image_without_people_has_the_size_that_is_shown(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    Image.new("RGB", (30, 20)).save(tmp_path / "1.jpg", exif=exif)
-    assert label_studio.size_of([], tmp_path / "1.jpg", "task 1") == (30, 20)
+    images = with_images(tmp_path)
+    Image.new("RGB", (30, 20)).save(images / "4.png")
+    horses.turn(images / "4.png", 6)
+    content, _ = label_studio.read(written(tmp_path, export()), images)
+    assert [(one["height"], one["width"]) for one in content["images"]][3] == (20, 30)
 
 
 def test_a_rectangle_without_points_is_a_person_without_joints(tmp_path):
@@ -198,6 +214,14 @@ FAULTS = {
         lambda tasks: results(tasks)[1]["value"].pop("x"),
         "task 1: keypointlabels p00: its value has no numbers x, y; is the file damaged?",
     ),
+    "a rotation that is no number": (
+        lambda tasks: results(tasks)[0]["value"].update(rotation="90"),
+        "task 1: rectanglelabels r0: its rotation is 90, not a number; is the file damaged?",
+    ),
+    "no list of regions": (
+        lambda tasks: tasks[0]["annotations"][0].update(result=7),
+        "task 1: its result is not a list; is the file an export of Label Studio?",
+    ),
     "no size": (
         lambda tasks: results(tasks)[1].pop("original_width"),
         "task 1: keypointlabels p00: has no original_width and original_height; is the file damaged?",
@@ -280,7 +304,7 @@ def test_cancelled_annotations_and_tasks_without_any_are_left_out(tmp_path):
     tasks[1]["annotations"] = []
     content, remarks = label_studio.read(written(tmp_path, tasks), None)
     assert len(content["annotations"]) == 3
-    assert remarks[0] == "1 tasks without annotation are left out"
+    assert remarks[0] == "left out, since they have no annotation: 1 of 4 tasks"
 
 
 def test_the_command_writes_a_file_that_is_read(tmp_path, capsys):

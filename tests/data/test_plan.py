@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inspose_jax.config import Data
+from inspose_jax.config import Augmentation, Data
 from inspose_jax.data.plan import Plan, make_epoch, number_of_shapes
 
 DATA = replace(Data(), short_side=(32, 48), long_side=64, test_short_side=40, shapes=((64, 64), (48, 64), (64, 48)))
@@ -112,6 +112,29 @@ def test_shorter_sides_are_drawn_at_the_given_distance():
     data = replace(DATA, short_side=(32, 48), short_side_step=8)
     steps = make_epoch(0, np.full((60, 2), 50, np.int32), np.ones(60, bool), data, 4, 0, True)
     assert set(np.concatenate([step.resized for step in steps]).ravel().tolist()) == {32, 40, 48}
+
+
+def test_a_large_scale_jitter_shrinks_the_frame_or_enlarges_the_image_within_it():
+    data = replace(DATA, short_side=(40, 40), augmentation=Augmentation(large_scale_jitter=(0.5, 2.0)))
+    steps = make_epoch(0, np.full((400, 2), 80, np.int32), np.ones(400, bool), data, 4, 0, True)
+    sides, zoom = (np.concatenate([getattr(step, name) for step in steps]) for name in ("resized", "zoom"))
+    assert (sides.min(), sides.max()) == (20, 40)
+    assert 1.95 < zoom.max() <= 2
+    assert zoom.min() == 1
+    assert ((sides[:, 0] == 40) | (zoom == 1)).all()  # what is cropped keeps its frame
+    assert (zoom > 1).mean() == pytest.approx(2 / 3, abs=0.07)  # of .5 to 2, two thirds are above 1
+    plain = make_epoch(0, np.full((400, 2), 80, np.int32), np.ones(400, bool), DATA, 4, 0, True)
+    assert all((step.zoom == 1).all() for step in plain)
+    tested = make_epoch(0, np.full((9, 2), 80, np.int32), np.ones(9, bool), data, 4, 0, False)
+    assert all((step.zoom == 1).all() and step.seed is None for step in tested)
+
+
+def test_shapes_need_to_hold_only_what_a_jitter_leaves():
+    size = np.array([[80, 80]], np.int32)
+    data = replace(DATA, short_side=(64, 64), shapes=((32, 32),), test_short_side=32)
+    with pytest.raises(ValueError, match=r"64 x 64 pixels .* fits none"):
+        Plan(size, np.ones(1, bool), data, 1, 0, True)
+    Plan(size, np.ones(1, bool), replace(data, augmentation=Augmentation(large_scale_jitter=(0.3, 0.5))), 1, 0, True)
 
 
 def test_training_mixes_the_shapes():

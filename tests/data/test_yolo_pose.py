@@ -149,18 +149,9 @@ def test_flip_idx_counts_more_than_names(tmp_path):
     assert yolo_pose.read(tmp_path, "train", "")[2].flip_pairs == ((0, 1), (3, 4))
 
 
-def turned(path, orientation):
-    """Store an image otherwise, so that a viewer that follows the EXIF orientation shows it as before."""
-    undo = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    with Image.open(path) as image:
-        image.transpose(undo).save(path, exif=exif)
-
-
 def test_labels_are_of_the_image_as_a_viewer_shows_it(tmp_path):
     written(tmp_path)
-    turned(tmp_path / "images/train/1.png", 6)
+    horses.turn(tmp_path / "images/train/1.png", 6)
     with pytest.warns(UserWarning, match="1 are rotated accordingly"):
         source = horses.opened(yolo_pose.read(tmp_path, "train", ""))
     assert source.sizes[0].tolist() == [40, 64]
@@ -169,8 +160,8 @@ def test_labels_are_of_the_image_as_a_viewer_shows_it(tmp_path):
 
 def test_images_whose_orientation_their_size_does_not_tell_are_left_out(tmp_path):
     written(tmp_path)
-    turned(tmp_path / "images/train/1.png", 3)
-    with pytest.warns(UserWarning, match=r"data.yaml: 1 images are left out, since .* such as .*1.png"):
+    horses.turn(tmp_path / "images/train/1.png", 3)
+    with pytest.warns(UserWarning, match=r"data.yaml: left out for their EXIF orientation .*: 1, such as .*1.png"):
         source = horses.opened(yolo_pose.read(tmp_path, "train", ""))
     horses.check_lit_pixels(source, num_horses=3)
 

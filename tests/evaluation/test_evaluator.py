@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
+from inspose_jax import config
 from inspose_jax.data import coco, pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.evaluation import coco_ap, evaluator
@@ -52,6 +53,32 @@ def test_an_evaluation_scores_what_was_found_by_the_labels_of_the_source(predict
         statistics, results = evaluator.evaluate(predictor, source)
         assert results == evaluator.find_all(predictor, drawn) != []
         assert statistics == coco_ap.keypoint_ap(truth, results, COCO)
+
+
+def test_a_model_with_a_box_head_gets_the_twelve_box_statistics_too():
+    with_boxes = replace(CONFIG, model=config.replace(CONFIG.model, box_head=True))
+    drawn = DrawnPeople(CONFIG.data.scene, "test", 0, 4, CONFIG.data.joint_pixel_offset)
+    statistics, results = evaluator.evaluate(Predictor(with_boxes, tiny.variables(with_boxes.model)), drawn)
+    assert next(iter(statistics)) == "AP"
+    boxes = coco_ap.box_ap(drawn.ground_truth(), results)
+    assert len(boxes) == 12
+    assert {f"box {name}": value for name, value in boxes.items()}.items() <= statistics.items()
+    table = coco_ap.table({**statistics, "box AR100": 0.625}).splitlines()
+    assert (len(table), table[2]) == (5, "boxes:")
+    assert "0.625" in table[4]
+
+
+def test_boxes_equal_to_the_annotated_ones_have_box_ap_one_whatever_their_joints():
+    drawn = DrawnPeople(CONFIG.data.scene, "test", 0, 4, CONFIG.data.joint_pixel_offset)
+    truth = drawn.ground_truth()
+    found = [
+        {"image_id": one["image_id"], "category_id": 1, "keypoints": [0.0] * 51, "bbox": one["bbox"], "score": 0.9}
+        for one in truth["annotations"]
+    ]
+    assert coco_ap.box_ap(truth, found)["AP"] == pytest.approx(1)
+    found[0]["bbox"] = [0.0, 0.0, 1.0, 1.0]
+    assert coco_ap.box_ap(truth, found)["AP"] < 1
+    assert coco_ap.keypoint_ap(truth, found, COCO)["AP"] < 0.1
 
 
 def test_evaluation_compiles_at_most_two_programs_per_shape(predictor, images):

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import packed
 import pytest
-from safetensors.numpy import save_file
 
 from inspose_jax import config
 from inspose_jax.network.fpn import FPN
@@ -97,12 +96,11 @@ def released(path: tuple[str, ...], levels: tuple[int, ...]) -> str:
     return f"{place}.{LAYERS[kind].format(number)}.{names.LEAVES[leaf]}"
 
 
-def variables(parts: Parts, tensors: dict[str, np.ndarray], folder: Path) -> Any:
+def variables(parts: Parts, tensors: dict[str, np.ndarray]) -> Any:
     """The parameters and statistics of `parts` from PyTorch's tensors, the backbone as `--init` would load it."""
     shapes = jax.eval_shape(lambda: parts.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
     backbone = {name: array for name, array in tensors.items() if name.startswith("backbone.")}
-    save_file(backbone, folder / "backbone.safetensors")
-    loaded, _ = weights.load_backbone(folder / "backbone.safetensors", parts.network, shapes)
+    loaded, _ = weights.fill_backbone(Path("golden"), backbone, "a resnet", shapes)
 
     def take(tree_path: tuple, leaf: Any) -> np.ndarray:
         path = tuple(entry.key for entry in tree_path)
@@ -123,12 +121,12 @@ class Computed(NamedTuple):
     after: Any
 
 
-def compute(parts: Parts, tensors: dict[str, np.ndarray], image: np.ndarray, dtype: Any, folder: Path) -> Computed:
+def compute(parts: Parts, tensors: dict[str, np.ndarray], image: np.ndarray, dtype: Any) -> Computed:
     """The outputs for a PyTorch image f[B,3,H,W], in the given precision."""
     is_double = dtype == np.float64
     promotion = "standard" if is_double else "strict"  # which has no way from float32 to float64
     with jax.enable_x64(is_double), jax.numpy_dtype_promotion(promotion):
-        given = jax.tree.map(lambda x: jnp.asarray(x, dtype), variables(parts, tensors, folder))
+        given = jax.tree.map(lambda x: jnp.asarray(x, dtype), variables(parts, tensors))
         apply = jax.jit(lambda given, image: parts.apply(given, image, mutable=["batch_stats"]))
         found, changed = jax.device_get(apply(given, jnp.asarray(image.transpose(0, 2, 3, 1), dtype)))
     outputs = {name: x.transpose(0, 3, 1, 2) for name, x in found.items()}
@@ -186,10 +184,10 @@ def own(case: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("case", "parts"), [("evaluation", EVALUATED), ("training", TRAINED)])
-def test_outputs_are_those_of_plain_pytorch_modules(case, parts, tmp_path):
+def test_outputs_are_those_of_plain_pytorch_modules(case, parts):
     stored = own(case)
     model, image, after = stored.pop("model"), stored.pop("image"), stored.pop("after", None)
-    computed = compute(Parts(train=case == "training", **parts), model, image, np.float32, tmp_path)
+    computed = compute(Parts(train=case == "training", **parts), model, image, np.float32)
     assert stored.keys() <= computed.outputs.keys()
     for name, expected in stored.items():
         assert_close(computed.outputs[name], expected, 1e-5, name)
@@ -207,21 +205,21 @@ def noise_of(stored: Any) -> dict[str, float]:
 
 # C2 to C5 and the towers are stored of the first image alone, P3 to P7 and F_kp of both.
 @pytest.mark.parametrize(("image", "towers", "number"), [("a", RELEASED_TOWERS, 4 + 5 + 3 * 5 + 1), ("b", {}, 5 + 1)])
-def test_outputs_are_the_authors(image, towers, number, golden, tmp_path):
+def test_outputs_are_the_authors(image, towers, number, golden):
     stored = golden("forward_eval")
     noise, parts = noise_of(stored), Parts(towers=towers, train=False, **RELEASED)
-    computed = compute(parts, golden("model"), stored[f"{image}/img"], np.float32, tmp_path)
+    computed = compute(parts, golden("model"), stored[f"{image}/img"], np.float32)
     compared = {name: f"{image}/{name}" for name in computed.outputs if f"{image}/{name}" in stored.files}
     assert len(compared) == number
     for name, key in compared.items():
         assert_close(computed.outputs[name], stored[key], 1e-4, key, noise[key])
 
 
-def test_outputs_in_training_are_the_authors(golden, tmp_path):
+def test_outputs_in_training_are_the_authors(golden):
     """The reference was computed in float64 and stored in float32."""
     stored = golden("forward_train")
     parts = Parts(towers=RELEASED_TOWERS, train=True, **RELEASED)
-    computed = compute(parts, golden("model"), stored["img"], np.float64, tmp_path)
+    computed = compute(parts, golden("model"), stored["img"], np.float64)
     for name, found in computed.outputs.items():
         assert_close(found, stored[name], 1e-6, name)
     grads = golden("grads")

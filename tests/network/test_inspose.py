@@ -8,6 +8,7 @@ import tiny
 
 from inspose_jax import config
 from inspose_jax.network.inspose import normalise
+from inspose_jax.network.upsample import at_ratio, bilinear_x2
 
 IMAGE = np.zeros((2, 64, 96, 3), np.uint8)
 SIZE = np.array([[64, 96], [50, 70]], np.int32)
@@ -45,6 +46,41 @@ def test_the_papers_heads_have_the_number_of_parameters_counted_by_hand():
     assert count(params["heatmap"]) == 2 * conv + 9 * 256 * 17 + 17
     # laterals of C3, C4, C5; outputs P3..P7, all with bias
     assert count(params["fpn"]) == (512 + 1024 + 2048) * 256 + 3 * 256 + 5 * (9 * 256 * 256 + 256)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.0, 4.0])
+def test_the_ratio_changes_all_maps_and_no_parameter(ratio):
+    model = tiny.model(map_ratio=ratio)
+    variables, outputs = abstract(model, train=True)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, abstract(tiny.MODEL, train=True)[0])
+    maps = tiny.grid(model, (64, 96)).map_size
+    assert maps == (8 * ratio, 12 * ratio)
+    for x in (outputs.features, outputs.disk_offsets, outputs.heatmaps):
+        assert x.shape[1:3] == maps
+    assert outputs.logits.shape == (2, 8 * 12 + 4 * 6)
+
+
+def test_a_box_head_adds_one_layer_and_the_sides_of_a_box_for_each_location():
+    variables, outputs = abstract(tiny.model(box_head=True), train=False)
+    usual = abstract(tiny.MODEL, train=False)[0]
+    assert count(variables) - count(usual) == 9 * 8 * 4 + 4
+    assert outputs.sides.shape == (2, 8 * 12 + 4 * 6, 4)
+    network = tiny.network(tiny.model(box_head=True))
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), variables)
+    sides = network.apply(blank, IMAGE, SIZE).sides
+    np.testing.assert_array_equal(np.unique(sides[0, :96]), [8])  # a stride, before anything is learnt
+    np.testing.assert_array_equal(np.unique(sides[0, 96:]), [16])
+
+
+def test_maps_at_other_ratios_by_hand():
+    x = jnp.asarray([[1.0, 2.0, 6.0], [3.0, 4.0, 8.0], [5.0, 7.0, 9.0]])[None, :, :, None]
+    np.testing.assert_allclose(at_ratio(x, 0.5)[0, :, :, 0], [[2.5, 7.0], [6.0, 9.0]])
+    # New column c lies at (c + .5) / 4 - .5 among the old ones.
+    np.testing.assert_allclose(
+        at_ratio(x, 4.0)[0, 0, :, 0], np.interp((np.arange(12) + 0.5) / 4 - 0.5, range(3), x[0, 0, :, 0]), rtol=1e-6
+    )
+    np.testing.assert_allclose(at_ratio(x, 2.0), bilinear_x2(x), rtol=1e-6)
+    assert at_ratio(x, 1.0) is x
 
 
 def test_shapes_of_the_papers_outputs():

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tied_candidates
+import tiny
 from PIL import Image
 
 from inspose_jax import config, geometry, recipes
@@ -99,6 +101,18 @@ def test_boxes_are_those_of_the_coarse_joints(golden, small, predictor, images):
     boxes = found.boxes[: int(found.number)] / np.tile(batch.scale[0], 2)
     np.testing.assert_allclose(boxes, reference["a/top1000/boxes"], rtol=0, atol=0.01)
     np.testing.assert_allclose(found.scores[: int(found.number)], reference["a/top1000/scores"], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("most", tied_candidates.PICKED)
+def test_of_equal_candidates_the_first_in_line_wins(most):
+    logits, coarse = tied_candidates.heads(17)
+    grid = geometry.make_grid(tied_candidates.SIZE, LEVELS, MAP_LEVEL, 64.0)
+    decoding = config.replace(tiny.RELEASED, num_per_level=most).decoding
+    size = jnp.array(tied_candidates.SIZE, jnp.int32)
+    found = survivors(jnp.asarray(logits), jnp.asarray(coarse), size, grid, decoding)
+    assert found.number == 4
+    np.testing.assert_array_equal(found.location[:4], tied_candidates.PICKED[most])
+    np.testing.assert_allclose(found.scores[:4], tied_candidates.SCORES, rtol=1e-6)
 
 
 def test_a_batch_finds_in_each_image_what_is_found_in_it_alone(small, sides, images):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -116,7 +117,7 @@ def test_import_then_export_gives_every_tensor_bit_for_bit(tmp_path, capsys, var
     recipe = {"paper": "r50_coco_36e", "released": "released_r50_coco_3x"}[variant]
     said = capsys.readouterr().out
     assert f"{words}, " in said
-    assert f"by its tensors (sizes) and the recipe {recipe} (the rest); inspose predict" in said
+    assert f"by its tensors (sizes) and the recipe {recipe} (the rest), stored as float32; inspose predict" in said
     assert checkpoints.load(tmp_path / "run").config.data.test_short_side == 800
     for again in ("pth", "safetensors"):
         (tmp_path / again).mkdir()
@@ -178,7 +179,7 @@ def test_a_folder_for_a_model_hub_has_everything_and_comes_back(trained, tmp_pat
     assert "of step 7; in PyTorch: from inspose_torch import load, in that folder" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "hub").iterdir()) == FILES
     run("import-torch", tmp_path / "hub", "--out", tmp_path / "run")
-    assert "joints, by the config.json beside it; inspose predict" in capsys.readouterr().out
+    assert "joints, by the config.json beside it, stored as float32; inspose predict" in capsys.readouterr().out
     before, after = checkpoints.load(folder), checkpoints.load(tmp_path / "run")
     assert after.config == before.config
     jax.tree.map(np.testing.assert_array_equal, after.variables, before.variables)
@@ -266,7 +267,7 @@ def test_the_card_says_what_the_model_is_and_what_was_measured(trained, tmp_path
     for expected in (
         "license: apache-2.0",
         f"| variant | {words} in config.json) |",
-        f"| parameters | {number:,} |",
+        f"| parameters | {number:,}, stored as float32 |",
         f"| joints ({one.model.skeleton.name}) | nose, ",
         "| trained | on people that the package draws, 7 steps of 2 images |",
         "| AP | 0.250 |\n| AR | 0.500 |",
@@ -290,7 +291,45 @@ def test_the_card_of_imported_weights_says_so(tmp_path):
     assert "license: unknown" in card
     assert "elsewhere; imported from theirs.pth" in card
     assert "the weights that the paper's authors released carry no licence statement of their own" in card
+    assert "The weights are those of the file theirs.pth, and their licence is not known here" in card
     assert "None were measured" in card
+
+
+def test_the_card_of_a_run_that_started_from_imported_weights_says_so_too(tmp_path):
+    one = config_of(MODELS["paper"])
+    told = {"kept": "everything", "afresh": "", "derived_from": "theirs.pth"}
+    folder = write_run(tmp_path / "run", one, random_variables(one.model), from_weights=told, statistics={"AP": 0.5})
+    run("export-torch", folder, tmp_path / "hub")
+    card = (tmp_path / "hub/README.md").read_text()
+    assert "license: unknown" in card
+    assert "| on people that the package draws, 7 steps of 2 images, starting from the weights in theirs.pth |" in card
+    assert "The weights derive from the file theirs.pth, and their licence is not known here: the weights that" in card
+    assert "| AP | 0.500 |" in card
+
+
+HALVES = {"float16": np.float16, "bfloat16": jnp.bfloat16, "float64": np.float64}
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("kind", HALVES)
+def test_other_types_become_float32_which_is_said_and_for_half_precision_exact(tmp_path, capsys, kind, suffix):
+    one = config_of(MODELS["paper"])
+    tensors = export.state_dict(random_variables(one.model), one.model)
+    given = {name: x if x.dtype == np.int64 else x.astype(HALVES[kind]) for name, x in tensors.items()}
+    save_torch(given, tmp_path / f"theirs.{suffix}")
+    (tmp_path / "config.json").write_text(json.dumps(config_json.to_dict(one)))
+    run("import-torch", tmp_path / f"theirs.{suffix}", "--out", tmp_path / "run")
+    same = "rounded" if kind == "float64" else "the same values"
+    said = f"stored as float32; theirs.{suffix} has {kind}: {same}"
+    assert said in capsys.readouterr().out
+    run("export-torch", tmp_path / "run", tmp_path / "hub")
+    assert said in (tmp_path / "hub/README.md").read_text()
+    found = load_torch(tmp_path / "hub/model.safetensors")
+    for name, x in given.items():
+        if x.dtype != np.int64:
+            assert found[name].dtype == np.float32
+            np.testing.assert_array_equal(found[name], x.astype(np.float32))
+            assert kind == "float64" or (found[name].astype(x.dtype).tobytes() == x.tobytes())
 
 
 def test_the_best_checkpoint_brings_its_statistics_and_the_raw_parameters_none(tmp_path):

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from inspose_jax import checkpoints, cli, config
 from inspose_jax.data.drawn.people import DrawnPeople
@@ -27,7 +28,7 @@ graph = pytest.importorskip("inspose_jax.torch_bridge.graph")
 torch_models = pytest.importorskip("torch_models")
 
 pytestmark = pytest.mark.torch
-OTHER_PARTS = {"disk_offset": False, "controller_kernel": 2, "pose_score": "class_times_peak"}
+OTHER_PARTS = {"disk_offset": False, "controller_kernel": 2, "box_head": True, "pose_score": "class_times_peak"}
 SHAPE = (128, 192)
 CASES = {  # a model, and the one shape that its graph takes, if it does not take all
     "paper": (torch_models.PAPERS, None),
@@ -58,7 +59,7 @@ def written(tmp_path_factory):
                 given = replace(given, data=replace(given.data, test_padding="shapes", shapes=(shape,)))
             ours, theirs = torch_models.both(given)
             folder = tmp_path_factory.mktemp("graphs") / "written"
-            graph.write(folder, theirs, shape, pt2=True)
+            graph.write(folder, theirs, {"imported": "theirs.pth"}, shape, pt2=True)
             made[name] = ours, theirs, folder
         return made[name]
 
@@ -138,11 +139,8 @@ def test_the_graph_ends_before_sizes_depend_on_the_image(written, name):
     ]  # fmt: skip
 
 
-ALONE = """
+AFTER = """
 import sys
-import numpy as np
-from inspose_numpy import load
-(people,) = load(sys.argv[1]).detect(np.load("image.npy"), threshold=0)
 np.savez("people.npz", **people)
 heavy = {"torch", "jax", "inspose_jax", "cv2", "onnx"} & set(sys.modules)
 assert not heavy, heavy
@@ -150,18 +148,24 @@ assert not heavy, heavy
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_the_files_work_in_a_folder_of_their_own(written, name, tmp_path):
-    ours, _, folder = written(name)
+def test_the_files_work_in_a_folder_of_their_own_as_their_readme_shows(written, name, tmp_path):
+    ours, theirs, folder = written(name)
     for file in ("inspose_numpy.py", "config.json", "model.onnx"):
         shutil.copy(folder / file, tmp_path)
     image = noise_images()[0]
-    np.save(tmp_path / "image.npy", image)
+    Image.fromarray(image).save(tmp_path / "photo.jpg", "PNG")  # which keeps every byte
+    readme = (folder / "README.md").read_text()
+    code = readme.split("```python\n")[1].split("```")[0]
+    assert "np.asarray(photo))" in code
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-c", ALONE, "."]
+    command = [sys.executable, "-c", code.replace("np.asarray(photo))", "np.asarray(photo), threshold=0)") + AFTER]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "people.npz") as people:
         np.testing.assert_allclose(people["keypoints"], ours(image, threshold=0.0).keypoints, rtol=0, atol=0.01)
+    assert "on resnet18, written by inspose-jax." in readme
+    assert f"{len(theirs.keypoint_names)} joints of each: nose, " in readme
+    assert "The weights are those of the file theirs.pth, and their licence is not known here" in readme
 
 
 RESIZED = [

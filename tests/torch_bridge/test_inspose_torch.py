@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tied_candidates
 import tiny
 from safetensors.numpy import save_file
 
@@ -18,6 +19,7 @@ from inspose_jax.skeletons import COCO
 from inspose_jax.torch_bridge import export
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; `make test-torch` has it")
+torch_models = pytest.importorskip("torch_models")
 
 from oracle.network import stages, training  # noqa: E402
 
@@ -189,6 +191,25 @@ def test_soft_nms_keeps_the_same_boxes_in_the_same_order(alone, reference, case)
     np.testing.assert_allclose(decayed.numpy(), arrays[f"softnms/{case}/kept_scores"], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("most", tied_candidates.PICKED)
+def test_of_equal_candidates_the_first_in_line_wins(alone, most):
+    model = config.replace(tiny.RELEASED, num_per_level=most)
+    theirs = alone.InsPose(config_json.to_dict(replace(tiny.CONFIG, model=model)))
+    images = torch.zeros(1, 3, *tied_candidates.SIZE)
+    logits, coarse = map(torch.tensor, tied_candidates.heads(17))
+    with torch.no_grad():
+        made = theirs.eval()(images)
+        sizes = [x.shape[2] * x.shape[3] for x in made.logits]
+        outputs = made._replace(
+            logits=[x.reshape(level.shape) for x, level in zip(logits.split(sizes), made.logits, strict=True)],
+            coarse=[x.flatten(1).T.reshape(y.shape) for x, y in zip(coarse.split(sizes), made.coarse, strict=True)],
+        )
+        found = alone.released_people(theirs, outputs, tied_candidates.SIZE, torch.ones(2))
+    everywhere = alone.every_location(made.logits)
+    assert torch.equal(found["locations"], everywhere[tied_candidates.PICKED[most]])
+    np.testing.assert_allclose(found["scores"].numpy(), tied_candidates.SCORES, rtol=1e-6)
+
+
 def test_full_size_it_has_the_keys_of_the_released_checkpoint_in_their_order(alone, reference):
     expected = keys(reference, "released_r50.tsv")
     tensors = {
@@ -261,6 +282,9 @@ MODELS = {
     "shared trunk": tiny.model(shared_trunk=True, controller_kernel=1),
     "no offsets": tiny.model(disk_offset=False, pose_score="class_times_peak"),
     "maps of stride 4": tiny.model(map_level=2, heatmap=False),
+    "maps of stride 16": tiny.model(map_ratio=0.5),
+    "maps of stride 2": tiny.model(map_ratio=4.0),
+    "box head": tiny.model(box_head=True),
     "no towers": tiny.model(head_depth=0, keypoint_depth=0, controller_kernel=2),
     "five joints, other KP-Nets": config.replace(
         tiny.model(skeleton=COCO.subset("nose", "left_wrist", "right_wrist", "left_hip", "right_hip")),
@@ -269,26 +293,12 @@ MODELS = {
 }
 
 
-def trained(model: config.Model) -> dict:
-    """Random variables of which no norm is trivial."""
-    rng = np.random.default_rng(5)
-
-    def fill(path, leaf):
-        if path[-1].key in ("scale", "var"):
-            return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
-        return jnp.asarray(rng.normal(0, 0.1, leaf.shape), jnp.float32) if leaf.ndim == 1 else leaf
-
-    return jax.tree_util.tree_map_with_path(fill, tiny.variables(model))
-
-
 def both(alone, model: config.Model):
     """Our config and variables, and the same model in PyTorch; decoding finds somebody."""
     model = config.replace(model, score_threshold=0.3, nms_threshold=0.9, num_candidates=60, num_poses=50)
     data = replace(tiny.CONFIG.data, test_short_side=64, long_side=96, shapes=((64, 96), (96, 64)))
-    ours, variables = replace(tiny.CONFIG, model=model, data=data), trained(model)
-    theirs = alone.InsPose(json.loads(json.dumps(config_json.to_dict(ours))))
-    theirs.load_state_dict({name: torch.tensor(x) for name, x in export.state_dict(variables, model).items()})
-    return ours, jax.tree.map(jnp.asarray, variables), theirs.eval()
+    ours, theirs = torch_models.both(replace(tiny.CONFIG, model=model, data=data), alone)
+    return ours.config, ours.variables, theirs
 
 
 def noise_image(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -318,6 +328,9 @@ def test_outputs_equal_ours(alone, name):
     if ours.model.network.disk_offset:
         pairs.append((expected.disk_offsets[0], actual.offsets[0].permute(1, 2, 0)))
     assert (actual.offsets is None) == (expected.disk_offsets is None)
+    assert (actual.sides is None) == (expected.sides is None)
+    if actual.sides is not None:
+        pairs.append((expected.sides[0], torch.cat([x[0].flatten(1) for x in actual.sides], 1).T))
     assert actual.heatmaps is None
     for a, b in pairs:
         np.testing.assert_allclose(b.numpy(), a, rtol=0, atol=1e-5 * np.abs(a).max())
@@ -347,6 +360,21 @@ def test_people_equal_ours(alone, name):
         np.testing.assert_allclose(found["keypoints"].numpy(), people.keypoints, rtol=0, atol=1e-3)
         np.testing.assert_allclose(found["boxes"].numpy(), people.boxes, rtol=0, atol=1e-3)
         np.testing.assert_allclose(found["keypoint_scores"].numpy(), people.keypoint_scores, rtol=0, atol=1e-4)
+
+
+def test_of_two_poses_that_collapsed_to_one_point_one_is_kept(alone):
+    _, _, theirs = both(alone, tiny.model(disk_offset=False))
+    logits = torch.full((8 * 12 + 4 * 6,), -9.0)
+    logits[[10, 50]] = torch.tensor([1.0, 2.0])
+    with torch.no_grad():
+        for x in theirs.bbox_head.controller.parameters():
+            x.zero_()  # the maps are 0 everywhere: every joint lies in the first cell
+        made = theirs(torch.zeros(1, 3, 64, 96))
+        levels = zip(logits.split([96, 24]), made.logits, strict=True)
+        outputs = made._replace(logits=[x.reshape(level.shape) for x, level in levels])
+        found = alone.paper_people(theirs, outputs, (64, 96), torch.ones(2))
+    assert found["locations"].tolist() == [[0, 4, 2]]
+    assert (found["keypoints"] == 4).all()  # the middle of the first cell
 
 
 def test_in_bfloat16_it_is_as_near_to_ours_as_bfloat16_is_to_float32(alone):

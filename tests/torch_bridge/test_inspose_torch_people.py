@@ -1,10 +1,11 @@
 """The PyTorch file finds our people in real and in drawn images: models of full size, the demo's, and the released one.
 
-The weights are random.  Both sides see the same resized bytes.  A joint may differ where the two best cells of its map
-are closer than float32's noise; such joints are counted, and there are few.
+The weights are random, but for one narrow model that was trained.  Both sides see the same resized bytes.  A joint may
+differ where the two best cells of its map are closer than float32's noise; such joints are counted, and there are few.
 """
 
 import json
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tiny
 
+import inspose_jax
 from inspose_jax import cli, config, config_json, geometry, recipes
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
@@ -21,12 +23,14 @@ from inspose_jax.predictor import Predictor
 from inspose_jax.released import config as released_config
 from inspose_jax.released import network as released_network
 from inspose_jax.skeletons import CROWDPOSE, Skeleton
-from inspose_jax.torch_bridge import export, pth, variants
+from inspose_jax.torch_bridge import export, pth
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; `make test-torch` has it")
+torch_models = pytest.importorskip("torch_models")
 
 pytestmark = pytest.mark.torch
 NUM_IMAGES = 3
+TRAINED = Path(__file__).parents[1] / "formats" / "1"  # a run of the demo's recipe, narrow, and drawn images
 NOISE = 1e-5  # of the largest logit of a map, between the two programs
 SMALL = config.replace(
     released_config.Model(),
@@ -37,50 +41,6 @@ SMALL = config.replace(
     keypoint_channels=32,
     dense_channels=32,
 )
-
-
-def random_tensors(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
-    """A state_dict by names and shapes: somebody is found everywhere, and no norm is trivial."""
-    rng = np.random.default_rng(seed)
-
-    def one(name: str, shape: tuple[int, ...]) -> np.ndarray:
-        if name.endswith("num_batches_tracked"):
-            return np.zeros((), np.int64)
-        if len(shape) > 1:
-            return rng.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
-        is_scale = name.endswith(("running_var", "bn1.weight", "bn2.weight", "bn3.weight", "gn.weight"))
-        return (rng.uniform(0.5, 1.5, shape) if is_scale else rng.normal(0, 0.1, shape)).astype(np.float32)
-
-    return {name: one(name, shape) for name, shape in shapes.items()}
-
-
-def shapes_of(model) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-
-
-def both(alone, given: config.Config):
-    """Our predictor of a config, with random weights, and the same model in PyTorch."""
-    with torch.device("meta"):
-        theirs = alone.InsPose(json.loads(json.dumps(config_json.to_dict(given))))
-    if theirs.is_released:
-        tensors = random_tensors(shapes_of(theirs))
-        variables = variants.variables_of(Path("random"), tensors, given.model)
-    else:
-        variables = of_random_norms(tiny.variables(given.model))
-        tensors = export.state_dict(variables, given.model)
-    theirs.load_state_dict({name: torch.tensor(x) for name, x in tensors.items()}, assign=True)
-    return Predictor(given, variables), theirs.eval()
-
-
-def of_random_norms(variables):
-    rng = np.random.default_rng(5)
-
-    def fill(path, leaf):
-        if path[-1].key in ("scale", "var"):
-            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
-        return rng.normal(0, 0.1, leaf.shape).astype(np.float32) if leaf.ndim == 1 else np.asarray(leaf)
-
-    return jax.tree_util.tree_map_with_path(fill, variables)
 
 
 def real_images(coco_real: Path) -> list[Path]:
@@ -129,13 +89,16 @@ def our_people(ours: Predictor, images: list[np.ndarray]) -> list[dict]:
     return people
 
 
-def assert_same_people(alone, ours: Predictor, theirs, images: list[np.ndarray], monkeypatch) -> None:
+def assert_same_people(
+    alone, ours: Predictor, theirs, images: list[np.ndarray], monkeypatch, least: int = 4
+) -> list[dict]:
+    """Both find the same people, at least so many in every image; returns ours."""
     expected, has_close_second = our_people(ours, images), watch_gaps(alone, monkeypatch)
     excused = number = 0
     for people, found, close in zip(expected, theirs.detect(images, threshold=0), has_close_second, strict=True):
         where = list(map(tuple, found["locations"].tolist()))
         assert set(where) == set(people)
-        assert len(where) > 3
+        assert len(where) >= least
         for i, place in enumerate(where):
             joints, joint_scores, score = people[place]
             assert float(found["scores"][i]) == pytest.approx(float(score), abs=1e-5)
@@ -145,6 +108,7 @@ def assert_same_people(alone, ours: Predictor, theirs, images: list[np.ndarray],
             excused, number = excused + int(far.sum()), number + len(far)
     print(f"{excused} of {number} joints have a close second elsewhere")
     assert excused <= 0.01 * number
+    return expected
 
 
 def found_everywhere(given: config.Config, short_side: int, **fields) -> config.Config:
@@ -194,15 +158,28 @@ def drawn_images() -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_people_are_ours_in_drawn_images(alone, name, monkeypatch):
-    ours, theirs = both(alone, CONFIGS[name])
+    ours, theirs = torch_models.both(CONFIGS[name], alone)
     assert_same_people(alone, ours, theirs, drawn_images(), monkeypatch)
+
+
+def test_a_trained_model_finds_the_same_people_in_drawn_and_in_real_images(alone, tmp_path, monkeypatch, coco_real):
+    with tarfile.open(TRAINED / "run.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    ours = inspose_jax.load(tmp_path / "run")
+    export.export(tmp_path / "run", tmp_path / "hub")
+    paths = sorted(TRAINED.glob("*.png")) + real_images(coco_real)
+    images = [read_image(path, follow_exif=True) for path in paths]
+    people = assert_same_people(alone, ours, alone.load(tmp_path / "hub"), images, monkeypatch, least=1)
+    assert sum(map(len, people)) > 20
+    for found in people[:3]:  # all it was trained on are drawn people
+        assert max(score for _, _, score in found.values()) > 0.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FULL)
 def test_people_are_ours_at_full_size_in_real_and_drawn_images(alone, name, monkeypatch, coco_real):
     given, fields = FULL[name]
-    ours, theirs = both(alone, found_everywhere(given, 256, **fields))
+    ours, theirs = torch_models.both(found_everywhere(given, 256, **fields), alone)
     images = [read_image(path, follow_exif=True) for path in real_images(coco_real)]
     assert_same_people(alone, ours, theirs, images + drawn_images(), monkeypatch)
 
@@ -211,8 +188,8 @@ def test_people_are_ours_at_full_size_in_real_and_drawn_images(alone, name, monk
 def test_the_command_line_finds_its_people_with_an_imported_model(alone, tmp_path, coco_real, monkeypatch):
     """A released model of random weights: import-torch and predict with the recipe's sizes, nothing else."""
     with torch.device("meta"):
-        shapes = shapes_of(alone.InsPose(config_json.to_dict(replace(RELEASED, model=SMALL))))
-    tensors = random_tensors(shapes, seed=7)
+        model = alone.InsPose(config_json.to_dict(replace(RELEASED, model=SMALL)))
+    tensors = torch_models.random_tensors(model, seed=7)
     tensors["bbox_head.conv_cls.bias"] -= 2  # a few people above the thresholds, and not everywhere
     pth.write_pth(tmp_path / "random.pth", tensors)
     images = real_images(coco_real)

@@ -4,6 +4,7 @@ import os
 from collections import OrderedDict
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -12,7 +13,7 @@ from torch_files import Tensor, backbone, write_legacy, write_zip
 
 from inspose_jax import config, recipes
 from inspose_jax.cli import initial_weights
-from inspose_jax.torch_bridge import names, pth, save_torch, weights
+from inspose_jax.torch_bridge import load_torch, names, pth, save_torch, weights
 
 MATRIX = np.zeros((2, 3), np.float32)
 
@@ -36,7 +37,8 @@ def test_tensors_are_read_unchanged(tmp_path, write):
     np.testing.assert_array_equal(read["plain"], matrix)
     np.testing.assert_array_equal(read["turned"], matrix)
     np.testing.assert_array_equal(read["half"], half)
-    np.testing.assert_array_equal(read["bfloat"], np.array([1.5, -2], np.float32))
+    np.testing.assert_array_equal(read["bfloat"], np.array([1.5, -2], jnp.bfloat16))
+    assert read["bfloat"].dtype == jnp.bfloat16
     assert read["count"] == 7
 
 
@@ -84,7 +86,7 @@ def tensors():
 
 
 def load(path):
-    loaded, ignored = weights.load_backbone(path, tiny.MODEL.network, tiny.variables())
+    loaded, ignored = weights.fill_backbone(path, load_torch(path), "a resnet18", tiny.variables())
     assert ignored == ["fc.weight"]
     return loaded["params"], loaded["batch_stats"]
 
@@ -153,7 +155,7 @@ def test_the_command_line_says_what_it_ignores(tmp_path, tensors, capsys):
         return initial_weights.load_into(path, recipe, tiny.CONFIG, tiny.METHOD, tiny.variables())
 
     _, told = load_into(tmp_path / "a.safetensors")
-    assert told == {}
+    assert told == {"derived_from": "a.safetensors"}
     assert capsys.readouterr().out.endswith("a.safetensors: the classifier is ignored: fc (1)\n")
     save_file({name: x for name, x in tensors.items() if name != "fc.weight"}, tmp_path / "b.safetensors")
     load_into(tmp_path / "b.safetensors")
@@ -167,7 +169,8 @@ def test_an_hrnet_s_file_for_imagenet_fills_the_whole_backbone(tmp_path):
     rest = ("incre_modules.0.0.conv1.weight", "downsamp_modules.0.0.bias", "final_layer.0.weight", "classifier.bias")
     save_torch({**found, "bn1.num_batches_tracked": np.array(1), **dict.fromkeys(rest, MATRIX)}, tmp_path / "a.pth")
     before = tiny.variables(model)
-    loaded, ignored = weights.load_backbone(tmp_path / "a.pth", model.network, before)
+    path = tmp_path / "a.pth"
+    loaded, ignored = weights.fill_backbone(path, load_torch(path), "a hrnet_w32", before)
     assert tuple(ignored) == rest
     params, batch_stats = loaded["params"]["backbone"], loaded["batch_stats"]["backbone"]
     for ours, theirs in (

@@ -11,14 +11,17 @@ import tiny
 import toy_recipe
 
 import inspose_jax
-from inspose_jax import checkpoints, cli, config, methods
+from inspose_jax import checkpoints, cli, config, config_json, methods, recipes
 from inspose_jax.checkpoints import Loaded
+from inspose_jax.cli import initial_weights, sources
 from inspose_jax.config import Config
 from inspose_jax.errors import UserError
 from inspose_jax.predictor import Predictor
 from inspose_jax.skeletons import COCO, CROWDPOSE
-from inspose_jax.torch_bridge import export, reading
+from inspose_jax.torch_bridge import export, imported, reading
 from inspose_jax.torch_bridge.tensor_files import write_tensors
+from inspose_jax.training import loop
+from inspose_jax.training.start import Evaluation, Extras, Pretrained
 from inspose_jax.training.transfer import transfer
 
 FIVE = COCO.subset("nose", "right_wrist", "left_wrist", "left_elbow", "left_ankle")
@@ -245,6 +248,47 @@ def test_a_file_without_a_config_is_read_as_coco(tmp_path):
         reading.load(tmp_path / "b.pth")
 
 
+@pytest.fixture
+def theirs(tmp_path) -> Path:
+    """A run's folder that was imported from theirs.pth."""
+    torch_file(tmp_path / "theirs.pth", side(tiny.MODEL))
+    (tmp_path / "config.json").write_text(json.dumps(config_json.to_dict(Config(tiny.MODEL))))
+    cli.main(["import-torch", str(tmp_path / "theirs.pth"), "--out", str(tmp_path / "imported")])
+    return tmp_path / "imported"
+
+
+def test_the_file_from_elsewhere_that_weights_derive_from_is_handed_on(theirs, place):
+    recipe = recipes.read("drawn_people")
+
+    def origin(path: Path) -> str:
+        _, told = initial_weights.load_into(path, recipe, tiny.CONFIG, tiny.METHOD, tiny.variables())
+        assert told["kept"] == "everything"
+        return told.get("derived_from", "")
+
+    found = checkpoints.load(theirs)
+    later = theirs.parent / "later"
+    with checkpoints.Checkpoints(later / "checkpoints", 0) as saved:
+        state = imported.Weights(**found.variables)
+        saved.save(3, state, found.config, from_weights={"kept": "some", "derived_from": "theirs.pth"})
+    assert [origin(path) for path in (theirs.parent / "theirs.pth", theirs, later)] == ["theirs.pth"] * 3
+    assert origin(place / "run") == ""
+
+
+def test_every_checkpoint_records_where_its_run_started_also_after_it_resumed(tmp_path):
+    given = toy_recipe.recipe()
+    source = sources.training_source(given, None, None)
+    method = toy_recipe.method(given.model)
+    told = {"kept": "everything", "derived_from": "theirs.pth"}
+    weights = Pretrained("a1", lambda variables: (variables, told))
+    loop.train(given, source, tmp_path, 2, stop_at=1, pretrained=weights, method=method)
+    sheet = np.zeros((2, 2, 3), np.uint8)
+    extras = Extras(lambda variables: Evaluation({"AP": 1.0}, sheet), eval_every=2)
+    loop.train(given, source, tmp_path, 2, resume=True, extras=extras, method=method)
+    for name in ("checkpoints/1", "checkpoints/2", "best/2"):
+        assert checkpoints.read_intact_about(tmp_path / name)["from_weights"] == told
+    assert json.loads((tmp_path / "config.json").read_text())["from_weights"] == told
+
+
 @pytest.mark.slow
 def test_the_released_file_is_fine_tuned_on_five_joints_with_one_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -260,3 +304,7 @@ def test_the_released_file_is_fine_tuned_on_five_joints_with_one_command(tmp_pat
     params = checkpoints.load("run").variables["params"]
     tags = found.variables["params"]["dense"]["tags"]["conv"]["kernel"]
     np.testing.assert_allclose(params["dense"]["tags"]["conv"]["kernel"], tags[..., [0, 10, 9, 7, 15]], atol=1e-6)
+    cli.main(["export-torch", "run", "hub"])
+    card = Path("hub/README.md").read_text()
+    assert "license: unknown" in card
+    assert "package draws, 1 steps of 8 images, starting from the weights in released.pth |" in card

@@ -106,9 +106,12 @@ def random_batch(config: Config) -> Batch:
     boxes = np.concatenate([points.min(2), points.max(2)], -1).astype(np.float32)
     image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     area, is_crowd = np.full(PEOPLE, 9e4, np.float32), np.zeros(PEOPLE, bool)
-    samples = [Sample(image, keypoints[i], boxes[i], area, is_crowd, image_id=i) for i in range(number)]
-    sizes = [(HEIGHT, WIDTH)] * number
-    return buckets.pad(samples, (HEIGHT, WIDTH), sizes, config.model, config.data.num_ignore)
+    batch = buckets.blank_batch(number, (HEIGHT, WIDTH), config.model, config.data.num_ignore)
+    batch.image[:] = image
+    for i in range(number):
+        sample = Sample(image, keypoints[i], boxes[i], area, is_crowd, image_id=i)
+        buckets.put_labels(batch, i, sample, (HEIGHT, WIDTH), config.model)
+    return batch
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import hashlib
 from functools import cached_property
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from inspose_jax.config import Data, Scene
@@ -11,7 +12,7 @@ from inspose_jax.data import coco
 from inspose_jax.data.drawn.scene import draw
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO, Skeleton
-from inspose_jax.structures import Sample
+from inspose_jax.structures import Record, Sample
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -28,13 +29,16 @@ class DrawnPeople:
         count: int,
         joint_pixel_offset: float = Data().joint_pixel_offset,
         skeleton: Skeleton = COCO,
+        with_masks: bool = False,
     ):
         """Images 0 to `count` - 1 of a split; `joint_pixel_offset` is subtracted from the joints in `ground_truth`.
+
+        With `with_masks` samples have everybody's mask.
 
         The joints are those of `skeleton`, matched to COCO's by name; raises UserError if one is not among them.
         """
         self.scene, self.seed, self.count, self.joint_pixel_offset = scene, seed, count, joint_pixel_offset
-        self.skeleton, self.joints = skeleton, joints_of(skeleton)
+        self.skeleton, self.joints, self.with_masks = skeleton, joints_of(skeleton), with_masks
         self.split: Split = split
         self.sizes = np.full((count, 2), scene.size, np.int32)
         self.is_labelled = self.has_people = np.ones(count, bool)  # empty images too, since they teach the background
@@ -46,8 +50,16 @@ class DrawnPeople:
 
     def __getitem__(self, index: int) -> Sample:
         """Draw image `index`."""
-        sample = draw(self.scene, split_seed(self.split, self.seed, int(index)))
+        sample = draw(self.scene, split_seed(self.split, self.seed, int(index)), self.with_masks)
         return sample._replace(keypoints=sample.keypoints[:, self.joints])
+
+    def record(self, index: int) -> Record:
+        """Image `index` as a dataset stores it, as a PNG file, from which the same pixels are read."""
+        sample = self[index]
+        _, file = cv2.imencode(".png", cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR))
+        people = (sample.keypoints, sample.boxes_xyxy, sample.area, sample.is_crowd)
+        name, size = f"{index:012d}.png", sample.image.shape[:2]
+        return Record(file.tobytes(), name, int(index), size, *people, masks=(None,) * len(sample.area))
 
     def labels_hash(self) -> str:
         """A hash of everything that determines the labels."""

@@ -20,12 +20,14 @@ SHOWN_PARTS = [{PART[part] for part in SHOWN_BY[name]} for name in COCO.keypoint
 FIRST_LIMB = PART["left_upper_arm"]
 
 
-def draw(scene: Scene, seed: tuple[int, ...]) -> Sample:
+def draw(scene: Scene, seed: tuple[int, ...], with_masks: bool = False) -> Sample:
     """Draw the image of a seed, u8[size, size, 3], with its people; `image_id` is the seed's last number."""
-    return draw_with_masks(scene, seed)[0]
+    sample, person_at = draw_with_owners(scene, seed)
+    people = np.arange(len(sample.area))[:, None, None]
+    return sample._replace(masks=person_at == people) if with_masks else sample
 
 
-def draw_with_masks(scene: Scene, seed: tuple[int, ...]) -> tuple[Sample, Int16[np.ndarray, "H W"]]:
+def draw_with_owners(scene: Scene, seed: tuple[int, ...]) -> tuple[Sample, Int16[np.ndarray, "H W"]]:
     """As `draw`, and for every pixel the index of the person visible there, in the sample's order; -1 for nobody."""
     rng = np.random.default_rng(seed)
     bodies = place_bodies(scene, rng)

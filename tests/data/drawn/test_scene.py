@@ -13,7 +13,7 @@ from inspose_jax.config import Scene
 from inspose_jax.data.coco import write_folder
 from inspose_jax.data.drawn.body import JOINT
 from inspose_jax.data.drawn.people import split_seed
-from inspose_jax.data.drawn.scene import draw, draw_with_masks, place_bodies
+from inspose_jax.data.drawn.scene import draw, draw_with_owners, place_bodies
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Sample
 
@@ -24,7 +24,7 @@ FEWEST_PIXELS = 64
 @pytest.fixture(scope="module")
 def images() -> list[tuple[Sample, np.ndarray]]:
     """500 images and who is seen at each of their pixels."""
-    return [draw_with_masks(SCENE, split_seed("test", 11, index)) for index in range(500)]
+    return [draw_with_owners(SCENE, split_seed("test", 11, index)) for index in range(500)]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,77 @@
+"""`inspose data shapes`: the few shapes that a dataset's images are best padded to."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from inspose_jax.cli import arguments, config_flags
+from inspose_jax.config import Config
+from inspose_jax.errors import UserError
+
+MOST_SHAPES = 8  # each compiles a program of its own, which takes minutes on a pod
+
+
+@dataclass
+class Shapes:
+    """Find the few shapes to which a dataset's images are padded with least padding, in training and in testing.
+
+    Other sizes than the paper's, 640 to 800 pixels a shorter side, are given as for train: --config.data.FIELD VALUE.
+
+    Example: inspose data shapes --data drawn --num-shapes 2
+    """
+
+    data: arguments.Place = None
+    """Annotated images: a COCO keypoint JSON, or a folder with one and its images, or one of the other kinds."""
+    images: arguments.Place = None
+    """Instead of --data: the folder of images .."""
+    annotations: arguments.Place = None
+    """.. and their COCO keypoint JSON."""
+    split: arguments.SplitOf = "train"
+    """Which part of --data, if it has several."""
+    category: arguments.Category = ""
+    """The category to find, if several have joints."""
+    num_shapes: Annotated[int, tyro.conf.arg(metavar="N")] = 5
+    """The most shapes to find; each is compiled once."""
+
+
+def run(argv: list[str]) -> None:
+    """Print the best shapes for training and for testing, what share of their pixels is padding, and how to use them.
+
+    Only the sizes that the file states are used; no image is read.
+    """
+    launch, rest = arguments.parse(Shapes, argv, "data shapes", with_config=True)
+    if not 1 <= launch.num_shapes <= MOST_SHAPES:
+        raise UserError(f"--num-shapes is {launch.num_shapes}; it must be 1 to {MOST_SHAPES}")
+    config = config_flags.override(Config(), rest)
+
+    from inspose_jax.cli import sources
+    from inspose_jax.data import pipeline, shapes
+    from inspose_jax.skeletons import FROM_DATA
+
+    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
+    source = sources.annotated(given, FROM_DATA, config.data.joint_pixel_offset)
+    sizes = source.sizes[pipeline.trained_on(source, config.data)]
+    trained, tested = shapes.trained(sizes, config.data), shapes.tested(source.sizes, config.data)
+    low, high = config.data.short_side
+    print(f"{source.name}: {len(source)} images, {len(sizes)} of them to train on")
+    print_shapes(f"training (shorter side {low} to {high})", shapes.find(trained, launch.num_shapes), trained, tested)
+    for_tests = shapes.find(tested, launch.num_shapes)
+    print_shapes(f"testing (shorter side {config.data.test_short_side})", for_tests, trained, tested)
+    print_shapes("images of any aspect", shapes.FOR_ANY_IMAGE, trained, tested)
+
+
+def print_shapes(purpose: str, chosen: tuple[tuple[int, int], ...], trained: Any, tested: Any) -> None:
+    """Print some shapes, the padding with them, and the line for a recipe."""
+    from inspose_jax.data import shapes
+
+    def padding(sizes: Any) -> str:
+        try:
+            return f"{shapes.padding(sizes, chosen):.1%} of all pixels"
+        except UserError:  # it would name a single one of many sizes
+            return "not every image fits"
+
+    print(f"\n{len(chosen)} shape{'s' * (len(chosen) > 1)} for {purpose}: {shapes.words(chosen)}")
+    print(f"  padding in training: {padding(trained)}; in testing: {padding(tested)}")
+    print(f"  in a recipe: shapes={chosen}")
+    print(f"  for one run: --config.data.shapes {' '.join(f'{h} {w}' for h, w in chosen)}")

@@ -1,0 +1,91 @@
+"""The result of a run as one small file, named by everything that the result depends on.
+
+A run whose file exists is not repeated, in whichever sweep it occurs, so that the files are also what a sweep resumes
+from.  Rows that differ only in fields that matter at test time share a run, and each has its evaluation in the file.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from inspose_jax import config_json, files
+from inspose_jax.config import Config, places
+from inspose_jax.errors import UserError
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    config: Config  # of a row, with its seed
+    steps: int
+
+
+def identity(run: Run) -> str:
+    """12 hexadecimal digits that differ for runs that train differently.
+
+    They cover the number of steps and every training field that has another value than its default, so that a field
+    that is added later, with a default that changes nothing, leaves the names of earlier results as they are.
+    """
+    usual = training_fields(Config(type(run.config.model)()))
+    chosen = {name: value for name, value in training_fields(run.config).items() if value != usual[name]}
+    return digest({**chosen, "steps": run.steps})
+
+
+def training_fields(config: Config) -> dict[str, str]:
+    """The value of each field that affects training, by its path: all but those of the machine and test time."""
+    return {
+        ".".join(place.path): repr(place.value)
+        for place in places(config)
+        if not place.test_time and place.path[0] != "machine"
+    }
+
+
+def evaluation_key(config: Config, num_images: int) -> str:
+    """12 hexadecimal digits that differ for evaluations of a model that may come out differently."""
+    usual = Config(type(config.model)())
+    chosen = {
+        ".".join(place.path): repr(place.value)
+        for place, other in zip(places(config), places(usual), strict=True)
+        if place.test_time and place.value != other.value
+    }
+    return digest({**chosen, "images": num_images})
+
+
+def digest(content: Any) -> str:
+    """12 hexadecimal digits of the SHA-256 of a value's JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def path_of(folder: Path, run: Run) -> Path:
+    """The file of a run's result."""
+    return folder / f"{identity(run)}.json"
+
+
+def read(folder: Path, run: Run) -> dict[str, Any]:
+    """The stored result of a run: its facts, and `evaluations` by key; without any if there is no file yet.
+
+    Raises UserError if the file is damaged, or of a run that was trained differently, as after a default has changed.
+    """
+    path = path_of(folder, run)
+    if not path.exists():
+        return {"evaluations": {}}
+    again = "remove it, and the run is made again"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        for evaluated in stored["evaluations"].values():
+            float(evaluated["statistics"]["AP"] + stored["minutes"])  # what the tables need
+        trained = config_json.from_dict(stored["config"], type(run.config.model))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: not a result of a run; {again}") from None
+    wanted, found = training_fields(run.config), training_fields(trained)
+    if changed := [name for name in wanted if wanted[name] != found[name]]:
+        raise UserError(f"{path}: its run had other values of {', '.join(changed)}; {again}")
+    return stored
+
+
+def write(folder: Path, run: Run, facts: dict[str, Any], evaluations: dict[str, Any]) -> None:
+    """Write the result of a run, completely or not at all; the folder must exist."""
+    stored = {"steps": run.steps, **facts, "evaluations": evaluations, "config": config_json.to_dict(run.config)}
+    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in stored.items()]
+    files.write(path_of(folder, run), "{\n" + ",\n".join(lines) + "\n}\n")

@@ -1,0 +1,90 @@
+"""What a sweep compares: the rows of a table, each of which changes some fields of one recipe."""
+
+import runpy
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inspose_jax.errors import NotFound, UserError
+
+FILE = "sweep.py"  # in a sweep's folder
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: what differs from the sweep's recipes, as typed on the command line.
+
+    `changes` are `--config.FIELD VALUE` arguments for both recipes, `changes_here` are more of them for the small
+    recipe, whose layers may have other sizes.
+    """
+
+    label: str
+    changes: str = ""
+    changes_here: str = ""
+    full_recipe: str = ""  # of this row at full size, if it is not the sweep's
+    paper: Mapping[str, float] = field(default_factory=dict)  # the paper's statistics in percent, such as AP: 63.1
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A question, the rows that answer it, and how each row is trained and evaluated here.
+
+    Every row is trained from the small `recipe` for `steps` steps with each of the `seeds`, and evaluated on the same
+    `num_images` held-out drawn images.  `full_recipe` is the row's recipe for COCO, which a sweep only shows.
+    """
+
+    question: str
+    rows: tuple[Row, ...]
+    steps: int
+    recipe: str = "drawn_people_p3"
+    full_recipe: str = "r50_coco_36e"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    num_images: int = 500
+    results: str = "results"  # folder of the result files, from the sweep's folder; several sweeps may share it
+
+
+def read(folder: Path) -> Sweep:
+    """Execute the file `sweep.py` of a folder, whose function `sweep` returns a `Sweep`.
+
+    Raises NotFound if there is no such file, and UserError if it fails or does not return a valid sweep.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise NotFound(
+            f"{path}: no such file; a sweep is a folder with a {FILE}, whose function `sweep` returns a Sweep"
+        )
+    try:
+        found = runpy.run_path(str(path))
+        made = found["sweep"]() if callable(found.get("sweep")) else None
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
+        raise UserError(f"{path}: fails with {type(error).__name__}: {error}; correct it") from error
+    if not isinstance(made, Sweep):
+        raise UserError(f"{path}: not a sweep; it needs a function `sweep` that returns a Sweep")
+    if wrong := fault(made):
+        raise UserError(f"{path}: {wrong}")
+    return made
+
+
+def fault(sweep: Sweep) -> str:
+    """The reason why a sweep is invalid, as text; empty for a valid one."""
+    labels = [row.label for row in sweep.rows]
+    if not labels or len(set(labels)) < len(labels):
+        return "`rows` must hold at least one row, and no label twice"
+    if not sweep.seeds or len(set(sweep.seeds)) < len(sweep.seeds):
+        return "`seeds` must hold at least one seed, and none twice"
+    for name in ("steps", "num_images"):
+        value = getattr(sweep, name)
+        if not isinstance(value, int) or value < 1:
+            return f"`{name}` is {value}; it must be a whole number of at least 1"
+    return ""
+
+
+def full_command(sweep: Sweep, row: Row) -> str:
+    """The command that trains a row at full size, without its data."""
+    return " ".join(filter(None, ["inspose train", row.full_recipe or sweep.full_recipe, row.changes]))
+
+
+def arguments_here(row: Row) -> list[str]:
+    """A row's changes of the small recipe, as words of a command line."""
+    return shlex.split(f"{row.changes} {row.changes_here}")

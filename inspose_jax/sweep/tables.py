@@ -1,0 +1,129 @@
+"""The results of a sweep as `results.csv`, as a table in its README.md, and as a plot beside the paper's numbers."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from inspose_jax import files
+from inspose_jax.report.curves import COLOURS
+from inspose_jax.report.figure import FAINT, INK, STYLE
+from inspose_jax.sweep.rows import Row, Sweep, full_command
+
+STATISTICS = ("AP", "AP50", "AP75", "APM", "APL")
+BOX_AP = "box AP"  # one more, if a row's model has a box head
+CSV, README, PLOT = "results.csv", "README.md", "plot.svg"
+BEGIN, END = "<!-- written by inspose sweep -->", "<!-- end of what inspose sweep wrote -->"
+
+
+class Trained(NamedTuple):
+    """A finished run of a row."""
+
+    seed: int
+    run: str  # the name of its result file
+    minutes: float
+    statistics: dict[str, float]  # fractions; -1 where there is nothing to measure
+
+
+Table = list[tuple[Row, list[Trained]]]
+
+
+def write(folder: Path, sweep: Sweep, table: Table) -> None:
+    """Write all three files into the sweep's folder, each completely or not at all."""
+    files.write(folder / CSV, as_csv(table))
+    readme = folder / README
+    text = readme.read_text(encoding="utf-8") if readme.exists() else f"# {sweep.question}\n\n{BEGIN}\n{END}\n"
+    files.write(readme, with_table(text, as_markdown(sweep, table)))
+    with files.atomic(folder / PLOT) as partial:
+        plot(sweep, table, partial)
+
+
+def columns(table: Table) -> tuple[str, ...]:
+    """The statistics that a table shows."""
+    has_boxes = any(
+        BOX_AP in statistics for row, runs in table for statistics in (row.paper, *(run.statistics for run in runs))
+    )
+    return (*STATISTICS, BOX_AP) if has_boxes else STATISTICS
+
+
+def as_csv(table: Table) -> str:
+    """One line for each run."""
+    shown = columns(table)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "seed", "run", "minutes", *shown])
+    for row, runs in table:
+        for run in runs:
+            writer.writerow(
+                [row.label, run.seed, run.run, run.minutes, *(run.statistics.get(name, "") for name in shown)]
+            )
+    return text.getvalue()
+
+
+def with_table(readme: str, table: str) -> str:
+    """A README with the table between the two marks, in place of an earlier one; at its end if it has no marks."""
+    before, mark, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before if mark else readme.rstrip() + chr(10) * 2}{BEGIN}\n\n{table}\n{END}{after if mark else chr(10)}"
+
+
+def as_markdown(sweep: Sweep, table: Table) -> str:
+    """A line for each row: the paper's numbers, and the mean and standard deviation of the seeds here, in percent."""
+    shown = columns(table)
+    in_paper = [name for name in shown if any(name in row.paper for row in sweep.rows)]
+    header = ["", *(f"paper's {name}" for name in in_paper), *(f"{name} here" for name in shown), "runs"]
+    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
+    for row, runs in table:
+        paper = [f"{row.paper[name]:.1f}" if name in row.paper else "" for name in in_paper]
+        here = [spread([run.statistics.get(name, -1.0) for run in runs]) for name in shown]
+        lines.append([row.label, *paper, *here, f"{len(runs)} of {len(sweep.seeds)}"])
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    minutes = [run.minutes for _, runs in table for run in runs]
+    if minutes:
+        text += (
+            f"\n\nHere: {sweep.steps} steps of `{sweep.recipe}`, evaluated on {sweep.num_images} held-out images; "
+            f"mean ± standard deviation over seeds, in percent; a run took {np.median(minutes):.0f} minutes in the "
+            f"median.\n\n![paper and here]({PLOT})"
+        )
+    commands = "\n".join(f"{full_command(sweep, row)}    # {row.label}" for row in sweep.rows)
+    return f"{text}\n\nThe rows at full size, on COCO:\n\n```sh\n{commands}\n```\n"
+
+
+def spread(values: list[float]) -> str:
+    """Mean and standard deviation of fractions, in percent; empty if none of them was measured."""
+    measured = [100 * value for value in values if value >= 0]
+    if not measured:
+        return ""
+    if len(measured) == 1:
+        return f"{measured[0]:.1f}"
+    return f"{np.mean(measured):.1f} ± {np.std(measured, ddof=1):.1f}"
+
+
+def plot(sweep: Sweep, table: Table, path: Path) -> None:
+    """AP of every row: the paper's in one panel, if it has any; every run here, with the rows' means, in another."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    has_paper = any("AP" in row.paper for row in sweep.rows)
+    with matplotlib.rc_context(rc=STYLE):
+        figure = Figure(figsize=(3.4 * (1 + has_paper), 0.9 + 0.36 * len(table)), layout="constrained")
+        axes: Any = figure.subplots(1, 1 + has_paper, squeeze=False, sharey=True)[0]
+        places = range(len(table))
+        if has_paper:
+            axes[0].plot([row.paper.get("AP", np.nan) for row, _ in table], places, "D", color=INK, markersize=4.5)
+            axes[0].set_xlabel("AP in the paper, %")
+        for place, (_, runs) in zip(places, table, strict=True):
+            values = [100 * run.statistics["AP"] for run in runs]
+            axes[-1].plot(values, [place] * len(values), "o", color=COLOURS[0], markersize=3.5, alpha=0.6)
+            if values:
+                axes[-1].plot([np.mean(values)], [place], "|", color=COLOURS[1], markersize=13, markeredgewidth=2)
+        axes[-1].set_xlabel("AP here, %: every run, and the mean")
+        axes[0].set_yticks(list(places), [row.label for row, _ in table], color=INK)
+        axes[0].set_ylim(len(table) - 0.5, -0.5)
+        for axis in axes:
+            axis.margins(x=0.1)
+            axis.tick_params(axis="y", length=0)
+            axis.xaxis.label.set_color(FAINT)
+        figure.savefig(path, format="svg", metadata={"Date": None})

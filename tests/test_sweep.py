@@ -1,0 +1,228 @@
+"""`inspose sweep`: every run is made once, a killed sweep goes on, and the tables say what the result files say."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from inspose_jax import cli
+from inspose_jax.cli import sweep as command
+from inspose_jax.errors import NotFinite, UserError
+from inspose_jax.sweep import results, rows, tables
+from inspose_jax.sweep.results import Run
+from inspose_jax.sweep.rows import Row, Sweep
+
+SWEEP = """
+from inspose_jax.sweep.rows import Row, Sweep
+
+
+def sweep():
+    rows = (
+        Row("three layers", paper={"AP": 63.1}),
+        Row("one layer", "--config.model.kp-net.depth 1", paper={"AP": 54.7}),
+        Row("one layer, strict NMS", "--config.model.kp-net.depth 1 --config.model.nms-threshold 0.3"),
+    )
+    return Sweep("Depth?", rows, steps=2, recipe="small.py", full_recipe="r50_coco_36e", seeds=(0, 1), num_images=3)
+"""
+SMALL = """
+from inspose_jax import recipes
+from inspose_jax.config import replace
+
+
+def recipe():
+    demo = recipes.read(recipes.carried("drawn_people")).config
+    return replace(demo, data=replace(demo.data, num_drawn=4), schedule=replace(demo.schedule, batch_size=8))
+"""
+STATISTICS = dict.fromkeys(tables.STATISTICS, 0.25)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A sweep in the current folder whose trainings are replaced by notes in `made`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table/sweep.py").write_text(SWEEP)
+    (tmp_path / "small.py").write_text(SMALL)
+    return tmp_path / "table"
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """(depth, NMS threshold, seed) of every run that is made instead of trained, with AP .1 x depth + .01 x seed."""
+    made = []
+
+    def make_run(_, sweep, one, __, where):
+        depth, nms = one.config.model.kp_net.depth, one.config.model.decoding.nms_threshold
+        made.append((depth, nms, one.config.schedule.seed))
+        statistics = {**STATISTICS, "AP": 0.1 * depth + 0.01 * one.config.schedule.seed, "APL": -1.0}
+        stored = results.read(where, one)["evaluations"]
+        key = results.evaluation_key(one.config, sweep.num_images)
+        results.write(where, one, {"seed": 0, "minutes": 7.0}, {**stored, key: {"statistics": statistics}})
+
+    monkeypatch.setattr(command, "make_run", make_run)
+    return made
+
+
+def test_every_run_is_made_once_and_test_time_fields_share_a_file(folder, made):
+    cli.main(["sweep", "table"])
+    assert made == [(3, 0.6, 0), (1, 0.6, 0), (1, 0.3, 0), (3, 0.6, 1), (1, 0.6, 1), (1, 0.3, 1)]
+    stored = [json.loads(path.read_text()) for path in (folder / "results").iterdir()]
+    assert sorted(len(one["evaluations"]) for one in stored) == [1, 1, 2, 2]
+    cli.main(["sweep", "table"])
+    assert len(made) == 6, "nothing is repeated"
+    next((folder / "results").iterdir()).unlink()
+    cli.main(["sweep", "table"])
+    assert len(made) > 6, "what has no file is made again"
+
+
+def test_the_tables_say_what_the_files_say(folder, made):
+    (folder / "README.md").write_text(f"# Mine\n\nbefore\n\n{tables.BEGIN}\nformer table\n{tables.END}\n\nafter\n")
+    cli.main(["sweep", "table"])
+    text = (folder / "README.md").read_text()
+    assert text.startswith("# Mine\n\nbefore\n")
+    assert text.endswith("\nafter\n")
+    assert "former table" not in text
+    assert "| three layers | 63.1 | 30.5 ± 0.7 | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 |  | 2 of 2 |" in text
+    assert "inspose train r50_coco_36e --config.model.kp-net.depth 1    # one layer\n" in text
+    lines = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
+    assert [(line["row"], line["seed"], float(line["AP"])) for line in lines[:3]] == [
+        ("three layers", "0", pytest.approx(0.3)),
+        ("three layers", "1", pytest.approx(0.31)),
+        ("one layer", "0", pytest.approx(0.1)),
+    ]
+    assert (folder / "plot.svg").read_text().count("<svg") == 1
+    before = text
+    cli.main(["sweep", "table", "--list"])
+    assert (folder / "README.md").read_text() == before
+
+
+def test_box_ap_is_shown_where_a_row_has_it():
+    sweep = Sweep("Boxes?", (Row("without"), Row("with", paper={"box AP": 52.5})), steps=1)
+    made = [(sweep.rows[0], []), (sweep.rows[1], [tables.Trained(0, "a", 1.0, {**STATISTICS, "box AP": 0.5})])]
+    assert "| with | 52.5 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 1 of 3 |" in tables.as_markdown(sweep, made)
+    assert tables.as_csv(made).splitlines()[0].endswith("APL,box AP")
+    assert "box" not in tables.as_csv([(sweep.rows[0], [])])
+
+
+def test_a_run_that_fails_does_not_stop_the_others(folder, made, monkeypatch, capsys):
+    others = command.make_run
+
+    def make_run(launch, sweep, one, note, where):
+        if one.config.model.kp_net.depth == 1:
+            raise NotFinite("loss is NaN at step 1")
+        others(launch, sweep, one, note, where)
+
+    monkeypatch.setattr(command, "make_run", make_run)
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", "table"])
+    assert made == [(3, 0.6, 0), (3, 0.6, 1)]
+    assert "2 of the runs failed" in capsys.readouterr().err
+    assert "| one layer | 54.7 |  |  |  |  |  | 0 of 2 |" in (folder / "README.md").read_text()
+
+
+def test_a_run_that_another_process_makes_is_left_to_it(folder, made):
+    first = command.plan(rows.read(folder))[0][1]
+    (folder.parent / "runs/sweep").mkdir(parents=True)
+    with command.claimed(folder.parent / "runs/sweep" / f"{results.identity(first)}.lock") as is_mine:
+        assert is_mine
+        cli.main(["sweep", "table"])
+    assert (3, 0.6, 0) not in made
+    assert len(made) == 5
+
+
+def test_the_name_of_a_run_depends_on_what_it_trains_and_on_nothing_else():
+    config = tiny.CONFIG
+    names = {
+        results.identity(run)
+        for run in (
+            Run(config, 5),
+            Run(config, 6),
+            Run(replace(config, schedule=replace(config.schedule, seed=1)), 5),
+            Run(replace(config, model=replace(config.model, kp_net=replace(config.model.kp_net, depth=1))), 5),
+        )
+    }
+    assert len(names) == 4
+    elsewhere = replace(config, machine=replace(config.machine, num_threads=7))
+    tested = replace(config, data=replace(config.data, test_short_side=96))
+    assert results.identity(Run(elsewhere, 5)) == results.identity(Run(tested, 5)) == results.identity(Run(config, 5))
+    assert results.evaluation_key(tested, 3) != results.evaluation_key(config, 3) != results.evaluation_key(config, 4)
+
+
+def test_a_new_field_with_its_default_keeps_the_names(monkeypatch):
+    before = results.identity(Run(tiny.CONFIG, 5))
+    fields = results.training_fields
+    monkeypatch.setattr(results, "training_fields", lambda config: {**fields(config), "model.added": "0"})
+    assert results.identity(Run(tiny.CONFIG, 5)) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "not a result of a run"),
+        ('{"evaluations": {}, "minutes": 1}', "not a result of a run"),
+        (None, "its run had other values of schedule.learning_rate; remove it"),
+    ],
+)
+def test_a_result_that_is_damaged_or_of_another_run_is_named(tmp_path, content, expected):
+    run = Run(tiny.CONFIG, 5)
+    if content is None:
+        other = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, learning_rate=0.5))
+        results.write(tmp_path, Run(other, 5), {"minutes": 1.0}, {})
+        shutil.move(results.path_of(tmp_path, Run(other, 5)), results.path_of(tmp_path, run))
+    else:
+        results.path_of(tmp_path, run).write_text(content)
+    with pytest.raises(UserError, match=expected):
+        results.read(tmp_path, run)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = (", "fails with SyntaxError"),
+        ("def sweep():\n    return 3", "not a sweep"),
+        (SWEEP.replace('"one layer",', '"three layers",'), "no label twice"),
+        (SWEEP.replace("steps=2", "steps=0"), "`steps` is 0"),
+        (SWEEP.replace("seeds=(0, 1)", "seeds=()"), "`seeds` must hold"),
+        (SWEEP.replace("depth 1", "depth 0"), "row one layer: .*depth is 0"),
+        (SWEEP.replace("small.py", "r50_coco_36e"), "does not draw its images"),
+        (SWEEP.replace("r50_coco_36e", "r50_coco_37e"), "no such recipe"),
+    ],
+)
+def test_a_wrong_sweep_is_named_before_any_run(folder, made, text, expected):
+    (folder / "sweep.py").write_text(text)
+    with pytest.raises(UserError, match=expected):
+        command.run(["table"])
+    assert not made
+    assert not (folder / "results").exists()
+
+
+def test_spread_is_the_sample_standard_deviation_of_what_was_measured():
+    assert tables.spread([0.1, 0.2, -1.0]) == f"15.0 ± {np.std([10, 20], ddof=1):.1f}"
+    assert (tables.spread([0.123]), tables.spread([-1.0])) == ("12.3", "")
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_evaluates_and_resumes(folder):
+    """The real thing, stopped as by a kill before its result was written."""
+    cli.main(["sweep", "table", "--processes", "2"])
+    text = (folder / "README.md").read_text()
+    assert text.count("2 of 2") == 3
+    kept = {path.name: path.read_text() for path in (folder / "results").iterdir()}
+    assert len(kept) == 4
+    lost = sorted(kept)[0]
+    (folder / "results" / lost).unlink()
+    cli.main(["sweep", "table"])
+    again = json.loads((folder / "results" / lost).read_text())
+    assert again["evaluations"] == json.loads(kept[lost])["evaluations"], "the run's folder is still there"
+
+
+def test_the_sweeps_of_this_repository_fit_their_recipes():
+    for path in sorted((Path(__file__).parents[1] / "experiments").glob("*/sweep.py")):
+        sweep = rows.read(path.parent)
+        planned = command.plan(sweep)
+        assert len({results.identity(run) for _, run in planned}) == len(sweep.rows) * len(sweep.seeds)

@@ -36,7 +36,7 @@ def rle_of(segmentation: Any, size: tuple[int, int]) -> Rle | None:
 
 def compressed(size: list[int], counts: str) -> Rle | None:
     """A compressed RLE, if it can be decoded."""
-    rle = {"size": size, "counts": counts}
+    rle: Any = {"size": size, "counts": counts}
     try:
         mask.decode(rle)  # pycocotools would count the pixels of any text
     except ValueError:

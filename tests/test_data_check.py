@@ -96,6 +96,11 @@ def test_fix_writes_a_file_that_passes_and_says_what_it_did(drawn, tmp_path, cap
     assert (drawn / "annotations.json").read_bytes() == before
     assert f"{clean}: 3 of 4 images and " in out[-1]
     assert any(line.startswith(f"dropped: image 0 ({FIRST}): not an image") for line in out)
+    code, out, _ = call(capsys, drawn, "--json", "--fix", clean)
+    first, *_ = json.loads("\n".join(out))["changes"]
+    assert code == 0
+    assert first.pop("reason").startswith("not an image that can be read")
+    assert first == {"action": "dropped", "entry": "image", "id": 0, "file": FIRST}
     shutil.copy(clean, drawn / "annotations.json")
     code, out, _ = call(capsys, drawn)
     assert (code, out[-1]) == (0, f"{drawn}/annotations.json: no fault found")

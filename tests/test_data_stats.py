@@ -22,6 +22,12 @@ def test_numbers_are_printed_and_the_page_is_written(place, tmp_path, capsys):
     assert "test: 128 x 128" in page
 
 
+def test_a_recipe_without_shapes_is_measured_with_those_found_for_the_data(place, capsys):
+    call(place, "--recipe", "keypoints")
+    *_, last = [line for line in capsys.readouterr().out.splitlines() if line.startswith("test: ")]
+    assert last.split() == ["test:", "all", "4", "0.0%"]  # all four images have one size
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

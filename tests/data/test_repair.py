@@ -254,6 +254,8 @@ def test_the_repaired_dataset_passes_and_can_be_trained_on(good, tmp_path):
             matching = [line for line in lines if re.search(rf": {who} {number}\b", line) and what in line]
             assert len(matching) == 1, (name, wanted, lines)
     assert len(lines) == sum(len(kind.done) for kind in KINDS.values())
+    number = ids("listed twice")["image"]
+    assert f"dropped: image {number} ({number - 100}.png): listed twice" in lines  # and its people stay
     (tmp_path / "clean.json").write_text(json.dumps(clean.content))
     source = CocoFolder(dataset.images, tmp_path / "clean.json", COCO, 0.5)
     dropped = (

@@ -3,6 +3,7 @@
 All are converted by pycocotools, so that a pixel belongs to a person exactly where COCO counts it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,3 +67,8 @@ def box(rle: Rle) -> list[float]:
 def decoded(rle: Rle | None, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
     """The mask of an image of (height, width), without a pixel if it is unknown."""
     return np.zeros(size, bool) if rle is None else mask.decode(rle).astype(bool)
+
+
+def stacked(rles: Sequence[Rle | None], size: tuple[int, int]) -> Bool[np.ndarray, "N H W"]:
+    """The masks of an image's people."""
+    return np.array([decoded(rle, size) for rle in rles], bool).reshape(-1, *size)

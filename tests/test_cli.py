@@ -152,11 +152,11 @@ def test_data_shapes_prints_what_train_accepts(place, tmp_path, capsys):
         image["height"], image["width"] = size  # no image is read
     (tmp_path / "a.json").write_text(json.dumps(content))
     given = ["--images", str(place / "drawn/images"), "--annotations", str(tmp_path / "a.json")]
-    fields = ["--config.data.short-side", "800", "800", "--config.data.train-images", "all"]
+    fields = ["--config.data.short-side", "400", "400", "--config.data.train-images", "all"]
     cli.main(["data", "shapes", *given, "--num-shapes", "2", *fields])
     blocks = capsys.readouterr().out.split("\n\n")
     assert [block.splitlines()[0] for block in blocks[1:]] == [
-        "2 shapes for training (shorter side 800 to 800): 800 x 1344, 1088 x 800",
+        "2 shapes for training (shorter side 400 to 400): 416 x 864, 544 x 544",
         "2 shapes for testing (shorter side 800): 800 x 1344, 1088 x 800",
         "2 shapes for images of any aspect: 832 x 1344, 1344 x 832",
     ]

@@ -44,6 +44,31 @@ def test_a_new_folder_replaces_nothing(tmp_path, taken):
     assert names(tmp_path) == before
 
 
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_fills_is_not(tmp_path, exists):
+    target = tmp_path / "new"
+    if exists:
+        target.mkdir()
+    place = target if exists else tmp_path
+    for name in (".new.abcd1234.partial/deep", ".other.abcd1234.partial", ".new.mine"):
+        (place / name).mkdir(parents=True)
+    (place / ".new.abcd1234.partial/deep/file").write_text("half")
+    if exists:  # what the user put there makes the folder a full one
+        (place / ".other.abcd1234.partial").rmdir()
+        (place / ".new.mine").rmdir()
+    with files.new_folder(target) as first:
+        assert not (place / ".new.abcd1234.partial").exists()
+        (first / "file").write_text("x")
+        if not exists:
+            with files.new_folder(tmp_path / "new") as second:
+                assert (first / "file").read_text() == "x", "in use"
+                (second / "file").write_text("y")
+            (tmp_path / "new").rename(tmp_path / "second")
+    assert (target / "file").read_text() == "x"
+    kept = [] if exists else [".new.mine", ".other.abcd1234.partial", "second", "second/file"]
+    assert names(tmp_path) == sorted([*kept, "new", "new/file"])
+
+
 @pytest.mark.parametrize("holds", [[], ["a", "a/b", "a/b/whole"]])
 def test_a_results_folder_that_stays_empty_is_removed_with_its_parents(tmp_path, holds):
     def fill() -> None:

@@ -155,11 +155,10 @@ def prepared(
     filled in; a warning, which begins with `name`, names each change.  A reader that knows the skeleton of its data,
     and has chosen the category, gives it as `own`.  Raises UserError as `read` does.
     """
-    if dialect := coco_dialects.rewritten(content, str(name)):
-        own = own or dialect.skeleton
+    coco_dialects.rewritten(content, str(name))
     whole_ids(content)
     person = categories.find_person(content, name, skeleton or own, "" if own else category)
-    left_out = categories.keep_people(content, person)
+    left_out = categories.keep_people(content, person, is_chosen=bool(category))
     filled = missing_fields.fill_in(content)
     for remark in (*person.remarks, *left_out, *filled):
         warnings.warn(f"{name}: {remark}", stacklevel=2)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from inspose_jax.data.values import is_number
 from inspose_jax.errors import UserError
-from inspose_jax.skeletons import CROWDPOSE, PRESETS, Skeleton
+from inspose_jax.skeletons import CROWDPOSE, PRESETS
 
 WHOLE_BODY = PRESETS["coco_wholebody"]
 PARTS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}  # joints each
@@ -22,7 +22,6 @@ class Dialect(NamedTuple):
     name: str
     is_written_in: Callable[[dict[str, Any]], bool]
     rewrite: Callable[[dict[str, Any], str], None]  # raises UserError, which begins with the text, if it cannot be
-    skeleton: Skeleton | None  # None: the one that the file's category defines
 
 
 def rewritten(content: dict[str, Any], where: str) -> Dialect | None:
@@ -138,15 +137,15 @@ def without_flat_boxes(content: dict[str, Any]) -> None:
     Then they are filled in as for any file without them, from the pixels of the joints, which have an extent.
     """
     for person in entries(content, "annotations"):
-        box = person.get("bbox")
-        if isinstance(box, list) and len(box) == 4 and 0 in box[2:] and any(person.get("keypoints") or ()):
+        box, joints = person.get("bbox"), person.get("keypoints")
+        if isinstance(box, list) and len(box) == 4 and 0 in box[2:] and isinstance(joints, list) and any(joints):
             person.pop("bbox")
             person.pop("area", None)
 
 
 DIALECTS = (
-    Dialect("CrowdPose", is_crowdpose, rewrite_crowdpose, CROWDPOSE),
-    Dialect("COCO-WholeBody", is_whole_body, rewrite_whole_body, WHOLE_BODY),
-    Dialect("Label Studio", is_label_studio, rewrite_label_studio, None),
-    Dialect("CVAT", is_cvat, rewrite_cvat, None),
+    Dialect("CrowdPose", is_crowdpose, rewrite_crowdpose),
+    Dialect("COCO-WholeBody", is_whole_body, rewrite_whole_body),
+    Dialect("Label Studio", is_label_studio, rewrite_label_studio),
+    Dialect("CVAT", is_cvat, rewrite_cvat),
 )

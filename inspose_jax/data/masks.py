@@ -3,7 +3,6 @@
 All are converted by pycocotools, so that a pixel belongs to a person exactly where COCO counts it.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ def rle_of(segmentation: Any, size: tuple[int, int]) -> Rle | None:
 
 def compressed(size: list[int], counts: str) -> Rle | None:
     """A compressed RLE, if it can be decoded."""
-    rle: Any = {"size": size, "counts": counts}
+    rle: Rle = {"size": size, "counts": counts}
     try:
         mask.decode(rle)  # pycocotools would count the pixels of any text
     except ValueError:
@@ -67,8 +66,3 @@ def box(rle: Rle) -> list[float]:
 def decoded(rle: Rle | None, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
     """The mask of an image of (height, width), without a pixel if it is unknown."""
     return np.zeros(size, bool) if rle is None else mask.decode(rle).astype(bool)
-
-
-def stacked(rles: Sequence[Rle | None], size: tuple[int, int]) -> Bool[np.ndarray, "N H W"]:
-    """The masks of an image's people."""
-    return np.array([decoded(rle, size) for rle in rles], bool).reshape(-1, *size)

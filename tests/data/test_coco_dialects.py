@@ -10,11 +10,11 @@ import pytest
 from inspose_jax.data import coco_dialects, export_folders, sources
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.errors import NotFound, UserError
-from inspose_jax.skeletons import COCO, CROWDPOSE, PRESETS
+from inspose_jax.skeletons import COCO, CROWDPOSE, PRESETS, Skeleton
 
 WHOLE_BODY = PRESETS["coco_wholebody"]
 CATEGORY = {"id": 1, "name": "person", "keypoints": list(horses.NAMES), "skeleton": [[1, 2], [1, 3]]}
-HORSE = coco_dialects.Skeleton("horse", horses.NAMES, (), ((0, 1), (3, 4)), (0.067,) * 5)
+HORSE = Skeleton("horse", horses.NAMES, (), ((0, 1), (3, 4)), (0.067,) * 5)
 
 
 def rewritten(content):
@@ -161,6 +161,7 @@ def test_a_box_around_a_single_joint_is_left_to_be_filled_in():
     content = cvat()
     content["annotations"][0] |= {"bbox": [3, 5, 0, 0], "area": 0}
     content["annotations"][1] |= {"bbox": [3, 5, 4, 0], "area": 0, "keypoints": [0] * 15}
+    content["annotations"][2] |= {"bbox": [3, 5, 0, 0], "keypoints": 7}  # for the rules to report
     after, dialect = rewritten(content)
     assert dialect == "CVAT"
     assert "bbox" not in after["annotations"][0]

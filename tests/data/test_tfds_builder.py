@@ -14,12 +14,13 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import shuffle
 
 from inspose_jax import cli
+from inspose_jax.cli import sources
 from inspose_jax.config import Scene
 from inspose_jax.data import shards, tfds_builder
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import UserError
-from inspose_jax.skeletons import COCO
+from inspose_jax.skeletons import COCO, FROM_DATA
 
 FEW = DrawnPeople(Scene(size=32, num_people=(0, 2)), "test", 0, 5)
 
@@ -55,7 +56,7 @@ def test_tfds_knows_splits_counts_and_versions(version, varied):
     assert info.splits["train"].num_bytes > sum(file.stat().st_size for file in (varied / "images").rglob("*.*"))
     assert (info.name, info.config_name, str(info.version)) == ("keypoints", "all", "1.0.0")
     assert info.release_notes.keys() == {"1.0.0"}
-    assert info.file_format.value == "array_record"
+    assert (info.file_format.value, info.disable_shuffling) == ("array_record", True)
     assert str(version.parents[3]) not in (version / "dataset_info.json").read_text(), "a folder may be moved"
 
 
@@ -181,13 +182,35 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path, sources, num_s
     assert names(tmp_path) == []
 
 
-def test_the_command_prints_the_folder_that_tfds_reads(varied, tmp_path, capsys):
-    given = ["--images", str(varied / "images"), "--annotations", str(varied / "annotations.json")]
-    cli.main(["data", "build", *given, "--out", str(tmp_path / "set"), "--shards", "2", "--workers", "1"])
+def test_the_command_builds_two_splits_and_prints_the_folder_that_tfds_reads(varied, folder, tmp_path, capsys):
+    two = ["--data", str(varied), "--val-images", str(folder / "images")]
+    two += ["--val-annotations", str(folder / "annotations.json")]
+    cli.main(["data", "build", *two, "--out", str(tmp_path / "set"), "--shards", "2", "--workers", "1"])
     printed = capsys.readouterr()
-    version = printed.out.removesuffix("\n")
-    assert len(tfds.builder_from_directory(version).as_data_source(split="train")) == 6
-    assert "6/6" in printed.err, "the progress bar"
+    builder = tfds.builder_from_directory(printed.out.splitlines()[-1])
+    assert {name: split.shard_lengths for name, split in builder.info.splits.items()} == {
+        "train": [3, 3],
+        "val": [2, 2],
+    }
+    people = builder.as_data_source(split="train")[1]["people"]
+    assert people["mask"][0], "masks are stored"
+    np.testing.assert_array_equal(people["joints"], read(varied)[1].keypoints[..., :2])  # of offset 0: as in the file
+    assert "10/10" in printed.err, "the progress bar"
+
+
+def test_data_may_be_a_built_set(varied, version, tmp_path, capsys):
+    given = sources.Given(data=version.parents[2], split="val")
+    source = sources.annotated(given, FROM_DATA, 0.5)
+    assert isinstance(source, shards.BuiltSet)
+    assert source.image_ids.tolist() == [0, 1, 2, 3]
+    assert "a built set, split val: 4 images with 17 joints (coco)" in capsys.readouterr().out
+    cli.main(["data", "show", "--data", str(version), "--out", str(tmp_path / "labels.jpg"), "--count", "2"])
+    cli.main(["data", "build", "--data", str(version), "--out", str(tmp_path / "again"), "--only-labelled"])
+    again = shards.BuiltSet(tmp_path / "again", with_masks=True)
+    before = CocoFolder(varied / "images", varied / "annotations.json", COCO, 0.5, with_masks=True)
+    for i in range(4):
+        np.testing.assert_array_equal(again[i].keypoints, before[i].keypoints)
+        np.testing.assert_array_equal(again[i].masks, before[i].masks)
 
 
 def test_building_again_is_refused(version):

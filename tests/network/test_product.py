@@ -36,3 +36,16 @@ def test_a_product_in_half_precision_returns_half_precision():
     variables = network.init(jax.random.key(0), x)
     assert variables["params"]["kernel"].dtype == jnp.float32
     assert network.apply(variables, x).dtype == jnp.bfloat16
+
+
+def test_on_a_cpu_the_gradient_of_a_kernel_copies_no_map_transposed():
+    x = jnp.zeros((2, 16, 20, 24))
+    network = Product(48, INIT, x.dtype)
+    variables = network.init(jax.random.key(0), x)
+
+    def loss(variables):
+        return (nn.relu(network.apply(variables, x) * 3) ** 2).sum()
+
+    program = jax.jit(jax.grad(loss)).lower(variables).compile().as_text()
+    assert "f32[640,48]" in program  # the map as one matrix, 2 x 16 x 20 cells by channels
+    assert "f32[48,640]" not in program

@@ -19,7 +19,6 @@ from inspose_jax.skeletons import COCO
 from inspose_jax.torch_bridge import export
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; `make test-torch` has it")
-torch_models = pytest.importorskip("torch_models")
 
 from oracle.network import stages, training  # noqa: E402
 
@@ -293,12 +292,26 @@ MODELS = {
 }
 
 
+def trained(model: config.Model) -> dict:
+    """Random variables of which no norm is trivial."""
+    rng = np.random.default_rng(5)
+
+    def fill(path, leaf):
+        if path[-1].key in ("scale", "var"):
+            return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
+        return jnp.asarray(rng.normal(0, 0.1, leaf.shape), jnp.float32) if leaf.ndim == 1 else leaf
+
+    return jax.tree_util.tree_map_with_path(fill, tiny.variables(model))
+
+
 def both(alone, model: config.Model):
     """Our config and variables, and the same model in PyTorch; decoding finds somebody."""
     model = config.replace(model, score_threshold=0.3, nms_threshold=0.9, num_candidates=60, num_poses=50)
     data = replace(tiny.CONFIG.data, test_short_side=64, long_side=96, shapes=((64, 96), (96, 64)))
-    ours, theirs = torch_models.both(replace(tiny.CONFIG, model=model, data=data), alone)
-    return ours.config, ours.variables, theirs
+    ours, variables = replace(tiny.CONFIG, model=model, data=data), trained(model)
+    theirs = alone.InsPose(json.loads(json.dumps(config_json.to_dict(ours))))
+    theirs.load_state_dict({name: torch.tensor(x) for name, x in export.state_dict(variables, model).items()})
+    return ours, jax.tree.map(jnp.asarray, variables), theirs.eval()
 
 
 def noise_image(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -51,7 +51,6 @@ def run(argv: list[str]) -> None:
     if launch.out and images is not None and images.resolve() in launch.out.resolve().parents:
         raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
     data = pipeline.with_shapes(source, config).data
-    data = pipeline.with_shapes(source, config).data  # a recipe may leave them to the data
     measured = stats.measure(source.ground_truth(), source.skeleton, data)
     for title, (header, *rows) in stats.tables(measured, source.skeleton).items():
         print("\n".join(aligned([[title, *header[1:]], *rows])) + "\n")

@@ -218,6 +218,7 @@ def named(*names, pairs=()):
     [
         (named("left_eye", "right_eye", "tail", pairs=((0, 1),)), []),
         (named("joint_0", "joint_1", pairs=((0, 1),)), []),  # nothing is known of such names
+        (named("left_eye", "other_eye", pairs=((0, 1),)), []),  # paired, whatever the other is called
         (named("left_eye", "right_eye"), ["error: the flip partner of left_eye is none, not right_eye; correct"]),
         (
             named("L_Eye", "R_Eye", "L_Ear", "R_Ear", pairs=((0, 3), (1, 2))),

@@ -153,15 +153,16 @@ def test_data_shapes_prints_what_train_accepts(place, tmp_path, capsys):
     (tmp_path / "a.json").write_text(json.dumps(content))
     given = ["--images", str(place / "drawn/images"), "--annotations", str(tmp_path / "a.json")]
     fields = ["--config.data.short-side", "400", "400", "--config.data.train-images", "all"]
-    cli.main(["data", "shapes", *given, "--num-shapes", "2", *fields])
+    cli.main(["data", "shapes", *given, "--num-shapes", "3", *fields])
     blocks = capsys.readouterr().out.split("\n\n")
     assert [block.splitlines()[0] for block in blocks[1:]] == [
-        "2 shapes for training (shorter side 400 to 400): 416 x 864, 544 x 544",
-        "2 shapes for testing (shorter side 800): 800 x 1344, 1088 x 800",
+        # two for training itself, and one that holds what is tested
+        "3 shapes for training (shorter side 400 to 400): 416 x 864, 544 x 544, 1088 x 1344",
+        "3 shapes for testing (shorter side 800): 640 x 1344, 800 x 1088, 1088 x 800",
         "2 shapes for images of any aspect: 832 x 1344, 1344 x 832",
     ]
-    # 800 x 1067 twice and 625 x 1333 in 800 x 1344, 1067 x 800 in 1088 x 800
-    share = 1 - (3 * 800 * 1067 + 625 * 1333) / (3 * 800 * 1344 + 1088 * 800)
+    # 800 x 1067 twice, 1067 x 800, and 625 x 1333, whose shorter side would make the longer one too long
+    share = 1 - (3 * 800 * 1067 + 625 * 1333) / (3 * 800 * 1088 + 640 * 1344)
     assert f"in testing: {share:.1%} of all pixels" in blocks[2]
     recipe, words = (line.split(": ")[1] for line in blocks[1].splitlines()[2:])
     flag, *values = words.split()

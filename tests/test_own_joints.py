@@ -11,7 +11,7 @@ from faults import SMALL
 from PIL import Image
 
 import inspose_jax
-from inspose_jax import cli, recipes
+from inspose_jax import cli, recipes, skeletons
 from inspose_jax.data import pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import UserError
@@ -95,4 +95,4 @@ def test_a_config_takes_the_skeleton_of_the_data_or_refuses_it():
 
 
 def test_the_recipe_for_any_data_leaves_the_skeleton_open():
-    assert recipes.read("keypoints").config.model.skeleton == FROM_DATA
+    assert recipes.read("keypoints").config.model.skeleton == skeletons.read("data") == FROM_DATA

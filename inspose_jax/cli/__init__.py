@@ -22,7 +22,7 @@ from inspose_jax.errors import UserError, did_you_mean
 
 COMMANDS = {
     "demo": ("demo", "train, evaluate and show a small model; needs no data and no GPU"),
-    "train": ("train", "train a recipe on drawn people or a COCO folder"),
+    "train": ("train", "train a recipe on drawn people or annotated images"),
     "eval": ("evaluate", "compute the ten COCO keypoint statistics of a checkpoint"),
     "predict": ("predict", "find people in images and videos, draw them, write their joints"),
     "report": ("report", "show a run on one HTML page: curves, throughput, configuration, people found"),

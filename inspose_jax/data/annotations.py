@@ -159,7 +159,7 @@ def prepared(
         own = own or dialect.skeleton
     whole_ids(content)
     person = categories.find_person(content, name, skeleton or own, "" if own else category)
-    left_out = categories.keep_people(content, person)
+    left_out = categories.keep_people(content, person, is_chosen=bool(category))
     filled = missing_fields.fill_in(content)
     for remark in (*person.remarks, *left_out, *filled):
         warnings.warn(f"{name}: {remark}", stacklevel=2)

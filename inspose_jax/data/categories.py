@@ -158,6 +158,8 @@ def has_joints_of(category: dict[str, Any], skeleton: Skeleton) -> bool:
 
 def joint_order(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[int, ...]:
     """The index in the category of each joint of the skeleton; raises UserError naming the first that differs."""
+    if tuple(category["keypoints"]) == skeleton.keypoint_names:
+        return tuple(range(skeleton.num_keypoints))
     names = [simplified(name) for name in category["keypoints"]]
     ours = [simplified(name) for name in skeleton.keypoint_names]
     foreign = [i for i, name in enumerate(names) if name not in ours or name in names[:i]]
@@ -176,12 +178,12 @@ def joint_order(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tup
     return tuple(names.index(name) for name in ours)
 
 
-def keep_people(content: dict[str, Any], person: Person) -> tuple[str, ...]:
+def keep_people(content: dict[str, Any], person: Person, is_chosen: bool) -> tuple[str, ...]:
     """Reorder everybody's joints and drop annotations of other listed categories, in place.
 
     Returns one line that counts the dropped annotations, or nothing.  An annotation of another category that has
-    non-zero joints is kept, so that `check_entries` reports it as a fault, unless its category lists joints of its own.
-    Malformed entries are kept for the same reason.
+    non-zero joints is kept, so that `check_entries` reports it as a fault, unless its category lists joints of its own
+    or the user has chosen the person's (`is_chosen`).  Malformed entries are kept for the same reason.
     """
     num_keypoints = person.skeleton.num_keypoints
     if person.order != tuple(range(num_keypoints)):
@@ -195,7 +197,9 @@ def keep_people(content: dict[str, Any], person: Person) -> tuple[str, ...]:
 
     def is_left_out(entry: Any) -> bool:
         is_other = isinstance(entry, dict) and is_id(entry.get("category_id")) and entry["category_id"] in others
-        return is_other and (bool(listed[entry["category_id"]].get("keypoints")) or not has_keypoints(entry))
+        return is_other and (
+            is_chosen or bool(listed[entry["category_id"]].get("keypoints")) or not has_keypoints(entry)
+        )
 
     kept = []
     for entry in content["annotations"]:

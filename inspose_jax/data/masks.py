@@ -10,26 +10,38 @@ import numpy as np
 from jaxtyping import Bool
 from pycocotools import mask
 
-Rle = dict[str, Any]  # {"size": [height, width], "counts": compressed text}
+Rle = Any  # a dict {"size": [height, width], "counts": compressed text}
 
 
 def rle_of(segmentation: Any, size: tuple[int, int]) -> Rle | None:
     """COCO's compressed RLE of a segmentation in an image of (height, width); None if it is none that can be read."""
     height, width = size
     if isinstance(segmentation, dict):
-        counts, own_size = segmentation.get("counts"), segmentation.get("size")
+        counts: Any = segmentation.get("counts")
+        own_size: Any = segmentation.get("size")
         if own_size != [height, width]:
             return None
-        if isinstance(counts, str) and counts:
-            return {"size": own_size, "counts": counts}
+        if isinstance(counts, str):
+            return compressed(own_size, counts)
         if not is_numbers(counts) or min(counts, default=-1) < 0 or sum(counts) != height * width:
             return None
-        return as_text(mask.frPyObjects({"size": own_size, "counts": counts}, height, width))
-    polygons = segmentation if isinstance(segmentation, list) else []
+        uncompressed: Any = {"size": own_size, "counts": counts}
+        return as_text(mask.frPyObjects(uncompressed, height, width))
+    polygons: Any = segmentation if isinstance(segmentation, list) else []
     polygons = [polygon for polygon in polygons if is_numbers(polygon) and len(polygon) >= 6 and len(polygon) % 2 == 0]
     if not polygons:
         return None
     return as_text(mask.merge(mask.frPyObjects(polygons, height, width)))
+
+
+def compressed(size: list[int], counts: str) -> Rle | None:
+    """A compressed RLE, if it can be decoded."""
+    rle: Rle = {"size": size, "counts": counts}
+    try:
+        mask.decode(rle)  # pycocotools would count the pixels of any text
+    except ValueError:
+        return None
+    return rle if counts else None
 
 
 def is_numbers(value: Any) -> bool:

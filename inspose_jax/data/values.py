@@ -1,7 +1,7 @@
 """What a single value of a COCO file may be."""
 
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 LARGEST = 1e9  # no image is this large, and its square is an area that still fits an f32
 
@@ -26,12 +26,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
-def is_box(value: Any) -> bool:
+def is_box(value: Any) -> TypeGuard[list[float]]:
     """Whether the value is a box (x, y, width, height) of non-negative size."""
     return isinstance(value, list) and len(value) == 4 and all(map(is_number, value)) and min(value[2:]) >= 0
 
 
-def is_inside(value: Any) -> bool:
+def is_inside(value: Any) -> TypeGuard[str]:
     """Whether the value names a file in the image folder or in one of its subfolders."""
     if not isinstance(value, str) or value == "" or "\0" in value:
         return False

@@ -48,7 +48,12 @@ def test_an_area_is_that_of_the_segmentation_else_of_the_box():
     rle = {"size": [10, 12], "counts": [21, 3, 96]}
     assert filled("area", segmentation=rle)[0]["area"] == 3
     assert filled("area", segmentation=masks.rle_of(rle, (10, 12)))[0]["area"] == 3
+    other_size = masks.rle_of({"size": [9, 12], "counts": [21, 3, 84]}, (9, 12))
+    assert masks.rle_of(other_size, (9, 12)) == other_size
+    broken = {"size": [10, 12], "counts": "abc" * 50}
     for useless in (
+        other_size,
+        broken,
         [],
         None,
         "x",

@@ -175,6 +175,18 @@ def test_a_category_is_chosen_by_name_or_by_its_joints(tmp_path):
     with pytest.raises(UserError, match='no category is named "hose"; did you mean horse'):
         opened(tmp_path, category="hose")
 
+    def unlisted(content):
+        two(content)
+        del content["categories"][2]["keypoints"]
+
+    with pytest.warns(UserWarning, match="left out|of its own"):
+        check_dots(opened(dots(tmp_path, change=unlisted), category="horse"))
+    with (
+        pytest.warns(UserWarning, match="of its own"),
+        pytest.raises(UserError, match="3 numbers for keypoints; horse needs 15"),
+    ):
+        opened(tmp_path)
+
     def unused(content):
         two(content)
         content["annotations"].pop()

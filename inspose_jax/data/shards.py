@@ -110,7 +110,7 @@ class BuiltSet:
         moved = stored._replace(keypoints=self.moved(stored.keypoints))
         fields = (moved.keypoints, moved.boxes_xyxy, moved.area, moved.is_crowd)
         each = zip(starts.tolist(), stored.ends.tolist(), strict=True)
-        return labels.hash_of([field[start:end] for field in fields] for start, end in each)
+        return labels.hash_of(tuple(field[start:end] for field in fields) for start, end in each)
 
     def ground_truth(self) -> dict[str, Any]:
         """The labels as the content of a COCO file."""

@@ -252,7 +252,7 @@ def test_a_split_that_is_not_there_is_refused_unless_there_is_only_one(tmp_path)
 
 def test_an_export_without_images_is_refused(tmp_path):
     write(tmp_path, "images", "json/crowdpose_val.json", crowdpose())
-    (tmp_path / "images").rename(tmp_path / "pictures")
+    (tmp_path / "images").rename(tmp_path / "photos")
     with pytest.raises(NotFound, match=r"images: no such folder; the images of .*crowdpose_val.json belong there"):
         export_folders.read(tmp_path, "val", "")
 

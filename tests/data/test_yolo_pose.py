@@ -108,10 +108,10 @@ def test_images_are_found_however_they_are_named(tmp_path, changes):
 
 
 def test_labels_without_a_folder_of_images_lie_beside_the_image(tmp_path):
-    written(tmp_path, train="pictures")
-    (tmp_path / "images/train").rename(tmp_path / "pictures")
+    written(tmp_path, train="photos")
+    (tmp_path / "images/train").rename(tmp_path / "photos")
     for path in (tmp_path / "labels/train").rglob("*.txt"):
-        path.rename(tmp_path / "pictures" / path.relative_to(tmp_path / "labels/train"))
+        path.rename(tmp_path / "photos" / path.relative_to(tmp_path / "labels/train"))
     assert len(yolo_pose.read(tmp_path, "train", "")[0]["annotations"]) == 4
 
 

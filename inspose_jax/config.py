@@ -181,7 +181,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the terms of the loss, Eq. 5, and of a box head's; all are 1 in the paper, which adds them up."""
+    """Weights of the loss's terms, Eq. 5 and a box head's; all are 1 in the paper, which adds them up."""
 
     cls: float = setting(1.0, NOT_BELOW_0, "Weight of the classification term.")
     keypoint: float = setting(1.0, NOT_BELOW_0, "Weight of the keypoint maps' term (Eq. 4).")

@@ -65,7 +65,7 @@ NOT_AN_IMAGE = (
 )
 NOT_A_VIDEO = "not a video that can be read; is it damaged, empty or cut off?"
 URL = "{}: is a URL; only folders and files of this machine can be used, so copy it here, or mount it as a folder"
-READABLE = "a COCO keypoint JSON, or a folder with one and its images"
+READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
 BUILD, EVAL_BUILT = "data build --data drawn --out b", f"{EVAL} --data built"
 BUILT, SHARD_NAME = "built/keypoints/all/1.0.0", "keypoints-train.array_record-00001-of-00002"
 SHARD, BUILD_AGAIN = f"{BUILT}/{SHARD_NAME}", "build it again with `inspose data build`"
@@ -526,7 +526,7 @@ CASES: dict[str, list[Case]] = {
         Case("a folder that is not empty", f"{BUILD.replace('--out b', '--out drawn')}",
              "drawn: already exists; give a new or empty folder"),
         Case("a read-only place", f"{BUILD.replace('--out b', '--out locked/b')}",
-             f"locked/b: cannot be written (Permission denied); {NO_ROOM}", LOCKED, needs_rights=True),
+             f"locked: cannot be a folder for results (Permission denied); {NO_ROOM}", LOCKED, needs_rights=True),
         Case("a damaged image", BUILD, f"000000000000.jpg: {NOT_AN_IMAGE}", half(FIRST)),
         Case("an image of another size", BUILD,
              "000000000000.jpg: 8 x 8 pixels, but its annotation says 64 x 64 (height x width); labels would not fit. "
@@ -753,12 +753,12 @@ WORKS = [
           labels(lambda content: content["annotations"][0].pop("keypoints"))),
     Works("no categories", f"{EVAL} {IMAGES} {LABELS}", "…AP50…",
           labels(lambda content: content.update(categories=None))),
-    Works("people without area: a part of their box", f"{CHECK} {IMAGES} {LABELS}", f"{JSON}: no fault found",
+    Works("people without area: a part of their box", f"{CHECK} {IMAGES} {LABELS}", f"…{JSON}: no fault found",
           without("annotations", "area")),
-    Works("ids as text", f"{CHECK} {IMAGES} {LABELS}", f"{JSON}: no fault found",
+    Works("ids as text", f"{CHECK} {IMAGES} {LABELS}", f"…{JSON}: no fault found",
           labels(lambda content: [entry.update(id=str(entry["id"])) for entry in content["images"]])),
     Works("a folder that is recognised", f"{CHECK} --data drawn",
-          f"inspose: {JSON}: COCO keypoints, images in drawn/images {JSON}: no fault found"),
+          f"inspose: {JSON}: COCO keypoints, images in drawn/images …{JSON}: no fault found"),
     Works("a file that is recognised", f"{EVAL} --data {JSON}",
           f"inspose: {JSON}: COCO keypoints, images in drawn/images: 4 images, … people with 17 joints (coco) AP …"),
     Works("drawing into an empty folder", "data draw --out new --count 1 --size 32", "new: 1 image; …",

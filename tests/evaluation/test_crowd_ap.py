@@ -117,7 +117,7 @@ def test_an_evaluation_of_crowdpose_data_has_them_beside_the_ten_statistics(monk
     source = DrawnPeople(Scene(size=64), "test", 0, 1)
     monkeypatch.setattr(source, "ground_truth", lambda: truth)
     predictor = Predictor.__new__(Predictor)
-    predictor.skeleton = CROWDPOSE
+    predictor.skeleton, predictor.has_boxes = CROWDPOSE, False
     found = evaluator.evaluate(predictor, source)
     assert list(found.statistics) == [*coco_ap.NAMES, "AP_easy", "AP_medium", "AP_hard"]
     assert found.statistics["AP_hard"] == crowd_ap.crowd_ap(truth, results, CROWDPOSE)["AP_hard"] > 0

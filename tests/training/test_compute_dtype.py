@@ -84,6 +84,8 @@ def outputs():
 
 def test_outputs_are_float32_and_close_to_those_of_float32(outputs):
     for name, whole, half in zip(outputs[0]._fields, *outputs, strict=True):
+        if whole is None:  # the model has no box head
+            continue
         assert half.dtype == jnp.float32
         difference = np.linalg.norm(half - whole) / np.linalg.norm(whole - whole.mean())
         assert 0 < difference < 0.05, (name, difference)

@@ -276,7 +276,7 @@ def test_the_file_from_elsewhere_that_weights_derive_from_is_handed_on(theirs, p
 
 def test_every_checkpoint_records_where_its_run_started_also_after_it_resumed(tmp_path):
     given = toy_recipe.recipe()
-    source = sources.training_source(given, None, None)
+    source = sources.training_source(given, sources.Given())
     method = toy_recipe.method(given.model)
     told = {"kept": "everything", "derived_from": "theirs.pth"}
     weights = Pretrained("a1", lambda variables: (variables, told))

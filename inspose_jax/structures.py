@@ -20,7 +20,7 @@ class Sample(NamedTuple):
 
     image: UInt8[np.ndarray, "H W 3"]  # RGB
     keypoints: Float32[np.ndarray, "N K 3"]  # x, y in pixels of `image`; visibility 0 unlabelled, 1 hidden, 2 seen
-    boxes_xyxy: Float32[np.ndarray, "N 4"]  # the annotated boxes; only used as ignore regions
+    boxes_xyxy: Float32[np.ndarray, "N 4"]  # the annotated boxes: ignore regions, and what a box head learns
     area: Float32[np.ndarray, " N"]  # pixels of the person's visible mask
     is_crowd: Bool[np.ndarray, " N"]
     image_id: int

@@ -667,7 +667,7 @@ CASES: dict[str, list[Case]] = {
              "yolo/labels/1.txt, line 1: could not convert string to float: 'person'; a row is numbers separated by "
              "spaces", yolo("", "person .5 .5 .2 .2 .5 .5 2 .6 .6 2")),
         Case("an export without the part", f"{CHECK} --data boxes --split test",
-             "boxes: has no part for test, only train, valid; choose one with --split",
+             "boxes: has no part for test, only train, valid; give the folder or the file of that part",
              both(*(file(f"boxes/{part}/_annotations.coco.json", "{}") for part in ("train", "valid")))),
         Case("COCO-WholeBody with too few joints", f"{CHECK} {IMAGES} {LABELS}",
              f"{JSON}: annotation 1: 3 numbers for face_kpts, not 204 (x, y, visibility of 68 joints)",

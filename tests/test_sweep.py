@@ -60,9 +60,9 @@ def made(monkeypatch):
         depth, nms = one.config.model.kp_net.depth, one.config.model.decoding.nms_threshold
         made.append((depth, nms, one.config.schedule.seed))
         statistics = {**STATISTICS, "AP": 0.1 * depth + 0.01 * one.config.schedule.seed, "APL": -1.0}
-        stored = results.read(where, one)["evaluations"]
-        key = results.evaluation_key(one.config, sweep.num_images)
-        results.write(where, one, {"seed": 0, "minutes": 7.0}, {**stored, key: {"statistics": statistics}})
+        evaluated = results.evaluation(one.config, sweep.num_images, statistics)
+        earlier = results.read(where, one)["evaluations"]
+        results.write(where, one, {"seed": 0, "minutes": 7.0}, [*earlier, evaluated])
 
     monkeypatch.setattr(command, "make_run", make_run)
     return made
@@ -150,7 +150,18 @@ def test_the_name_of_a_run_depends_on_what_it_trains_and_on_nothing_else():
     elsewhere = replace(config, machine=replace(config.machine, num_threads=7))
     tested = replace(config, data=replace(config.data, test_short_side=96))
     assert results.identity(Run(elsewhere, 5)) == results.identity(Run(tested, 5)) == results.identity(Run(config, 5))
-    assert results.evaluation_key(tested, 3) != results.evaluation_key(config, 3) != results.evaluation_key(config, 4)
+    stored = {"evaluations": [results.evaluation(config, 3, STATISTICS)]}
+    assert results.statistics_of(stored, config, 3) == STATISTICS
+    assert results.statistics_of(stored, tested, 3) is None
+    assert results.statistics_of(stored, config, 4) is None
+
+
+def test_an_evaluation_is_found_by_the_values_of_its_fields_not_by_what_is_usual_now(monkeypatch):
+    stored = {"evaluations": [results.evaluation(tiny.CONFIG, 3, STATISTICS)]}
+    del stored["evaluations"][0]["fields"]["data.test_padding"]  # as if the field had been added later
+    assert results.statistics_of(stored, tiny.CONFIG, 3) == STATISTICS
+    stored["evaluations"][0]["fields"]["model.decoding.nms_threshold"] = "0.5"  # the default of an earlier version
+    assert results.statistics_of(stored, tiny.CONFIG, 3) is None
 
 
 def test_a_new_field_with_its_default_keeps_the_names(monkeypatch):
@@ -164,7 +175,7 @@ def test_a_new_field_with_its_default_keeps_the_names(monkeypatch):
     ("content", "expected"),
     [
         ("{", "not a result of a run"),
-        ('{"evaluations": {}, "minutes": 1}', "not a result of a run"),
+        ('{"evaluations": [], "minutes": 1}', "not a result of a run"),
         (None, "its run had other values of schedule.learning_rate; remove it"),
     ],
 )
@@ -172,7 +183,7 @@ def test_a_result_that_is_damaged_or_of_another_run_is_named(tmp_path, content, 
     run = Run(tiny.CONFIG, 5)
     if content is None:
         other = replace(tiny.CONFIG, schedule=replace(tiny.CONFIG.schedule, learning_rate=0.5))
-        results.write(tmp_path, Run(other, 5), {"minutes": 1.0}, {})
+        results.write(tmp_path, Run(other, 5), {"minutes": 1.0}, [])
         shutil.move(results.path_of(tmp_path, Run(other, 5)), results.path_of(tmp_path, run))
     else:
         results.path_of(tmp_path, run).write_text(content)
@@ -189,6 +200,8 @@ def test_a_result_that_is_damaged_or_of_another_run_is_named(tmp_path, content, 
         (SWEEP.replace("steps=2", "steps=0"), "`steps` is 0"),
         (SWEEP.replace("seeds=(0, 1)", "seeds=()"), "`seeds` must hold"),
         (SWEEP.replace("depth 1", "depth 0"), "row one layer: .*depth is 0"),
+        (SWEEP.replace("depth 1", "depth '1"), "row one layer: its changes .* No closing quotation"),
+        (SWEEP.replace("rows = (", "rows = (3,"), "must hold Rows only"),
         (SWEEP.replace("small.py", "r50_coco_36e"), "does not draw its images"),
         (SWEEP.replace("r50_coco_36e", "r50_coco_37e"), "no such recipe"),
     ],

@@ -23,7 +23,7 @@ from inspose_jax.errors import UserError, did_you_mean
 COMMANDS = {
     "demo": ("demo", "train, evaluate and show a small model; needs no data and no GPU"),
     "train": ("train", "train a recipe on drawn people or annotated images"),
-    "eval": ("evaluate", "compute the ten COCO keypoint statistics of a checkpoint"),
+    "eval": ("evaluate", "compute COCO's statistics of a checkpoint on annotated images"),
     "predict": ("predict", "find people in images and videos, draw them, write their joints"),
     "report": ("report", "show a run on one HTML page: curves, throughput, configuration, people found"),
     "import-torch": ("import_torch", "make a checkpoint of PyTorch's weights, such as the paper's authors released"),

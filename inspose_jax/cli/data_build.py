@@ -29,7 +29,7 @@ class Build:
     annotations: arguments.Place = None
     """.. and their COCO keypoint JSON."""
     val_data: arguments.Place = None
-    """The images of a second split, `val`; may be the same folder, if it has several parts."""
+    """The images of a second split, `val`; may be the same folder, if it has a part for each."""
     val_images: arguments.Place = None
     """Instead of --val-data: the folder of images .."""
     val_annotations: arguments.Place = None
@@ -71,6 +71,8 @@ def run(argv: list[str]) -> None:
     splits: dict[str, StoredSource] = {
         split: sources.annotated(one, skeleton, 0.0, with_masks=True) for split, one in given.items()
     }
+    if "val" in splits:
+        sources.warn_if_same(splits["train"], splits["val"])
     number = sum(source.is_labelled.sum() if launch.only_labelled else len(source) for source in splits.values())
     workers = launch.workers or os.cpu_count() or 1
     with tqdm(total=int(number), desc="building", unit="image", dynamic_ncols=True) as bar:

@@ -72,11 +72,10 @@ def run(argv: list[str]) -> None:
         for one in found:
             print(one.line())
     clean, changes = dataset, []
+    left = []
     if launch.fix:
         clean, changes, left = repair.repaired(dataset, facts, others, found)
-        if left:
-            raise UserError(f"{name}: {left[0].message}; --fix does not repair this, so correct it first")
-        files.write(launch.fix, json.dumps(clean.content))
+        clean, changes = (dataset, []) if left else (clean, changes)
     number = Counter(one.severity for one in found)
     images, people = dataset.content["images"], dataset.content["annotations"]
     if launch.json:
@@ -85,6 +84,10 @@ def run(argv: list[str]) -> None:
         counts = {"counts": {severity: number[severity] for severity in SEVERITIES}}
         lists = {"faults": [one._asdict() for one in found], "changes": [one._asdict() for one in changes]}
         print(json.dumps(about | sizes | counts | lists, indent=1))
+    if left:
+        raise UserError(f"{name}: {left[0].message}; --fix does not repair this, so correct it first")
+    if launch.fix:
+        files.write(launch.fix, json.dumps(clean.content))
     for change in () if launch.json else changes:
         print(change.line())
     counted = [f"{number[kind]} {kind}{'s' * (number[kind] > 1)}" for kind in ("error", "warning") if number[kind]]

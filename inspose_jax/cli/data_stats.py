@@ -47,8 +47,7 @@ def run(argv: list[str]) -> None:
     config = recipes.read(launch.recipe).config
     given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
     source = sources.annotated(given, FROM_DATA, config.data.joint_pixel_offset)
-    images = getattr(source, "images", None)  # a built set has no folder of images
-    if launch.out and images is not None and images.resolve() in launch.out.resolve().parents:
+    if launch.out and source.images.resolve() in launch.out.resolve().parents:
         raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
     data = pipeline.with_shapes(source, config).data
     measured = stats.measure(source.ground_truth(), source.skeleton, data)

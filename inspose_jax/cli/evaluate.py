@@ -1,4 +1,4 @@
-"""`inspose eval`: the ten COCO keypoint statistics of a checkpoint on an annotated folder."""
+"""`inspose eval`: COCO's statistics of a checkpoint on annotated images."""
 
 import json
 import os

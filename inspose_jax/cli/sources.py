@@ -1,5 +1,6 @@
 """Choose the data that a command works on: what `--data` or `--images` and `--annotations` name, or drawn people."""
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from inspose_jax.data import pipeline, shards, sources
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople, Split
+from inspose_jax.data.pipeline import Source
 from inspose_jax.data.shards import BuiltSet
 from inspose_jax.data.transforms import needs_masks
 from inspose_jax.errors import UserError
@@ -74,7 +76,7 @@ def dataset(given: Given, skeleton: Skeleton) -> tuple[Dataset, Path, str]:
     wanted = None if skeleton == FROM_DATA else skeleton
     if is_built(given):
         raise UserError(
-            f"{given.data}: a built set, whose images were checked when it was built; check what it was built from"
+            f"{given.data}: a built set, whose images were decoded when it was built; check what it was built from"
         )
     if given.data is not None and (given.images or given.annotations):
         raise UserError("give either --data, or --images and --annotations, not both")
@@ -97,6 +99,17 @@ def training_source(config: Config, given: Given) -> pipeline.LabelledSource:
     if not given.data and not (given.images and given.annotations):
         raise UserError(f"this recipe trains on annotated images: give {GIVE}")
     return annotated(given, config.model.skeleton, config.data.joint_pixel_offset, needs_masks(config.data))
+
+
+def warn_if_same(training: Source, validation: Source | None) -> None:
+    """Warn if what is to be validated on is what is trained on, as in a folder without a part for validation."""
+    if validation is None or pipeline.fingerprint(training) != pipeline.fingerprint(validation):
+        return
+    if processes.is_first():
+        warnings.warn(
+            "validation takes the same images as training, which says nothing about others; give other data for it",
+            stacklevel=2,
+        )
 
 
 def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:

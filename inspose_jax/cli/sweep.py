@@ -1,7 +1,9 @@
 """`inspose sweep`: train and evaluate every row of a table that has no result yet, and write the table."""
 
 import contextlib
+import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import tyro
 from inspose_jax.cli import arguments
 from inspose_jax.errors import NotFinite, UserError
 
-DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "TPU_VISIBLE_CHIPS")
+DEVICES = "CUDA_VISIBLE_DEVICES"  # what tells a process which GPUs it may use
 HELD_OUT_SEED = 0  # of the images that all runs of all seeds are evaluated on
 
 
@@ -25,15 +27,16 @@ class Sweep:
     A run that has a result file is not repeated, and one that was stopped resumes; the same command goes on.
 
     Example: inspose sweep experiments/table2
-             inspose sweep experiments/table2 --processes 8     (one on each of eight devices)
+             inspose sweep experiments/table2 --processes 8     (one on each of eight GPUs)
     """
 
     folder: tyro.conf.Positional[Path]
     """Folder with a sweep.py."""
     workdirs: Path = Path("runs/sweep")
-    """Folder for the runs' own folders; they may be deleted once a run has its result file."""
+    """Folder for the runs' own folders.  Once a run has its result file, its folder is needed only if rows are added
+    that differ from its row at test time alone; without it the run is made again."""
     processes: int = 1
-    """Processes that share the runs; each sees one device, the first, the second, ..."""
+    """Processes that share the runs; each sees one GPU, the first of those that may be used, the second, ..."""
     list: bool = False
     """Only list the runs and which of them have a result, and write the table."""
 
@@ -52,8 +55,7 @@ def run(argv: list[str]) -> None:
     folder = Path(os.path.normpath(launch.folder / sweep.results))
     if launch.list:
         for label, one in planned:
-            keys = results.read(folder, one)["evaluations"]
-            is_done = results.evaluation_key(one.config, sweep.num_images) in keys
+            is_done = results.statistics_of(results.read(folder, one), one.config, sweep.num_images) is not None
             print(f"{results.identity(one)}  {'done' if is_done else 'open'}  seed {one.config.schedule.seed}  {label}")
     elif launch.processes > 1:
         share(launch)
@@ -81,7 +83,7 @@ def plan(sweep: Any) -> list[tuple[str, Any]]:
         try:
             configs[row.label] = config_flags.override(base, rows.arguments_here(row))
             full = recipes.read(row.full_recipe or sweep.full_recipe).config
-            config_flags.override(full, row.changes.split())
+            config_flags.override(full, rows.arguments_of(row.changes))
         except UserError as error:
             raise UserError(f"row {row.label}: {error}") from None
     return [
@@ -101,8 +103,9 @@ def make_runs(launch: Sweep, sweep: Any, planned: list[tuple[str, Any]], folder:
     failed = {}
     for number, (label, one) in enumerate(planned, start=1):
         with claimed(launch.workdirs / f"{results.identity(one)}.lock") as is_mine:
-            key = results.evaluation_key(one.config, sweep.num_images)
-            if not is_mine or key in results.read(folder, one)["evaluations"] or results.identity(one) in failed:
+            if not is_mine or results.identity(one) in failed:
+                continue
+            if results.statistics_of(results.read(folder, one), one.config, sweep.num_images) is not None:
                 continue
             print(f"run {number} of {len(planned)}: {label}, seed {one.config.schedule.seed}", flush=True)
             try:
@@ -134,15 +137,18 @@ def make_run(launch: Sweep, sweep: Any, one: Any, note: str, folder: Path) -> No
     if done < one.steps:
         print(f"stopped at step {done} of {one.steps}; the same command goes on from there")
         raise KeyboardInterrupt
-    variables = checkpoints.load(workdir).variables
-    fixed = replace(one.config, schedule=replace(one.config.schedule, seed=HELD_OUT_SEED))
+    loaded = checkpoints.load(workdir)
+    # The run's own config has the shapes and the skeleton that the planned one may leave open.
+    data, model = replace(one.config.data, shapes=loaded.config.data.shapes), one.config.model
+    tested = replace(one.config, data=data, model=replace(model, skeleton=loaded.config.model.skeleton))
+    fixed = replace(tested, schedule=replace(tested.schedule, seed=HELD_OUT_SEED))
     held_out = sources.drawn(fixed, "test", sweep.num_images)
-    statistics, _ = evaluator.evaluate(Predictor(one.config, variables), held_out)
+    statistics, _ = evaluator.evaluate(Predictor(tested, loaded.variables), held_out)
     seconds = throughput(read_run(workdir).metrics, one.config.schedule.batch_size).get("training_seconds", 0.0)
     facts = {"seed": one.config.schedule.seed, "minutes": round(seconds / 60, 1), "made_by": provenance.about()}
-    key = results.evaluation_key(one.config, sweep.num_images)
-    evaluated = {"images": sweep.num_images, "statistics": statistics}
-    results.write(folder, one, facts, {**stored["evaluations"], key: evaluated})
+    results.write(
+        folder, one, facts, [*stored["evaluations"], results.evaluation(one.config, sweep.num_images, statistics)]
+    )
 
 
 def table(sweep: Any, planned: list[tuple[str, Any]], folder: Path) -> Any:
@@ -153,21 +159,16 @@ def table(sweep: Any, planned: list[tuple[str, Any]], folder: Path) -> Any:
     found: dict[str, list[Trained]] = {row.label: [] for row in sweep.rows}
     for label, one in planned:
         stored = results.read(folder, one)
-        evaluated = stored["evaluations"].get(results.evaluation_key(one.config, sweep.num_images))
-        if evaluated is not None:
+        statistics = results.statistics_of(stored, one.config, sweep.num_images)
+        if statistics is not None:
             name = results.path_of(folder, one).stem
-            found[label].append(Trained(one.config.schedule.seed, name, stored["minutes"], evaluated["statistics"]))
+            found[label].append(Trained(one.config.schedule.seed, name, stored["minutes"], statistics))
     return [(row, found[row.label]) for row in sweep.rows]
 
 
 @contextlib.contextmanager
 def claimed(lock: Path) -> Iterator[bool]:
     """Whether this process alone may make a run; the system releases the claim of a process that ends in any way."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, where only one process makes runs
-        yield True
-        return
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -178,17 +179,31 @@ def claimed(lock: Path) -> Iterator[bool]:
 
 
 def share(launch: Sweep) -> None:
-    """Start processes that share the runs, each with one visible device; raises UserError if one of them fails."""
+    """Start processes that share the runs, each with one visible GPU; raises UserError if one of them fails.
+
+    SIGTERM is passed on to them, so that each saves its run.
+    """
     command = [sys.executable, "-m", "inspose_jax", "sweep", str(launch.folder), "--workdirs", str(launch.workdirs)]
-    children = []
-    for number in range(launch.processes):
-        device = {name: str(number) for name in DEVICE_VARIABLES}
-        children.append(subprocess.Popen(command, env={**os.environ, **device}))
+    given = [device for device in os.environ.get(DEVICES, "").split(",") if device]
+    if given and len(given) < launch.processes:
+        raise UserError(f"--processes is {launch.processes}, but {DEVICES} names {len(given)} devices; give as many")
+    devices = given or [str(number) for number in range(launch.processes)]
+    children = [
+        subprocess.Popen(command, env={**os.environ, DEVICES: device}) for device in devices[: launch.processes]
+    ]
+
+    def pass_on(number: int, _: object) -> None:
+        for child in children:
+            child.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
     try:
         codes = [child.wait() for child in children]
     except KeyboardInterrupt:  # the terminal sends it to the children too; each saves its run first
         for child in children:
             child.wait()
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if any(codes):
         raise UserError(f"{sum(map(bool, codes))} of {len(codes)} processes failed; their own lines say why")

@@ -97,6 +97,8 @@ def run(argv: list[str]) -> None:
     config = pipeline.for_data(config, source)
     given = sources.Given(launch.val_data, launch.val_images, launch.val_annotations, "val", launch.category)
     validation = sources.validation_source(config, given, launch.eval_every)
+    if given != sources.Given(split="val", category=launch.category):
+        sources.warn_if_same(source, validation)
 
     from inspose_jax.evaluation import evaluator
     from inspose_jax.methods import from_recipe

@@ -35,8 +35,12 @@ def own_shapes(sizes: Int32[np.ndarray, "n 2"]) -> list[tuple[int, int]]:
     return sorted({(height, width) for height, width in (-(-sizes // 32) * 32).tolist()})
 
 
-def put_labels(batch: Batch, b: int, sample: Sample, original_size: tuple[int, int], model: Any) -> None:
-    """Write the labels of a sample, whose image is row `b` of the batch, into that row; `original_size` is in pixels.
+def put_labels(
+    batch: Batch, b: int, sample: Sample, original_size: tuple[int, int], model: Any, zoom: float = 1.0
+) -> None:
+    """Write the labels of a sample, whose image is row `b` of the batch, into that row.
+
+    `original_size` is its (height, width) in pixels of the original image, of which a crop shows 1 / `zoom`.
 
     Labelled people become targets, at most N of them.  If there are more, those with the smallest pseudo boxes become
     ignore regions instead.  With `ignore_unlabelled`, crowds and people without a labelled joint are ignore regions
@@ -48,7 +52,7 @@ def put_labels(batch: Batch, b: int, sample: Sample, original_size: tuple[int, i
     """
     height, width = sample.image.shape[:2]
     batch.size[b] = height, width
-    batch.scale[b] = width / original_size[1], height / original_size[0]
+    batch.scale[b] = zoom * width / original_size[1], zoom * height / original_size[0]
     batch.is_real[b] = True
 
     boxes = person_boxes(sample)

@@ -62,7 +62,9 @@ def choose(path: Path, split: str) -> Export:
             return export
     if len(splits) == 1:
         return next(iter(splits.values()))
-    raise UserError(f"{path}: has no part for {split}, only {', '.join(splits)}; choose one with --split")
+    raise UserError(
+        f"{path}: has no part for {split}, only {', '.join(splits)}; give the folder or the file of that part"
+    )
 
 
 def roboflow(path: Path) -> dict[str, Export]:

@@ -75,7 +75,10 @@ def checked(sample: Any, index: int, skeleton: Skeleton) -> Sample:
         "area": ((number,), np.float32),
         "is_crowd": ((number,), bool),
     }
-    arrays = {name: np.asarray(getattr(sample, name), kind) for name, (_, kind) in shapes.items()}
+    try:
+        arrays = {name: np.asarray(getattr(sample, name), kind) for name, (_, kind) in shapes.items()}
+    except (ValueError, TypeError) as error:  # lists of different lengths, or of something else than numbers
+        raise UserError(f"sample {index}: {', '.join(shapes)} must be arrays of numbers ({error})") from None
     for name, (shape, _) in shapes.items():
         if arrays[name].shape != shape:
             raise UserError(
@@ -96,5 +99,5 @@ def described(value: Any) -> str:
 
 
 def without_pixels(sample: Sample) -> Sample:
-    """The sample with a black image of the same size, which takes no memory."""
-    return sample._replace(image=np.broadcast_to(np.uint8(0), sample.image.shape))
+    """The sample without masks, and with a black image of the same size, which takes no memory."""
+    return sample._replace(image=np.broadcast_to(np.uint8(0), sample.image.shape), masks=None)

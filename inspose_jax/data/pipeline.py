@@ -209,8 +209,8 @@ def load_batch(source: Source | Tolerant, step: PlannedStep, config: config.Conf
         rng = None if step.seed is None else np.random.default_rng((*step.seed, i))
         sample = framed(sample, frame, zoom, config.data.augmentation, rng)
         sample = transforms.flip(sample, model.skeleton, frame) if mirrored else sample
-        buckets.put_labels(batch, b, sample, original_size, model)
-    return batch._replace(scale=batch.scale * step.zoom[rows, None])
+        buckets.put_labels(batch, b, sample, original_size, model, zoom)
+    return batch
 
 
 def framed(

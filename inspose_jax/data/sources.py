@@ -54,6 +54,8 @@ def read(path: Path, split: Split, category: str = "", skeleton: Skeleton | None
     path = paths.expanded(path)
     if not path.exists():
         raise NotFound(f"{path}: no such file or folder of data; give {READABLE}")
+    if (path / "checkpoints").is_dir():  # before its JSON files are taken for labels
+        raise UserError(f"{path}: looks like the folder of a training run, not like data; give {READABLE}")
     if label_studio.is_kind(path):
         raise UserError(f"{path}: looks like Label Studio's own JSON; make it a COCO file with inspose data import")
     for kind in KINDS:
@@ -78,6 +80,8 @@ def looks_like(path: Path) -> str:
     remedy = f"give {READABLE}"
     exported = "export it as COCO keypoints from the tool that wrote it"
     if path.is_file():
+        if ".array_record" in path.name or ".tfrecord" in path.name:
+            return f"looks like one of the files of a built set; give its folder {path.parent}"
         for suffixes, words in FILES.items():
             if path.suffix.lower() in suffixes:
                 return f"looks like {words}"
@@ -85,8 +89,6 @@ def looks_like(path: Path) -> str:
     suffixes = {file.suffix.lower() for file in path.iterdir()}
     if has_file_per_image(path):
         return f"looks like a folder of LabelMe, with a JSON for each image; {exported}"
-    if (path / "checkpoints").is_dir():
-        return f"looks like the folder of a training run, not like data; {remedy}"
     if any(file.suffix.lower() == ".xml" for file in [*path.iterdir(), *path.glob("Annotations/*.xml")]):
         return f"looks like Pascal VOC, with an XML for each image; {exported}"
     if any(".tfrecord" in file.name for file in path.iterdir()):
@@ -101,5 +103,4 @@ FILES: dict[tuple[str, ...], str] = {
     image_files.SUFFIXES: "an image; give its labels too: a folder with a COCO keypoint JSON and the images",
     (".csv", ".tsv", ".txt", ".xml", ".mat", ".pkl", ".h5", ".parquet"): "labels of a kind that is not read; export "
     "them as COCO keypoints from the tool that wrote them",
-    (".tfrecord", ".array_record"): "one file of a built dataset; give its folder",
 }

@@ -6,7 +6,7 @@ n images, N people that are no crowds, L of them with labelled joints, K joints.
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from inspose_jax import config
 from inspose_jax.data import plan
@@ -53,6 +53,7 @@ def measure(content: dict[str, Any], skeleton: Skeleton, data: config.Data) -> S
     visibility = joints.reshape(-1, skeleton.num_keypoints, 3)[..., 2]
     visibility = visibility[(visibility > 0).any(1)]
     boxes = np.array([entry["bbox"] for entry in people], float).reshape(-1, 4)
+    is_trained = trained_on(content, place, data)
     at_test = [plan.test_size(height, width, data) for height, width in sizes.tolist()]
     scale = np.array(at_test, float).reshape(-1, 2) / sizes
     labelled = (visibility > 0).sum(0)
@@ -66,12 +67,21 @@ def measure(content: dict[str, Any], skeleton: Skeleton, data: config.Data) -> S
         is_seen=(visibility > 1).sum(0) / np.maximum(labelled, 1),
         box_sides=np.sqrt((boxes[:, 2:] * scale[of_image][:, ::-1]).prod(1)),
         test_padding=padding(sizes, data, train=False),
-        train_padding=padding(sizes, data, train=True),
+        train_padding=padding(sizes[is_trained], data, train=True),
     )
 
 
+def trained_on(content: dict[str, Any], place: dict[int, int], data: config.Data) -> Bool[np.ndarray, " n"]:
+    """Which images training takes; `place` is the index of each image's id.  All, if it would take none."""
+    chosen = np.zeros(len(place), bool)
+    for entry in content["annotations"]:
+        is_labelled = not entry.get("iscrowd") and any(v > 0 for v in (entry.get("keypoints") or [])[2::3])
+        chosen[place[entry["image_id"]]] |= is_labelled or data.train_images == "people"
+    return chosen if chosen.any() and data.train_images != "all" else np.ones(len(place), bool)
+
+
 def padding(sizes: Int[np.ndarray, "n 2"], data: config.Data, train: bool) -> Padding:
-    """The padding of one epoch over all images, without the blank images that fill the last batches."""
+    """The padding of one epoch over these images, without the blank images that fill the last batches."""
     everything = np.ones(len(sizes), bool)
     images: dict[tuple[int, int], int] = {}
     pixels: dict[tuple[int, int], int] = {}

@@ -193,7 +193,11 @@ def list_images(dataset: Dataset, split: str) -> list[Path]:
         if where.is_dir():
             found += sorted(one for one in where.rglob("*") if is_image(one))
             continue
-        for number, line in enumerate(where.read_text("utf-8-sig").splitlines(), start=1):
+        try:
+            lines = where.read_text("utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise UserError(f"{where}: not a list of images in UTF-8, one a line; save it as UTF-8") from None
+        for number, line in enumerate(lines, start=1):
             if line.strip():
                 image = where.parent / line.strip()  # an absolute path stays as it is
                 image = image if image.is_file() else resolved(dataset, line.strip(), f"{where}, line {number}")

@@ -27,7 +27,7 @@ SPEED = (
     (
         "images_per_s",
         curves.speed,
-        "Images per second, over windows of ten steps; the first includes compilation.",
+        "Images per second, over windows of ten steps, without the time of compilation.",
     ),
     ("data_wait", curves.waiting, "Share of the time in which the device waited for data."),
 )

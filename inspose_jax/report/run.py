@@ -112,7 +112,7 @@ def read_metrics(workdir: Path) -> dict[str, Series]:
 
 
 def throughput(metrics: dict[str, Series], batch_size: int) -> dict[str, float]:
-    """The training time, the median speed after the first window, which compiles, and the share of time spent waiting.
+    """The training time, the median speed after the first window, and the share of time spent waiting.
 
     They are computed from the speeds logged at every tenth step; the result is empty before the first of them.
     """

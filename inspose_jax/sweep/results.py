@@ -41,15 +41,26 @@ def training_fields(config: Config) -> dict[str, str]:
     }
 
 
-def evaluation_key(config: Config, num_images: int) -> str:
-    """12 hexadecimal digits that differ for evaluations of a model that may come out differently."""
-    usual = Config(type(config.model)())
-    chosen = {
-        ".".join(place.path): repr(place.value)
-        for place, other in zip(places(config), places(usual), strict=True)
-        if place.test_time and place.value != other.value
-    }
-    return digest({**chosen, "images": num_images})
+def tested_fields(config: Config) -> dict[str, str]:
+    """The value of each field that matters at test time, by its path."""
+    return {".".join(place.path): repr(place.value) for place in places(config) if place.test_time}
+
+
+def evaluation(config: Config, num_images: int, statistics: dict[str, float]) -> dict[str, Any]:
+    """An evaluation as it is stored, with everything that it depends on beside the training."""
+    return {"images": num_images, "fields": tested_fields(config), "statistics": statistics}
+
+
+def statistics_of(stored: dict[str, Any], config: Config, num_images: int) -> dict[str, float] | None:
+    """The statistics of a run, evaluated as the config says; None if they are not stored.
+
+    A field that was added later counts as equal if it has its default, since nothing else was possible before.
+    """
+    usual = tested_fields(Config(type(config.model)()))
+    for one in stored["evaluations"]:
+        if one["images"] == num_images and {**usual, **one["fields"]} == tested_fields(config):
+            return one["statistics"]
+    return None
 
 
 def digest(content: Any) -> str:
@@ -63,18 +74,20 @@ def path_of(folder: Path, run: Run) -> Path:
 
 
 def read(folder: Path, run: Run) -> dict[str, Any]:
-    """The stored result of a run: its facts, and `evaluations` by key; without any if there is no file yet.
+    """The stored result of a run: its facts, and `evaluations`; without any if there is no file yet.
 
     Raises UserError if the file is damaged, or of a run that was trained differently, as after a default has changed.
     """
     path = path_of(folder, run)
     if not path.exists():
-        return {"evaluations": {}}
+        return {"evaluations": []}
     again = "remove it, and the run is made again"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        for evaluated in stored["evaluations"].values():
-            float(evaluated["statistics"]["AP"] + stored["minutes"])  # what the tables need
+        for one in stored["evaluations"]:
+            float(
+                one["statistics"]["AP"] + stored["minutes"] + one["images"] + len(one["fields"])
+            )  # what is read later
         trained = config_json.from_dict(stored["config"], type(run.config.model))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: not a result of a run; {again}") from None
@@ -84,7 +97,7 @@ def read(folder: Path, run: Run) -> dict[str, Any]:
     return stored
 
 
-def write(folder: Path, run: Run, facts: dict[str, Any], evaluations: dict[str, Any]) -> None:
+def write(folder: Path, run: Run, facts: dict[str, Any], evaluations: list[dict[str, Any]]) -> None:
     """Write the result of a run, completely or not at all; the folder must exist."""
     stored = {"steps": run.steps, **facts, "evaluations": evaluations, "config": config_json.to_dict(run.config)}
     lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in stored.items()]

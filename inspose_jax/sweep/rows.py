@@ -68,11 +68,13 @@ def read(folder: Path) -> Sweep:
 
 def fault(sweep: Sweep) -> str:
     """The reason why a sweep is invalid, as text; empty for a valid one."""
-    labels = [row.label for row in sweep.rows]
+    labels = [getattr(row, "label", None) for row in sweep.rows]
     if not labels or len(set(labels)) < len(labels):
         return "`rows` must hold at least one row, and no label twice"
     if not sweep.seeds or len(set(sweep.seeds)) < len(sweep.seeds):
         return "`seeds` must hold at least one seed, and none twice"
+    if not all(isinstance(row, Row) for row in sweep.rows):
+        return "`rows` must hold Rows only"
     for name in ("steps", "num_images"):
         value = getattr(sweep, name)
         if not isinstance(value, int) or value < 1:
@@ -85,6 +87,14 @@ def full_command(sweep: Sweep, row: Row) -> str:
     return " ".join(filter(None, ["inspose train", row.full_recipe or sweep.full_recipe, row.changes]))
 
 
+def arguments_of(changes: str) -> list[str]:
+    """Changes as the words of a command line; raises UserError for an unclosed quote."""
+    try:
+        return shlex.split(changes)
+    except ValueError as error:
+        raise UserError(f"its changes {changes!r} cannot be read ({error}); correct them") from None
+
+
 def arguments_here(row: Row) -> list[str]:
     """A row's changes of the small recipe, as words of a command line."""
-    return shlex.split(f"{row.changes} {row.changes_here}")
+    return arguments_of(f"{row.changes} {row.changes_here}")

@@ -31,13 +31,14 @@ Table = list[tuple[Row, list[Trained]]]
 
 
 def write(folder: Path, sweep: Sweep, table: Table) -> None:
-    """Write all three files into the sweep's folder, each completely or not at all."""
+    """Write all three files into the sweep's folder, each completely or not at all; no plot before there is a run."""
     files.write(folder / CSV, as_csv(table))
     readme = folder / README
     text = readme.read_text(encoding="utf-8") if readme.exists() else f"# {sweep.question}\n\n{BEGIN}\n{END}\n"
     files.write(readme, with_table(text, as_markdown(sweep, table)))
-    with files.atomic(folder / PLOT) as partial:
-        plot(sweep, table, partial)
+    if any(runs for _, runs in table):
+        with files.atomic(folder / PLOT) as partial:
+            plot(sweep, table, partial)
 
 
 def columns(table: Table) -> tuple[str, ...]:
@@ -83,12 +84,13 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
     minutes = [run.minutes for _, runs in table for run in runs]
     if minutes:
         text += (
-            f"\n\nHere: {sweep.steps} steps of `{sweep.recipe}`, evaluated on {sweep.num_images} held-out images; "
-            f"mean ± standard deviation over seeds, in percent; a run took {np.median(minutes):.0f} minutes in the "
+            f"\n\nHere: {sweep.steps} steps of `{sweep.recipe}`, evaluated on {sweep.num_images} held-out images. Mean ± "
+            f"standard deviation of the seeds, in percent. Training took {np.median(minutes):.0f} minutes a run in the "
             f"median.\n\n![paper and here]({PLOT})"
         )
     commands = "\n".join(f"{full_command(sweep, row)}    # {row.label}" for row in sweep.rows)
-    return f"{text}\n\nThe rows at full size, on COCO:\n\n```sh\n{commands}\n```\n"
+    full = "The rows at full size, on COCO; each also needs `--data`, `--init` and a `--workdir` of its own:"
+    return f"{text}\n\n{full}\n\n```sh\n{commands}\n```\n"
 
 
 def spread(values: list[float]) -> str:

@@ -119,8 +119,9 @@ class InsPose(nn.Module, Hub):  # pyright: ignore[reportGeneralTypeIssues]
         """Find the people in an image u8[H,W,3] RGB or a list of them: one dict for each image, best person first.
 
         keypoints f32[N,K,2] (x, y) in pixels of the image, keypoint_scores f32[N,K] (softmax peaks of the keypoint
-        maps), scores f32[N], of at least `threshold`, boxes f32[N,4] (around the joints; in the released model around
-        its coarse joints) and locations i64[N,3], which generated the people: index of the level, row, column.  For
+        maps), scores f32[N], of at least `threshold`, boxes f32[N,4] (those of a box head, else around the joints; in
+        the released model around its coarse joints) and locations i64[N,3], which generated the people: index of the
+        level, row, column.  For
         COCO's metrics take a threshold of 0.  Images go through the network one at a time.
         """
         self.eval()

@@ -73,8 +73,8 @@ people = model("photo.jpg")
 """
 OURS = "The code, `{file}` among it, has the licence Apache-2.0."
 THEIRS = (
-    "The weights {come_from} the file {origin}, and their licence is not known here: the weights that the paper's "
-    "authors released carry no licence statement of their own."
+    "The weights {come_from} the file {origin}, and their licence is not known here; those that the paper's authors "
+    "released carry no licence statement of their own."
 )
 
 
@@ -94,7 +94,7 @@ def text(loaded: Loaded, tensors: Mapping[str, np.ndarray], metrics: Mapping[str
         names=", ".join(model.skeleton.keypoint_names),
         stored=stored_as(loaded.about),
         trained=training(loaded),
-        metrics=f"On the validation images of its training:\n\n| COCO keypoint statistic | |\n| --- | --- |\n{rows}"
+        metrics=f"On the validation images of its training:\n\n| COCO statistic | |\n| --- | --- |\n{rows}"
         if rows
         else "None were measured on these weights with this package.",
         short=data.test_short_side,

@@ -246,7 +246,9 @@ def test_a_split_that_is_not_there_is_refused_unless_there_is_only_one(tmp_path)
     write(tmp_path, "valid", "valid/_annotations.coco.json", roboflow())
     assert export_folders.choose(tmp_path, "test").images == tmp_path / "valid"
     write(tmp_path, "train", "train/_annotations.coco.json", roboflow())
-    with pytest.raises(UserError, match=r": has no part for test, only train, valid; choose one with --split$"):
+    with pytest.raises(
+        UserError, match=r": has no part for test, only train, valid; give the folder or the file of that part$"
+    ):
         export_folders.choose(tmp_path, "test")
 
 

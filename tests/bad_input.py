@@ -549,7 +549,7 @@ CASES: dict[str, list[Case]] = {
              f"{BUILT}/dataset_info.json: no such file, so that {BUILT} is no whole dataset; {BUILD_AGAIN}",
              built(lambda version: (version / "dataset_info.json").unlink())),
         Case("checking it", "data check --data built",
-             "built: a built set, whose images were checked when it was built; check what it was built from", built()),
+             "built: a built set, whose images were decoded when it was built; check what it was built from", built()),
         Case("a category of it", f"{EVAL_BUILT} --category cat",
              "built: a built set has one category; choose it with `inspose data build --category`", built()),
         Case("other joints than the run's", "train small.py --workdir out --data built --skeleton crowdpose",

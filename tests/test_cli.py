@@ -30,6 +30,7 @@ def drawn(place):
     return ["--images", str(place / "drawn/images"), "--annotations", str(place / "drawn/annotations.json")]
 
 
+@pytest.mark.filterwarnings("ignore:validation takes the same images as training")
 @pytest.mark.slow
 def test_training_evaluates_keeps_the_best_checkpoint_and_traces(place, tmp_path):
     (tmp_path / "small.py").write_text(faults.SMALL)
@@ -47,6 +48,7 @@ def test_training_evaluates_keeps_the_best_checkpoint_and_traces(place, tmp_path
     assert len(list(run.glob("profile/**/*.xplane.pb"))) == 1
 
 
+@pytest.mark.filterwarnings("ignore:validation takes the same images as training")
 @pytest.mark.parametrize(("options", "expected"), [([], 5), (["--eval-every", "7"], 7)])
 def test_training_evaluates_ten_times_on_all_devices(place, tmp_path, monkeypatch, options, expected):
     (tmp_path / "small.py").write_text(faults.SMALL)

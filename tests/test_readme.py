@@ -97,6 +97,7 @@ def prepared_folder(place, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.filterwarnings("ignore:validation takes the same images as training")
 @pytest.mark.slow
 def test_the_commands_run_as_they_stand(prepared_folder, capsys):
     """The commands of `Use it`, one after another, in the user's current folder, with relative paths."""

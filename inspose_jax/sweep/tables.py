@@ -84,9 +84,9 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
     minutes = [run.minutes for _, runs in table for run in runs]
     if minutes:
         text += (
-            f"\n\nHere: {sweep.steps} steps of `{sweep.recipe}`, evaluated on {sweep.num_images} held-out images. Mean ± "
-            f"standard deviation of the seeds, in percent. Training took {np.median(minutes):.0f} minutes a run in the "
-            f"median.\n\n![paper and here]({PLOT})"
+            f"\n\nHere: {sweep.steps} steps of `{sweep.recipe}`, evaluated on {sweep.num_images} held-out images. Mean "
+            "± standard deviation of the seeds, in percent. "
+            f"Training took {np.median(minutes):.0f} minutes a run in the median.\n\n![paper and here]({PLOT})"
         )
     commands = "\n".join(f"{full_command(sweep, row)}    # {row.label}" for row in sweep.rows)
     full = "The rows at full size, on COCO; each also needs `--data`, `--init` and a `--workdir` of its own:"

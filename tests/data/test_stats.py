@@ -53,8 +53,8 @@ def test_padding_is_the_share_of_all_pixels(measured):
     assert test.images == {(64, 128): 2, (128, 64): 1}
     assert test.share == pytest.approx({(64, 128): 0.25, (128, 64): 0})
     assert test.total == pytest.approx(1 / 6)
-    # In training all are half as large: 32 x 64, 64 x 32 and 32 x 32.
-    assert train.total == pytest.approx(1 - (2 * 32 * 64 + 32 * 32) / (3 * 64 * 128))
+    # In training all are half as large, 32 x 64 and 64 x 32; the third is not trained on, since nobody is labelled.
+    assert train.total == pytest.approx(1 - 2 * 32 * 64 / (2 * 64 * 128))
 
 
 def test_training_sizes_are_the_drawn_ones(content):

@@ -656,7 +656,7 @@ CASES: dict[str, list[Case]] = {
         Case("YOLO: a part that is not there", f"{CHECK} --data yolo --split val",
              "yolo/data.yaml: no images are named by `val`; it has train", yolo("")),
         Case("YOLO: no images", f"{CHECK} --data yolo",
-             "yolo/data.yaml: gone is not there; tried yolo/gone and yolo/gone", yolo("train: gone")),
+             "yolo/data.yaml: gone is not there; tried yolo/gone", yolo("train: gone")),
         Case("YOLO: another number of joints", f"{CHECK} --data yolo",
              "yolo/labels/1.txt, line 1: 5 numbers, not 11: class, x, y, width, height, and 2 joints of 3 (kpt_shape)",
              yolo("", "0 .5 .5 .2 .2")),

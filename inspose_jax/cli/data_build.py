@@ -23,7 +23,7 @@ class Build:
     out: Path
     """A new or empty folder."""
     data: arguments.Place = None
-    """Annotated images: a COCO keypoint JSON, or a folder with one and its images."""
+    """Annotated images: a file or folder of any kind that docs/data.md lists."""
     images: arguments.Place = None
     """Instead of --data: the folder of images .."""
     annotations: arguments.Place = None

@@ -22,7 +22,7 @@ class Shapes:
     """
 
     data: arguments.Place = None
-    """Annotated images: a COCO keypoint JSON, or a folder with one and its images, or one of the other kinds."""
+    """Annotated images: a file or folder of any kind that docs/data.md lists."""
     images: arguments.Place = None
     """Instead of --data: the folder of images .."""
     annotations: arguments.Place = None

@@ -18,7 +18,7 @@ class Stats:
     """
 
     data: arguments.Place = None
-    """Annotated images: a file or folder of any kind that train takes."""
+    """Annotated images: a file or folder of any kind that docs/data.md lists."""
     images: arguments.Place = None
     """Instead of --data: the folder of images .."""
     annotations: arguments.Place = None

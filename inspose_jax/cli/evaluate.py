@@ -19,7 +19,7 @@ class Evaluate:
     checkpoint: Path
     """A run's folder, one of its checkpoints, or PyTorch's weights: a file, or a folder that export-torch wrote."""
     data: arguments.Place = None
-    """Annotated images: a COCO keypoint JSON, or a folder with one and its images."""
+    """Annotated images: a file or folder of any kind that docs/data.md lists."""
     images: arguments.Place = None
     """Instead of --data: the folder of images .."""
     annotations: arguments.Place = None

@@ -29,7 +29,7 @@ class Train:
     workdir: arguments.Place = None
     """Folder of the run; by default runs/RECIPE."""
     data: arguments.Place = None
-    """Annotated images: a folder or a COCO keypoint JSON."""
+    """Annotated images of a kind in docs/data.md."""
     images: arguments.Place = None
     """Instead of --data: the folder of images .."""
     annotations: arguments.Place = None

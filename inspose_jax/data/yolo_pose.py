@@ -223,7 +223,8 @@ def resolved(dataset: Dataset, place: str, named_by: str = "") -> Path:
     for found in tries:
         if found.exists():
             return found
-    raise NotFound(f"{named_by or dataset.path}: {place} is not there; tried {tries[0]} and {tries[-1]}")
+    looked_for = " and ".join(dict.fromkeys(map(str, (tries[0], tries[-1]))))
+    raise NotFound(f"{named_by or dataset.path}: {place} is not there; tried {looked_for}")
 
 
 def displayed_size(image: Path) -> tuple[int, int] | None:

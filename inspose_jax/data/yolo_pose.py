@@ -71,6 +71,11 @@ def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, S
     dataset = read_yaml(file_of(path, split))
     chosen = choose_class(dataset, category)
     listed = list_images(dataset, split)
+    if not any(label_file(image).is_file() for image in listed):  # a few may lack theirs, having no people
+        raise NotFound(
+            f"{dataset.path}: none of the {len(listed)} images of `{split}` has a text file of labels; the first one's "
+            f"was looked for at {label_file(listed[0])}"
+        )
     images = Path(os.path.commonpath([one.parent for one in listed]))
     entries, people, turned = [], [], []
     for image in listed:

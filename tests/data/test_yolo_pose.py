@@ -57,6 +57,14 @@ def test_labels_lie_on_their_pixels(tmp_path, per_joint):
     assert source.has_people.tolist().count(False) == 1
 
 
+def test_labels_that_are_all_elsewhere_are_looked_for_in_the_message(tmp_path):
+    folder = written(tmp_path)
+    (folder / "labels").rename(folder / "annotations")
+    number, first = len(horses.IMAGES), (folder / "labels/train" / min(horses.IMAGES)).with_suffix(".txt")
+    with pytest.raises(NotFound, match=f"none of the {number} images of `train` has a text file .* at {first}"):
+        yolo_pose.read(folder, "train", "")
+
+
 def test_boxes_are_continuous(tmp_path):
     content, _, _ = yolo_pose.read(written(tmp_path), "train", "")
     (first,) = [one for one in content["annotations"] if one["image_id"] == 1]

@@ -290,7 +290,7 @@ def test_the_card_of_imported_weights_says_so(tmp_path):
     card = (tmp_path / "hub/README.md").read_text()
     assert "license: unknown" in card
     assert "elsewhere; imported from theirs.pth" in card
-    assert "the weights that the paper's authors released carry no licence statement of their own" in card
+    assert "those that the paper's authors released carry no licence statement of their own" in card
     assert "The weights are those of the file theirs.pth, and their licence is not known here" in card
     assert "None were measured" in card
 
@@ -303,7 +303,7 @@ def test_the_card_of_a_run_that_started_from_imported_weights_says_so_too(tmp_pa
     card = (tmp_path / "hub/README.md").read_text()
     assert "license: unknown" in card
     assert "| on people that the package draws, 7 steps of 2 images, starting from the weights in theirs.pth |" in card
-    assert "The weights derive from the file theirs.pth, and their licence is not known here: the weights that" in card
+    assert "The weights derive from the file theirs.pth, and their licence is not known here; those that" in card
     assert "| AP | 0.500 |" in card
 
 

@@ -132,7 +132,7 @@ def show(argv: list[str]) -> None:
     from inspose_jax.report import markup
     from inspose_jax.skeletons import FROM_DATA
 
-    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
+    given = sources.given_by(launch)
     source = sources.annotated(given, FROM_DATA, Data().joint_pixel_offset)
     if source.images.resolve() in launch.out.resolve().parents:
         raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")

@@ -58,7 +58,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax.skeletons import FROM_DATA
 
     workers = launch.workers or os.cpu_count() or 1
-    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
+    given = sources.given_by(launch)
     dataset, name, line = sources.dataset(given, FROM_DATA)
     if launch.fix:
         refuse_target(launch.fix, name, dataset.images)

@@ -49,7 +49,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax.data import pipeline, shapes
     from inspose_jax.skeletons import FROM_DATA
 
-    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
+    given = sources.given_by(launch)
     source = sources.annotated(given, FROM_DATA, config.data.joint_pixel_offset)
     sizes = source.sizes[pipeline.trained_on(source, config.data)]
     trained, tested = shapes.trained(sizes, config.data), shapes.tested(source.sizes, config.data)

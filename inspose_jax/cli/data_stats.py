@@ -45,7 +45,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax.skeletons import FROM_DATA
 
     config = recipes.read(launch.recipe).config
-    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
+    given = sources.given_by(launch)
     source = sources.annotated(given, FROM_DATA, config.data.joint_pixel_offset)
     if launch.out and source.images.resolve() in launch.out.resolve().parents:
         raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")

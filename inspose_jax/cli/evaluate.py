@@ -50,7 +50,7 @@ def run(argv: list[str]) -> None:
 
     devices.check()
     predictor = trained.load(launch.checkpoint, launch.recipe, rest)
-    given = sources.Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
+    given = sources.given_by(launch)
     source = sources.annotated(given, predictor.skeleton, predictor.config.data.joint_pixel_offset)
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(source.name):

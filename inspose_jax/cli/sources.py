@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from inspose_jax import paths, processes
 from inspose_jax.config import Config
@@ -30,6 +30,11 @@ class Given(NamedTuple):
     annotations: Path | None = None
     split: sources.Split = "train"  # of `data`, if it has several
     category: str = ""
+
+
+def given_by(launch: Any) -> Given:
+    """The options of a command that takes --data, --images, --annotations, --split and --category."""
+    return Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
 
 
 def annotated(

@@ -179,8 +179,7 @@ def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_o
         "keypoints": list(skeleton.keypoint_names),
         "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
     }
-    info = {"description": "drawn people"}
-    return {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": [category]}
+    return {"images": images, "annotations": annotations, "categories": [category]}
 
 
 def write_folder(out: Path, samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> None:
@@ -195,4 +194,5 @@ def write_folder(out: Path, samples: Iterable[Sample], skeleton: Skeleton, joint
             yield sample
 
     truth = ground_truth_of(written(), skeleton, joint_pixel_offset)
-    (out / "annotations.json").write_text(json.dumps(truth))
+    about = {"info": {"description": "drawn people"}, "licenses": []}
+    (out / "annotations.json").write_text(json.dumps(about | truth))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from inspose_jax.data import orientation
-from inspose_jax.data.image_files import read_image
+from inspose_jax.data.image_files import decode_image, read_bytes
 from inspose_jax.data.orientation import Header
 from inspose_jax.errors import UserError
 
@@ -32,14 +32,15 @@ class ImageFacts(NamedTuple):
 def facts_of(path: Path) -> ImageFacts:
     """Read a single file; one that cannot be read raises nothing but has a fault."""
     try:
-        image = read_image(path, follow_exif=False)
-        file_hash = hashlib.sha256(path.read_bytes()).digest()
+        file = read_bytes(path)  # once, so that hash, pixels and header are of the same content
+        image = decode_image(file, str(path), follow_exif=False)
     except (OSError, UserError) as error:
         return ImageFacts(str(error).removeprefix(f"{path}: "), (0, 0), Header((0, 0), 1), b"", b"")
     height, width = image.shape[:2]
     pixel_hash = hashlib.sha256(f"{height} x {width}".encode())
     pixel_hash.update(image.data)
-    return ImageFacts("", (height, width), orientation.read_header(path), file_hash, pixel_hash.digest())
+    file_hash = hashlib.sha256(file).digest()
+    return ImageFacts("", (height, width), orientation.header_of(file), file_hash, pixel_hash.digest())
 
 
 def read(paths: Collection[Path], workers: int, what: str = "checking") -> dict[Path, ImageFacts]:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from inspose_jax import skeletons
 from inspose_jax.data import orientation
 from inspose_jax.data.image_files import SUFFIXES
+from inspose_jax.data.values import is_number
 from inspose_jax.errors import NotFound, UserError
 
 POINT, RECTANGLES, RELATION = "keypointlabels", ("rectanglelabels", "rectangle"), "relation"
@@ -161,11 +162,6 @@ def check_region(result: dict[str, Any], where: str) -> None:
     labels = value.get(POINT)
     if result["type"] == POINT and not (isinstance(labels, list) and len(labels) == 1 and isinstance(labels[0], str)):
         raise UserError(f"{where}: has the labels {labels}; a point must have one, the name of its joint")
-
-
-def is_number(value: Any) -> bool:
-    """Whether the value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def people_of(results: list[dict[str, Any]], size: tuple[int, int], where: str) -> list[Person]:

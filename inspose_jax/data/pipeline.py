@@ -3,7 +3,6 @@
 The position in the data is the global step, so a run resumes by starting at that step; no iterator state is saved.
 """
 
-import dataclasses
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -160,7 +159,7 @@ def for_data(config: config.Config, source: LabelledSource) -> config.Config:
     """The config with the skeleton of the data, if it leaves that open; raises UserError if it has other joints."""
     wanted, skeleton = config.model.skeleton, source.skeleton
     if wanted == FROM_DATA:
-        return dataclasses.replace(config, model=dataclasses.replace(config.model, skeleton=skeleton))
+        return replace(config, model=replace(config.model, skeleton=skeleton))
     if wanted.keypoint_names != skeleton.keypoint_names:
         raise UserError(
             f"the config has the {wanted.num_keypoints} joints of {wanted.name}, the data has the "

@@ -4,19 +4,15 @@ FOLDER/labels.json                                  images beside it, in images/
 FOLDER/annotations/person_keypoints_train2017.json  images in FOLDER/train2017/ or FOLDER/images/train2017/
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
 from inspose_jax.data import annotations as annotation_file
+from inspose_jax.data import splits
+from inspose_jax.data.splits import Split
 from inspose_jax.data.values import is_inside
 from inspose_jax.errors import NotFound, UserError
 
-SPLITS = {  # the words by which file names tell them apart
-    "train": {"train", "training"},
-    "val": {"val", "valid", "validation", "minival"},
-    "test": {"test", "testing"},
-}
 LOOKED_FOR = 10  # images whose files tell which folder is theirs
 
 
@@ -25,7 +21,7 @@ def is_kind(path: Path) -> bool:
     return bool(json_files(path))
 
 
-def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, None]:
+def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path, None]:
     """The content of the file for `split`, and the folder of its images; its categories tell the skeleton.
 
     Raises NotFound or UserError if there is no such file, or more than one, or if its images are not found.
@@ -42,12 +38,10 @@ def json_files(path: Path) -> list[Path]:
     return sorted(path.glob("*.json")) + sorted((path / "annotations").glob("*.json"))
 
 
-def file_of(path: Path, split: str) -> Path:
+def file_of(path: Path, split: Split) -> Path:
     """The one file with annotations, or of several the one whose name tells that it is for keypoints of the split."""
     found = json_files(path)
-    if len(found) == 1:
-        return found[0]
-    of_split = [file for file in found if SPLITS[split] & set(re.findall(r"[a-z]+", file.stem.lower()))]
+    of_split = splits.chosen(found, lambda file: file.stem, split)
     chosen = [file for file in of_split if "keypoints" in file.stem.lower()] or of_split
     if len(chosen) == 1:
         return chosen[0]

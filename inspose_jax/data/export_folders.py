@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspose_jax.data import annotations as annotation_file
+from inspose_jax.data import splits
+from inspose_jax.data.splits import Split
 from inspose_jax.errors import NotFound, UserError
-
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
 
 class Export(NamedTuple):
@@ -24,10 +24,7 @@ class Export(NamedTuple):
 
 def find(path: Path) -> dict[str, Export]:
     """The exports in a folder by split, named as the folder names them; empty if it looks like none of them."""
-    for splits in (roboflow(path), label_studio(path), crowdpose(path), cvat(path)):
-        if splits:
-            return splits
-    return {}
+    return roboflow(path) or label_studio(path) or crowdpose(path) or cvat(path)
 
 
 def is_kind(path: Path) -> bool:
@@ -35,12 +32,12 @@ def is_kind(path: Path) -> bool:
     return bool(find(path))
 
 
-def file_of(path: Path, split: str) -> Path:
+def file_of(path: Path, split: Split) -> Path:
     """The COCO file of a split; raises UserError as `choose` does."""
     return choose(path, split).annotations
 
 
-def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, None]:
+def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path, None]:
     """The content of the file of a split, and the folder of its images; its categories tell the skeleton.
 
     Raises UserError as `choose` does, and NotFound if the images were not exported.
@@ -51,20 +48,18 @@ def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, N
     return annotation_file.parsed(export.annotations), export.images, None
 
 
-def choose(path: Path, split: str) -> Export:
+def choose(path: Path, split: Split) -> Export:
     """The export of a split: train, val or test, by whatever word the folder has for it; or the only one there is.
 
     Raises UserError if there are others.
     """
-    splits = find(path)
-    for name, export in splits.items():
-        if name.rstrip("0123456789") in SPLITS[split]:  # CVAT's layout is also that of COCO's train2017
-            return export
-    if len(splits) == 1:
-        return next(iter(splits.values()))
-    raise UserError(
-        f"{path}: has no part for {split}, only {', '.join(splits)}; give the folder or the file of that part"
-    )
+    exports = find(path)
+    found = splits.chosen(list(exports), str, split)
+    if not found:
+        raise UserError(
+            f"{path}: has no part for {split}, only {', '.join(exports)}; give the folder or the file of that part"
+        )
+    return exports[found[0]]
 
 
 def roboflow(path: Path) -> dict[str, Export]:

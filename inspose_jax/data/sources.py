@@ -9,16 +9,15 @@ All that follows, from the order of the joints to missing areas, is the same for
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import coco_layout, export_folders, image_files, label_studio, yolo_pose
 from inspose_jax.data.annotations import Dataset
+from inspose_jax.data.splits import Split
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
-
-Split = Literal["train", "val", "test"]
 
 
 class Kind(NamedTuple):

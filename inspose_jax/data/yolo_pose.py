@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from inspose_jax import skeletons
-from inspose_jax.data import category_skeleton, orientation
+from inspose_jax.data import category_skeleton, orientation, splits
 from inspose_jax.data.image_files import SUFFIXES, read_image
+from inspose_jax.data.splits import Split
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 
@@ -53,7 +54,7 @@ def is_kind(path: Path) -> bool:
     return find(path) is not None
 
 
-def file_of(path: Path, split: str) -> Path:
+def file_of(path: Path, split: Split) -> Path:
     """The YAML file, which has all splits; raises NotFound if there is none."""
     file = find(path)
     if file is None:
@@ -61,7 +62,7 @@ def file_of(path: Path, split: str) -> Path:
     return file
 
 
-def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, Skeleton]:
+def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path, Skeleton]:
     """The content of a COCO file, the folder that its file names start from, and the skeleton.
 
     `split` is one of the YAML file's train, val and test; `category` is needed, and not "", where there are several
@@ -184,11 +185,9 @@ def choose_class(dataset: Dataset, category: str) -> int:
     return found[0]
 
 
-def list_images(dataset: Dataset, split: str) -> list[Path]:
+def list_images(dataset: Dataset, split: Split) -> list[Path]:
     """The images of a split, which is a folder, a list file, or several of them."""
-    value = dataset.settings.get(split)
-    if value is None and split == "val":
-        value = dataset.settings.get("validation")
+    value = next((dataset.settings[word] for word in (split, *splits.WORDS[split]) if dataset.settings.get(word)), None)
     if not value:
         known = [name for name in ("train", "val", "test") if dataset.settings.get(name)]
         raise UserError(f"{dataset.path}: no images are named by `{split}`; it has {', '.join(known) or 'no split'}")

@@ -1,6 +1,8 @@
 """Skeletons as data: the names of the joints, the limbs between them, their left-right pairs and OKS sigmas."""
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +57,20 @@ class Skeleton:
         return Skeleton(f"{self.name}_{len(names)}", names, among(self.limbs), among(self.flip_pairs), sigmas)
 
 
-def preset_with(keypoint_names: tuple[str, ...]) -> Skeleton | None:
-    """The preset whose joints have exactly these names in this order, or None."""
-    return next((preset for preset in PRESETS.values() if preset.keypoint_names == keypoint_names), None)
+def preset_with(keypoint_names: Iterable[str]) -> Skeleton | None:
+    """The preset whose joints have these names, in any order and spelling, or None."""
+    names = tuple(keypoint_names)
+    return next((preset for preset in PRESETS.values() if is_named_as(names, preset)), None)
+
+
+def is_named_as(keypoint_names: Iterable[str], skeleton: Skeleton) -> bool:
+    """Whether these are the names of exactly the joints of a skeleton, in any order and spelling."""
+    return sorted(map(simplified, keypoint_names)) == sorted(map(simplified, skeleton.keypoint_names))
+
+
+def simplified(name: str) -> str:
+    """A joint's name without the details that tools write differently: letter case, spaces, `_` and `-`."""
+    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 def fault(skeleton: Skeleton) -> str:

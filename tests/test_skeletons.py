@@ -57,7 +57,9 @@ def test_the_presets_have_the_joints_of_their_datasets():
 
 def test_a_preset_is_found_by_the_names_of_its_joints():
     assert skeletons.preset_with(COCO.keypoint_names) is COCO
-    assert skeletons.preset_with(COCO.keypoint_names[::-1]) is None
+    assert skeletons.preset_with(name.replace("_", " ").title() for name in COCO.keypoint_names[::-1]) is COCO
+    assert skeletons.preset_with(COCO.keypoint_names[:16]) is None
+    assert skeletons.preset_with([*COCO.keypoint_names[:16], "nose"]) is None
 
 
 def written(path, **changes):

@@ -146,18 +146,16 @@ def prepared(
     name: Path,
     skeleton: Skeleton | None,
     category: str = "",
-    own: Skeleton | None = None,
 ) -> Dataset:
     """The content of a COCO file, changed in place, with the people of one category and all fields that are needed.
 
     What datasets and tools write otherwise than COCO is rewritten, joints are sorted into the order of the skeleton,
     annotations of other categories are dropped, `categories` is reduced to the one that is left, and missing fields are
-    filled in; a warning, which begins with `name`, names each change.  A reader that knows the skeleton of its data,
-    and has chosen the category, gives it as `own`.  Raises UserError as `read` does.
+    filled in; a warning, which begins with `name`, names each change.  Raises UserError as `read` does.
     """
     coco_dialects.rewritten(content, str(name))
     whole_ids(content)
-    person = categories.find_person(content, name, skeleton or own, "" if own else category)
+    person = categories.find_person(content, name, skeleton, category)
     left_out = categories.keep_people(content, person, is_chosen=bool(category))
     filled = missing_fields.fill_in(content)
     for remark in (*person.remarks, *left_out, *filled):

@@ -1,6 +1,5 @@
 """Find the category of a COCO file whose people are used, its skeleton, and the order of its joints."""
 
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 from inspose_jax.data import category_skeleton
 from inspose_jax.data.values import is_id
 from inspose_jax.errors import UserError, did_you_mean
-from inspose_jax.skeletons import COCO, PRESETS, Skeleton
+from inspose_jax.skeletons import COCO, PRESETS, Skeleton, is_named_as, simplified
 
 PERSON_ID = 1  # COCO's own
 
@@ -77,7 +76,7 @@ def the_one_with_joints(
                 f"{', ..' * (len(with_joints) > 5)}; choose one with --category NAME"
             )
         return ours[0]
-    ours = [category for category in with_joints if has_joints_of(category, skeleton)]
+    ours = [category for category in with_joints if is_named_as(category["keypoints"], skeleton)]
     if len(ours) > 1:
         raise UserError(
             f"{path}: {len(ours)} categories have {skeleton.name}'s keypoints: {', '.join(map(title, ours))}; "
@@ -96,7 +95,7 @@ def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skelet
         remarks.append(f"`categories` names no joints; they are {whose}")
     else:
         if skeleton is None:
-            skeleton = next((preset for preset in PRESETS.values() if has_joints_of(found, preset)), None)
+            skeleton = category_skeleton.preset_of(found)
         if skeleton is None:
             skeleton, about = category_skeleton.skeleton_of(found, f"{path}: category {title(found)}")
             order = tuple(range(skeleton.num_keypoints))
@@ -149,11 +148,6 @@ def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any
                 f"{path}: category {title(entry)}: its keypoints are not a list of names; write them as COCO does"
             )
     return listed
-
-
-def has_joints_of(category: dict[str, Any], skeleton: Skeleton) -> bool:
-    """Whether a category has exactly the joints of the skeleton, in any order."""
-    return sorted(map(simplified, category["keypoints"])) == sorted(map(simplified, skeleton.keypoint_names))
 
 
 def joint_order(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[int, ...]:
@@ -219,11 +213,6 @@ def has_keypoints(entry: Any) -> bool:
     """Whether an annotation has `keypoints` that are not all zero."""
     joints = entry.get("keypoints") if isinstance(entry, dict) else None
     return bool(joints) and (not isinstance(joints, list) or any(joints))
-
-
-def simplified(name: str) -> str:
-    """A joint's name without the details that tools write differently: letter case, spaces, `_` and `-`."""
-    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 def title(category: dict[str, Any]) -> str:

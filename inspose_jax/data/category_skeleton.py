@@ -1,7 +1,8 @@
 """The skeleton that a COCO category defines: joints, limbs, left-right pairs by name, and sigmas.
 
 A dataset states the names of its joints and perhaps its limbs, but neither what a mirrored image exchanges nor how
-precisely each joint can be placed; `docs/data.md` says what is assumed for both.
+precisely each joint can be placed; `docs/data.md` says what is assumed for both.  A reader of another kind of files
+that knows the pairs gives them to the category as `flip_pairs`, joints counted from 0.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from inspose_jax.errors import UserError
-from inspose_jax.skeletons import COCO, Skeleton
+from inspose_jax.skeletons import COCO, Skeleton, preset_with, simplified
 
 # The mean of COCO's sigmas: OKS then is as strict, on average, as on COCO's joints, and no joint counts more than
 # another.  Sigmas that are measured are the standard deviations of several people's labels of the same images.
@@ -24,6 +25,17 @@ class Found(NamedTuple):
     remarks: tuple[str, ...]
 
 
+def preset_of(category: dict[str, Any]) -> Skeleton | None:
+    """The preset with a category's joints, in any order; None too if it contradicts the category's `flip_pairs`."""
+    names = category["keypoints"]
+    preset = preset_with(names)
+    if preset is None or "flip_pairs" not in category:
+        return preset
+    ours = {frozenset(simplified(preset.keypoint_names[joint]) for joint in pair) for pair in preset.flip_pairs}
+    given = {frozenset(simplified(names[joint]) for joint in pair) for pair in category["flip_pairs"]}
+    return preset if given == ours else None
+
+
 def skeleton_of(category: dict[str, Any], where: str) -> Found:
     """The skeleton of a category that names its joints; raises UserError if it names one of them twice.
 
@@ -33,21 +45,24 @@ def skeleton_of(category: dict[str, Any], where: str) -> Found:
     again = [name for name, times in Counter(names).items() if times > 1]
     if again:
         raise UserError(f'{where} names the joint "{again[0]}" twice; give each joint its own name')
-    pairs = flip_pairs(names)
+    given = category.get("flip_pairs")
+    pairs = flip_pairs(names) if given is None else tuple((first, second) for first, second in given)
     limbs, remarks = limbs_of(category.get("skeleton"), len(names))
     if pairs:
         joined = ", ".join(f"{names[a]} and {names[b]}" for a, b in pairs[:3])
         remarks.append(f"in a mirrored image {joined}{', ..' * (len(pairs) > 3)} change places")
-    else:
+    elif given is None:
         remarks.append("no joint has a name with left or right, so that none change places in a mirrored image")
+    else:
+        remarks.append("none of them change places in a mirrored image")
     remarks.append(f"OKS takes {SIGMA}, the mean of COCO's sigmas, for every joint")
     name = str(category.get("name") or "data")
     return Found(Skeleton(name, names, limbs, pairs, (SIGMA,) * len(names)), tuple(remarks))
 
 
 def numbered(num_keypoints: int) -> Skeleton:
-    """The skeleton of joints without names, from `joint_1` on."""
-    names = tuple(f"joint_{number}" for number in range(1, num_keypoints + 1))
+    """The skeleton of joints without names: `joint_0`, `joint_1`, .., counted as flip pairs are in any file."""
+    names = tuple(f"joint_{number}" for number in range(num_keypoints))
     return Skeleton("data", names, (), (), (SIGMA,) * num_keypoints)
 
 

@@ -21,14 +21,14 @@ def is_kind(path: Path) -> bool:
     return bool(json_files(path))
 
 
-def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path, None]:
-    """The content of the file for `split`, and the folder of its images; its categories tell the skeleton.
+def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]:
+    """The content of the file for `split`, and the folder of its images.
 
     Raises NotFound or UserError if there is no such file, or more than one, or if its images are not found.
     """
     annotations = file_of(path, split)
     content = annotation_file.parsed(annotations)
-    return content, image_folder(annotations, content), None
+    return content, image_folder(annotations, content)
 
 
 def json_files(path: Path) -> list[Path]:

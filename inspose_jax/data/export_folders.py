@@ -37,15 +37,15 @@ def file_of(path: Path, split: Split) -> Path:
     return choose(path, split).annotations
 
 
-def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path, None]:
-    """The content of the file of a split, and the folder of its images; its categories tell the skeleton.
+def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]:
+    """The content of the file of a split, and the folder of its images.
 
     Raises UserError as `choose` does, and NotFound if the images were not exported.
     """
     export = choose(path, split)
     if not export.images.is_dir():
         raise NotFound(f"{export.images}: no such folder; the images of {export.annotations} belong there")
-    return annotation_file.parsed(export.annotations), export.images, None
+    return annotation_file.parsed(export.annotations), export.images
 
 
 def choose(path: Path, split: Split) -> Export:

@@ -237,8 +237,9 @@ def coco_content(tasks: list[Task], path: Path, remarks: list[str]) -> dict[str,
             f"{path}: points belong to rectangles called {' and '.join(sorted(titles))}; export each kind on its own"
         )
     name = titles.pop() if titles else "person"
-    preset = next((one for one in skeletons.PRESETS.values() if set(one.keypoint_names) == used), None)
-    names = preset.keypoint_names if preset else tuple(sorted(used))
+    preset = skeletons.preset_with(used)
+    called = {skeletons.simplified(label): label for label in used}
+    names = [called[skeletons.simplified(joint)] for joint in preset.keypoint_names] if preset else sorted(used)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     others = Counter()
@@ -257,7 +258,7 @@ def coco_content(tasks: list[Task], path: Path, remarks: list[str]) -> dict[str,
     if others:
         remarks.append(f"rectangles without points are left out: {', '.join(f'{n} {t}' for t, n in others.items())}")
     limbs = [[a + 1, b + 1] for a, b in preset.limbs] if preset else []
-    category = {"id": 1, "name": name, "keypoints": list(names), "skeleton": limbs}
+    category = {"id": 1, "name": name, "keypoints": names, "skeleton": limbs}
     return {"images": images, "annotations": annotations, "categories": [category]}
 
 

@@ -2,9 +2,8 @@
 
 `KINDS` lists what can be read, the most particular first.  A kind is a file of this folder with three functions:
 `is_kind(path)` looks at names, and into YAML files, `file_of(path, split)` is what messages begin with, and `read(path,
-split, category)` returns the content of a COCO file, the folder of its images, and the skeleton, unless the content
-tells it.
-All that follows, from the order of the joints to missing areas, is the same for all kinds: `annotations.prepared`.
+split, category)` returns the content of a COCO file and the folder of its images.  All that follows, from the order of
+the joints to missing areas, is the same for all kinds: `annotations.prepared`.
 """
 
 from collections.abc import Callable
@@ -26,7 +25,7 @@ class Kind(NamedTuple):
     name: str
     is_kind: Callable[[Path], bool]
     file_of: Callable[[Path, Split], Path]
-    read: Callable[[Path, Split, str], tuple[dict[str, Any], Path, Skeleton | None]]
+    read: Callable[[Path, Split, str], tuple[dict[str, Any], Path]]
 
 
 KINDS = (
@@ -60,8 +59,8 @@ def read(path: Path, split: Split, category: str = "", skeleton: Skeleton | None
     for kind in KINDS:
         if kind.is_kind(path) and not has_file_per_image(path):
             name = kind.file_of(path, split)
-            content, images, own = kind.read(path, split, category)
-            return Found(annotation_file.prepared(content, images, name, skeleton, category, own), name, kind.name)
+            content, images = kind.read(path, split, category)
+            return Found(annotation_file.prepared(content, images, name, skeleton, category), name, kind.name)
     raise UserError(f"{path}: {looks_like(path)}")
 
 

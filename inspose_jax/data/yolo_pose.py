@@ -8,7 +8,6 @@ COCO's index of a pixel, while boxes are continuous in both.
 import math
 import os
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,6 @@ from inspose_jax.data import category_skeleton, orientation, splits
 from inspose_jax.data.image_files import SUFFIXES, read_image
 from inspose_jax.data.splits import Split
 from inspose_jax.errors import NotFound, UserError
-from inspose_jax.skeletons import Skeleton
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -27,13 +25,14 @@ ROUNDING = 1e-6  # how far above 1 a fraction may lie
 BOX = 5  # numbers of a row before its joints: class, x, y, width, height
 
 
-class Dataset(NamedTuple):
+class YoloDataset(NamedTuple):
     """What `data.yaml` says."""
 
     path: Path  # of the YAML file
     settings: dict[str, Any]
     classes: dict[int, str]
-    skeleton: Skeleton
+    joints: tuple[str, ...]  # their names
+    pairs: Pairs | None  # of joints that `flip_idx` exchanges; None without it
     per_joint: int  # 2 or 3 numbers
 
 
@@ -62,8 +61,8 @@ def file_of(path: Path, split: Split) -> Path:
     return file
 
 
-def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path, Skeleton]:
-    """The content of a COCO file, the folder that its file names start from, and the skeleton.
+def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]:
+    """The content of a COCO file, and the folder that its file names start from.
 
     `split` is one of the YAML file's train, val and test; `category` is needed, and not "", where there are several
     classes.  Images whose text file is missing or empty have no people; nobody has an `area`.  Raises UserError, or its
@@ -91,13 +90,12 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path,
                 people.append(person(row, dataset, size, len(people) + 1, entries[-1]["id"]))
     if turned:
         warnings.warn(f"{dataset.path}: {orientation.left_out(turned)}", stacklevel=2)
-    skeleton = dataset.skeleton
-    listing = {"id": 1, "name": dataset.classes[chosen], "keypoints": list(skeleton.keypoint_names)}
-    listing["skeleton"] = [[a + 1, b + 1] for a, b in skeleton.limbs]
-    return {"images": entries, "annotations": people, "categories": [listing]}, images, skeleton
+    listing: dict[str, Any] = {"id": 1, "name": dataset.classes[chosen], "keypoints": list(dataset.joints)}
+    listing |= {"flip_pairs": dataset.pairs} if dataset.pairs is not None else {}
+    return {"images": entries, "annotations": people, "categories": [listing]}, images
 
 
-def read_yaml(file: Path) -> Dataset:
+def read_yaml(file: Path) -> YoloDataset:
     """Read and check `data.yaml`; raises UserError naming the first fault."""
     try:
         settings = yaml.safe_load(file.read_text("utf-8-sig"))
@@ -117,16 +115,7 @@ def read_yaml(file: Path) -> Dataset:
     names = joint_names(file, settings, shape[0], pairs)
     if pairs is None and not category_skeleton.flip_pairs(names):
         raise UserError(f"{file}: no flip_idx; give each joint's index in a mirrored image, its own if it has no side")
-    return Dataset(file, settings, classes, skeleton_of(names, pairs, next(iter(classes.values()))), shape[1])
-
-
-def skeleton_of(names: tuple[str, ...], pairs: Pairs | None, name: str) -> Skeleton:
-    """The preset with these joints, unless the given pairs contradict it; else a skeleton of these joints."""
-    preset = skeletons.preset_with(names)
-    if preset is not None and (pairs is None or set(pairs) == {(min(pair), max(pair)) for pair in preset.flip_pairs}):
-        return preset
-    found = category_skeleton.skeleton_of({"name": name, "keypoints": list(names)}, name).skeleton
-    return found if pairs is None else replace(found, flip_pairs=pairs)
+    return YoloDataset(file, settings, classes, names, pairs, shape[1])
 
 
 def is_whole_list(value: Any) -> bool:
@@ -159,7 +148,7 @@ def flip_pairs(file: Path, settings: dict[str, Any], number: int) -> Pairs | Non
 
 
 def joint_names(file: Path, settings: dict[str, Any], number: int, pairs: Pairs | None) -> tuple[str, ...]:
-    """The joints' names: `kpt_names`, else COCO's if number and pairs are COCO's, else joint_0, joint_1, .."""
+    """The joints' names: `kpt_names`, else COCO's if number and pairs are COCO's, else numbers."""
     given = settings.get("kpt_names")
     if isinstance(given, dict):  # a list for each class; all have the same joints
         given = next(iter(given.values()), None) if all(isinstance(one, list) for one in given.values()) else given
@@ -171,10 +160,10 @@ def joint_names(file: Path, settings: dict[str, Any], number: int, pairs: Pairs 
         return names
     if number == skeletons.COCO.num_keypoints and pairs and set(pairs) == set(skeletons.COCO.flip_pairs):
         return skeletons.COCO.keypoint_names
-    return tuple(f"joint_{joint}" for joint in range(number))
+    return category_skeleton.numbered(number).keypoint_names
 
 
-def choose_class(dataset: Dataset, category: str) -> int:
+def choose_class(dataset: YoloDataset, category: str) -> int:
     """The number of the class called `category`, or of the only one."""
     listed = ", ".join(dataset.classes.values())
     if not category and len(dataset.classes) > 1:
@@ -185,7 +174,7 @@ def choose_class(dataset: Dataset, category: str) -> int:
     return found[0]
 
 
-def list_images(dataset: Dataset, split: Split) -> list[Path]:
+def list_images(dataset: YoloDataset, split: Split) -> list[Path]:
     """The images of a split, which is a folder, a list file, or several of them."""
     value = next((dataset.settings[word] for word in (split, *splits.WORDS[split]) if dataset.settings.get(word)), None)
     if not value:
@@ -216,7 +205,7 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def resolved(dataset: Dataset, place: str, named_by: str = "") -> Path:
+def resolved(dataset: YoloDataset, place: str, named_by: str = "") -> Path:
     """The file or folder that the dataset calls `place`, below its `path` or below the folder of the YAML file.
 
     A dataset that was moved is found, and Roboflow's `../train/images`, which means a folder beside the YAML file.
@@ -249,7 +238,7 @@ def label_file(image: Path) -> Path:
     return Path(*parts)
 
 
-def read_rows(path: Path, dataset: Dataset) -> list[list[float]]:
+def read_rows(path: Path, dataset: YoloDataset) -> list[list[float]]:
     """The rows of a text file, checked; none if there is no file.  Raises UserError naming file and line."""
     if not path.is_file():
         return []
@@ -266,9 +255,9 @@ def read_rows(path: Path, dataset: Dataset) -> list[list[float]]:
     return rows
 
 
-def row_fault(row: list[float], dataset: Dataset) -> str:
+def row_fault(row: list[float], dataset: YoloDataset) -> str:
     """What is wrong with a row, as text; empty for a good one."""
-    joints, each = dataset.skeleton.num_keypoints, dataset.per_joint
+    joints, each = len(dataset.joints), dataset.per_joint
     if len(row) != BOX + joints * each:
         return (
             f"{len(row)} numbers, not {BOX + joints * each}: class, x, y, width, height, and {joints} joints of "
@@ -297,7 +286,7 @@ def is_labelled(x: float, y: float, visibility: list[float]) -> bool:
     return visibility[0] > 0 if visibility else bool(x or y)
 
 
-def person(row: list[float], dataset: Dataset, size: tuple[int, int], number: int, image_id: int) -> dict[str, Any]:
+def person(row: list[float], dataset: YoloDataset, size: tuple[int, int], number: int, image_id: int) -> dict[str, Any]:
     """The COCO annotation of a row, without area, in pixels of an image of `size` (height, width)."""
     height, width = size
     x, y, w, h = (math.prod(pair) for pair in zip(row[1:BOX], (width, height, width, height), strict=True))

@@ -10,7 +10,6 @@ from PIL import Image
 from inspose_jax.data import annotations
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.evaluation import coco_ap
-from inspose_jax.skeletons import Skeleton
 
 NAMES = ("l_ear", "r_ear", "tail", "l_hoof", "r_hoof")
 NAME = Path("labels")  # what messages begin with
@@ -85,12 +84,12 @@ def coco(category: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": [category]}
 
 
-def opened(read: tuple[dict[str, Any], Path, Skeleton | None]) -> CocoFolder:
+def opened(read: tuple[dict[str, Any], Path]) -> CocoFolder:
     """A source over what a reader returned."""
-    content, images, own = read
+    content, images = read
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*(have no area|joints of its own|left out)")
-        return CocoFolder.of(annotations.prepared(content, images, NAME, None, own=own), NAME, OFFSET)
+        return CocoFolder.of(annotations.prepared(content, images, NAME, None), NAME, OFFSET)
 
 
 def check_lit_pixels(

@@ -10,11 +10,10 @@ import pytest
 from inspose_jax.data import coco_dialects, export_folders, sources
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.errors import NotFound, UserError
-from inspose_jax.skeletons import COCO, CROWDPOSE, PRESETS, Skeleton
+from inspose_jax.skeletons import COCO, CROWDPOSE, PRESETS
 
 WHOLE_BODY = PRESETS["coco_wholebody"]
 CATEGORY = {"id": 1, "name": "person", "keypoints": list(horses.NAMES), "skeleton": [[1, 2], [1, 3]]}
-HORSE = Skeleton("horse", horses.NAMES, (), ((0, 1), (3, 4)), (0.067,) * 5)
 
 
 def rewritten(content):
@@ -57,7 +56,7 @@ def test_crowdposes_joints_and_limbs_are_the_presets():
 
 def test_crowdposes_labels_lie_on_their_pixels(tmp_path):
     horses.write_images(tmp_path)
-    source = horses.opened((rewritten(crowdpose())[0], tmp_path, CROWDPOSE))
+    source = horses.opened((rewritten(crowdpose())[0], tmp_path))
     horses.check_lit_pixels(source, first=9)
     horses.check_perfect(source)
 
@@ -81,7 +80,7 @@ def test_whole_bodies_are_joined_from_five_fields(tmp_path):
     content, dialect = rewritten(whole_body())
     assert dialect == "COCO-WholeBody"
     assert content["categories"][0]["keypoints"] == list(WHOLE_BODY.keypoint_names)
-    source = horses.opened((rewritten(whole_body())[0], tmp_path, WHOLE_BODY))
+    source = horses.opened((rewritten(whole_body())[0], tmp_path))
     names = ("right_ankle", "right_heel", "face-67", "left_pinky_finger4", "right_pinky_finger4")
     horses.check_lit_pixels(source, joints=tuple(map(WHOLE_BODY.keypoint_names.index, names)))
     horses.check_perfect(source)
@@ -129,7 +128,7 @@ def test_label_studios_coco_export_has_one_person_an_image(tmp_path):
     assert content["annotations"][0]["bbox"] == [0, 2, 30, 38]  # of the rectangle
     content["categories"] = content["categories"][1:]
     export = export_folders.Export("", tmp_path, tmp_path)
-    source = horses.opened((content, export.images, HORSE))
+    source = horses.opened((content, export.images))
     horses.check_lit_pixels(source, num_horses=2)
     horses.check_perfect(source)
 

@@ -83,7 +83,7 @@ def test_labels_lie_on_their_pixels(tmp_path, by):
     assert remarks == ()
     boxes = [horse.box for _, listed in horses.IMAGES.values() for horse in listed]
     np.testing.assert_allclose([one["bbox"] for one in content["annotations"]], boxes, atol=2e-3)
-    source = horses.opened((content, images, None))
+    source = horses.opened((content, images))
     joints = tuple(source.skeleton.keypoint_names.index(name) for name in horses.NAMES)
     horses.check_lit_pixels(source, joints=joints)
     horses.check_perfect(source)
@@ -114,10 +114,10 @@ def test_labels_are_of_the_image_as_a_browser_shows_it(tmp_path, orientation):
     content, remarks = label_studio.read(written(tmp_path, export()), images)
     if orientation == 3:
         assert remarks[0].startswith("left out for their EXIF orientation (")
-        source = horses.opened((content, images, None))
+        source = horses.opened((content, images))
     else:
         with pytest.warns(UserWarning, match="1 are rotated accordingly"):
-            source = horses.opened((content, images, None))
+            source = horses.opened((content, images))
     joints = tuple(source.skeleton.keypoint_names.index(name) for name in horses.NAMES)
     horses.check_lit_pixels(source, num_horses=3 if orientation == 3 else 4, joints=joints)
 

@@ -1,6 +1,7 @@
 """YOLO-pose folders: labels on the right pixels, every way to name images, every fault with its file and line."""
 
 import json
+import warnings
 
 import horses
 import numpy as np
@@ -9,7 +10,7 @@ import yaml
 from PIL import Image
 
 from inspose_jax import skeletons
-from inspose_jax.data import sources, yolo_pose
+from inspose_jax.data import categories, sources, yolo_pose
 from inspose_jax.errors import NotFound, UserError
 
 SETTINGS = {
@@ -47,11 +48,11 @@ def written(folder, per_joint=3, **changes):
 
 @pytest.mark.parametrize("per_joint", [2, 3])
 def test_labels_lie_on_their_pixels(tmp_path, per_joint):
-    content, images, skeleton = yolo_pose.read(written(tmp_path, per_joint), "train", "")
+    content, images = yolo_pose.read(written(tmp_path, per_joint), "train", "")
     assert images == tmp_path / "images/train"
-    assert (skeleton.name, skeleton.keypoint_names) == ("horse", horses.NAMES)
-    assert skeleton.flip_pairs == ((0, 1), (3, 4))
-    source = horses.opened((content, images, skeleton))
+    source = horses.opened((content, images))
+    assert (source.skeleton.name, source.skeleton.keypoint_names) == ("horse", horses.NAMES)
+    assert source.skeleton.flip_pairs == ((0, 1), (3, 4))
     horses.check_lit_pixels(source)
     horses.check_perfect(source)
     assert source.has_people.tolist().count(False) == 1
@@ -66,13 +67,16 @@ def test_labels_that_are_all_elsewhere_are_looked_for_in_the_message(tmp_path):
 
 
 def test_boxes_are_continuous(tmp_path):
-    content, _, _ = yolo_pose.read(written(tmp_path), "train", "")
+    content, _ = yolo_pose.read(written(tmp_path), "train", "")
     (first,) = [one for one in content["annotations"] if one["image_id"] == 1]
     np.testing.assert_allclose(first["bbox"], horses.IMAGES["1.png"][1][0].box, atol=1e-4)
 
 
 def test_they_are_recognised_and_checked_as_any_data(tmp_path):
-    with pytest.warns(UserWarning, match=r"data.yaml: 4 of 4 people have no area; .* box x 0.53 in 4"):
+    with (
+        pytest.warns(UserWarning, match=r"data.yaml: category \"horse\" .* joints of its own"),
+        pytest.warns(UserWarning, match=r"data.yaml: 4 of 4 people have no area; .* box x 0.53 in 4"),
+    ):
         found = sources.read(written(tmp_path), "train")
     assert (found.name, found.kind) == (tmp_path / "data.yaml", "a YOLO-pose dataset")
     assert found.dataset.content["annotations"][0]["area"] == pytest.approx(0.53 * 30 * 38, abs=0.01)
@@ -86,7 +90,7 @@ def test_visibilities_are_kept(tmp_path):
     numbers = path.read_text().split()
     numbers[7], numbers[10] = "1", "0"  # of the first two joints
     path.write_text(" ".join(numbers))
-    content, _, _ = yolo_pose.read(tmp_path, "train", "")
+    content, _ = yolo_pose.read(tmp_path, "train", "")
     assert content["annotations"][0]["keypoints"][2::3] == [1, 0, 2, 2, 0]
     assert content["annotations"][0]["keypoints"][3:6] == [0, 0, 0]
 
@@ -109,7 +113,7 @@ def test_images_are_found_however_they_are_named(tmp_path, changes):
     names = sorted(horses.IMAGES)
     (tmp_path / "train.txt").write_text("".join(f"./images/train/{name}\n" for name in names))
     (tmp_path / "two.txt").write_text("\n".join(f"{tmp_path}/images/train/{name}" for name in names if "/" not in name))
-    content, images, _ = yolo_pose.read(tmp_path / "data.yaml", "train" if changes.get("train", "") else "val", "")
+    content, images = yolo_pose.read(tmp_path / "data.yaml", "train" if changes.get("train", "") else "val", "")
     found = [images.joinpath(one["file_name"]).relative_to(tmp_path / "images/train") for one in content["images"]]
     assert sorted(map(str, found)) == names
     assert len(content["annotations"]) == 4
@@ -131,9 +135,10 @@ def test_one_of_several_classes_is_chosen(tmp_path):
     written(tmp_path, names=["cow", "horse"], kpt_names=None)
     path = tmp_path / "labels/train/1.txt"
     path.write_text(path.read_text() + "1" + path.read_text()[1:])
-    content, _, skeleton = yolo_pose.read(tmp_path, "train", "horse")
+    content, images = yolo_pose.read(tmp_path, "train", "horse")
     assert len(content["annotations"]) == 1
-    assert content["categories"][0]["name"] == "horse"
+    skeleton = horses.opened((content, images)).skeleton
+    assert skeleton.name == "horse"
     assert skeleton.keypoint_names == ("joint_0", "joint_1", "joint_2", "joint_3", "joint_4")
     with pytest.raises(UserError, match=r"data.yaml: 2 classes \(cow, horse\); choose one by --category NAME"):
         yolo_pose.read(tmp_path, "train", "")
@@ -144,17 +149,49 @@ def test_one_of_several_classes_is_chosen(tmp_path):
 def test_seventeen_joints_with_cocos_pairs_are_cocos(tmp_path):
     settings = {"names": ["person"], "kpt_shape": [17, 3], "flip_idx": list(skeletons.COCO.flip_order), "train": "."}
     (tmp_path / "data.yaml").write_text(json.dumps(settings))  # JSON is YAML
-    assert yolo_pose.read_yaml(tmp_path / "data.yaml").skeleton is skeletons.COCO
+    assert yolo_pose.read_yaml(tmp_path / "data.yaml").joints == skeletons.COCO.keypoint_names
     settings["flip_idx"] = list(range(17))  # nothing changes places: other joints, which just are as many
     (tmp_path / "data.yaml").write_text(json.dumps(settings))
-    assert yolo_pose.read_yaml(tmp_path / "data.yaml").skeleton.keypoint_names[0] == "joint_0"
+    assert yolo_pose.read_yaml(tmp_path / "data.yaml").joints[0] == "joint_0"
 
 
 def test_flip_idx_counts_more_than_names(tmp_path):
     written(tmp_path, flip_idx=[0, 1, 2, 4, 3])
-    assert yolo_pose.read(tmp_path, "train", "")[2].flip_pairs == ((3, 4),)
+    assert horses.opened(yolo_pose.read(tmp_path, "train", "")).skeleton.flip_pairs == ((3, 4),)
     written(tmp_path, flip_idx=None)
-    assert yolo_pose.read(tmp_path, "train", "")[2].flip_pairs == ((0, 1), (3, 4))
+    assert horses.opened(yolo_pose.read(tmp_path, "train", "")).skeleton.flip_pairs == ((0, 1), (3, 4))
+
+
+def test_pairs_and_sigmas_are_said_as_for_any_data(tmp_path):
+    def said(folder, **options):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            sources.read(folder, "train", **options)
+        return "; ".join(str(one.message) for one in caught)
+
+    folder = written(tmp_path, names=["cow", "horse"], kpt_names=None, flip_idx=[0, 1, 2, 4, 3])
+    assert (
+        '"horse" (id 1) has 5 joints of its own: in a mirrored image joint_3 and joint_4 change places; OKS takes 0.067'
+    ) in said(folder, category="horse")
+    assert "none of them change places in a mirrored image" in said(written(tmp_path, flip_idx=[0, 1, 2, 3, 4]))
+
+
+def test_joints_that_are_named_as_a_presets_are_its_joints_unless_the_pairs_are_others(tmp_path):
+    names = [name.replace("_", " ") for name in skeletons.COCO.keypoint_names]
+    names[0], names[1] = names[1], names[0]
+    order = list(skeletons.COCO.flip_order)
+    order[0], order[1], order[2] = 2, 1, 0  # of left eye, nose, right eye
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "person", "keypoints": names}]}
+    for flip, expected in ((order, skeletons.COCO), (list(range(17)), None), (None, skeletons.COCO)):
+        settings = {"names": ["person"], "kpt_shape": [17, 3], "kpt_names": names, "train": "."}
+        (tmp_path / "data.yaml").write_text(json.dumps(settings | ({"flip_idx": flip} if flip else {})))
+        pairs = yolo_pose.read_yaml(tmp_path / "data.yaml").pairs
+        content["categories"][0] |= {"flip_pairs": pairs}
+        if pairs is None:
+            del content["categories"][0]["flip_pairs"]
+        found = categories.find_person(content, tmp_path, None)
+        assert found.skeleton == (expected or found.skeleton)
+        assert found.order[:3] == ((1, 0, 2) if expected else (0, 1, 2))
 
 
 def test_labels_are_of_the_image_as_a_viewer_shows_it(tmp_path):

@@ -150,28 +150,7 @@ def checked(dataset: Dataset, name: Path, with_segmentations: bool) -> Labels:
 
 def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> dict[str, Any]:
     """Samples -> the content of a COCO keypoint file, with joints converted back to pixel indices."""
-    images, annotations = [], []
-    for sample in samples:
-        height, width = sample.image.shape[:2]
-        file_name = f"{sample.image_id:012d}.jpg"
-        images.append({"id": int(sample.image_id), "file_name": file_name, "height": height, "width": width})
-        for joints, box, area, crowd in zip(
-            sample.keypoints, sample.boxes_xyxy, sample.area, sample.is_crowd, strict=True
-        ):
-            is_labelled = joints[:, 2] > 0
-            flat = np.where(is_labelled[:, None], joints - [joint_pixel_offset, joint_pixel_offset, 0], 0)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": int(sample.image_id),
-                    "category_id": 1,
-                    "keypoints": flat.round(2).ravel().tolist(),
-                    "num_keypoints": int(is_labelled.sum()),
-                    "area": float(area),
-                    "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
-                    "iscrowd": int(crowd),
-                }
-            )
+    found = labels.of_samples(samples, skeleton.num_keypoints, joint_pixel_offset)
     category = {
         "id": 1,
         "name": "person",
@@ -179,7 +158,7 @@ def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_o
         "keypoints": list(skeleton.keypoint_names),
         "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
     }
-    return {"images": images, "annotations": annotations, "categories": [category]}
+    return labels.ground_truth(found) | {"categories": [category]}
 
 
 def write_folder(out: Path, samples: Iterable[Sample], skeleton: Skeleton, joint_pixel_offset: float) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from inspose_jax.data.values import LARGEST, is_inside
-from inspose_jax.structures import is_target
+from inspose_jax.structures import Sample, is_target
 
 
 class Labels(NamedTuple):
@@ -102,6 +102,27 @@ def labels_of(content: dict[str, Any], num_keypoints: int, with_segmentations: b
     )
 
 
+def of_samples(samples: Iterable[Sample], num_keypoints: int, joint_pixel_offset: float) -> Labels:
+    """The labels of samples, with joints converted back to pixel indices; each is read once and not kept."""
+    read = [(one.image_id, one.image.shape[:2], *one[1:5]) for one in samples]
+    read.sort(key=lambda fields: fields[0])
+    image_ids, sizes, keypoints, boxes, area, is_crowd = zip(*read, strict=True) if read else ((),) * 6
+    joints = np.concatenate([np.zeros((0, num_keypoints, 3)), *keypoints])
+    moved = joints - [joint_pixel_offset, joint_pixel_offset, 0]
+    corners = np.concatenate([np.zeros((0, 4), np.float32), *boxes])
+    return Labels(
+        np.array(image_ids, np.int64),
+        np.array(sizes, np.int32).reshape(-1, 2),
+        [f"{image_id:012d}.jpg" for image_id in image_ids],
+        np.cumsum([len(people) for people in area], dtype=np.int64),
+        np.where(joints[..., 2:] > 0, moved, 0).round(2),
+        np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).astype(np.float64),
+        np.concatenate([np.zeros(0), *area]),
+        np.concatenate([np.zeros(0, bool), *is_crowd]),
+        segmentations=[],
+    )
+
+
 def ground_truth(labels: Labels) -> dict[str, Any]:
     """The content of a COCO file again, with all fields that an evaluation reads; people are numbered from 1."""
     images = [
@@ -112,7 +133,7 @@ def ground_truth(labels: Labels) -> dict[str, Any]:
     ]
     columns = (
         labels.image_ids[labels.image_of()].tolist(),
-        labels.keypoints.reshape(len(labels.keypoints), -1).tolist(),
+        labels.keypoints.reshape(-1, 3 * labels.keypoints.shape[1]).tolist(),
         (labels.keypoints[..., 2] > 0).sum(-1).tolist(),
         labels.boxes_xywh.tolist(),
         labels.area.tolist(),

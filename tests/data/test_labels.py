@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from inspose_jax.data import annotations, labels
 from inspose_jax.skeletons import COCO
+from inspose_jax.structures import Sample
 
 PAIR = COCO.subset("nose", "left_wrist")
 PERSON = {"id": 5, "image_id": 3, "category_id": 1, "keypoints": [3, 4, 2, 0, 0, 0], "bbox": [1, 2, 3, 4], "area": 6.5}
@@ -72,6 +73,26 @@ def test_people_are_sorted_by_image_and_keep_their_order():
     empty = labels.labels_of(one, 2)
     assert empty is not None
     assert (empty.people(0), empty.has_people().tolist()) == (slice(0, 0), [False, True, True])
+
+
+def test_samples_are_sorted_too_and_their_joints_become_indices_of_pixels():
+    def sample(image_id, *joints):
+        number = len(joints)
+        boxes = np.tile(np.array([1, 2, 4, 7], np.float32), (number, 1))
+        area, is_crowd = np.full(number, image_id, np.float32), np.arange(number) == 1
+        keypoints = np.array(joints, np.float32).reshape(-1, 2, 3)
+        return Sample(np.zeros((6, 8, 3), np.uint8), keypoints, boxes, area, is_crowd, image_id)
+
+    people = [[[3.5, 4.504, 2], [0, 0, 0]], [[1, 2, 1], [5, 5, 2]]]
+    made = labels.of_samples(iter([sample(9, *people), sample(4), sample(3, people[0])]), 2, 0.5)
+    assert made.image_ids.tolist() == [3, 4, 9]
+    assert made.file_names[2] == "000000000009.jpg"
+    assert [made.people(i) for i in range(3)] == [slice(0, 1), slice(1, 1), slice(1, 3)]
+    assert made.keypoints[1].tolist() == [[3, 4, 2], [0, 0, 0]]
+    assert made.boxes_xywh[0].tolist() == [1, 2, 3, 5]
+    assert (made.area.tolist(), made.is_crowd.tolist()) == ([3, 9, 9], [False, False, True])
+    nobody = labels.ground_truth(labels.of_samples([sample(5)], 2, 0.5))
+    assert (len(nobody["images"]), nobody["annotations"]) == (1, [])
 
 
 @pytest.mark.parametrize(("x", "kind"), [(3.5, np.float32), (3.1, np.float64)])

@@ -653,6 +653,8 @@ CASES: dict[str, list[Case]] = {
              yolo("flip_idx:")),
         Case("YOLO: several classes", f"{CHECK} --data yolo",
              "yolo/data.yaml: 2 classes (person, dog); choose one by --category NAME", yolo("names: [person, dog]")),
+        Case("a split that is none", f"{CHECK} --data drawn --split vall",
+             "Error parsing --split: vall is no split; it must be train, val or test; see inspose data check --help"),
         Case("YOLO: a part that is not there", f"{CHECK} --data yolo --split val",
              "yolo/data.yaml: no images are named by `val`; it has train", yolo("")),
         Case("YOLO: no images", f"{CHECK} --data yolo",

@@ -4,14 +4,19 @@ import contextlib
 import dataclasses
 import inspect
 import io
+import os
 import re
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 from inspose_jax import paths
+from inspose_jax.data import splits
+from inspose_jax.data.splits import Split
 from inspose_jax.errors import UserError, did_you_mean
 
 Launch = TypeVar("Launch")
@@ -19,7 +24,48 @@ Launch = TypeVar("Launch")
 Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 
 Category = Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
-SplitOf = Annotated[Literal["train", "val", "test"], tyro.conf.arg(metavar="train|val|test")]
+Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]  # as for `Place`
+MOST_WORKERS = 1024  # threads or processes; more would be a mistake
+
+
+def split_of(words: list[str]) -> Split:
+    """The split that a word names; raises UserError if it names none."""
+    found = splits.named(words[0])
+    if found is None:
+        raise UserError(f"{words[0]} is no split; it must be train, val or test")
+    return found
+
+
+SplitOf = Annotated[
+    Split,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="train|val|test",
+        instance_from_str=split_of,
+        is_instance=lambda value: value in splits.WORDS,
+        str_from_instance=lambda split: [split],
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The options that name annotated images."""
+
+    data: Place = None
+    """Annotated images: a file or folder of any kind that docs/data.md lists."""
+    images: Place = None
+    """Instead of --data: the folder of images .."""
+    annotations: Place = None
+    """.. and their COCO keypoint JSON."""
+    split: SplitOf = "train"
+    """Which part of --data, if it has several."""
+    category: Category = ""
+    """The category to use, if several have joints."""
+
+
+GivenData = Annotated[Given, tyro.conf.arg(name="")]  # in a command's dataclass: these options, without a prefix
+OF_TRAIN, OF_VAL = Given(), Given(split="val")  # its defaults
 
 
 def parse(
@@ -46,8 +92,7 @@ def parse(
         is_number = argument.removeprefix("-").replace(".", "", 1).isdecimal()
         is_field = with_config and re.match(r"--config\.[a-z]", argument)
         if argument.startswith("-") and not is_number and not is_field:
-            flags = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(launch)]  # type: ignore[arg-type]
-            hint = did_you_mean(argument, flags, f"see inspose {command} --help")
+            hint = did_you_mean(argument, flags_of(known), f"see inspose {command} --help")
             if with_config and argument.split("=")[0].rstrip(".") == "--config":
                 hint = (
                     "set a field with --config.FIELD VALUE; inspose train drawn_people --config-help lists the fields"
@@ -58,12 +103,35 @@ def parse(
     return with_home(known), rest
 
 
+def flags_of(launch: Any) -> list[str]:
+    """The flags of a command."""
+    found = []
+    for field in dataclasses.fields(launch):
+        value = getattr(launch, field.name)
+        found += flags_of(value) if isinstance(value, Given) else [f"--{field.name.replace('_', '-')}"]
+    return found
+
+
+def check_range(name: str, value: int | None, low: int, high: int) -> None:
+    """Raise UserError unless the number given as `--name` is from `low` to `high`; None means that none is given."""
+    if value is not None and not low <= value <= high:
+        raise UserError(f"--{name} is {value}; it must be {low} to {high}")
+
+
+def num_workers(given: int | None) -> int:
+    """The number of threads that --workers gives, or one for each processor; raises UserError if it cannot be."""
+    check_range("workers", given, 1, MOST_WORKERS)
+    return given or os.cpu_count() or 1
+
+
 def with_home(launch: Launch) -> Launch:
     """The flags with `~` expanded in every path; the shell expands it only at the beginning of a word."""
 
     def expanded(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(expanded, value))
+        if isinstance(value, Given):
+            return with_home(value)
         return paths.expanded(value) if isinstance(value, Path) else value
 
     fields = dataclasses.fields(launch)  # pyright: ignore[reportArgumentType]

@@ -39,16 +39,7 @@ class Show:
     Example: inspose data show --data drawn --out labels.html
     """
 
-    data: arguments.Place = None
-    """Annotated images: a file or folder of any kind that docs/data.md lists."""
-    images: arguments.Place = None
-    """Instead of --data: the folder of images .."""
-    annotations: arguments.Place = None
-    """.. and their COCO keypoint JSON."""
-    split: arguments.SplitOf = "train"
-    """Which part of --data, if it has several."""
-    category: arguments.Category = ""
-    """The category to show, if several have joints."""
+    given: arguments.GivenData = arguments.OF_TRAIN
     out: Path = Path("labels.html")
     """File to write: the page or the sheet."""
     count: Count = 24
@@ -90,8 +81,7 @@ def draw(argv: list[str]) -> None:
         ("size", launch.size, 32, 4096),
         ("seed", launch.seed, 0, 2**32 - 1),
     ):
-        if not low <= value <= high:
-            raise UserError(f"--{name} is {value}; it must be {low} to {high}")
+        arguments.check_range(name, value, low, high)
 
     from tqdm import tqdm
 
@@ -116,8 +106,7 @@ def draw(argv: list[str]) -> None:
 def show(argv: list[str]) -> None:
     """Draw the labels of some images; no other images are decoded."""
     launch, _ = arguments.parse(Show, argv, "data show")
-    if not 1 <= launch.count <= MOST_SHOWN:
-        raise UserError(f"--count is {launch.count}; it must be 1 to {MOST_SHOWN}")
+    arguments.check_range("count", launch.count, 1, MOST_SHOWN)
     form = {".html": "", ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(launch.out.suffix.lower())
     if form is None:
         raise UserError(f"{launch.out}: neither a page nor a sheet; the name must end in .html, .jpg or .png")
@@ -132,8 +121,7 @@ def show(argv: list[str]) -> None:
     from inspose_jax.report import markup
     from inspose_jax.skeletons import FROM_DATA
 
-    given = sources.given_by(launch)
-    source = sources.annotated(given, FROM_DATA, Data().joint_pixel_offset)
+    source = sources.annotated(launch.given, FROM_DATA, Data().joint_pixel_offset)
     if source.images.resolve() in launch.out.resolve().parents:
         raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
     chosen = np.linspace(0, len(source) - 1, min(launch.count, len(source))).round().astype(int).tolist()

@@ -7,10 +7,8 @@ from typing import Annotated
 import tyro
 
 from inspose_jax.cli import arguments
-from inspose_jax.errors import UserError
 
-MOST = {"shards": 100_000, "workers": 1024}  # more would be a mistake
-Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
+MOST_SHARDS = 100_000  # of a split; more would be a mistake
 
 
 @dataclass
@@ -40,21 +38,17 @@ class Build:
     """The joints: a preset, a JSON file, or data: those of the data."""
     only_labelled: bool = False
     """Leave out images without a person who has a labelled joint."""
-    shards: Count = None
+    shards: arguments.Count = None
     """Number of files for each split; by default one for every 1000 images."""
-    workers: Count = None
+    workers: arguments.Count = None
     """Number of threads that check the images; by default one for each processor."""
 
 
 def run(argv: list[str]) -> None:
     """Build the dataset and print the folder that TFDS reads."""
     launch, _ = arguments.parse(Build, argv, "data build")
-    for name, most in MOST.items():
-        value = getattr(launch, name)
-        if value is not None and not 1 <= value <= most:
-            raise UserError(f"--{name} is {value}; it must be 1 to {most}")
-
-    import os
+    arguments.check_range("shards", launch.shards, 1, MOST_SHARDS)
+    workers = arguments.num_workers(launch.workers)
 
     from tqdm import tqdm
 
@@ -74,7 +68,6 @@ def run(argv: list[str]) -> None:
     if "val" in splits:
         sources.warn_if_same(splits["train"], splits["val"])
     number = sum(source.is_labelled.sum() if launch.only_labelled else len(source) for source in splits.values())
-    workers = launch.workers or os.cpu_count() or 1
     with tqdm(total=int(number), desc="building", unit="image", dynamic_ncols=True) as bar:
         folder = tfds_builder.build(launch.out, splits, launch.only_labelled, launch.shards, workers, bar.update)
     print(folder)

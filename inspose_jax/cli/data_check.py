@@ -1,19 +1,16 @@
 """`inspose data check`: name every fault of a dataset, and write a cleaned file."""
 
 import json
-import os
-import typing
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from inspose_jax.cli import arguments
 from inspose_jax.errors import NotFound, UserError
 
-MOST_WORKERS = 1024
 FORMAT = 1  # of what --json prints
 
 
@@ -24,16 +21,7 @@ class Check:
     Example: inspose data check --data drawn --fix clean.json
     """
 
-    data: arguments.Place = None
-    """Annotated images: a file or folder of any kind that docs/data.md lists."""
-    images: arguments.Place = None
-    """Instead of --data: the folder of images .."""
-    annotations: arguments.Place = None
-    """.. and their COCO keypoint JSON."""
-    split: arguments.SplitOf = "train"
-    """Which part of --data, if it has several."""
-    category: arguments.Category = ""
-    """The category to check, if several have joints."""
+    given: arguments.GivenData = arguments.OF_TRAIN
     against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="OTHER ..", help_behavior_hint="")] = ()
     """Other splits, which must have no image in common with this one: train, val or test of --data, other data, or
     folders of images."""
@@ -41,15 +29,14 @@ class Check:
     """Write a cleaned COCO file here, and say what was dropped or changed; then errors give exit code 0."""
     json: bool = False
     """Print one JSON object instead of lines."""
-    workers: Annotated[int, tyro.conf.arg(metavar="N", help_behavior_hint="(default: one a core)")] = 0
-    """Threads that read images."""
+    workers: arguments.Count = None
+    """Number of threads that read images; by default one for each processor."""
 
 
 def run(argv: list[str]) -> None:
     """Print every fault, or that there is none; raises UserError if there are errors that are not repaired."""
     launch, _ = arguments.parse(Check, argv, "data check")
-    if not 0 <= launch.workers <= MOST_WORKERS:
-        raise UserError(f"--workers is {launch.workers}; it must be 1 to {MOST_WORKERS}, or 0 for one a core")
+    workers = arguments.num_workers(launch.workers)
 
     from inspose_jax import files
     from inspose_jax.cli import sources
@@ -57,9 +44,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax.data.check import SEVERITIES, faults, read_images
     from inspose_jax.skeletons import FROM_DATA
 
-    workers = launch.workers or os.cpu_count() or 1
-    given = sources.given_by(launch)
-    dataset, name, line = sources.dataset(given, FROM_DATA)
+    dataset, name, line = sources.dataset(launch.given, FROM_DATA)
     if launch.fix:
         refuse_target(launch.fix, name, dataset.images)
     if line and not launch.json:
@@ -102,20 +87,21 @@ def run(argv: list[str]) -> None:
         print(f"{name}: no {'error' if counted else 'fault'} found{''.join(f', {it}' for it in counted)}")
 
 
-def images_of(other: Path, launch: Check, dataset: typing.Any) -> list[Path]:
+def images_of(other: Path, launch: Check, dataset: Any) -> list[Path]:
     """The image files of another split; raises UserError if it is the one that is checked, or is nothing known."""
     from inspose_jax.data import annotations as annotation_file
-    from inspose_jax.data import copies, sources
+    from inspose_jax.data import copies, sources, splits
     from inspose_jax.data.check import paths_of
 
-    if launch.data and str(other) in typing.get_args(sources.Split):
-        found = sources.read(launch.data, str(other), launch.category).dataset  # pyright: ignore[reportArgumentType]
-    elif launch.images and other.is_file():  # labels of other images in the same folder
-        found = annotation_file.read(launch.images, other, None, launch.category)
+    given, split = launch.given, splits.named(str(other))
+    if given.data and split:
+        found = sources.read(given.data, split, given.category).dataset
+    elif given.images and other.is_file():  # labels of other images in the same folder
+        found = annotation_file.read(given.images, other, None, given.category)
     elif other.is_dir() and not any(kind.is_kind(other) for kind in sources.KINDS):
         return copies.images_below(other, dataset.images)
     else:
-        found = sources.read(other, "train", launch.category).dataset
+        found = sources.read(other, "train", given.category).dataset
     paths = paths_of(found)
     if set(paths) == set(paths_of(dataset)):
         raise UserError(f"{other}: is the split that is checked; give another one")

@@ -21,16 +21,7 @@ class Shapes:
     Example: inspose data shapes --data drawn --num-shapes 2
     """
 
-    data: arguments.Place = None
-    """Annotated images: a file or folder of any kind that docs/data.md lists."""
-    images: arguments.Place = None
-    """Instead of --data: the folder of images .."""
-    annotations: arguments.Place = None
-    """.. and their COCO keypoint JSON."""
-    split: arguments.SplitOf = "train"
-    """Which part of --data, if it has several."""
-    category: arguments.Category = ""
-    """The category to find, if several have joints."""
+    given: arguments.GivenData = arguments.OF_TRAIN
     num_shapes: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """The most shapes to find; each is compiled once."""
 
@@ -41,16 +32,14 @@ def run(argv: list[str]) -> None:
     Only the sizes that the file states are used; no image is read.
     """
     launch, rest = arguments.parse(Shapes, argv, "data shapes", with_config=True)
-    if not 1 <= launch.num_shapes <= MOST_SHAPES:
-        raise UserError(f"--num-shapes is {launch.num_shapes}; it must be 1 to {MOST_SHAPES}")
+    arguments.check_range("num-shapes", launch.num_shapes, 1, MOST_SHAPES)
     config = config_flags.override(Config(), rest)
 
     from inspose_jax.cli import sources
     from inspose_jax.data import pipeline, shapes
     from inspose_jax.skeletons import FROM_DATA
 
-    given = sources.given_by(launch)
-    source = sources.annotated(given, FROM_DATA, config.data.joint_pixel_offset)
+    source = sources.annotated(launch.given, FROM_DATA, config.data.joint_pixel_offset)
     sizes = source.sizes[pipeline.trained_on(source, config.data)]
     trained, tested = shapes.trained(sizes, config.data), shapes.tested(source.sizes, config.data)
     low, high = config.data.short_side

@@ -17,16 +17,7 @@ class Stats:
     Example: inspose data stats --data drawn --out stats.html
     """
 
-    data: arguments.Place = None
-    """Annotated images: a file or folder of any kind that docs/data.md lists."""
-    images: arguments.Place = None
-    """Instead of --data: the folder of images .."""
-    annotations: arguments.Place = None
-    """.. and their COCO keypoint JSON."""
-    split: arguments.SplitOf = "train"
-    """Which part of --data, if it has several."""
-    category: arguments.Category = ""
-    """The category to measure, if several have joints."""
+    given: arguments.GivenData = arguments.OF_TRAIN
     recipe: Annotated[str, tyro.conf.arg(metavar="RECIPE")] = "r50_coco_36e"
     """Recipe whose scales and padded shapes are used."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="HTML", help_behavior_hint="")] = None
@@ -45,8 +36,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax.skeletons import FROM_DATA
 
     config = recipes.read(launch.recipe).config
-    given = sources.given_by(launch)
-    source = sources.annotated(given, FROM_DATA, config.data.joint_pixel_offset)
+    source = sources.annotated(launch.given, FROM_DATA, config.data.joint_pixel_offset)
     if launch.out and source.images.resolve() in launch.out.resolve().parents:
         raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
     data = pipeline.with_shapes(source, config).data

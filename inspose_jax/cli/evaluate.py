@@ -18,16 +18,7 @@ class Evaluate:
 
     checkpoint: Path
     """A run's folder, one of its checkpoints, or PyTorch's weights: a file, or a folder that export-torch wrote."""
-    data: arguments.Place = None
-    """Annotated images: a file or folder of any kind that docs/data.md lists."""
-    images: arguments.Place = None
-    """Instead of --data: the folder of images .."""
-    annotations: arguments.Place = None
-    """.. and their COCO keypoint JSON."""
-    split: arguments.SplitOf = "val"
-    """Which part of --data, if it has several."""
-    category: arguments.Category = ""
-    """The category to find, if several have joints."""
+    given: arguments.GivenData = arguments.OF_VAL
     out: Path | None = None
     """Folder for results.json (COCO results) and metrics.json."""
     recipe: arguments.Place = None
@@ -50,8 +41,7 @@ def run(argv: list[str]) -> None:
 
     devices.check()
     predictor = trained.load(launch.checkpoint, launch.recipe, rest)
-    given = sources.given_by(launch)
-    source = sources.annotated(given, predictor.skeleton, predictor.config.data.joint_pixel_offset)
+    source = sources.annotated(launch.given, predictor.skeleton, predictor.config.data.joint_pixel_offset)
     for name in ("results.json", "metrics.json"):
         if launch.out is not None and os.path.realpath(launch.out / name) == os.path.realpath(source.name):
             raise UserError(f"{source.name}: would be overwritten; choose another --out")

@@ -2,9 +2,9 @@
 
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from inspose_jax import paths, processes
+from inspose_jax.cli.arguments import Given
 from inspose_jax.config import Config
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import pipeline, shards, sources
@@ -20,21 +20,6 @@ from inspose_jax.skeletons import COCO, FROM_DATA, Skeleton
 KEPT_BYTES = 4e9  # most memory for drawn images that are kept rather than redrawn in every epoch
 NUM_DRAWN = 500  # images on which a recipe over drawn people is evaluated during training
 GIVE = "--data FOLDER_OR_FILE, or --images FOLDER and --annotations JSON"
-
-
-class Given(NamedTuple):
-    """The options that name annotated images."""
-
-    data: Path | None = None
-    images: Path | None = None
-    annotations: Path | None = None
-    split: sources.Split = "train"  # of `data`, if it has several
-    category: str = ""
-
-
-def given_by(launch: Any) -> Given:
-    """The options of a command that takes --data, --images, --annotations, --split and --category."""
-    return Given(launch.data, launch.images, launch.annotations, launch.split, launch.category)
 
 
 def annotated(

@@ -44,8 +44,7 @@ class Sweep:
 def run(argv: list[str]) -> None:
     """Make the missing runs, by this process or by several, and write the table after each of them."""
     launch, _ = arguments.parse(Sweep, argv, "sweep")
-    if not 1 <= launch.processes <= 1024:
-        raise UserError(f"--processes is {launch.processes}; it must be 1 to 1024")
+    arguments.check_range("processes", launch.processes, 1, arguments.MOST_WORKERS)
 
     from inspose_jax import files
     from inspose_jax.sweep import results, rows, tables

@@ -13,7 +13,6 @@ from inspose_jax.cli import arguments, config_flags, distributed
 from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, UserError
 
-Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 NUM_SHOWN = 12  # images of an evaluation that are drawn for TensorBoard
 
 
@@ -40,9 +39,9 @@ class Train:
     """Weights: a run, a checkpoint or a released file, also of other joints, or a backbone from ImageNet."""
     skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = ""
     """A preset, a JSON file, or data: those of the data."""
-    steps: Count = None
+    steps: arguments.Count = None
     """Number of steps, which the schedule adapts to; by default the recipe's epochs."""
-    stop_at: Count = None
+    stop_at: arguments.Count = None
     """Stop early, after this step; --resume goes on."""
     resume: bool = False
     """Resume from the newest checkpoint in the workdir."""
@@ -52,7 +51,7 @@ class Train:
     """Instead of --val-data: the folder of images .."""
     val_annotations: arguments.Place = None
     """.. and their COCO keypoint JSON."""
-    eval_every: Count = None
+    eval_every: arguments.Count = None
     """Steps between evaluations; by default a tenth of the run, if there is something to evaluate on."""
     on_nan: Literal["stop", "skip"] = "stop"
     """If a loss is not finite: stop the run, or skip that step."""

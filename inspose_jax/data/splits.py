@@ -13,6 +13,11 @@ WORDS: dict[Split, tuple[str, ...]] = {
 Part = TypeVar("Part")
 
 
+def named(word: str) -> Split | None:
+    """The split that a word means by itself, as `valid` means val; None if it is none."""
+    return next((split for split, words in WORDS.items() if word in words), None)
+
+
 def is_of(name: str, split: Split) -> bool:
     """Whether one of the words in a name is for the split, as in `person_keypoints_train2017` or `valid`."""
     return not set(WORDS[split]).isdisjoint(re.findall(r"[a-z]+", name.lower()))

@@ -24,17 +24,18 @@ class Dialect(NamedTuple):
     rewrite: Callable[[dict[str, Any], str], None]  # raises UserError, which begins with the text, if it cannot be
 
 
-def rewritten(content: dict[str, Any], where: str) -> Dialect | None:
-    """Rewrite the content of a COCO file, in place; returns its dialect, None if it is COCO's own.
+def rewritten(content: dict[str, Any], where: str) -> str:
+    """Rewrite the content of a COCO file, in place; returns the tool or dataset whose it is, empty if that is unknown.
 
-    `where` begins an error message.  Raises UserError if what the dialect needs is missing.  Malformed entries stay as
-    they are, for `annotations.check_entries`.
+    `where` is the file, which begins an error message.  Raises UserError if what the dialect needs is missing.
+    Malformed entries stay as they are, for `annotations.check_entries`.
     """
     for dialect in DIALECTS:
         if dialect.is_written_in(content):
             dialect.rewrite(content, where)
-            return dialect
-    return None
+            return dialect.name
+    file_name = where.rpartition("/")[2].lower()
+    return next((tool for tool, part in WRITES_AS_COCO.items() if part in file_name), "")
 
 
 def entries(content: dict[str, Any], kind: str) -> Entries:
@@ -149,3 +150,4 @@ DIALECTS = (
     Dialect("Label Studio", is_label_studio, rewrite_label_studio),
     Dialect("CVAT", is_cvat, rewrite_cvat),
 )
+WRITES_AS_COCO = {"Roboflow": "_annotations.coco", "OCHuman": "ochuman"}  # and what the names of their files tell

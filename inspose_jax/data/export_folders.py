@@ -17,7 +17,6 @@ from inspose_jax.errors import NotFound, UserError
 class Export(NamedTuple):
     """A COCO file and its images, as an export has them for one split."""
 
-    kind: str  # the tool or dataset
     annotations: Path
     images: Path
 
@@ -66,20 +65,20 @@ def roboflow(path: Path) -> dict[str, Export]:
     """`train/_annotations.coco.json`, `valid/..`, `test/..`; or the folder of a single split."""
     name = "_annotations.coco.json"
     if (path / name).is_file():
-        return {path.name: Export("Roboflow", path / name, path)}
-    return {file.parent.name: Export("Roboflow", file, file.parent) for file in sorted(path.glob(f"*/{name}"))}
+        return {path.name: Export(path / name, path)}
+    return {file.parent.name: Export(file, file.parent) for file in sorted(path.glob(f"*/{name}"))}
 
 
 def label_studio(path: Path) -> dict[str, Export]:
     """`result.json`, whose file names begin with `images/`."""
     file = path / "result.json"
-    return {"train": Export("Label Studio", file, path)} if file.is_file() and (path / "images").is_dir() else {}
+    return {"train": Export(file, path)} if file.is_file() and (path / "images").is_dir() else {}
 
 
 def crowdpose(path: Path) -> dict[str, Export]:
     """`json/crowdpose_train.json`, or `annotations/mmpose_crowdpose_train.json` as MMPose distributes it."""
     files = sorted(file for folder in ("json", "annotations", ".") for file in path.glob(f"{folder}/*crowdpose_*.json"))
-    return {file.stem.rsplit("_", 1)[1]: Export("CrowdPose", file, path / "images") for file in files}
+    return {file.stem.rsplit("_", 1)[1]: Export(file, path / "images") for file in files}
 
 
 def cvat(path: Path) -> dict[str, Export]:
@@ -89,5 +88,5 @@ def cvat(path: Path) -> dict[str, Export]:
         split = file.stem.removeprefix("person_keypoints_")
         if (path / "images").is_dir():
             own = path / "images" / split
-            found[split] = Export("CVAT", file, own if own.is_dir() else path / "images")
+            found[split] = Export(file, own if own.is_dir() else path / "images")
     return found

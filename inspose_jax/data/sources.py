@@ -29,8 +29,8 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("a YOLO-pose dataset", yolo_pose.is_kind, yolo_pose.file_of, yolo_pose.read),
-    Kind("an export in COCO's format", export_folders.is_kind, export_folders.file_of, export_folders.read),
+    Kind("YOLO-pose", yolo_pose.is_kind, yolo_pose.file_of, yolo_pose.read),
+    Kind("COCO keypoints", export_folders.is_kind, export_folders.file_of, export_folders.read),
     Kind("COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read),
 )
 READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
@@ -60,7 +60,8 @@ def read(path: Path, split: Split, category: str = "", skeleton: Skeleton | None
         if kind.is_kind(path) and not has_file_per_image(path):
             name = kind.file_of(path, split)
             content, images = kind.read(path, split, category)
-            return Found(annotation_file.prepared(content, images, name, skeleton, category), name, kind.name)
+            dataset = annotation_file.prepared(content, images, name, skeleton, category)
+            return Found(dataset, name, f"{kind.name} of {dataset.tool}" if dataset.tool else kind.name)
     raise UserError(f"{path}: {looks_like(path)}")
 
 

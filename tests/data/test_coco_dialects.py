@@ -18,16 +18,16 @@ CATEGORY = {"id": 1, "name": "person", "keypoints": list(horses.NAMES), "skeleto
 
 def rewritten(content):
     content = copy.deepcopy(content)
-    dialect = coco_dialects.rewritten(content, "labels.json")
-    return content, dialect and dialect.name
+    tool = coco_dialects.rewritten(content, "labels.json")
+    return content, tool
 
 
 def test_cocos_own_files_are_left_as_they_are():
     content = horses.coco(CATEGORY)
-    assert rewritten(content) == (content, None)
+    assert rewritten(content) == (content, "")
     assert rewritten({"images": [7], "annotations": "none", "info": 3}) == (
         {"images": [7], "annotations": "none", "info": 3},
-        None,
+        "",
     )
 
 
@@ -127,7 +127,7 @@ def test_label_studios_coco_export_has_one_person_an_image(tmp_path):
     assert [image["file_name"] for image in content["images"]] == ["images/1.png", "images/2.png", "images/4.png"]
     assert content["annotations"][0]["bbox"] == [0, 2, 30, 38]  # of the rectangle
     content["categories"] = content["categories"][1:]
-    export = export_folders.Export("", tmp_path, tmp_path)
+    export = export_folders.Export(tmp_path, tmp_path)
     source = horses.opened((content, export.images))
     horses.check_lit_pixels(source, num_horses=2)
     horses.check_perfect(source)
@@ -205,21 +205,26 @@ def test_exports_are_found_and_their_labels_lie_on_their_pixels(tmp_path, kind):
     assert export_folders.is_kind(tmp_path)
     assert list(export_folders.find(tmp_path)) == [name]
     export = export_folders.choose(tmp_path, split)
-    assert kind.startswith(export.kind)
     assert (export.images, export.annotations) == (tmp_path / images, tmp_path / file)
     found = sources.read(tmp_path, split)
-    assert (found.name, found.kind) == (tmp_path / file, "an export in COCO's format")
+    assert (found.name, found.kind) == (tmp_path / file, f"COCO keypoints of {kind.split(' with')[0]}")
     source = CocoFolder.of(found.dataset, found.name, horses.OFFSET)
     assert source.skeleton.keypoint_names == (CROWDPOSE.keypoint_names if kind == "CrowdPose" else horses.NAMES)
     horses.check_lit_pixels(source, first=9 if kind == "CrowdPose" else 0)
     horses.check_perfect(source)
 
 
+@pytest.mark.filterwarnings("ignore:.*(have no area|joints of its own)")
 def test_label_studios_folder_is_found(tmp_path):
     write(tmp_path, "images", "result.json", label_studio())
-    assert export_folders.choose(tmp_path, "val") == export_folders.Export(
-        "Label Studio", tmp_path / "result.json", tmp_path
-    )
+    assert export_folders.choose(tmp_path, "val") == export_folders.Export(tmp_path / "result.json", tmp_path)
+    assert sources.read(tmp_path, "val").kind == "COCO keypoints of Label Studio"
+
+
+def test_ochumans_files_are_told_by_their_names():
+    content = horses.coco(CATEGORY)
+    assert coco_dialects.rewritten(content, "x/ochuman_coco_format_val_range_0.00_1.00.json") == "OCHuman"
+    assert coco_dialects.rewritten(content, "ochuman/labels.json") == ""
 
 
 def test_a_single_folder_of_roboflow_is_a_split_of_its_own(tmp_path):

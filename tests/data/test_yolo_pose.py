@@ -78,7 +78,7 @@ def test_they_are_recognised_and_checked_as_any_data(tmp_path):
         pytest.warns(UserWarning, match=r"data.yaml: 4 of 4 people have no area; .* box x 0.53 in 4"),
     ):
         found = sources.read(written(tmp_path), "train")
-    assert (found.name, found.kind) == (tmp_path / "data.yaml", "a YOLO-pose dataset")
+    assert (found.name, found.kind) == (tmp_path / "data.yaml", "YOLO-pose")
     assert found.dataset.content["annotations"][0]["area"] == pytest.approx(0.53 * 30 * 38, abs=0.01)
     with pytest.raises(UserError, match=r"joint 1 is \"l_ear\", \"nose\" is missing"):
         sources.read(tmp_path, "train", skeleton=skeletons.COCO)

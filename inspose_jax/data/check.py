@@ -13,7 +13,7 @@ from inspose_jax.data import coordinates, copies, image_facts, orientation
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, words_of
 from inspose_jax.data.image_facts import ImageFacts
-from inspose_jax.data.values import is_inside
+from inspose_jax.data.values import NOT_READ, READ_FROM, is_inside
 from inspose_jax.skeletons import Skeleton
 
 SEVERITIES = ("error", "warning", "remark")
@@ -37,10 +37,11 @@ class Fault(NamedTuple):
     id: Any  # as the file gives it; None for the dataset, or if there is none
     file: str  # the name of the image's file; empty if unknown
     message: str
+    read_from: str = ""  # the file and line that the entry was read from, if it does not stand in a COCO file
 
     def line(self) -> str:
         """The fault on one line."""
-        what = "" if self.entry == "dataset" else f"{name_of(self.entry, self.id, self.file)}: "
+        what = "" if self.entry == "dataset" else f"{name_of(self.entry, self.id, self.file, self.read_from)}: "
         return f"{self.severity}: {what}{self.message}"
 
 
@@ -113,7 +114,8 @@ def well_formed(content: dict[str, Any], skeleton: Skeleton) -> Entries:
             found.annotations[index] = entry
     for kind, index, entry, wrong in malformed:  # only now are the images of all annotations known
         image = entry if kind == "image" else found.by_id.get(field_of(entry, "image_id"))
-        found.faults.extend(about(kind, index, entry, image, "error", "entry", message) for message in wrong)
+        fault = "file" if kind == "image" and field_of(entry, NOT_READ) else "entry"
+        found.faults.extend(about(kind, index, entry, image, "error", fault, message) for message in wrong)
     return found
 
 
@@ -123,11 +125,17 @@ def about(
     """A fault of an entry; `image` is the entry of its image, None if there is none."""
     file = image.get("file_name") if isinstance(image, dict) else None
     identity = entry.get("id") if isinstance(entry, dict) else None
-    return Fault(severity, fault, kind, index, identity, file if isinstance(file, str) else "", message)
+    file = file if isinstance(file, str) else ""
+    return Fault(severity, fault, kind, index, identity, file, message, read_from(entry))
+
+
+def read_from(entry: Any) -> str:
+    """The file and line that an entry was read from; empty for one of a COCO file."""
+    return str(field_of(entry, READ_FROM) or "")
 
 
 def field_of(entry: Any, name: str) -> int | str | None:
-    """The id in a field of an entry, which may be any JSON; None if there is none."""
+    """The id or text in a field of an entry, which may be any JSON; None if there is none."""
     identity = entry.get(name) if isinstance(entry, dict) else None
     return identity if isinstance(identity, int | str) and not isinstance(identity, bool) else None
 
@@ -137,8 +145,10 @@ def size_of(image: dict[str, Any]) -> tuple[int, int]:
     return image["height"], image["width"]
 
 
-def name_of(entry: str, identity: Any, file: str) -> str:
-    """How a line names an entry, such as `annotation 7 (a.jpg)`."""
+def name_of(entry: str, identity: Any, file: str, read_from: str) -> str:
+    """How a line names an entry: `annotation 7 (a.jpg)`, or where it was `read_from`, such as `a.txt, line 3`."""
+    if read_from:
+        return read_from
     shown = "?" if identity is None else annotation_file.shortened(identity)
     return f"{entry} {shown} ({file})" if file else f"{entry} {shown}"
 

@@ -180,7 +180,7 @@ def test_labels_of_other_images_of_the_same_folder_are_another_split(drawn, tmp_
 
 
 def test_ctrl_c_leaves_nothing(drawn, tmp_path, capsys, monkeypatch):
-    def interrupted(path):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(image_facts, "facts_of", interrupted)

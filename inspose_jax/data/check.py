@@ -54,22 +54,18 @@ class Entries(NamedTuple):
     faults: list[Fault]
 
 
-def read_images(dataset: Dataset, workers: int) -> dict[Path, ImageFacts]:
-    """Read every image file that a dataset lists, each once."""
-    return image_facts.read(paths_of(dataset), workers)
-
-
-def paths_of(dataset: Dataset) -> list[Path]:
+def files_of(dataset: Dataset) -> image_facts.Files:
     """The image files that a dataset lists, each once, except those with a name that is none."""
     entries = (entry for entry in dataset.content["images"] if isinstance(entry, dict))
     names = (entry["file_name"] for entry in entries if is_inside(entry.get("file_name")))
-    return list(dict.fromkeys(dataset.images / name for name in names))
+    return image_facts.on_disk(dataset.images / name for name in names)
 
 
 def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[Fault]:
     """Every fault of a dataset of any kind, errors first, in the order of the file; empty for a good one.
 
-    `facts` is what `read_images` found, and `others` the images of other splits, which this one must not contain.
+    `facts` are those of its image files (`files_of`, read by `image_facts`), and `others` the images of other splits,
+    which this one must not contain.
     """
     content, images, skeleton = dataset
     entries = well_formed(content, skeleton)

@@ -145,7 +145,7 @@ def checked(dataset: Dataset, name: Path, with_segmentations: bool) -> Labels:
         for kind, entry, faults in annotation_file.check_entries(content, skeleton):
             if faults:
                 entry_name = annotation_file.entry_name(kind, entry)
-                where = "" if READ_FROM in entry else f"{name}: "
+                where = "" if isinstance(entry, dict) and READ_FROM in entry else f"{name}: "
                 raise UserError(f"{where}{entry_name}: {faults[0]}; `inspose data check` lists all faults")
     assert found is not None, "the two ways to check a file differ"
     return found

@@ -54,6 +54,7 @@ class Index(NamedTuple):
     sizes: Int32[np.ndarray, "n 2"]
     is_labelled: Bool[np.ndarray, " n"]
     has_people: Bool[np.ndarray, " n"]
+    num_people: int
 
 
 def write(
@@ -127,6 +128,7 @@ def read(folder: Path, split: str) -> Index:
             shards = tuple(Shard(*shard) for shard in about["shards"])
             skeleton = skeletons.from_json(about["skeleton"], path)
             known = {name: arrays[name] for name in ("image_ids", "sizes", "is_labelled", "has_people")}
+            known["num_people"] = int(arrays["num_people"].sum())
     except UserError:
         raise
     except DAMAGE as error:

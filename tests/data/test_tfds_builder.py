@@ -198,12 +198,13 @@ def test_the_command_builds_two_splits_and_prints_the_folder_that_tfds_reads(var
     assert "10/10" in printed.err, "the progress bar"
 
 
-def test_data_may_be_a_built_set(varied, version, tmp_path, capsys):
+def test_data_may_be_a_built_set(varied, folder, version, tmp_path, capsys):
+    num_people = len(json.loads((folder / "annotations.json").read_text())["annotations"])
     given = sources.Given(data=version.parents[2], split="val")
     source = sources.annotated(given, FROM_DATA, 0.5)
     assert isinstance(source, shards.BuiltSet)
     assert source.image_ids.tolist() == [0, 1, 2, 3]
-    assert "a built set, split val: 4 images with 17 joints (coco)" in capsys.readouterr().out
+    assert f"a built set, split val: 4 images, {num_people} people with 17 joints (coco)" in capsys.readouterr().out
     cli.main(["data", "show", "--data", str(version), "--out", str(tmp_path / "labels.jpg"), "--count", "2"])
     cli.main(["data", "build", "--data", str(version), "--out", str(tmp_path / "again"), "--only-labelled"])
     again = shards.BuiltSet(tmp_path / "again", with_masks=True)

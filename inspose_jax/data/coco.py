@@ -119,13 +119,15 @@ class CocoFolder:
 
     def record(self, index: int) -> Record:
         """An image as it is stored, with its people; raises NotFound or OSError if its file cannot be read."""
+        image_id = int(self.image_ids[index])
         return Record(
             image_files.read_bytes(self.path(index)),
             self.labels.file_names[index],
-            int(self.image_ids[index]),
+            image_id,
             self.size(index),
             *self.people(index),
             self.rles(index),
+            self.crowd_index.get(image_id),
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 from inspose_jax import skeletons
 from inspose_jax.errors import NotFound, UserError
@@ -55,6 +55,7 @@ class Index(NamedTuple):
     is_labelled: Bool[np.ndarray, " n"]
     has_people: Bool[np.ndarray, " n"]
     num_people: int
+    crowd_index: Float[np.ndarray, " n"] | None  # f64, NaN where unknown; None if it is unknown everywhere
 
 
 def write(
@@ -83,6 +84,9 @@ def write(
         "has_people": has_people,
         "num_people": np.array([len(record.area) for record in records], np.int32),
     }
+    crowd_index = np.array([record.crowd_index for record in records], np.float64)  # None becomes NaN
+    if not np.isnan(crowd_index).all():
+        arrays["crowd_index"] = crowd_index
     for field in FIELDS:
         arrays[field] = np.concatenate([getattr(record, field) for record in records])
     np.savez(folder / NAME.format(split), allow_pickle=False, **arrays)
@@ -129,6 +133,7 @@ def read(folder: Path, split: str) -> Index:
             skeleton = skeletons.from_json(about["skeleton"], path)
             known = {name: arrays[name] for name in ("image_ids", "sizes", "is_labelled", "has_people")}
             known["num_people"] = int(arrays["num_people"].sum())
+            known["crowd_index"] = arrays.get("crowd_index")  # which earlier versions did not write
     except UserError:
         raise
     except DAMAGE as error:

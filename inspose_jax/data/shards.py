@@ -92,7 +92,9 @@ class BuiltSet:
                 f"{self.folder}: record {index} of {self.split} is image {record.image_id}, and the index says "
                 f"{self.image_ids[index]}; are the files of one build? {shard_index.BUILD_AGAIN}"
             )
-        return record._replace(keypoints=self.moved(record.keypoints))
+        crowded = self.index.crowd_index
+        crowd_index = None if crowded is None or np.isnan(crowded[index]) else float(crowded[index])
+        return record._replace(keypoints=self.moved(record.keypoints), crowd_index=crowd_index)
 
     def files(self) -> Files:
         """How to read the image file of each record, by its place in `dataset`."""
@@ -156,7 +158,7 @@ class BuiltSet:
         as_in_file = stored.keypoints.astype(np.float64)
         as_in_file[..., :2] -= self.index.joint_pixel_offset * (as_in_file[..., 2:] > 0)
         x0_y0, x1_y1 = np.split(stored.boxes_xyxy.astype(np.float64), 2, axis=1)
-        return labels.ground_truth(
+        content = labels.ground_truth(
             labels.Labels(
                 self.image_ids,
                 self.sizes,
@@ -169,6 +171,11 @@ class BuiltSet:
                 segmentations=[],
             )
         )
+        crowded = self.index.crowd_index
+        if crowded is not None and not np.isnan(crowded).any():
+            for image, crowd_index in zip(content["images"], crowded.tolist(), strict=True):
+                image["crowdIndex"] = crowd_index
+        return content
 
 
 def record_of(features: dict[str, np.ndarray], num_keypoints: int) -> Record:

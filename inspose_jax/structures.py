@@ -39,6 +39,7 @@ class Record(NamedTuple):
     area: Float32[np.ndarray, " N"]
     is_crowd: Bool[np.ndarray, " N"]
     masks: tuple[dict[str, Any] | None, ...]  # COCO's compressed RLE of each person; None where unknown
+    crowd_index: float | None = None  # how crowded the image is, from 0 to 1; only CrowdPose tells
 
 
 def is_target(keypoints: Float[np.ndarray, "N K 3"], is_crowd: Bool[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:

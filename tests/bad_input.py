@@ -16,6 +16,7 @@ from faults import (
     built,
     converted,
     copied,
+    damaged_record,
     file,
     first_image,
     first_person,
@@ -66,6 +67,7 @@ NOT_AN_IMAGE = (
 NOT_A_VIDEO = "not a video that can be read; is it damaged, empty or cut off?"
 URL = "{}: is a URL; only folders and files of this machine can be used, so copy it here, or mount it as a folder"
 READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
+LISTS = "`inspose data check` lists all faults"
 BUILD, EVAL_BUILT = "data build --data drawn --out b", f"{EVAL} --data built"
 BUILT, SHARD_NAME = "built/keypoints/all/1.0.0", "keypoints-train.array_record-00001-of-00002"
 SHARD, BUILD_AGAIN = f"{BUILT}/{SHARD_NAME}", "build it again with `inspose data build`"
@@ -74,7 +76,7 @@ NO_ROOM = "choose another place, or free some space there"
 
 def says(fault: str) -> str:
     """The message for a fault in the drawn dataset's JSON."""
-    return f"{JSON}: {fault}; `inspose data check` lists all faults"
+    return f"{JSON}: {fault}; {LISTS}"
 
 
 # fmt: off
@@ -532,7 +534,7 @@ CASES: dict[str, list[Case]] = {
              "000000000000.jpg: 8 x 8 pixels, but its annotation says 64 x 64 (height x width); labels would not fit. "
              "Is it the file that was annotated?", file(FIRST, png(8, 8))),
         Case("a visibility that COCO does not have", BUILD,
-             "….jpg: visibility must be 0, 1 or 2; `inspose data check` lists all faults",
+             f"….jpg: visibility must be 0, 1 or 2; {LISTS}",
              first_person(keypoints=[3] * 51)),
         Case("a shard that is cut off", EVAL_BUILT,
              f"{SHARD}: has … bytes instead of …; is it cut off? {BUILD_AGAIN}", built(half(SHARD_NAME))),
@@ -548,8 +550,11 @@ CASES: dict[str, list[Case]] = {
         Case("a set without its description", EVAL_BUILT,
              f"{BUILT}/dataset_info.json: no such file, so that {BUILT} is no whole dataset; {BUILD_AGAIN}",
              built(lambda version: (version / "dataset_info.json").unlink())),
-        Case("checking it", "data check --data built",
-             "built: a built set, whose images were decoded when it was built; check what it was built from", built()),
+        Case("cleaning it", "data check --data built --fix clean.json",
+             "built: a built set, whose images no cleaned file can name; clean what it was built from with --fix, and "
+             "build it again", built()),
+        Case("checking it, with a damaged record", "data check --data built",
+             f"{BUILT}: 1 error; correct what it was built from, and build it again", built(damaged_record)),
         Case("a category of it", f"{EVAL_BUILT} --category cat",
              "built: a built set has one category; choose it with `inspose data build --category`", built()),
         Case("other joints than the run's", "train small.py --workdir out --data built --skeleton crowdpose",
@@ -659,27 +664,36 @@ CASES: dict[str, list[Case]] = {
              "yolo/data.yaml: no images are named by `val`; it has train", yolo("")),
         Case("YOLO: no images", f"{CHECK} --data yolo",
              "yolo/data.yaml: gone is not there; tried yolo/gone", yolo("train: gone")),
-        Case("YOLO: another number of joints", f"{CHECK} --data yolo",
-             "yolo/labels/1.txt, line 1: 5 numbers, not 11: class, x, y, width, height, and 2 joints of 3 (kpt_shape)",
-             yolo("", "0 .5 .5 .2 .2")),
-        Case("YOLO: pixels", f"{CHECK} --data yolo",
-             "yolo/labels/1.txt, line 2: 20 in the box is not from 0 to 1; boxes are fractions of the image's size",
-             yolo("", "\n0 20 15 9 9 20 15 2 22 17 2")),
-        Case("YOLO: text in a row", f"{CHECK} --data yolo",
+        Case("YOLO: another number of joints", "data show --data yolo",
+             "yolo/labels/1.txt, line 1: 5 numbers, not 11: class, x, y, width, height, and 2 joints of 3 (kpt_shape); "
+             f"{LISTS}", yolo("", "0 .5 .5 .2 .2")),
+        Case("YOLO: pixels", "data show --data yolo",
+             "yolo/labels/1.txt, line 2: 20 in the box is not from 0 to 1; boxes are fractions of the image's size; "
+             f"{LISTS}", yolo("", "\n0 20 15 9 9 20 15 2 22 17 2")),
+        Case("YOLO: text in a row", "data show --data yolo",
              "yolo/labels/1.txt, line 1: could not convert string to float: 'person'; a row is numbers separated by "
-             "spaces", yolo("", "person .5 .5 .2 .2 .5 .5 2 .6 .6 2")),
+             f"spaces; {LISTS}", yolo("", "person .5 .5 .2 .2 .5 .5 2 .6 .6 2")),
+        Case("YOLO: several such rows, checked", f"{CHECK} --data yolo",
+             "yolo/data.yaml: 2 errors; correct the file, or write a cleaned one with --fix JSON",
+             yolo("", "0 .5 .5 .2 .2\nperson .5 .5 .2 .2 .5 .5 2 .6 .6 2")),
+        Case("YOLO: a file that is no image", "data show --data yolo",
+             f"yolo/images/1.jpg: {NOT_AN_IMAGE}; {LISTS}", both(yolo(""), file("yolo/images/1.jpg", "hello"))),
+        Case("YOLO: a list that names a missing image", "data show --data yolo",
+             f"yolo/train.txt, line 2: gone.jpg is not there; tried yolo/gone.jpg; {LISTS}",
+             both(yolo("train: train.txt", ""), file("yolo/train.txt", "images/1.jpg\ngone.jpg"))),
         Case("an export without the part", f"{CHECK} --data boxes --split test",
              "boxes: has no part for test, only train, valid; give the folder or the file of that part",
              both(*(file(f"boxes/{part}/_annotations.coco.json", "{}") for part in ("train", "valid")))),
-        Case("COCO-WholeBody with too few joints", f"{CHECK} {IMAGES} {LABELS}",
-             f"{JSON}: annotation 1: 3 numbers for face_kpts, not 204 (x, y, visibility of 68 joints)",
+        Case("COCO-WholeBody with too few joints", SHOW,
+             says("annotation 1: 3 numbers for face_kpts, not 204 (x, y, visibility of 68 joints)"),
              first_person(face_kpts=[1, 2, 2], lefthand_kpts=[0] * 63)),
-        Case("Label Studio's COCO export of several people", f"{CHECK} {IMAGES} {LABELS}",
-             f"{JSON}: image … has 2 rectangles, but Label Studio's COCO export joins all points of an image into one "
-             "person; export JSON instead, and run `inspose data import`",
+        Case("Label Studio's COCO export of several people", SHOW,
+             says("annotation 1: its image has 2 rectangles, but Label Studio's COCO export joins all points of an "
+                  "image into one person; export JSON instead, and run `inspose data import`"),
              labels(lambda content: content.update(
                  info={"contributor": "Label Studio"},
-                 annotations=content["annotations"] + [{"image_id": content["annotations"][0]["image_id"]}] * 2))),
+                 annotations=content["annotations"] + [
+                     {"image_id": content["annotations"][0]["image_id"], "bbox": [1, 1, 2, 2], "area": 4}] * 2))),
         Case("Label Studio's own JSON as data", f"{CHECK} --data export.json",
              "export.json: looks like Label Studio's own JSON; make it a COCO file with inspose data import",
              label_studio("r0", "r1")),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from inspose_jax.data import annotations, check
+from inspose_jax.data import annotations, check, image_facts
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.skeletons import Skeleton
 
@@ -14,5 +14,5 @@ def faults(images: Path, labels: Path, skeleton: Skeleton | None) -> list[str]:
 
 def faults_of(dataset: Dataset) -> list[str]:
     """The same for a dataset of any kind."""
-    found = check.faults(dataset, check.read_images(dataset, workers=1))
+    found = check.faults(dataset, image_facts.read(check.files_of(dataset), 1))
     return [one.line() for one in found if one.severity != "remark"]

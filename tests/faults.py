@@ -130,6 +130,15 @@ def built(*steps: Callable[[Path], object]) -> Callable[[Path], None]:
     return prepare
 
 
+def damaged_record(version: Path) -> None:
+    """Change bytes in the middle of the first image of a built set."""
+    path = version / "keypoints-train.array_record-00000-of-00002"
+    data = bytearray(path.read_bytes())
+    start = data.index(b"\xff\xd8\xff") + 400
+    data[start : start + 10] = bytes(255 - byte for byte in data[start : start + 10])
+    path.write_bytes(data)
+
+
 def both(*steps: Callable[[Path], object]) -> Callable[[Path], None]:
     def prepare(here: Path) -> None:
         for step in steps:

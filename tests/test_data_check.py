@@ -71,6 +71,7 @@ def test_json_has_every_fault_with_its_id_and_file(drawn, capsys):
         "index": 0,
         "id": 1,
         "message": "a labelled joint lies outside the image: nose",
+        "read_from": "",
     }
     assert remark == {
         "severity": "remark",
@@ -80,6 +81,7 @@ def test_json_has_every_fault_with_its_id_and_file(drawn, capsys):
         "id": None,
         "file": "",
         "message": remark["message"],
+        "read_from": "",
     }
     assert report["counts"] == {"error": 1, "warning": 0, "remark": 1}
     assert (report["format"], report["num_images"], report["changes"]) == (1, 4, [])
@@ -100,7 +102,7 @@ def test_fix_writes_a_file_that_passes_and_says_what_it_did(drawn, tmp_path, cap
     first, *_ = json.loads("\n".join(out))["changes"]
     assert code == 0
     assert first.pop("reason").startswith("not an image that can be read")
-    assert first == {"action": "dropped", "entry": "image", "id": 0, "file": FIRST}
+    assert first == {"action": "dropped", "entry": "image", "id": 0, "file": FIRST, "read_from": ""}
     shutil.copy(clean, drawn / "annotations.json")
     code, out, _ = call(capsys, drawn)
     assert (code, out[-1]) == (0, f"{drawn}/annotations.json: no fault found")
@@ -178,7 +180,7 @@ def test_labels_of_other_images_of_the_same_folder_are_another_split(drawn, tmp_
 
 
 def test_ctrl_c_leaves_nothing(drawn, tmp_path, capsys, monkeypatch):
-    def interrupted(path):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(image_facts, "facts_of", interrupted)

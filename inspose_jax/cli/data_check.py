@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,17 +41,26 @@ def run(argv: list[str]) -> None:
     from inspose_jax import files
     from inspose_jax.cli import sources
     from inspose_jax.data import image_facts, repair
-    from inspose_jax.data.check import SEVERITIES, faults, read_images
-    from inspose_jax.skeletons import FROM_DATA
+    from inspose_jax.data.check import SEVERITIES, faults
 
-    dataset, name, line = sources.dataset(launch.given, FROM_DATA)
+    given = launch.given
+    is_built = sources.is_built(given)
+    if launch.fix and is_built:
+        raise UserError(
+            f"{given.data}: a built set, whose images no cleaned file can name; clean what it was built from with "
+            f"--fix, and build it again"
+        )
+    checked = sources.checkable(given)
+    dataset, image_files, name, line = checked
     if launch.fix:
         refuse_target(launch.fix, name, dataset.images)
     if line and not launch.json:
         print(f"inspose: {line}")
-    other_paths = [path for other in launch.against for path in images_of(other, launch, dataset)]
-    facts = read_images(dataset, workers)
-    others = image_facts.read(other_paths, workers, "other splits") if other_paths else {}
+    other_files = {}
+    for other in launch.against:
+        other_files |= files_of(other, given, checked)
+    facts = image_facts.read(image_files, workers)
+    others = image_facts.read(other_files, workers, "other splits") if other_files else {}
     found = faults(dataset, facts, others)
     if not launch.json:
         for one in found:
@@ -82,30 +91,33 @@ def run(argv: list[str]) -> None:
         print(f"{launch.fix}: {size}; {len(changes)} change{'s' * (len(changes) != 1)}")
     elif number["error"] and not launch.fix:
         remedy = "correct the file, or write a cleaned one with --fix JSON"
+        remedy = "correct what it was built from, and build it again" if is_built else remedy
         raise UserError(f"{name}: {', '.join(counted)}; {remedy}")
     elif not launch.json:
         print(f"{name}: no {'error' if counted else 'fault'} found{''.join(f', {it}' for it in counted)}")
 
 
-def images_of(other: Path, launch: Check, dataset: Any) -> list[Path]:
+def files_of(other: Path, given: arguments.Given, checked: Any) -> Any:
     """The image files of another split; raises UserError if it is the one that is checked, or is nothing known."""
-    from inspose_jax.data import annotations as annotation_file
-    from inspose_jax.data import copies, sources, splits
-    from inspose_jax.data.check import paths_of
+    from inspose_jax.cli import sources
+    from inspose_jax.data import copies, image_facts, shards, splits
+    from inspose_jax.data.sources import KINDS
 
-    given, split = launch.given, splits.named(str(other))
+    split = splits.named(str(other))
     if given.data and split:
-        found = sources.read(given.data, split, given.category).dataset
+        named = replace(given, split=split)
     elif given.images and other.is_file():  # labels of other images in the same folder
-        found = annotation_file.read(given.images, other, None, given.category)
-    elif other.is_dir() and not any(kind.is_kind(other) for kind in sources.KINDS):
-        return copies.images_below(other, dataset.images)
+        named = replace(given, annotations=other)
+    elif shards.is_built(other):
+        named = arguments.Given(other)
+    elif other.is_dir() and not any(kind.is_kind(other) for kind in KINDS):
+        return image_facts.on_disk(copies.images_below(other, checked.dataset.images))
     else:
-        found = sources.read(other, "train", given.category).dataset
-    paths = paths_of(found)
-    if set(paths) == set(paths_of(dataset)):
+        named = arguments.Given(other, category=given.category)
+    found = sources.checkable(named).files
+    if found.keys() == checked.files.keys():
         raise UserError(f"{other}: is the split that is checked; give another one")
-    return paths
+    return found
 
 
 def refuse_target(target: Path, name: Path, images: Path) -> None:

@@ -2,15 +2,17 @@
 
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 from inspose_jax import paths, processes
 from inspose_jax.cli.arguments import Given
 from inspose_jax.config import Config
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import pipeline, shards, sources
+from inspose_jax.data import check, pipeline, shards, sources
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople, Split
+from inspose_jax.data.image_facts import Files
 from inspose_jax.data.pipeline import Source
 from inspose_jax.data.shards import BuiltSet
 from inspose_jax.data.transforms import needs_masks
@@ -22,13 +24,22 @@ NUM_DRAWN = 500  # images on which a recipe over drawn people is evaluated durin
 GIVE = "--data FOLDER_OR_FILE, or --images FOLDER and --annotations JSON"
 
 
+class Checkable(NamedTuple):
+    """Annotated images as `inspose data check` takes them."""
+
+    dataset: Dataset
+    files: Files  # how its images are read
+    name: Path  # the file or folder that messages begin with
+    line: str  # what `--data` was found to be
+
+
 def annotated(
     given: Given, skeleton: Skeleton, joint_pixel_offset: float, with_masks: bool = False
 ) -> CocoFolder | BuiltSet:
     """The source over annotated images, which says in a line what `--data` was found to be; raises as `dataset`."""
     if is_built(given):
         source = built(given, skeleton, joint_pixel_offset, with_masks)
-        line, content = f"{source.name}: a built set, split {source.split}", f"{len(source)} images"
+        line, content = line_of(source), f"{len(source)} images, {source.index.num_people} people"
     else:
         found, name, line = dataset(given, skeleton)
         source = CocoFolder.of(found, name, joint_pixel_offset, with_masks)
@@ -37,6 +48,11 @@ def annotated(
         joints = f"{source.skeleton.num_keypoints} joints ({source.skeleton.name})"
         print(f"inspose: {line}: {content} with {joints}")
     return source
+
+
+def line_of(source: BuiltSet) -> str:
+    """What a built set was found to be."""
+    return f"{source.name}: a built set, split {source.split}"
 
 
 def is_built(given: Given) -> bool:
@@ -64,10 +80,6 @@ def dataset(given: Given, skeleton: Skeleton) -> tuple[Dataset, Path, str]:
     Raises UserError if they name nothing, or two things, and as `sources.read` and `annotations.read` do.
     """
     wanted = None if skeleton == FROM_DATA else skeleton
-    if is_built(given):
-        raise UserError(
-            f"{given.data}: a built set, whose images were decoded when it was built; check what it was built from"
-        )
     if given.data is not None and (given.images or given.annotations):
         raise UserError("give either --data, or --images and --annotations, not both")
     if given.data is not None:
@@ -77,6 +89,15 @@ def dataset(given: Given, skeleton: Skeleton) -> tuple[Dataset, Path, str]:
         raise UserError(f"there is nothing to work on: give {GIVE}")
     images, annotations = paths.expanded(given.images), paths.expanded(given.annotations)
     return annotation_file.read(images, annotations, wanted, given.category), annotations, ""
+
+
+def checkable(given: Given) -> Checkable:
+    """What the options name, to be checked; raises as `dataset`, and as `built`."""
+    if is_built(given):
+        source = built(given, FROM_DATA, 0.0, with_masks=False)
+        return Checkable(source.dataset(), source.files(), source.name, line_of(source))
+    found, name, line = dataset(given, FROM_DATA)
+    return Checkable(found, check.files_of(found), name, line)
 
 
 def training_source(config: Config, given: Given) -> pipeline.LabelledSource:

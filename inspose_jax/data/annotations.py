@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from inspose_jax.data import categories, coco_dialects, missing_fields
-from inspose_jax.data.values import is_box, is_id, is_inside, is_number, is_side, is_whole_number, whole
+from inspose_jax.data.values import (
+    NOT_READ,
+    READ_FROM,
+    is_box,
+    is_id,
+    is_inside,
+    is_number,
+    is_side,
+    is_whole_number,
+    whole,
+)
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 
@@ -64,7 +74,7 @@ def check_entries(content: dict[str, Any], skeleton: Skeleton) -> Iterator[tuple
 def person_faults(entry: Any, skeleton: Skeleton) -> list[str]:
     """The faults of a single entry of `annotations`; missing or empty `keypoints` mean a person without joints."""
     found = field_faults(entry, PERSON, OPTIONAL)
-    if isinstance(entry, dict) and "keypoints" in entry:
+    if isinstance(entry, dict) and "keypoints" in entry and NOT_READ not in entry:
         joints, needed = entry["keypoints"], 3 * skeleton.num_keypoints
         if not isinstance(joints, list) or not all(isinstance(number, int | float) for number in joints):
             found.append(f"keypoints are {shortened(joints)}, not a list of numbers")
@@ -78,9 +88,14 @@ def person_faults(entry: Any, skeleton: Skeleton) -> list[str]:
 
 
 def field_faults(entry: Any, needed: dict[str, Rule], optional: dict[str, Rule] | None = None) -> list[str]:
-    """The faults of an entry: one line for all missing fields, and one for each field that breaks its rule."""
+    """The faults of an entry: one line for all missing fields, and one for each field that breaks its rule.
+
+    An entry that its reader could not read has no other fault.
+    """
     if not isinstance(entry, dict):
         return [f"{shortened(entry)} is not an object with fields"]
+    if NOT_READ in entry:
+        return [entry[NOT_READ]]
     missing = [field for field in needed if field not in entry]
     found = [f"no {', '.join(missing)}"] if missing else []
     return found + [
@@ -97,7 +112,9 @@ def shortened(value: Any) -> str:
 
 
 def entry_name(kind: str, entry: Any) -> str:
-    """How a fault names its entry, such as `image 3` or `annotation 7`."""
+    """How a fault names its entry: `image 3`, `annotation 7`, or the file and line that it was read from."""
+    if isinstance(entry, dict) and READ_FROM in entry:
+        return str(entry[READ_FROM])
     return f"{kind} {shortened(entry['id']) if isinstance(entry, dict) and 'id' in entry else '?'}"
 
 

@@ -13,7 +13,7 @@ from inspose_jax.data import coordinates, copies, image_facts, orientation
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, words_of
 from inspose_jax.data.image_facts import ImageFacts
-from inspose_jax.data.values import is_inside
+from inspose_jax.data.values import NOT_READ, READ_FROM, is_inside
 from inspose_jax.skeletons import Skeleton
 
 SEVERITIES = ("error", "warning", "remark")
@@ -37,10 +37,11 @@ class Fault(NamedTuple):
     id: Any  # as the file gives it; None for the dataset, or if there is none
     file: str  # the name of the image's file; empty if unknown
     message: str
+    read_from: str = ""  # the file and line that the entry was read from, if it does not stand in a COCO file
 
     def line(self) -> str:
         """The fault on one line."""
-        what = "" if self.entry == "dataset" else f"{name_of(self.entry, self.id, self.file)}: "
+        what = "" if self.entry == "dataset" else f"{name_of(self.entry, self.id, self.file, self.read_from)}: "
         return f"{self.severity}: {what}{self.message}"
 
 
@@ -53,24 +54,20 @@ class Entries(NamedTuple):
     faults: list[Fault]
 
 
-def read_images(dataset: Dataset, workers: int) -> dict[Path, ImageFacts]:
-    """Read every image file that a dataset lists, each once."""
-    return image_facts.read(paths_of(dataset), workers)
-
-
-def paths_of(dataset: Dataset) -> list[Path]:
+def files_of(dataset: Dataset) -> image_facts.Files:
     """The image files that a dataset lists, each once, except those with a name that is none."""
     entries = (entry for entry in dataset.content["images"] if isinstance(entry, dict))
     names = (entry["file_name"] for entry in entries if is_inside(entry.get("file_name")))
-    return list(dict.fromkeys(dataset.images / name for name in names))
+    return image_facts.on_disk(dataset.images / name for name in names)
 
 
 def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[Fault]:
     """Every fault of a dataset of any kind, errors first, in the order of the file; empty for a good one.
 
-    `facts` is what `read_images` found, and `others` the images of other splits, which this one must not contain.
+    `facts` are those of its image files (`files_of`, read by `image_facts`), and `others` the images of other splits,
+    which this one must not contain.
     """
-    content, images, skeleton = dataset
+    content, images, skeleton, _ = dataset
     entries = well_formed(content, skeleton)
     known = {index: facts[images / entry["file_name"]] for index, entry in entries.images.items()}
     labels = labels_of_people(entries, skeleton)
@@ -113,7 +110,8 @@ def well_formed(content: dict[str, Any], skeleton: Skeleton) -> Entries:
             found.annotations[index] = entry
     for kind, index, entry, wrong in malformed:  # only now are the images of all annotations known
         image = entry if kind == "image" else found.by_id.get(field_of(entry, "image_id"))
-        found.faults.extend(about(kind, index, entry, image, "error", "entry", message) for message in wrong)
+        fault = "file" if kind == "image" and field_of(entry, NOT_READ) else "entry"
+        found.faults.extend(about(kind, index, entry, image, "error", fault, message) for message in wrong)
     return found
 
 
@@ -123,11 +121,17 @@ def about(
     """A fault of an entry; `image` is the entry of its image, None if there is none."""
     file = image.get("file_name") if isinstance(image, dict) else None
     identity = entry.get("id") if isinstance(entry, dict) else None
-    return Fault(severity, fault, kind, index, identity, file if isinstance(file, str) else "", message)
+    file = file if isinstance(file, str) else ""
+    return Fault(severity, fault, kind, index, identity, file, message, read_from(entry))
+
+
+def read_from(entry: Any) -> str:
+    """The file and line that an entry was read from; empty for one of a COCO file."""
+    return str(field_of(entry, READ_FROM) or "")
 
 
 def field_of(entry: Any, name: str) -> int | str | None:
-    """The id in a field of an entry, which may be any JSON; None if there is none."""
+    """The id or text in a field of an entry, which may be any JSON; None if there is none."""
     identity = entry.get(name) if isinstance(entry, dict) else None
     return identity if isinstance(identity, int | str) and not isinstance(identity, bool) else None
 
@@ -137,8 +141,10 @@ def size_of(image: dict[str, Any]) -> tuple[int, int]:
     return image["height"], image["width"]
 
 
-def name_of(entry: str, identity: Any, file: str) -> str:
-    """How a line names an entry, such as `annotation 7 (a.jpg)`."""
+def name_of(entry: str, identity: Any, file: str, read_from: str) -> str:
+    """How a line names an entry: `annotation 7 (a.jpg)`, or where it was `read_from`, such as `a.txt, line 3`."""
+    if read_from:
+        return read_from
     shown = "?" if identity is None else annotation_file.shortened(identity)
     return f"{entry} {shown} ({file})" if file else f"{entry} {shown}"
 

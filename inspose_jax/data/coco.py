@@ -14,6 +14,7 @@ from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import coco_dialects, image_files, labels, masks, orientation
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.labels import Labels
+from inspose_jax.data.values import NOT_READ, READ_FROM
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Record, Sample
@@ -118,13 +119,15 @@ class CocoFolder:
 
     def record(self, index: int) -> Record:
         """An image as it is stored, with its people; raises NotFound or OSError if its file cannot be read."""
+        image_id = int(self.image_ids[index])
         return Record(
             image_files.read_bytes(self.path(index)),
             self.labels.file_names[index],
-            int(self.image_ids[index]),
+            image_id,
             self.size(index),
             *self.people(index),
             self.rles(index),
+            self.crowd_index.get(image_id),
         )
 
 
@@ -132,9 +135,10 @@ def checked(dataset: Dataset, name: Path, with_segmentations: bool) -> Labels:
     """The labels of a dataset as arrays; raises UserError naming its first fault, or that it has no people."""
     content, skeleton = dataset.content, dataset.skeleton
     everybody = content["annotations"]
-    if not everybody:
+    may_have_people = any(isinstance(image, dict) and NOT_READ in image for image in content["images"])
+    if not everybody and not may_have_people:
         raise UserError(f"{name}: it holds no people (`annotations` is empty); there is nothing to use")
-    if not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
+    if everybody and not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
         raise UserError(
             f"{name}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
         )
@@ -143,7 +147,8 @@ def checked(dataset: Dataset, name: Path, with_segmentations: bool) -> Labels:
         for kind, entry, faults in annotation_file.check_entries(content, skeleton):
             if faults:
                 entry_name = annotation_file.entry_name(kind, entry)
-                raise UserError(f"{name}: {entry_name}: {faults[0]}; `inspose data check` lists all faults")
+                where = "" if isinstance(entry, dict) and READ_FROM in entry else f"{name}: "
+                raise UserError(f"{where}{entry_name}: {faults[0]}; `inspose data check` lists all faults")
     assert found is not None, "the two ways to check a file differ"
     return found
 

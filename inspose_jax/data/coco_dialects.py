@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from inspose_jax.data.values import is_number
-from inspose_jax.errors import UserError
+from inspose_jax.data.values import NOT_READ, is_id, is_number
 from inspose_jax.skeletons import CROWDPOSE, PRESETS
 
 WHOLE_BODY = PRESETS["coco_wholebody"]
@@ -21,18 +20,19 @@ class Dialect(NamedTuple):
 
     name: str
     is_written_in: Callable[[dict[str, Any]], bool]
-    rewrite: Callable[[dict[str, Any], str], None]  # raises UserError, which begins with the text, if it cannot be
+    rewrite: Callable[[dict[str, Any]], None]
 
 
 def rewritten(content: dict[str, Any], where: str) -> str:
     """Rewrite the content of a COCO file, in place; returns the tool or dataset whose it is, empty if that is unknown.
 
-    `where` is the file, which begins an error message.  Raises UserError if what the dialect needs is missing.
-    Malformed entries stay as they are, for `annotations.check_entries`.
+    `where` is the file, whose name tells some tools.  Malformed entries stay as they are, for
+    `annotations.check_entries`, and a person that the dialect does not tell has the reason in the field
+    `values.NOT_READ`.
     """
     for dialect in DIALECTS:
         if dialect.is_written_in(content):
-            dialect.rewrite(content, where)
+            dialect.rewrite(content)
             return dialect.name
     file_name = where.rpartition("/")[2].lower()
     return next((tool for tool, part in WRITES_AS_COCO.items() if part in file_name), "")
@@ -49,7 +49,7 @@ def is_crowdpose(content: dict[str, Any]) -> bool:
     return any("crowdIndex" in image for image in entries(content, "images"))
 
 
-def rewrite_crowdpose(content: dict[str, Any], where: str) -> None:
+def rewrite_crowdpose(content: dict[str, Any]) -> None:
     """Name the joints as the preset does, whose top_head is called head there; its limbs are those of 17 joints."""
     for category in entries(content, "categories"):
         if isinstance(names := category.get("keypoints"), list):
@@ -70,7 +70,7 @@ def is_whole_body(content: dict[str, Any]) -> bool:
     return any("face_kpts" in person and "lefthand_kpts" in person for person in entries(content, "annotations"))
 
 
-def rewrite_whole_body(content: dict[str, Any], where: str) -> None:
+def rewrite_whole_body(content: dict[str, Any]) -> None:
     """Join the five fields of each person into `keypoints`; a missing one means unlabelled joints."""
     for person in entries(content, "annotations"):
         joined: list[Any] = []
@@ -78,12 +78,12 @@ def rewrite_whole_body(content: dict[str, Any], where: str) -> None:
             joints = person.get(field) or [0] * (3 * number)
             if not isinstance(joints, list) or len(joints) != 3 * number:
                 found = len(joints) if isinstance(joints, list) else "no list of"
-                raise UserError(
-                    f"{where}: annotation {person.get('id')}: {found} numbers for {field}, not {3 * number} (x, y, "
-                    f"visibility of {number} joints)"
+                person[NOT_READ] = (
+                    f"{found} numbers for {field}, not {3 * number} (x, y, visibility of {number} joints)"
                 )
+                break
             joined += joints
-        person["keypoints"] = joined
+        person["keypoints"] = None if NOT_READ in person else joined
         for field in (*PARTS, "num_keypoints")[1:]:  # num_keypoints is that of the body alone
             person.pop(field, None)
     for category in entries(content, "categories"):
@@ -98,26 +98,46 @@ def is_label_studio(content: dict[str, Any]) -> bool:
     return isinstance(info, dict) and info.get("contributor") == "Label Studio"
 
 
-def rewrite_label_studio(content: dict[str, Any], where: str) -> None:
-    """Take the box of a person from the image's rectangle, and correct file names; people must not be merged."""
+def rewrite_label_studio(content: dict[str, Any]) -> None:
+    """Take the box of a person from the image's rectangle, and correct file names.
+
+    All points of an image are joined into one person, who cannot be read where the image has several rectangles.  A
+    rectangle that is nobody's box is a person without labelled joints if its label is that of the boxes, or `person`
+    if there is no box; others stay, as annotations of another category.
+    """
     for image in entries(content, "images"):
         if isinstance(name := image.get("file_name"), str):
             name = name.replace("\\", "/")  # written on Windows
             image["file_name"] = f"images/{name.rsplit('/', 1)[-1]}" if name.startswith(("../", "/")) else name
+    people: dict[str, Entries] = defaultdict(list)  # by image
     rectangles: dict[str, Entries] = defaultdict(list)
     for one in entries(content, "annotations"):
-        if "keypoints" not in one:
-            rectangles[str(one.get("image_id"))].append(one)
-    for person in entries(content, "annotations"):
-        around = rectangles[str(person.get("image_id"))] if "keypoints" in person else []
-        if len(around) > 1:
-            raise UserError(
-                f"{where}: image {person.get('image_id')} has {len(around)} rectangles, but Label Studio's COCO export "
-                f"joins all points of an image into one person; export JSON instead, and run `inspose data import`"
-            )
-        if around and "bbox" in around[0]:
-            person["bbox"] = around[0]["bbox"]
-    content["annotations"] = [one for one in content["annotations"] if not isinstance(one, dict) or "keypoints" in one]
+        if "keypoints" in one or "bbox" in one:
+            (people if "keypoints" in one else rectangles)[str(one.get("image_id"))].append(one)
+    boxes: Entries = []  # of people with points
+    for image_id, of_image in people.items():
+        if len(around := rectangles.get(image_id, [])) == 1:
+            boxes += rectangles.pop(image_id)
+        for person in of_image:
+            if len(around) == 1:
+                person["bbox"] = around[0]["bbox"]
+            elif around:
+                person.pop("bbox", None)  # that of all the points
+                person["keypoints"] = None
+                person[NOT_READ] = (
+                    f"its image has {len(around)} rectangles, but Label Studio's COCO export joins all points of an "
+                    f"image into one person; export JSON instead, and run `inspose data import`"
+                )
+    names = {category.get("id"): category.get("name") for category in entries(content, "categories")}
+    labels = {names.get(one.get("category_id")) for one in boxes} or {"person"}
+    ids = [one["id"] for one in entries(content, "annotations") if is_id(one.get("id"))]
+    with_points = next((one.get("category_id") for of_image in people.values() for one in of_image), None)
+    alone = (one for of_image in rectangles.values() for one in of_image)
+    without_points = [one for one in alone if people and names.get(one.get("category_id")) in labels]
+    for number, one in enumerate(without_points, start=max(ids, default=0) + 1):  # ids of the export may be there twice
+        one |= {"id": number, "category_id": with_points, "keypoints": [], "iscrowd": 0}
+    taken = set(map(id, boxes))
+    content["annotations"] = [one for one in content["annotations"] if id(one) not in taken]
     without_flat_boxes(content)
 
 
@@ -127,7 +147,7 @@ def is_cvat(content: dict[str, Any]) -> bool:
     return any(isinstance(one, dict) and "occluded" in one for one in attributes)
 
 
-def rewrite_cvat(content: dict[str, Any], where: str) -> None:
+def rewrite_cvat(content: dict[str, Any]) -> None:
     """Leave out boxes without extent."""
     without_flat_boxes(content)
 

@@ -1,8 +1,9 @@
 """What a check of a dataset must know of every image file: it is read, decoded and hashed once, in threads."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from inspose_jax.data import orientation
 from inspose_jax.data.image_files import decode_image, read_bytes
 from inspose_jax.data.orientation import Header
 from inspose_jax.errors import UserError
+
+Files = Mapping[Path, Callable[[], bytes]]  # how to read each image file; it may raise UserError or OSError
 
 
 class ImageFacts(NamedTuple):
@@ -29,10 +32,15 @@ class ImageFacts(NamedTuple):
         return ((height, width), (width, height)) if self.header.orientation >= 5 else (self.size,)
 
 
-def facts_of(path: Path) -> ImageFacts:
+def on_disk(paths: Iterable[Path]) -> Files:
+    """Image files that are read from a disk."""
+    return {path: partial(read_bytes, path) for path in paths}
+
+
+def facts_of(path: Path, read_file: Callable[[], bytes]) -> ImageFacts:
     """Read a single file; one that cannot be read raises nothing but has a fault."""
     try:
-        file = read_bytes(path)  # once, so that hash, pixels and header are of the same content
+        file = read_file()  # once, so that hash, pixels and header are of the same content
         image = decode_image(file, str(path), follow_exif=False)
     except (OSError, UserError) as error:
         return ImageFacts(str(error).removeprefix(f"{path}: "), (0, 0), Header((0, 0), 1), b"", b"")
@@ -43,16 +51,16 @@ def facts_of(path: Path) -> ImageFacts:
     return ImageFacts("", (height, width), orientation.header_of(file), file_hash, pixel_hash.digest())
 
 
-def read(paths: Collection[Path], workers: int, what: str = "checking") -> dict[Path, ImageFacts]:
+def read(files: Files, workers: int, what: str = "checking") -> dict[Path, ImageFacts]:
     """Read the files in `workers` threads, with a progress bar called `what`.
 
     Threads, since decoding and hashing, which take nearly all the time, release Python's lock.
     """
     with ThreadPoolExecutor(workers) as pool:
         try:
-            found = pool.map(facts_of, paths)
-            with tqdm(found, desc=what, total=len(paths), unit="image", dynamic_ncols=True) as bar:
-                return dict(zip(paths, bar, strict=True))
+            found = pool.map(facts_of, files.keys(), files.values())
+            with tqdm(found, desc=what, total=len(files), unit="image", dynamic_ncols=True) as bar:
+                return dict(zip(files, bar, strict=True))
         except BaseException:  # such as Ctrl-C: the images that are still waiting are not read
             pool.shutdown(cancel_futures=True)
             raise

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from inspose_jax.data import check, missing_fields
-from inspose_jax.data.values import is_box, is_number
+from inspose_jax.data.values import NOT_READ, is_box, is_number
 from inspose_jax.skeletons import Skeleton
 
 
@@ -21,7 +21,7 @@ def repaired(
 
     `size` is the (height, width) of the image.
     """
-    person, done = dict(entry), []
+    person, done = {name: value for name, value in entry.items() if name != NOT_READ}, []
     joints = usable_joints(entry.get("keypoints", []), skeleton)
     if joints is None:
         joints = np.zeros((skeleton.num_keypoints, 3))

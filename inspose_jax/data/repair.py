@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from inspose_jax.data import check, copies, person_repair
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.check import Facts, Fault, field_of, size_of
+from inspose_jax.data.values import NOT_READ, READ_FROM
 from inspose_jax.skeletons import PRESETS, Skeleton
 
 
@@ -19,10 +20,11 @@ class Change(NamedTuple):
     id: Any  # as the file gives it
     file: str  # the name of the image's file; empty if unknown
     reason: str
+    read_from: str = ""  # as in `Fault`
 
     def line(self) -> str:
         """The change on one line."""
-        return f"{self.action}: {check.name_of(self.entry, self.id, self.file)}: {self.reason}"
+        return f"{self.action}: {check.name_of(self.entry, self.id, self.file, self.read_from)}: {self.reason}"
 
 
 def repaired(
@@ -33,7 +35,7 @@ def repaired(
     The input stays as it is; the other arguments are those of `check.faults`.  What concerns the whole file remains,
     such as exchanged coordinates, and so does that nobody is left.
     """
-    content, images, skeleton = dataset
+    content, images, skeleton, _ = dataset
     dropped = images_to_drop(content, images, facts, found)
     number_of_people = Counter(field_of(entry, "image_id") for entry in content["annotations"])
     kept = {entry["id"]: entry for index, entry in enumerate(content["images"]) if index not in dropped}
@@ -44,7 +46,8 @@ def repaired(
         identity, file = field_of(entry, "id"), entry.get("file_name") if isinstance(entry, dict) else ""
         number = number_of_people[identity] if identity in gone and identity is not None else 0
         reason += f"; with {number} annotation{'s' * (number > 1)}" if number else ""
-        changes.append(Change("dropped", "image", identity, file if isinstance(file, str) else "", reason))
+        file = file if isinstance(file, str) else ""
+        changes.append(Change("dropped", "image", identity, file, reason, check.read_from(entry)))
     people, of_people = repaired_people(content, kept, gone, skeleton, found)
     category = {
         **content["categories"][0],
@@ -129,9 +132,9 @@ def repaired_people(
                 done.append(f"its id is now {last}")
             file = kept[image_id]["file_name"] if image_id in kept else ""
             action = "changed" if person else "dropped"
-            changes += [Change(action, "annotation", identity, file, reason) for reason in done]
-        if person:
-            people.append(person)
+            changes += [Change(action, "annotation", identity, file, reason, check.read_from(entry)) for reason in done]
+        if person:  # who stands in the new file from now on
+            people.append({name: value for name, value in person.items() if name != READ_FROM})
             before[person["id"]] = entry
     return people, changes
 
@@ -142,6 +145,8 @@ def reason_to_drop(entry: Any, kept: dict[Any, dict[str, Any]], category_id: int
         return "not an object with fields"
     if field_of(entry, "image_id") not in kept:
         return "its image is not listed"
+    if NOT_READ in entry and "bbox" not in entry:
+        return entry[NOT_READ]
     if field_of(entry, "category_id") != category_id:
         return f"its category is not {category_id}, the person category"
     return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 from inspose_jax import skeletons
 from inspose_jax.errors import NotFound, UserError
@@ -54,6 +54,8 @@ class Index(NamedTuple):
     sizes: Int32[np.ndarray, "n 2"]
     is_labelled: Bool[np.ndarray, " n"]
     has_people: Bool[np.ndarray, " n"]
+    num_people: int
+    crowd_index: Float[np.ndarray, " n"] | None  # f64, NaN where unknown; None if it is unknown everywhere
 
 
 def write(
@@ -82,6 +84,9 @@ def write(
         "has_people": has_people,
         "num_people": np.array([len(record.area) for record in records], np.int32),
     }
+    crowd_index = np.array([record.crowd_index for record in records], np.float64)  # None becomes NaN
+    if not np.isnan(crowd_index).all():
+        arrays["crowd_index"] = crowd_index
     for field in FIELDS:
         arrays[field] = np.concatenate([getattr(record, field) for record in records])
     np.savez(folder / NAME.format(split), allow_pickle=False, **arrays)
@@ -127,6 +132,8 @@ def read(folder: Path, split: str) -> Index:
             shards = tuple(Shard(*shard) for shard in about["shards"])
             skeleton = skeletons.from_json(about["skeleton"], path)
             known = {name: arrays[name] for name in ("image_ids", "sizes", "is_labelled", "has_people")}
+            known["num_people"] = int(arrays["num_people"].sum())
+            known["crowd_index"] = arrays.get("crowd_index")  # which earlier versions did not write
     except UserError:
         raise
     except DAMAGE as error:

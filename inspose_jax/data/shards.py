@@ -3,7 +3,7 @@
 TFDS can read the same folder; here its records are read and parsed directly, which takes less time for each of them.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from jaxtyping import Float32
 from inspose_jax import paths
 from inspose_jax.config import Data
 from inspose_jax.data import labels, masks, shard_index, tf_example
+from inspose_jax.data.annotations import Dataset
+from inspose_jax.data.image_facts import Files
 from inspose_jax.data.image_files import decode_annotated, refuse_other_size
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.structures import Record, Sample
@@ -90,7 +92,40 @@ class BuiltSet:
                 f"{self.folder}: record {index} of {self.split} is image {record.image_id}, and the index says "
                 f"{self.image_ids[index]}; are the files of one build? {shard_index.BUILD_AGAIN}"
             )
-        return record._replace(keypoints=self.moved(record.keypoints))
+        crowded = self.index.crowd_index
+        crowd_index = None if crowded is None or np.isnan(crowded[index]) else float(crowded[index])
+        return record._replace(keypoints=self.moved(record.keypoints), crowd_index=crowd_index)
+
+    def files(self) -> Files:
+        """How to read the image file of each record, by its place in `dataset`."""
+        stored = shard_index.people(self.index.path)
+        starts = np.concatenate([[0], stored.ends[:-1]]).tolist()
+        people = [slice(*ends) for ends in zip(starts, stored.ends.tolist(), strict=True)]
+        images = self.dataset().images
+        return {
+            images / name: partial(self.file, index, stored, people[index])
+            for index, name in enumerate(stored.file_names)
+        }
+
+    def file(self, index: int, stored: shard_index.Stored, people: slice) -> bytes:
+        """The image file of a record; raises UserError if the record is damaged, or if its labels are others.
+
+        `stored` are the labels in the index, of which those of `people` must be those of the image: an evaluation takes
+        the ones, training the others.
+        """
+        record = self.record(index)
+        of_image = stored._replace(**{field: getattr(stored, field)[people] for field in shard_index.FIELDS})
+        of_image = of_image._replace(keypoints=self.moved(of_image.keypoints))
+        if not all(np.array_equal(getattr(record, name), getattr(of_image, name)) for name in shard_index.FIELDS):
+            raise UserError(
+                f"{self.folder}: record {index} of {self.split} has other labels than the index; are the files of one "
+                f"build? {shard_index.BUILD_AGAIN}"
+            )
+        return record.image
+
+    def dataset(self) -> Dataset:
+        """The labels as `inspose data check` takes them; image files lie in a folder that is named like the split."""
+        return Dataset(self.ground_truth(), self.folder / self.split, self.skeleton)
 
     def __getitem__(self, index: int) -> Sample:
         record = self.record(index)
@@ -123,7 +158,7 @@ class BuiltSet:
         as_in_file = stored.keypoints.astype(np.float64)
         as_in_file[..., :2] -= self.index.joint_pixel_offset * (as_in_file[..., 2:] > 0)
         x0_y0, x1_y1 = np.split(stored.boxes_xyxy.astype(np.float64), 2, axis=1)
-        return labels.ground_truth(
+        content = labels.ground_truth(
             labels.Labels(
                 self.image_ids,
                 self.sizes,
@@ -136,6 +171,11 @@ class BuiltSet:
                 segmentations=[],
             )
         )
+        crowded = self.index.crowd_index
+        if crowded is not None and not np.isnan(crowded).any():
+            for image, crowd_index in zip(content["images"], crowded.tolist(), strict=True):
+                image["crowdIndex"] = crowd_index
+        return content
 
 
 def record_of(features: dict[str, np.ndarray], num_keypoints: int) -> Record:

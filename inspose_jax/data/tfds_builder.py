@@ -46,7 +46,8 @@ class Keypoints(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """The sources by the name of their split, which share a skeleton; `done` is called after each image."""
         self.sources, self.num_shards, self.num_workers, self.done = sources, num_shards, num_workers, done
         self.written: dict[str, list[Record]] = {split: [] for split in sources}  # without their images
-        self.stored = features(next(iter(sources.values())).skeleton.num_keypoints)
+        has_crowd_index = any(len(source) and source.record(0).crowd_index is not None for source in sources.values())
+        self.stored = features(next(iter(sources.values())).skeleton.num_keypoints, has_crowd_index)
         super().__init__(**options)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -73,7 +74,7 @@ class Keypoints(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         source = self.sources[split]
         for record in checked(source, self.chosen(split).tolist(), self.num_workers):
             self.written[split].append(record._replace(image=b"", masks=()))
-            yield record.image_id, example_of(record)
+            yield record.image_id, {name: value for name, value in example_of(record).items() if name in self.stored}
             self.done()
 
     def _generate_splits(self, dl_manager: Any, download_config: Any) -> list[tfds.core.SplitInfo]:
@@ -100,8 +101,9 @@ class Keypoints(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=num_bytes, filename_template=template)
 
 
-def features(num_keypoints: int) -> tfds.features.FeaturesDict:
+def features(num_keypoints: int, has_crowd_index: bool) -> tfds.features.FeaturesDict:
     """What a record holds; N is the number of people."""
+    crowd_index = tfds.features.Scalar(np.float32, doc="How crowded the image is, from 0 to 1; NaN where unknown.")
 
     def of_people(shape: tuple[int, ...], kind: type, doc: str) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=(None, *shape), dtype=kind, doc=doc)
@@ -121,6 +123,7 @@ def features(num_keypoints: int) -> tfds.features.FeaturesDict:
                 "mask": of_people((), np.str_, "The counts of COCO's compressed RLE; empty where unknown."),
             },
         }
+        | ({"crowd_index": crowd_index} if has_crowd_index else {})
     )
 
 
@@ -138,7 +141,7 @@ def metadata(source: StoredSource) -> tfds.core.MetadataDict:
 
 
 def example_of(record: Record) -> dict[str, Any]:
-    """A record as the values of `features`; `shards.record_of` is the way back."""
+    """A record as the values of all `features`; `shards.record_of` is the way back."""
     return {
         "image": record.image,
         "image_id": record.image_id,
@@ -152,6 +155,7 @@ def example_of(record: Record) -> dict[str, Any]:
             "is_crowd": record.is_crowd,
             "mask": [mask["counts"] if mask else "" for mask in record.masks],
         },
+        "crowd_index": np.float32(np.nan if record.crowd_index is None else record.crowd_index),
     }
 
 

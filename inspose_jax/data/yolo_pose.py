@@ -5,7 +5,6 @@ image as a viewer shows it.  Converters divide COCO's numbers by the image's siz
 COCO's index of a pixel, while boxes are continuous in both.
 """
 
-import math
 import os
 import warnings
 from pathlib import Path
@@ -17,6 +16,7 @@ from inspose_jax import skeletons
 from inspose_jax.data import category_skeleton, orientation, splits
 from inspose_jax.data.image_files import SUFFIXES, read_image
 from inspose_jax.data.splits import Split
+from inspose_jax.data.values import NOT_READ, READ_FROM
 from inspose_jax.errors import NotFound, UserError
 
 Pairs = tuple[tuple[int, int], ...]
@@ -34,6 +34,22 @@ class YoloDataset(NamedTuple):
     joints: tuple[str, ...]  # their names
     pairs: Pairs | None  # of joints that `flip_idx` exchanges; None without it
     per_joint: int  # 2 or 3 numbers
+
+
+class Listed(NamedTuple):
+    """An image of a split."""
+
+    path: Path
+    fault: str = ""  # why it is not there; empty if it is
+    read_from: str = ""  # then the file and line that name it
+
+
+class Row(NamedTuple):
+    """A row of a text file."""
+
+    line: int  # its number, from 1
+    numbers: list[float]
+    fault: str  # what is wrong with it; empty for a good one
 
 
 def find(path: Path) -> Path | None:
@@ -65,29 +81,34 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]
     """The content of a COCO file, and the folder that its file names start from.
 
     `split` is one of the YAML file's train, val and test; `category` is needed, and not "", where there are several
-    classes.  Images whose text file is missing or empty have no people; nobody has an `area`.  Raises UserError, or its
-    subclass NotFound, naming file and line of the first fault.
+    classes.  Images whose text file is missing or empty have no people; nobody has an `area`.  What is wrong with an
+    image or a row stands in its entry (`values.NOT_READ`).  Raises UserError, or its subclass NotFound, for what
+    concerns the whole.
     """
     dataset = read_yaml(file_of(path, split))
     chosen = choose_class(dataset, category)
     listed = list_images(dataset, split)
-    if not any(label_file(image).is_file() for image in listed):  # a few may lack theirs, having no people
+    there = [image.path for image in listed if not image.fault]
+    if not any(label_file(image).is_file() for image in there):  # a few may lack theirs, having no people
         raise NotFound(
-            f"{dataset.path}: none of the {len(listed)} images of `{split}` has a text file of labels; the first one's "
-            f"was looked for at {label_file(listed[0])}"
+            f"{dataset.path}: none of the {len(there)} images of `{split}` has a text file of labels; the first one's "
+            f"was looked for at {label_file(there[0])}"
         )
-    images = Path(os.path.commonpath([one.parent for one in listed]))
+    images = Path(os.path.commonpath([one.parent for one in there]))
     entries, people, turned = [], [], []
     for image in listed:
-        size = displayed_size(image)
-        if size is None:
-            turned.append(image)
+        entry, size = image_entry(image, images, len(entries) + 1)
+        if size is None and NOT_READ not in entry:
+            turned.append(image.path)
             continue
-        entries.append({"id": len(entries) + 1, "file_name": image.relative_to(images).as_posix()})
-        entries[-1] |= {"height": size[0], "width": size[1]}
-        for row in read_rows(label_file(image), dataset):
-            if row[0] == chosen:
-                people.append(person(row, dataset, size, len(people) + 1, entries[-1]["id"]))
+        entries.append(entry)
+        labels = label_file(image.path)
+        for row in read_rows(labels, dataset):
+            is_chosen = bool(row.numbers) and row.numbers[0] == chosen
+            if row.fault or (is_chosen and size):  # without a size the image is at fault, and so are its good rows
+                one = {"id": len(people) + 1, "image_id": entry["id"], "category_id": 1}
+                one[READ_FROM] = f"{labels}, line {row.line}"
+                people.append(one | person(row, dataset, size if is_chosen else None))
     if turned:
         warnings.warn(f"{dataset.path}: {orientation.left_out(turned)}", stacklevel=2)
     listing: dict[str, Any] = {"id": 1, "name": dataset.classes[chosen], "keypoints": list(dataset.joints)}
@@ -174,30 +195,36 @@ def choose_class(dataset: YoloDataset, category: str) -> int:
     return found[0]
 
 
-def list_images(dataset: YoloDataset, split: Split) -> list[Path]:
-    """The images of a split, which is a folder, a list file, or several of them."""
+def list_images(dataset: YoloDataset, split: Split) -> list[Listed]:
+    """The images of a split, which is a folder, a list file, or several of them; at least one of them is there."""
     value = next((dataset.settings[word] for word in (split, *splits.WORDS[split]) if dataset.settings.get(word)), None)
     if not value:
         known = [name for name in ("train", "val", "test") if dataset.settings.get(name)]
         raise UserError(f"{dataset.path}: no images are named by `{split}`; it has {', '.join(known) or 'no split'}")
-    found: list[Path] = []
+    found: list[Listed] = []
     for place in value if isinstance(value, list) else [value]:
-        where = resolved(dataset, str(place))
+        where = located(dataset, str(place))
+        if where is None:
+            raise NotFound(f"{dataset.path}: {not_there(dataset, str(place))}")
         if where.is_dir():
-            found += sorted(one for one in where.rglob("*") if is_image(one))
+            found += [Listed(one) for one in sorted(where.rglob("*")) if is_image(one)]
             continue
         try:
             lines = where.read_text("utf-8-sig").splitlines()
         except UnicodeDecodeError:
             raise UserError(f"{where}: not a list of images in UTF-8, one a line; save it as UTF-8") from None
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                image = where.parent / line.strip()  # an absolute path stays as it is
-                image = image if image.is_file() else resolved(dataset, line.strip(), f"{where}, line {number}")
-                found.append(image)
+        for number, line in enumerate(map(str.strip, lines), start=1):
+            if line:
+                image = where.parent / line  # an absolute path stays as it is
+                known = image if image.is_file() else located(dataset, line)
+                missing = Listed(image, not_there(dataset, line), f"{where}, line {number}")
+                found.append(Listed(known) if known else missing)
     if not found:
         raise UserError(f"{dataset.path}: `{split}` names {value}, where there is no image")
-    return [Path(os.path.abspath(one)) for one in dict.fromkeys(found)]
+    if all(image.fault for image in found):
+        raise NotFound(f"{found[0].read_from}: {found[0].fault}")
+    paths = (image._replace(path=Path(os.path.abspath(image.path))) for image in found)
+    return list({image.path: image for image in paths}.values())
 
 
 def is_image(path: Path) -> bool:
@@ -205,19 +232,41 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def resolved(dataset: YoloDataset, place: str, named_by: str = "") -> Path:
-    """The file or folder that the dataset calls `place`, below its `path` or below the folder of the YAML file.
+def places(dataset: YoloDataset, place: str) -> list[Path]:
+    """Where the file or folder `place` may lie: below the dataset's `path`, or below the folder of the YAML file.
 
     A dataset that was moved is found, and Roboflow's `../train/images`, which means a folder beside the YAML file.
     """
     home = dataset.path.parent
     roots = [home / str(dataset.settings.get("path") or ""), home]
-    tries = [root / one for root in roots for one in (place, place.removeprefix("../"))]
-    for found in tries:
-        if found.exists():
-            return found
-    looked_for = " and ".join(dict.fromkeys(map(str, (tries[0], tries[-1]))))
-    raise NotFound(f"{named_by or dataset.path}: {place} is not there; tried {looked_for}")
+    return [root / one for root in roots for one in (place, place.removeprefix("../"))]
+
+
+def located(dataset: YoloDataset, place: str) -> Path | None:
+    """The file or folder that the dataset calls `place`; None if it is not there."""
+    return next((one for one in places(dataset, place) if one.exists()), None)
+
+
+def not_there(dataset: YoloDataset, place: str) -> str:
+    """The message for a `place` that is not there."""
+    tries = places(dataset, place)
+    return f"{place} is not there; tried {' and '.join(dict.fromkeys(map(str, (tries[0], tries[-1]))))}"
+
+
+def image_entry(image: Listed, images: Path, number: int) -> tuple[dict[str, Any], tuple[int, int] | None]:
+    """The COCO entry of an image, with its name below `images`, and its size (height, width).
+
+    Without a size, either the entry says what is wrong with the file, or its orientation is one that cannot be told.
+    """
+    entry: dict[str, Any] = {"id": number, "file_name": os.path.relpath(image.path, images).replace(os.sep, "/")}
+    if image.fault:
+        return entry | {READ_FROM: image.read_from, NOT_READ: image.fault}, None
+    try:
+        size = displayed_size(image.path)
+    except (OSError, UserError) as error:
+        fault = str(error).removeprefix(f"{image.path}: ")
+        return entry | {READ_FROM: str(image.path), NOT_READ: fault}, None
+    return entry | dict(zip(("height", "width"), size or (), strict=False)), size
 
 
 def displayed_size(image: Path) -> tuple[int, int] | None:
@@ -238,25 +287,25 @@ def label_file(image: Path) -> Path:
     return Path(*parts)
 
 
-def read_rows(path: Path, dataset: YoloDataset) -> list[list[float]]:
-    """The rows of a text file, checked; none if there is no file.  Raises UserError naming file and line."""
+def read_rows(path: Path, dataset: YoloDataset) -> list[Row]:
+    """The rows of a text file, each with its fault; none if there is no file."""
     if not path.is_file():
         return []
     rows = []
-    for number, line in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), start=1):
+    for line, text in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), start=1):
         try:
-            row = [float(word) for word in line.split()]
+            row = Row(line, [float(word) for word in text.split()], "")
         except ValueError as error:
-            raise UserError(f"{path}, line {number}: {error}; a row is numbers separated by spaces") from None
-        if row:
-            if fault := row_fault(row, dataset):
-                raise UserError(f"{path}, line {number}: {fault}")
-            rows.append(row)
+            rows.append(Row(line, [], f"{error}; a row is numbers separated by spaces"))
+            continue
+        if row.numbers:
+            fault = box_fault(row.numbers, dataset) or joint_fault(row.numbers, dataset)
+            rows.append(row._replace(fault=fault))
     return rows
 
 
-def row_fault(row: list[float], dataset: YoloDataset) -> str:
-    """What is wrong with a row, as text; empty for a good one."""
+def box_fault(row: list[float], dataset: YoloDataset) -> str:
+    """What is wrong with a row but for its joints, as text; empty if nothing is."""
     joints, each = len(dataset.joints), dataset.per_joint
     if len(row) != BOX + joints * each:
         return (
@@ -267,7 +316,13 @@ def row_fault(row: list[float], dataset: YoloDataset) -> str:
         return f"class {row[0]:g} is not among the names 0 to {max(dataset.classes)}"
     if outside := [number for number in row[1:BOX] if not is_fraction(number)]:
         return f"{outside[0]:g} in the box is not from 0 to 1; boxes are fractions of the image's size"
-    for joint in range(joints):
+    return ""
+
+
+def joint_fault(row: list[float], dataset: YoloDataset) -> str:
+    """What is wrong with the joints of a row of the right length, as text; empty if nothing is."""
+    each = dataset.per_joint
+    for joint in range(len(dataset.joints)):
         x, y, *visibility = row[BOX + each * joint : BOX + each * (joint + 1)]
         if visibility and visibility[0] not in (0, 1, 2):
             return f"joint {joint} has visibility {visibility[0]:g}, not 0, 1 or 2"
@@ -286,21 +341,22 @@ def is_labelled(x: float, y: float, visibility: list[float]) -> bool:
     return visibility[0] > 0 if visibility else bool(x or y)
 
 
-def person(row: list[float], dataset: YoloDataset, size: tuple[int, int], number: int, image_id: int) -> dict[str, Any]:
-    """The COCO annotation of a row, without area, in pixels of an image of `size` (height, width)."""
-    height, width = size
-    x, y, w, h = (math.prod(pair) for pair in zip(row[1:BOX], (width, height, width, height), strict=True))
+def person(row: Row, dataset: YoloDataset, size: tuple[int, int] | None) -> dict[str, Any]:
+    """The fields that the COCO annotation of a row takes from it, in pixels of an image of `size` (height, width).
+
+    They are no area, and for a bad row its fault, and the box only if that can be used.  Without a size, for an image
+    that cannot be read or a row of another class, the row must be a bad one.
+    """
+    height, width = size or (0, 0)
+    box = {}
+    if size and not (row.fault and box_fault(row.numbers, dataset)):
+        x, y, w, h = (n * side for n, side in zip(row.numbers[1:BOX], (width, height, width, height), strict=True))
+        box = {"bbox": [x - w / 2, y - h / 2, w, h]}
+    if row.fault:
+        return {NOT_READ: row.fault, "keypoints": None} | box
     keypoints: list[float] = []
-    for start in range(BOX, len(row), dataset.per_joint):
-        u, v, *visibility = row[start : start + dataset.per_joint]
+    for start in range(BOX, len(row.numbers), dataset.per_joint):
+        u, v, *visibility = row.numbers[start : start + dataset.per_joint]
         labelled = is_labelled(u, v, visibility)
         keypoints += [u * width, v * height, int(visibility[0]) if visibility else 2] if labelled else [0, 0, 0]
-    return {
-        "id": number,
-        "image_id": image_id,
-        "category_id": 1,
-        "bbox": [x - w / 2, y - h / 2, w, h],
-        "iscrowd": 0,
-        "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
-        "keypoints": keypoints,
-    }
+    return box | {"iscrowd": 0, "num_keypoints": sum(v > 0 for v in keypoints[2::3]), "keypoints": keypoints}

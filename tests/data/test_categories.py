@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inspose_jax.data import annotations, check, coco
+from inspose_jax.data import annotations, check, coco, image_facts
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
 
@@ -209,6 +209,6 @@ def test_labels_belong_to_the_rotated_image_if_its_size_says_so(folder, tmp_path
     assert source[0].image[:, -1].min() == 255
     np.testing.assert_array_equal(source[2].image, stored)
     dataset = annotations.read(tmp_path / "images", tmp_path / "a.json", COCO)
-    found = check.faults(dataset, check.read_images(dataset, workers=1))
+    found = check.faults(dataset, image_facts.read(check.files_of(dataset), 1))
     assert [one.kind for one in found] == ["exif-orientation", "without-people"]
     assert re.match(line, found[0].message)

@@ -28,7 +28,7 @@ def valid(tmp_path):
 def found(tmp_path, content):
     (tmp_path / "truth.json").write_text(json.dumps(content))
     dataset = annotations.read(tmp_path, tmp_path / "truth.json", COCO)
-    return check.faults(dataset, check.read_images(dataset, workers=2))
+    return check.faults(dataset, image_facts.read(check.files_of(dataset), 2))
 
 
 def faults(tmp_path, content):
@@ -169,10 +169,10 @@ def test_images_of_another_split_are_found_by_their_bytes_and_by_their_pixels(tm
     Image.new("RGB", (8, 6)).save(tmp_path / "val/black.png")
     (tmp_path / "val/broken.png").write_bytes(b"no image")
     dataset = Dataset(valid, tmp_path, COCO)
-    facts = check.read_images(dataset, workers=1)
+    facts = image_facts.read(check.files_of(dataset), 1)
     for name, what in (("x.png", "the same file"), ("y.bmp", "the same pixels")):
         paths = [tmp_path / "val" / one for one in (name, "black.png", "broken.png")]
-        (fault,) = check.faults(dataset, facts, image_facts.read(paths, 1))
+        (fault,) = check.faults(dataset, facts, image_facts.read(image_facts.on_disk(paths), 1))
         assert (fault.severity, fault.kind, fault.id) == ("error", "leak", 2)
         assert fault.message.startswith(f"{what} as {tmp_path / 'val' / name}, in another split")
 
@@ -251,5 +251,5 @@ def test_a_preset_with_one_pair_left_out_is_named():
 def test_the_check_changes_nothing_that_it_is_given(tmp_path, valid):
     before = copy.deepcopy(valid)
     dataset = Dataset(valid, tmp_path, COCO)
-    check.faults(dataset, check.read_images(dataset, workers=1))
+    check.faults(dataset, image_facts.read(check.files_of(dataset), 1))
     assert valid == before

@@ -4,10 +4,11 @@ import json
 import re
 
 import pytest
-from test_yolo_pose import written
+from test_yolo_pose import GOOD, written
 
 from inspose_jax import cli
 from inspose_jax.data import sources
+from inspose_jax.data.values import NOT_READ, READ_FROM
 
 
 def found(capsys, *arguments):
@@ -44,3 +45,50 @@ def test_flips_that_contradict_the_names_are_an_error(tmp_path, capsys):
     code, faults = found(capsys, "--data", folder)
     assert code == 2
     assert [kind for _, kind, _ in faults] == ["flip", "flip", "without-people"]
+
+
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own|as the person category)")
+def test_every_fault_of_a_yolo_folder_is_named_once_with_its_line_and_repaired(tmp_path, capsys):
+    folder = written(tmp_path / "yolo", train="train.txt", names=["horse", "cow"], kpt_names=None)
+    (folder / "train.txt").write_text("".join(f"images/train/{name}.png\n" for name in ("1", "2", "9", "4", "sub/3")))
+    labels = folder / "labels/train"
+    rows = [GOOD, GOOD.replace(".3 .3 1", ".3 .3 3"), "0 .5", "x", "1" + GOOD[1:].replace(".1 .1", "7 7"), GOOD]
+    (labels / "1.txt").write_text("\n".join(rows))
+    (labels / "2.txt").write_text("0 .5 .5 0 .5" + GOOD[len("0 .5 .5 .5 .5") :])
+    (folder / "images/train/4.png").write_text("no image")
+    (labels / "4.txt").write_text(f"{GOOD}\n5 5\n")
+    clean = tmp_path / "clean.json"
+    cli.main(["data", "check", "--data", str(folder), "--category", "horse", "--fix", str(clean)])
+    out = capsys.readouterr().out.replace(f"{folder}/", "").splitlines()
+    faults = [line for line in out if line.startswith("error: ")]
+    assert faults == [
+        "error: train.txt, line 3: images/train/9.png is not there; tried images/train/9.png",
+        faults[1],
+        "error: labels/train/1.txt, line 2: joint 2 has visibility 3, not 0, 1 or 2",
+        "error: labels/train/1.txt, line 3: 2 numbers, not 20: class, x, y, width, height, and 5 joints of 3 "
+        "(kpt_shape)",
+        "error: labels/train/1.txt, line 4: could not convert string to float: 'x'; a row is numbers separated by "
+        "spaces",
+        "error: labels/train/1.txt, line 5: joint 0 at 7, 7 is not from 0 to 1; joints are fractions of the image's "
+        "size",
+        "error: labels/train/2.txt, line 1: area is 0; OKS divides by it",
+        "error: labels/train/4.txt, line 2: 2 numbers, not 20: class, x, y, width, height, and 5 joints of 3 "
+        "(kpt_shape)",
+    ]
+    assert faults[1].startswith("error: images/train/4.png: not an image that can be read; ")
+    assert [line.split(": ", 2)[:2] for line in out if line.startswith(("dropped", "changed"))] == [
+        ["dropped", "train.txt, line 3"],
+        ["dropped", "images/train/4.png"],
+        ["changed", "labels/train/1.txt, line 2"],
+        ["dropped", "labels/train/1.txt, line 3"],
+        ["dropped", "labels/train/1.txt, line 4"],
+        ["dropped", "labels/train/1.txt, line 5"],
+        ["changed", "labels/train/2.txt, line 1"],
+        ["changed", "labels/train/2.txt, line 1"],
+    ]
+    people = json.loads(clean.read_text())["annotations"]
+    assert not any(READ_FROM in person or NOT_READ in person for person in people)
+    first, ignored, last, *_ = [person for person in people if person["image_id"] == 1]
+    assert ignored["keypoints"] == [0] * 15
+    assert ignored["bbox"] == first["bbox"] == last["bbox"]
+    assert found(capsys, "--images", folder / "images/train", "--annotations", clean) == (0, [])

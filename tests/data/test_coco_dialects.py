@@ -9,6 +9,7 @@ import pytest
 
 from inspose_jax.data import coco_dialects, export_folders, sources
 from inspose_jax.data.coco import CocoFolder
+from inspose_jax.data.values import NOT_READ
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import COCO, CROWDPOSE, PRESETS
 
@@ -86,16 +87,19 @@ def test_whole_bodies_are_joined_from_five_fields(tmp_path):
     horses.check_perfect(source)
 
 
-def test_a_missing_part_is_unlabelled_and_one_of_another_length_refused():
+def test_a_missing_part_is_unlabelled_and_one_of_another_length_is_a_fault_of_its_person(tmp_path):
     content = whole_body()
     del content["annotations"][1]["foot_kpts"]
     keypoints = rewritten(content)[0]["annotations"][1]["keypoints"]
     assert len(keypoints) == 3 * 133
     assert keypoints[3 * 17 : 3 * 23] == [0] * 18
     content["annotations"][2]["face_kpts"].pop()
-    line = r"labels.json: annotation 3: 203 numbers for face_kpts, not 204 \(x, y, visibility of 68 joints\)"
+    after = rewritten(content)[0]
+    assert [NOT_READ in one for one in after["annotations"]] == [False, False, True, False]
+    horses.write_images(tmp_path)
+    line = r"labels: annotation 3: 203 numbers for face_kpts, not 204 \(x, y, visibility of 68 joints\); `inspose"
     with pytest.raises(UserError, match=line):
-        rewritten(content)
+        horses.opened((after, tmp_path))
 
 
 # Label Studio -------------------------------------------------------------------------------------------------------
@@ -133,10 +137,40 @@ def test_label_studios_coco_export_has_one_person_an_image(tmp_path):
     horses.check_perfect(source)
 
 
-def test_people_whom_label_studio_merged_are_refused():
-    line = r"labels.json: image 2 has 2 rectangles, but Label Studio's COCO export joins all points .* data import"
-    with pytest.raises(UserError, match=line):
-        rewritten(label_studio(rectangles=(1, 2, 0, 0)))
+def test_people_whom_label_studio_merged_are_faults_and_their_rectangles_remain():
+    people = rewritten(label_studio(rectangles=(1, 2, 0, 0)))[0]["annotations"]
+    first, merged, *two = people
+    assert (len(two), NOT_READ in first) == (2, False)
+    assert merged[NOT_READ].startswith("its image has 2 rectangles, but Label Studio's COCO export joins all points of")
+    assert "bbox" not in merged
+    assert [(one["category_id"], one["keypoints"]) for one in two] == [(1, []), (1, [])]
+    assert len({one["id"] for one in people}) == 4
+
+
+def test_rectangles_of_label_studio_without_points_are_people_without_joints(tmp_path):
+    horses.write_images(tmp_path / "images")
+    content = label_studio(rectangles=(1, 0, 0, 2))
+    other = {"id": 2, "image_id": 4, "category_id": 7, "bbox": [1, 1, 2, 2], "area": 4, "segmentation": []}
+    content["annotations"].append(other)
+    content["categories"].append({"id": 7, "name": "cart"})
+    after, _ = rewritten(content)
+    assert after["annotations"][-1] == other, "of another label"
+    source = horses.opened((content, tmp_path))
+    assert source.has_people.tolist() == [True, True, True]
+    assert source.is_labelled.tolist() == [True, True, False]
+    assert [len(source.people(i)[0]) for i in range(3)] == [1, 1, 2]
+    np.testing.assert_array_equal(source.people(2)[1], [[0, 2, 30, 40]] * 2)
+    del after["annotations"][-1]
+    assert rewritten(after)[0] == after, "what --fix writes is read again"
+
+
+def test_without_points_in_a_rectangle_only_those_called_person_are_people():
+    content = label_studio(rectangles=(0, 0, 0, 1))
+    assert "keypoints" not in rewritten(content)[0]["annotations"][-1]
+    content["categories"][0]["name"] = "person"
+    assert rewritten(content)[0]["annotations"][-1]["keypoints"] == []
+    content["annotations"] = content["annotations"][-1:]  # no points at all, which is reported elsewhere
+    assert rewritten(content)[0]["annotations"] == content["annotations"]
 
 
 def test_files_that_label_studio_did_not_copy_are_looked_for_by_name():

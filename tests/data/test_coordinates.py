@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from inspose_jax.config import Scene
-from inspose_jax.data import check, coco, coordinates
+from inspose_jax.data import check, coco, coordinates, image_facts
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.skeletons import COCO
@@ -36,7 +36,7 @@ def faults(images, truth, change):
 def found(images, truth):
     """The messages of the errors and warnings."""
     dataset = Dataset(truth, images, COCO)
-    facts = check.read_images(dataset, workers=2)
+    facts = image_facts.read(check.files_of(dataset), 2)
     return [one.message for one in check.faults(dataset, facts) if one.severity != "remark"]
 
 

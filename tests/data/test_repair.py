@@ -202,8 +202,8 @@ def broken(good, tmp_path, *names):
     for name in names:
         KINDS[name].break_it(content, 3 * list(KINDS).index(name), folder)
     dataset = Dataset(content, folder, COCO)
-    facts = check.read_images(dataset, workers=2)
-    others = image_facts.read(sorted(folder.glob("val/*")), 1)
+    facts = image_facts.read(check.files_of(dataset), 2)
+    others = image_facts.read(image_facts.on_disk(sorted(folder.glob("val/*"))), 1)
     return Broken(dataset, facts, others, check.faults(dataset, facts, others))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 import tiny
+from faults import damaged_record
 
 from inspose_jax.data import masks, pipeline, shard_index, shards, tf_example, tfds_builder
 from inspose_jax.data.coco import CocoFolder
@@ -176,15 +177,6 @@ def truncated(folder, name="keypoints-train.array_record-00001-of-00002"):
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def flipped(folder):
-    """Change bytes in the middle of an image."""
-    path = folder / "keypoints-train.array_record-00000-of-00002"
-    data = bytearray(path.read_bytes())
-    start = data.index(b"\xff\xd8\xff")
-    data[start + 400 : start + 410] = bytes(255 - byte for byte in data[start + 400 : start + 410])
-    path.write_bytes(data)
-
-
 def exchanged(folder):
     """Exchange two shards, which happen to have the same size."""
     one, other = (folder / f"keypoints-train.array_record-0000{i}-of-00002" for i in (0, 1))
@@ -213,7 +205,7 @@ def changed(folder, contents=None, **fields):
             NotFound,
             "00001-of-00002: no such file, but index-train.npz lists it; copy it here",
         ),
-        (flipped, UserError, r"record 0 of train cannot be read \(RuntimeError: .*hash mismatch"),
+        (damaged_record, UserError, r"record 0 of train cannot be read \(RuntimeError: .*hash mismatch"),
         (exchanged, UserError, r"record 0 of train is image 3, and the index says 0; are the files of one build\?"),
         (lambda folder: truncated(folder, "index-train.npz"), UserError, r"index-train.npz: cannot be read \(BadZip"),
         (
@@ -248,7 +240,7 @@ def test_a_harmed_set_is_refused_in_one_line(built, tmp_path, harm, error, messa
 
 def test_a_damaged_record_is_one_image_less_in_training(built, tmp_path):
     shutil.copytree(built, tmp_path / "set")
-    flipped(next((tmp_path / "set").glob("*/*/1.0.0")))
+    damaged_record(next((tmp_path / "set").glob("*/*/1.0.0")))
     source = shards.BuiltSet(tmp_path / "set")
     with pytest.raises(UserError, match="record 0"):
         source[0]

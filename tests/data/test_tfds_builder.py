@@ -1,5 +1,6 @@
 """Building: what TFDS's own test of a builder checks (it needs TensorFlow), and what a build must not leave behind."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -8,9 +9,11 @@ import subprocess
 import sys
 import time
 
+import horses
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+import test_coco_dialects
 from tensorflow_datasets.core import shuffle
 
 from inspose_jax import cli
@@ -20,6 +23,7 @@ from inspose_jax.data import shards, tfds_builder
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import UserError
+from inspose_jax.evaluation import crowd_ap
 from inspose_jax.skeletons import COCO, FROM_DATA
 
 FEW = DrawnPeople(Scene(size=32, num_people=(0, 2)), "test", 0, 5)
@@ -114,6 +118,62 @@ def test_only_images_with_labelled_people_are_taken_if_asked(varied, tmp_path):
     assert source.is_labelled.all()
 
 
+@pytest.fixture(scope="module")
+def crowdpose(tmp_path_factory):
+    """A source over CrowdPose's kind of data, whose images are crowded up to the bounds of easy, medium and hard."""
+    folder = tmp_path_factory.mktemp("crowdpose")
+    horses.write_images(folder)
+    content = test_coco_dialects.crowdpose()
+    for image, crowd_index in zip(content["images"], (0.1, 0.8, 0.0999999999, 1), strict=True):
+        image["crowdIndex"] = crowd_index
+    return horses.opened((content, folder, None))
+
+
+def results_of(source):
+    """The labels of a source as results, those of the first image shifted."""
+    return [
+        {**one, "keypoints": [number + 3 * (one["image_id"] == 1) for number in one["keypoints"]], "score": 0.5}
+        for one in source.ground_truth()["annotations"]
+    ]
+
+
+def test_crowdposes_evaluation_is_that_of_the_original(crowdpose, tmp_path):
+    version, _ = build(tmp_path / "set", {"val": crowdpose})
+    source = shards.BuiltSet(version)
+    truth, results = crowdpose.ground_truth(), results_of(crowdpose)
+    assert [one["crowdIndex"] for one in source.ground_truth()["images"]] == [0.1, 0.8, 0.0999999999, 1]
+    levels = crowd_ap.crowd_ap(source.ground_truth(), results, crowdpose.skeleton)
+    assert levels == pytest.approx(crowd_ap.crowd_ap(truth, results, crowdpose.skeleton), abs=1e-6)
+    assert levels["AP_easy"] == 1 > levels["AP_medium"]
+    assert [source.record(i).crowd_index for i in range(4)] == [crowdpose.record(i).crowd_index for i in range(4)]
+    stored = tfds.builder_from_directory(version).as_data_source("val")
+    np.testing.assert_allclose([one["crowd_index"] for one in stored], [0.1, 0.8, 0.1, 1])
+    again, _ = build(tmp_path / "again", {"val": source}, only_labelled=True)
+    assert [one["crowdIndex"] for one in shards.BuiltSet(again).ground_truth()["images"]] == [0.1, 0.8, 0.0999999999]
+
+
+def test_a_set_without_crowd_indices_has_none_of_them(crowdpose, version, tmp_path):
+    assert "crowd_index" not in tfds.builder_from_directory(version).info.features
+    assert "crowd_index" not in np.load(version / "index-train.npz")
+    mixed, _ = build(tmp_path / "set", {"train": crowdpose, "val": without_index(crowdpose)})
+    assert np.isnan([one["crowd_index"] for one in tfds.builder_from_directory(mixed).as_data_source("val")]).all()
+    assert "crowdIndex" not in shards.BuiltSet(mixed, "val").ground_truth()["images"][0]
+    assert shards.BuiltSet(mixed, "val").record(0).crowd_index is None
+    with np.load(mixed / "index-train.npz") as arrays:  # as versions before wrote it
+        before = {name: array for name, array in arrays.items() if name != "crowd_index"}
+    np.savez(mixed / "index-train.npz", **before)
+    old = shards.BuiltSet(mixed, "train")
+    assert "crowdIndex" not in old.ground_truth()["images"][0]
+    np.testing.assert_array_equal(old[0].keypoints, crowdpose[0].keypoints)
+
+
+def without_index(source):
+    """The same source as of another dataset."""
+    other = copy.copy(source)
+    other.crowd_index = {}
+    return other
+
+
 def test_other_joints(tmp_path):
     three = COCO.subset("left_wrist", "nose", "right_wrist")
     drawn = DrawnPeople(Scene(size=32), "test", 0, 3, 0.5, three)
@@ -198,12 +258,13 @@ def test_the_command_builds_two_splits_and_prints_the_folder_that_tfds_reads(var
     assert "10/10" in printed.err, "the progress bar"
 
 
-def test_data_may_be_a_built_set(varied, version, tmp_path, capsys):
+def test_data_may_be_a_built_set(varied, folder, version, tmp_path, capsys):
+    num_people = len(json.loads((folder / "annotations.json").read_text())["annotations"])
     given = sources.Given(data=version.parents[2], split="val")
     source = sources.annotated(given, FROM_DATA, 0.5)
     assert isinstance(source, shards.BuiltSet)
     assert source.image_ids.tolist() == [0, 1, 2, 3]
-    assert "a built set, split val: 4 images with 17 joints (coco)" in capsys.readouterr().out
+    assert f"a built set, split val: 4 images, {num_people} people with 17 joints (coco)" in capsys.readouterr().out
     cli.main(["data", "show", "--data", str(version), "--out", str(tmp_path / "labels.jpg"), "--count", "2"])
     cli.main(["data", "build", "--data", str(version), "--out", str(tmp_path / "again"), "--only-labelled"])
     again = shards.BuiltSet(tmp_path / "again", with_masks=True)

@@ -295,8 +295,9 @@ def test_faults_of_a_row_name_file_and_line(tmp_path, bad, line):
     path = tmp_path / "labels/train/1.txt"
     path.write_text(f"{GOOD}\n\n{bad}\n")
     with pytest.raises(UserError) as caught:
-        yolo_pose.read(tmp_path, "train", "")
+        horses.opened(yolo_pose.read(tmp_path, "train", ""))
     assert str(caught.value).startswith(f"{path}, line 3: {line}")
+    assert str(caught.value).endswith("; `inspose data check` lists all faults")
 
 
 def test_where_an_unlabelled_joint_lies_does_not_matter(tmp_path):
@@ -308,12 +309,17 @@ def test_where_an_unlabelled_joint_lies_does_not_matter(tmp_path):
 def test_a_list_that_names_a_missing_image_gives_its_line(tmp_path):
     written(tmp_path, train="train.txt")
     (tmp_path / "train.txt").write_text("images/train/1.png\nimages/train/9.png\n")
-    with pytest.raises(NotFound, match=r"train.txt, line 2: images/train/9.png is not there"):
+    with pytest.raises(
+        UserError, match=r"train.txt, line 2: images/train/9.png is not there; tried .*lists all faults"
+    ):
+        horses.opened(yolo_pose.read(tmp_path, "train", ""))
+    (tmp_path / "train.txt").write_text("images/train/8.png\nimages/train/9.png\n")
+    with pytest.raises(NotFound, match=r"train.txt, line 1: images/train/8.png is not there"):
         yolo_pose.read(tmp_path, "train", "")
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path):
     written(tmp_path)
     (tmp_path / "images/train/1.png").write_bytes(b"text")
-    with pytest.raises(UserError, match=r"1.png: not an image that can be read"):
-        yolo_pose.read(tmp_path, "train", "")
+    with pytest.raises(UserError, match=r"^\S*/1.png: not an image that can be read"):
+        horses.opened(yolo_pose.read(tmp_path, "train", ""))

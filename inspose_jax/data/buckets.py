@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float32, Int32, UInt8
 
 from inspose_jax.errors import UserError
 from inspose_jax.structures import Batch, Sample, is_target
@@ -57,30 +57,39 @@ def put_labels(
 
     boxes = person_boxes(sample)
     if getattr(model, "keep_unlabelled", False):
-        targets = np.flatnonzero(has_extent(sample, boxes, batch.scale[b]))
+        is_wanted = has_extent(sample, boxes, batch.scale[b])
     else:
-        targets = np.flatnonzero(is_target(sample.keypoints, sample.is_crowd))
-    by_size = targets[np.argsort(-box_areas(boxes[targets]), kind="stable")]
-    kept = np.sort(by_size[: model.num_people])  # keep the order of the file, so that ties go to the first listed
-    batch.keypoints[b, : len(kept)] = sample.keypoints[kept]
-    batch.boxes[b, : len(kept)] = boxes[kept]
-    batch.annotated_boxes[b, : len(kept)] = sample.boxes_xyxy[kept]
-    batch.area[b, : len(kept)] = sample.area[kept]
-    batch.is_person[b, : len(kept)] = True
-    batch.people_dropped[b] = len(targets) - len(kept)
-    if model.ignore_unlabelled:
-        regions = np.delete(sample.boxes_xyxy, kept, axis=0)
-    else:
-        regions = sample.boxes_xyxy[by_size[model.num_people :]]
-    regions = regions[np.argsort(-box_areas(regions), kind="stable")][: batch.ignore_boxes.shape[1]]
-    batch.ignore_boxes[b, : len(regions)] = regions
+        is_wanted = is_target(sample.keypoints, sample.is_crowd)
+    is_kept = largest(is_wanted, boxes, model.num_people)
+    number = np.count_nonzero(is_kept)
+    batch.keypoints[b, :number] = sample.keypoints[is_kept]
+    batch.boxes[b, :number] = boxes[is_kept]
+    batch.annotated_boxes[b, :number] = sample.boxes_xyxy[is_kept]
+    batch.area[b, :number] = sample.area[is_kept]
+    batch.is_person[b, :number] = True
+    batch.people_dropped[b] = np.count_nonzero(is_wanted) - number
+    regions = sample.boxes_xyxy[~is_kept if model.ignore_unlabelled else is_wanted & ~is_kept]
+    if len(regions):
+        regions = regions[np.argsort(-box_areas(regions), kind="stable")][: batch.ignore_boxes.shape[1]]
+        batch.ignore_boxes[b, : len(regions)] = regions
 
 
-def blank_batch(batch_size: int, shape: tuple[int, int], model: Any, num_ignore: int) -> Batch:
-    """A batch of blank images of size 0 without people; it also defines the shape and dtype of every field."""
-    num_people, num_keypoints = model.num_people, model.skeleton.num_keypoints
+def largest(is_wanted: Bool[np.ndarray, " N"], boxes: Float32[np.ndarray, "N 4"], most: int) -> Bool[np.ndarray, " N"]:
+    """Which `most` of the wanted people have the largest boxes; of equal ones, those that the file lists first."""
+    wanted = np.flatnonzero(is_wanted)
+    if len(wanted) <= most:
+        return is_wanted
+    by_size = wanted[np.argsort(-box_areas(boxes[wanted]), kind="stable")]
+    is_kept = np.zeros(len(is_wanted), bool)
+    is_kept[by_size[:most]] = True
+    return is_kept
+
+
+def blank_batch(image: UInt8[np.ndarray, "B H W 3"], model: Any, num_ignore: int) -> Batch:
+    """A batch of images of size 0 without people; it also defines the shape and dtype of every field."""
+    batch_size, num_people, num_keypoints = len(image), model.num_people, model.skeleton.num_keypoints
     return Batch(
-        image=np.zeros((batch_size, *shape, 3), np.uint8),
+        image=image,
         size=np.zeros((batch_size, 2), np.int32),
         keypoints=np.zeros((batch_size, num_people, num_keypoints, 3), np.float32),
         boxes=np.zeros((batch_size, num_people, 4), np.float32),

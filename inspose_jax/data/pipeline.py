@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from inspose_jax import config
 from inspose_jax.data import buckets, shapes, transforms
+from inspose_jax.data.memory import Memory
 from inspose_jax.data.plan import Plan, PlannedStep
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import FROM_DATA, Skeleton
@@ -191,23 +192,34 @@ def with_shapes(source: Source | Tolerant, config: config.Config) -> config.Conf
     return replace(config, data=replace(config.data, shapes=found))
 
 
-def load_batch(source: Source | Tolerant, step: PlannedStep, config: config.Config, rows: slice = slice(None)) -> Batch:
-    """Load the given rows of a planned step as a padded batch on the host.
+def load_batch(
+    source: Source | Tolerant,
+    step: PlannedStep,
+    config: config.Config,
+    rows: slice = slice(None),
+    memory: Memory | None = None,
+) -> Batch:
+    """Load the given rows of a planned step as a padded batch on the host, whose images lie in `memory` if it is given.
 
     Every image is resized or warped straight into its row of the batch: one more copy of it would cost as much as
-    resizing, and the memory for it more.
+    resizing, and the memory for it more.  It is mirrored before, while it is small and in the processor's caches.
     """
-    index, model = step.index[rows].tolist(), config.model
-    batch = buckets.blank_batch(len(index), step.shape, model, config.data.num_ignore)
+    index, model, augmentation = step.index[rows].tolist(), config.model, config.data.augmentation
+    is_random = transforms.draws(augmentation)
+    shape = (len(index), *step.shape, 3)
+    images = np.empty(shape, np.uint8) if memory is None else memory.array(shape)
+    batch = buckets.blank_batch(images, model, config.data.num_ignore)
     treatment = zip(index, step.resized[rows].tolist(), step.zoom[rows].tolist(), step.flip[rows], strict=True)
     for b, (i, (height, width), zoom, mirrored) in enumerate(treatment):
         sample = source[i] if i >= 0 else None
         if sample is None:
+            images[b] = 0
             continue
-        original_size, frame = sample.image.shape[:2], batch.image[b, :height, :width]
-        rng = None if step.seed is None else np.random.default_rng((*step.seed, i))
-        sample = framed(sample, frame, zoom, config.data.augmentation, rng)
-        sample = transforms.flip(sample, model.skeleton, frame) if mirrored else sample
+        original_size, frame = sample.image.shape[:2], images[b, :height, :width]
+        rng = np.random.default_rng((*step.seed, i)) if step.seed and is_random else None
+        sample = transforms.flip(sample, model.skeleton) if mirrored else sample
+        sample = framed(sample, frame, zoom, augmentation, rng)
+        images[b, height:] = images[b, :height, width:] = 0
         buckets.put_labels(batch, b, sample, original_size, model, zoom)
     return batch
 
@@ -246,6 +258,7 @@ def batches(
     only every `every`-th step.
     """
     steps = grain.MapDataset.range(start, stop, every)
-    dataset = steps.map(lambda step: load_batch(source, plan[int(step)], config, rows))
+    memory = Memory()
+    dataset = steps.map(lambda step: load_batch(source, plan[int(step)], config, rows, memory))
     threads = config.machine.num_threads
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))

@@ -4,8 +4,8 @@ The paper resizes and mirrors (Sec. 4); the rest serves other recipes.  A change
 maps (x, y) of the old image to (x, y) of the new one.  Coordinates are continuous: pixel i spans [i, i + 1), while
 OpenCV's warps count from pixel centres.
 
-Each function returns a new sample, whose image is new too; given `into`, an array u8[h,w,3] of the right size, it
-writes the image there.  That may be the array that it reads, if the size stays.
+Each function returns a new sample, whose image is new too; some write it into `into` instead, if they are given such
+an array u8[h,w,3] of the right size.  `recolour` may be given the array that it reads.
 """
 
 import cv2
@@ -55,9 +55,17 @@ def resize(sample: Sample, size: tuple[int, int], into: Frame = None) -> Sample:
     def resized(image: np.ndarray, into: Frame = None) -> np.ndarray:
         return cv2.resize(image, (width, height), into, interpolation=cv2.INTER_LINEAR)
 
-    ratio_x, ratio_y = width / old_width, height / old_height
-    moved = move_labels(sample, np.array([[ratio_x, 0, 0], [0, ratio_y, 0]], np.float32))
-    return moved._replace(image=resized(sample.image, into), masks=each_mask(sample.masks, resized, size))
+    # As `move_labels` moves them, but without what a matrix costs, since most images of a run are only resized.
+    ratios = np.array([width / old_width, height / old_height], np.float32)
+    keypoints = np.where(sample.keypoints[..., 2:] > 0, sample.keypoints, 0)
+    keypoints[..., :2] *= ratios
+    return sample._replace(
+        image=resized(sample.image, into),
+        keypoints=keypoints,
+        boxes_xyxy=sample.boxes_xyxy * np.concatenate([ratios, ratios]),
+        area=sample.area * ratios.prod(),
+        masks=each_mask(sample.masks, resized, size),
+    )
 
 
 def warp(sample: Sample, matrix: Float32[np.ndarray, "2 3"], size: tuple[int, int], into: Frame = None) -> Sample:
@@ -99,7 +107,7 @@ def warp(sample: Sample, matrix: Float32[np.ndarray, "2 3"], size: tuple[int, in
     )
 
 
-def flip(sample: Sample, skeleton: Skeleton, into: Frame = None) -> Sample:
+def flip(sample: Sample, skeleton: Skeleton) -> Sample:
     """Mirror the sample horizontally: x' = width - x, and left and right joints swap."""
     width = sample.image.shape[1]
     keypoints = sample.keypoints[:, list(skeleton.flip_order)]
@@ -107,7 +115,7 @@ def flip(sample: Sample, skeleton: Skeleton, into: Frame = None) -> Sample:
     keypoints[..., 0] = np.where(is_labelled, width - keypoints[..., 0], 0)
     x0, y0, x1, y1 = sample.boxes_xyxy.T
     return sample._replace(
-        image=cv2.flip(sample.image, 1, into),
+        image=cv2.flip(sample.image, 1),
         keypoints=keypoints,
         boxes_xyxy=np.stack([width - x1, y0, width - x0, y1], -1),
         masks=None if sample.masks is None else sample.masks[:, :, ::-1],
@@ -130,6 +138,11 @@ def moves(augmentation: Augmentation) -> bool:
 def recolours(augmentation: Augmentation) -> bool:
     """Whether colours change."""
     return max(augmentation.brightness, augmentation.contrast, augmentation.saturation, augmentation.hue) > 0
+
+
+def draws(augmentation: Augmentation) -> bool:
+    """Whether anything beside its size and flip is drawn for an image."""
+    return moves(augmentation) or recolours(augmentation) or augmentation.large_scale_jitter[1] > 1
 
 
 def needs_masks(data: Data) -> bool:

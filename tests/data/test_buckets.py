@@ -17,7 +17,7 @@ def sample(people: list[np.ndarray], crowd: list[bool] | None = None, size: tupl
 
 
 def pad(one: Sample | None, model=tiny.MODEL):
-    batch = buckets.blank_batch(1, (64, 64), model, 2)
+    batch = buckets.blank_batch(np.zeros((1, 64, 64, 3), np.uint8), model, 2)
     if one is not None:
         height, width = one.image.shape[:2]
         buckets.put_labels(

@@ -106,8 +106,7 @@ def random_batch(config: Config) -> Batch:
     boxes = np.concatenate([points.min(2), points.max(2)], -1).astype(np.float32)
     image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     area, is_crowd = np.full(PEOPLE, 9e4, np.float32), np.zeros(PEOPLE, bool)
-    batch = buckets.blank_batch(number, (HEIGHT, WIDTH), config.model, config.data.num_ignore)
-    batch.image[:] = image
+    batch = buckets.blank_batch(np.stack([image] * number), config.model, config.data.num_ignore)
     for i in range(number):
         sample = Sample(image, keypoints[i], boxes[i], area, is_crowd, image_id=i)
         buckets.put_labels(batch, i, sample, (HEIGHT, WIDTH), config.model)

@@ -12,7 +12,7 @@ LAYERS = [
     {"skeletons", "run_folder"},
     {"config"},
     {"geometry", "draw", "recipes", "method"},
-    {"network", "data", "targets", "nms"},
+    {"network", "data", "targets", "nms", "counts"},
     {"losses", "decode"},
     {"paper", "released"},
     {"methods"},

@@ -74,7 +74,7 @@ def run(argv: list[str]) -> None:
     lines = [runs.table(planned) for planned in sweeps]
     for planned, table in zip(sweeps, lines, strict=True):
         tables.write(planned.folder, planned.sweep, table)
-        print(f"{planned.folder / tables.README}: the table, with {tables.CSV} and {tables.PLOT} beside it")
+        print(f"{planned.folder / tables.README}: the table, with its numbers in {tables.CSV} beside it")
     if launch.summary is not None:
         named = [(planned.folder, planned.sweep, table) for planned, table in zip(sweeps, lines, strict=True)]
         tables.write_summary(launch.summary, named)

@@ -3,6 +3,7 @@
     inspose train r50_coco_36e --init resnet50.pth --images coco/train2017 \
         --annotations coco/annotations/person_keypoints_train2017.json
 
+36.05 M parameters; 220.8 G multiply-adds for an image of 800 x 1216, and 5 M for each person.
 The paper's AP: 63.1 on minival (Table 1, last row). Not run here.
 """
 

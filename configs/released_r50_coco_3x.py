@@ -3,6 +3,7 @@
     inspose train released_r50_coco_3x --init resnet50.pth --images coco/train2017 \
         --annotations coco/annotations/person_keypoints_train2017.json
 
+50.11 M parameters; 612.9 G multiply-adds for an image of 800 x 1216.
 The authors' AP: 65.2 on val2017.  Not run here.  Their weights find people at once:
 
     inspose import-torch released.pth --out released

@@ -208,8 +208,12 @@ def test_recipes_of_the_paper_have_its_numbers():
     for name, backbone, epochs, drops in (
         ("r50_coco_36e", "resnet50", 36, (27, 33)),
         ("r50_coco_100e", "resnet50", 100, (75, 90)),
+        ("r101_coco_36e", "resnet101", 36, (27, 33)),
         ("r101_coco_100e", "resnet101", 100, (75, 90)),
+        ("hrnet_w32_coco_36e", "hrnet_w32", 36, (27, 33)),
         ("hrnet_w32_coco_100e", "hrnet_w32", 100, (75, 90)),
+        ("hrnet_w48_coco_36e", "hrnet_w48", 36, (27, 33)),
+        ("hrnet_w48_coco_100e", "hrnet_w48", 100, (75, 90)),
     ):
         recipe = recipes.read(name).config
         assert (recipe.model.network.backbone, recipe.schedule.epochs) == (backbone, epochs)

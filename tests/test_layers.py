@@ -15,7 +15,7 @@ LAYERS = [
     {"network", "data", "targets", "nms"},
     {"losses", "decode"},
     {"paper", "released"},
-    {"methods"},
+    {"methods", "counts"},
     {"config_json"},
     {"checkpoints"},
     {"torch_bridge"},

@@ -5,15 +5,17 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny
 
-from inspose_jax import cli
+from inspose_jax import checkpoints, cli
+from inspose_jax.cli import config_flags
 from inspose_jax.cli import sweep as command
 from inspose_jax.errors import NotFinite, UserError
-from inspose_jax.sweep import results, rows, tables
+from inspose_jax.sweep import results, runs, tables
 from inspose_jax.sweep.results import Run
 from inspose_jax.sweep.rows import Row, Sweep
 
@@ -38,6 +40,7 @@ def recipe():
     demo = recipes.read(recipes.carried("drawn_people")).config
     return replace(demo, data=replace(demo.data, num_drawn=4), schedule=replace(demo.schedule, batch_size=8))
 """
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 STATISTICS = dict.fromkeys(tables.STATISTICS, 0.25)
 
 
@@ -53,31 +56,59 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def made(monkeypatch):
-    """(depth, NMS threshold, seed) of every run that is made instead of trained, with AP .1 x depth + .01 x seed."""
+    """(depth, seed) of every run that is made instead of trained, with AP .1 x depth + .01 x seed."""
     made = []
 
-    def make_run(_, sweep, one, __, where):
-        depth, nms = one.config.model.kp_net.depth, one.config.model.decoding.nms_threshold
-        made.append((depth, nms, one.config.schedule.seed))
-        statistics = {**STATISTICS, "AP": 0.1 * depth + 0.01 * one.config.schedule.seed, "APL": -1.0}
-        evaluated = results.evaluation(one.config, sweep.num_images, statistics)
-        earlier = results.read(where, one)["evaluations"]
-        results.write(where, one, {"seed": 0, "minutes": 7.0}, [*earlier, evaluated])
+    def make(planned, group, *_):
+        depth, seed = group[0].config.model.kp_net.depth, group[0].config.schedule.seed
+        made.append((depth, seed))
+        statistics = {**STATISTICS, "AP": 0.1 * depth + 0.01 * seed, "APL": -1.0}
+        evaluated = [results.evaluation(run.config, planned.sweep.num_images, statistics) for run in group]
+        results.write(planned.results, group[0], {"seed": seed, "minutes": 7.0}, evaluated)
 
-    monkeypatch.setattr(command, "make_run", make_run)
+    monkeypatch.setattr(runs, "make", make)
     return made
+
+
+def planned_in(folder):
+    return runs.plan(folder, config_flags.override)
 
 
 def test_every_run_is_made_once_and_test_time_fields_share_a_file(folder, made):
     cli.main(["sweep", "table"])
-    assert made == [(3, 0.6, 0), (1, 0.6, 0), (1, 0.3, 0), (3, 0.6, 1), (1, 0.6, 1), (1, 0.3, 1)]
+    assert made == [(3, 0), (1, 0), (3, 1), (1, 1)]
     stored = [json.loads(path.read_text()) for path in (folder / "results").iterdir()]
     assert sorted(len(one["evaluations"]) for one in stored) == [1, 1, 2, 2]
     cli.main(["sweep", "table"])
-    assert len(made) == 6, "nothing is repeated"
+    assert len(made) == 4, "nothing is repeated"
     next((folder / "results").iterdir()).unlink()
     cli.main(["sweep", "table"])
-    assert len(made) > 6, "what has no file is made again"
+    assert len(made) == 5, "what has no file is made again"
+
+
+def test_several_sweeps_share_their_runs_and_a_summary(folder, made, capsys):
+    shutil.copytree(folder, folder.parent / "other")
+    again = SWEEP.replace("seeds=(0, 1)", 'seeds=(1,), results="../table/results"').replace("Depth?", "Table 9: width?")
+    (folder.parent / "other/sweep.py").write_text(again.replace('paper={"AP": 54.7}', ""))
+    (folder.parent / "README.md").write_text(f"# Mine\n\n{tables.BEGIN}\nformer table\n{tables.END}\n\nafter\n")
+    cli.main(["sweep", "table", "other", "--summary", "README.md"])
+    assert len(made) == 4
+    assert (
+        (folder.parent / "README.md").read_text()
+        == f"""# Mine
+
+{tables.BEGIN}
+
+|  | row | paper's AP | AP here | runs here | at full size |
+| --- | --- | ---: | ---: | --- | --- |
+| [Depth?](table/README.md) | three layers | 63.1 | 30.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e` |
+| [Depth?](table/README.md) | one layer | 54.7 | 10.5 ± 0.7 | 2 of 2 | """
+        + (
+            f"`inspose train r50_coco_36e --config.model.kp-net.depth 1` |\n"
+            "| [Table 9](other/README.md) | three layers | 63.1 | 31.0 | 1 of 1 | `inspose train r50_coco_36e` |\n\n"
+            f"{tables.END}\n\nafter\n"
+        )
+    )
 
 
 def test_the_tables_say_what_the_files_say(folder, made):
@@ -87,8 +118,13 @@ def test_the_tables_say_what_the_files_say(folder, made):
     assert text.startswith("# Mine\n\nbefore\n")
     assert text.endswith("\nafter\n")
     assert "former table" not in text
-    assert "| three layers | 63.1 | 30.5 ± 0.7 | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 |  | 2 of 2 |" in text
+    assert "| three layers | 63.1 | 30.5 ± 0.7 | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 |  | 2 of 2 | 3.4 |" in text
+    assert (
+        "| one layer, strict NMS |  | 10.5 ± 0.7 | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 |  | 2 of 2 | shared |" in text
+    )
     assert "inspose train r50_coco_36e --config.model.kp-net.depth 1    # one layer\n" in text
+    strict = "--config.model.kp-net.depth 1 --config.model.nms-threshold 0.3"
+    assert f"inspose eval {strict}    # one layer, strict NMS\n" in text
     lines = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
     assert [(line["row"], line["seed"], float(line["AP"])) for line in lines[:3]] == [
         ("three layers", "0", pytest.approx(0.3)),
@@ -103,36 +139,55 @@ def test_the_tables_say_what_the_files_say(folder, made):
 
 def test_box_ap_is_shown_where_a_row_has_it():
     sweep = Sweep("Boxes?", (Row("without"), Row("with", paper={"box AP": 52.5})), steps=1)
-    made = [(sweep.rows[0], []), (sweep.rows[1], [tables.Trained(0, "a", 1.0, {**STATISTICS, "box AP": 0.5})])]
-    assert "| with | 52.5 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 1 of 3 |" in tables.as_markdown(sweep, made)
+    trained = [tables.Trained(0, "a", 1.0, {**STATISTICS, "box AP": 0.5})]
+    made = [tables.Line(sweep.rows[0], [], "", 1.0), tables.Line(sweep.rows[1], trained, "", 2.0)]
+    assert "| with | 52.5 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 1 of 3 | 2.0 |" in tables.as_markdown(sweep, made)
     assert tables.as_csv(made).splitlines()[0].endswith("APL,box AP")
-    assert "box" not in tables.as_csv([(sweep.rows[0], [])])
+    assert "box" not in tables.as_csv(made[:1])
 
 
 def test_a_run_that_fails_does_not_stop_the_others(folder, made, monkeypatch, capsys):
-    others = command.make_run
+    others = runs.make
 
-    def make_run(launch, sweep, one, note, where):
-        if one.config.model.kp_net.depth == 1:
+    def make(planned, group, *more):
+        if group[0].config.model.kp_net.depth == 1:
             raise NotFinite("loss is NaN at step 1")
-        others(launch, sweep, one, note, where)
+        others(planned, group, *more)
 
-    monkeypatch.setattr(command, "make_run", make_run)
+    monkeypatch.setattr(runs, "make", make)
     with pytest.raises(SystemExit):
         cli.main(["sweep", "table"])
-    assert made == [(3, 0.6, 0), (3, 0.6, 1)]
+    assert made == [(3, 0), (3, 1)]
     assert "2 of the runs failed" in capsys.readouterr().err
     assert "| one layer | 54.7 |  |  |  |  |  | 0 of 2 |" in (folder / "README.md").read_text()
 
 
 def test_a_run_that_another_process_makes_is_left_to_it(folder, made):
-    first = command.plan(rows.read(folder))[0][1]
+    first = planned_in(folder).runs()[0][1]
     (folder.parent / "runs/sweep").mkdir(parents=True)
-    with command.claimed(folder.parent / "runs/sweep" / f"{results.identity(first)}.lock") as is_mine:
+    with runs.claimed(folder.parent / "runs/sweep" / f"{results.identity(first)}.lock") as is_mine:
         assert is_mine
         cli.main(["sweep", "table"])
-    assert (3, 0.6, 0) not in made
-    assert len(made) == 5
+    assert made == [(1, 0), (3, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("is_made_again", [False, True])
+def test_evaluations_of_an_earlier_training_are_dropped(folder, monkeypatch, is_made_again):
+    """One of two evaluations is stored; the run's checkpoint is the one that it was of, or another."""
+    planned = planned_in(folder)
+    group = [run for label, run in planned.runs() if label.startswith("one layer") and run.config.schedule.seed == 0]
+    (folder / "results").mkdir()
+    old = results.evaluation(group[0].config, 3, {**STATISTICS, "AP": 0.9})
+    results.write(planned.results, group[0], {"minutes": 1.0, results.CHECKPOINT: "a" * 12}, [old])
+    monkeypatch.setattr(runs.loop, "train", lambda *_, **__: 2)
+    loaded = checkpoints.Loaded(tiny.CONFIG, None, {}, 2, {})
+    monkeypatch.setattr(runs.checkpoints, "load", lambda _: loaded)
+    monkeypatch.setattr(runs.checkpoints, "identity", lambda _: ("b" if is_made_again else "a") * 64)
+    monkeypatch.setattr(runs, "read_run", lambda _: SimpleNamespace(metrics={}))
+    monkeypatch.setattr(runs, "Predictor", lambda config, _: config.model.decoding.nms_threshold)
+    monkeypatch.setattr(runs.evaluator, "evaluate", lambda nms, _: ({**STATISTICS, "AP": nms}, []))
+    runs.make(planned, group, folder / "run", lambda *_: None, "")
+    assert [planned.statistics(run)["AP"] for run in group] == [0.6 if is_made_again else 0.9, 0.3]
 
 
 def test_the_name_of_a_run_depends_on_what_it_trains_and_on_nothing_else():
@@ -203,10 +258,12 @@ def test_a_result_that_is_damaged_or_of_another_run_is_named(tmp_path, content, 
         (SWEEP.replace("depth 1", "depth '1"), "row one layer: its changes .*No closing quotation"),
         (SWEEP.replace("small.py", "r50_coco_36e"), "does not draw its images"),
         (SWEEP.replace("r50_coco_36e", "r50_coco_37e"), "no such recipe"),
+        (SWEEP.replace("small.py", "own.py"), "own.py: defines its own method"),
     ],
 )
 def test_a_wrong_sweep_is_named_before_any_run(folder, made, text, expected):
     (folder / "sweep.py").write_text(text)
+    (folder.parent / "own.py").write_text(f"{SMALL}\n\ndef method(model):\n    return None\n")
     with pytest.raises(UserError, match=expected):
         command.run(["table"])
     assert not made
@@ -234,7 +291,17 @@ def test_a_sweep_trains_evaluates_and_resumes(folder):
 
 
 def test_the_sweeps_of_this_repository_fit_their_recipes():
-    for path in sorted((Path(__file__).parents[1] / "experiments").glob("*/sweep.py")):
-        sweep = rows.read(path.parent)
-        planned = command.plan(sweep)
-        assert len({results.identity(run) for _, run in planned}) == len(sweep.rows) * len(sweep.seeds)
+    folders = sorted(path.parent for path in EXPERIMENTS.rglob("sweep.py"))
+    assert len(folders) > 3
+    for folder in folders:
+        planned = planned_in(folder)
+        made = {(results.identity(run), str(results.tested_fields(run.config))) for _, run in planned.runs()}
+        assert len(made) == len(planned.sweep.rows) * len(planned.sweep.seeds), "no two rows are equal"
+        assert planned.results == EXPERIMENTS / "results", "all of them share their runs"
+
+
+def test_the_names_of_runs_that_have_been_made_stay():
+    """Each costs twenty minutes; a change of a default or of a recipe that renames them all must not go unnoticed."""
+    run = planned_in(EXPERIMENTS / "table2").runs()[2][1]
+    assert (run.config.model.kp_net.depth, run.config.schedule.seed, run.steps) == (3, 0, 2400)
+    assert results.identity(run) == "614855df2fef"

@@ -13,6 +13,8 @@ from inspose_jax import config_json, files
 from inspose_jax.config import Config, places
 from inspose_jax.errors import UserError
 
+CHECKPOINT = "checkpoint"  # key of a hash of the trained model, to which all evaluations in a file belong
+
 
 class Run(NamedTuple):
     """One training."""

@@ -43,6 +43,10 @@ class Sweep:
     num_images: int = 500
     results: str = "results"  # folder of the result files, from the sweep's folder; several sweeps may share it
 
+    def full_recipe_of(self, row: Row) -> str:
+        """The recipe of a row for COCO."""
+        return row.full_recipe or self.full_recipe
+
 
 def read(folder: Path) -> Sweep:
     """Execute the file `sweep.py` of a folder, whose function `sweep` returns a `Sweep`.
@@ -80,11 +84,6 @@ def fault(sweep: Sweep) -> str:
         if not isinstance(value, int) or value < 1:
             return f"`{name}` is {value}; it must be a whole number of at least 1"
     return ""
-
-
-def full_command(sweep: Sweep, row: Row) -> str:
-    """The command that trains a row at full size, without its data."""
-    return " ".join(filter(None, ["inspose train", row.full_recipe or sweep.full_recipe, row.changes]))
 
 
 def arguments_of(changes: str) -> list[str]:

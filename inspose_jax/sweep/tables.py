@@ -1,7 +1,12 @@
-"""The results of a sweep as `results.csv`, as a table in its README.md, and as a plot beside the paper's numbers."""
+"""The results of a sweep as `results.csv`, as a table in its README.md, and as a plot beside the paper's numbers.
+
+A summary has the rows of several sweeps that have a number in the paper.
+"""
 
 import csv
 import io
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +15,17 @@ import numpy as np
 from inspose_jax import files
 from inspose_jax.report.curves import COLOURS
 from inspose_jax.report.figure import FAINT, INK, STYLE
-from inspose_jax.sweep.rows import Row, Sweep, full_command
+from inspose_jax.sweep.hours import ASSUMED
+from inspose_jax.sweep.rows import Row, Sweep
 
 STATISTICS = ("AP", "AP50", "AP75", "APM", "APL")
 BOX_AP = "box AP"  # one more, if a row's model has a box head
 CSV, README, PLOT = "results.csv", "README.md", "plot.svg"
 BEGIN, END = "<!-- written by inspose sweep -->", "<!-- end of what inspose sweep wrote -->"
+FULL = (
+    "The rows at full size, on COCO; `train` also needs `--data`, `--init` and a `--workdir` of its own, `eval` needs "
+    "`--data` and the run of the row above as `--checkpoint`:"
+)
 
 
 class Trained(NamedTuple):
@@ -27,7 +37,17 @@ class Trained(NamedTuple):
     statistics: dict[str, float]  # fractions; -1 where there is nothing to measure
 
 
-Table = list[tuple[Row, list[Trained]]]
+class Line(NamedTuple):
+    """A row of a table."""
+
+    row: Row
+    runs: list[Trained]  # the finished ones
+    command: str  # at full size, without its data
+    hours: float | None  # of training at full size on one accelerator, if that is known
+    is_shared: bool = False  # whether a row above it trains the same run at full size
+
+
+Table = list[Line]
 
 
 def write(folder: Path, sweep: Sweep, table: Table) -> None:
@@ -36,15 +56,17 @@ def write(folder: Path, sweep: Sweep, table: Table) -> None:
     readme = folder / README
     text = readme.read_text(encoding="utf-8") if readme.exists() else f"# {sweep.question}\n\n{BEGIN}\n{END}\n"
     files.write(readme, with_table(text, as_markdown(sweep, table)))
-    if any(runs for _, runs in table):
+    if any(line.runs for line in table):
         with files.atomic(folder / PLOT) as partial:
-            plot(sweep, table, partial)
+            plot(table, partial)
 
 
 def columns(table: Table) -> tuple[str, ...]:
     """The statistics that a table shows."""
     has_boxes = any(
-        BOX_AP in statistics for row, runs in table for statistics in (row.paper, *(run.statistics for run in runs))
+        BOX_AP in statistics
+        for line in table
+        for statistics in (line.row.paper, *(run.statistics for run in line.runs))
     )
     return (*STATISTICS, BOX_AP) if has_boxes else STATISTICS
 
@@ -55,10 +77,10 @@ def as_csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "seed", "run", "minutes", *shown])
-    for row, runs in table:
-        for run in runs:
+    for line in table:
+        for run in line.runs:
             writer.writerow(
-                [row.label, run.seed, run.run, run.minutes, *(run.statistics.get(name, "") for name in shown)]
+                [line.row.label, run.seed, run.run, run.minutes, *(run.statistics.get(name, "") for name in shown)]
             )
     return text.getvalue()
 
@@ -73,24 +95,59 @@ def with_table(readme: str, table: str) -> str:
 def as_markdown(sweep: Sweep, table: Table) -> str:
     """A line for each row: the paper's numbers, and the mean and standard deviation of the seeds here, in percent."""
     shown = columns(table)
-    in_paper = [name for name in shown if any(name in row.paper for row in sweep.rows)]
-    header = ["", *(f"paper's {name}" for name in in_paper), *(f"{name} here" for name in shown), "runs"]
-    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
-    for row, runs in table:
-        paper = [f"{row.paper[name]:.1f}" if name in row.paper else "" for name in in_paper]
-        here = [spread([run.statistics.get(name, -1.0) for run in runs]) for name in shown]
-        lines.append([row.label, *paper, *here, f"{len(runs)} of {len(sweep.seeds)}"])
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    minutes = [run.minutes for _, runs in table for run in runs]
+    in_paper = [name for name in shown if any(name in line.row.paper for line in table)]
+    header = ["", *(f"paper's {name}" for name in in_paper), *(f"{name} here" for name in shown), "runs", "hours"]
+    cells = []
+    for line in table:
+        paper = [f"{line.row.paper[name]:.1f}" if name in line.row.paper else "" for name in in_paper]
+        hours = "shared" if line.is_shared else "" if line.hours is None else f"{line.hours:.1f}"
+        cells.append([line.row.label, *paper, *(mean(line, name) for name in shown), runs(sweep, line), hours])
+    text = markdown_table(header, cells)
+    minutes = [run.minutes for line in table for run in line.runs]
     if minutes:
         text += (
             f"\n\nHere: {sweep.steps} steps of `{sweep.recipe}`, evaluated on {sweep.num_images} held-out images. Mean "
             "± standard deviation of the seeds, in percent. "
             f"Training took {np.median(minutes):.0f} minutes a run in the median.\n\n![paper and here]({PLOT})"
         )
-    commands = "\n".join(f"{full_command(sweep, row)}    # {row.label}" for row in sweep.rows)
-    full = "The rows at full size, on COCO; each also needs `--data`, `--init` and a `--workdir` of its own:"
-    return f"{text}\n\n{full}\n\n```sh\n{commands}\n```\n"
+    commands = "\n".join(f"{line.command}    # {line.row.label}" for line in table)
+    return f"{text}\n\n{FULL}\n\n```sh\n{commands}\n```\n\n{ASSUMED}\n"
+
+
+def write_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> None:
+    """Renew, in a Markdown file, the table of the rows of some sweeps, each with its folder."""
+    summary = as_summary(path, sweeps)
+    files.write(path, with_table(path.read_text(encoding="utf-8"), summary))
+
+
+def as_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> str:
+    """A line for each row with an AP in the paper; links start from the folder of `path`."""
+    cells = []
+    for folder, sweep, table in sweeps:
+        link = f"[{sweep.question.partition(':')[0]}]({os.path.relpath(folder / README, path.parent)})"
+        for line in table:
+            if "AP" in line.row.paper:
+                paper, here = f"{line.row.paper['AP']:.1f}", mean(line, "AP")
+                cells.append([link, line.row.label, paper, here, runs(sweep, line), f"`{line.command}`"])
+    header = ["", "row", "paper's AP", "AP here", "runs here", "at full size"]
+    return markdown_table(header, cells, numbers=(2, 3)) + "\n"
+
+
+def markdown_table(header: list[str], cells: list[list[str]], numbers: Iterable[int] | None = None) -> str:
+    """A table in Markdown, in which the columns `numbers` are flush right; by default all but the first."""
+    right = range(1, len(header)) if numbers is None else numbers
+    rule = ["---:" if i in right else "---" for i in range(len(header))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *cells))
+
+
+def mean(line: Line, name: str) -> str:
+    """A statistic of a row's runs: mean and spread."""
+    return spread([run.statistics.get(name, -1.0) for run in line.runs])
+
+
+def runs(sweep: Sweep, line: Line) -> str:
+    """How many of a row's runs are finished."""
+    return f"{len(line.runs)} of {len(sweep.seeds)}"
 
 
 def spread(values: list[float]) -> str:
@@ -103,26 +160,26 @@ def spread(values: list[float]) -> str:
     return f"{np.mean(measured):.1f} ± {np.std(measured, ddof=1):.1f}"
 
 
-def plot(sweep: Sweep, table: Table, path: Path) -> None:
+def plot(table: Table, path: Path) -> None:
     """AP of every row: the paper's in one panel, if it has any; every run here, with the rows' means, in another."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    has_paper = any("AP" in row.paper for row in sweep.rows)
+    has_paper = any("AP" in line.row.paper for line in table)
     with matplotlib.rc_context(rc=STYLE):
         figure = Figure(figsize=(3.4 * (1 + has_paper), 0.9 + 0.36 * len(table)), layout="constrained")
         axes: Any = figure.subplots(1, 1 + has_paper, squeeze=False, sharey=True)[0]
         places = range(len(table))
         if has_paper:
-            axes[0].plot([row.paper.get("AP", np.nan) for row, _ in table], places, "D", color=INK, markersize=4.5)
+            axes[0].plot([line.row.paper.get("AP", np.nan) for line in table], places, "D", color=INK, markersize=4.5)
             axes[0].set_xlabel("AP in the paper, %")
-        for place, (_, runs) in zip(places, table, strict=True):
-            values = [100 * run.statistics["AP"] for run in runs]
+        for place, line in zip(places, table, strict=True):
+            values = [100 * run.statistics["AP"] for run in line.runs]
             axes[-1].plot(values, [place] * len(values), "o", color=COLOURS[0], markersize=3.5, alpha=0.6)
             if values:
                 axes[-1].plot([np.mean(values)], [place], "|", color=COLOURS[1], markersize=13, markeredgewidth=2)
         axes[-1].set_xlabel("AP here, %: every run, and the mean")
-        axes[0].set_yticks(list(places), [row.label for row, _ in table], color=INK)
+        axes[0].set_yticks(list(places), [line.row.label for line in table], color=INK)
         axes[0].set_ylim(len(table) - 0.5, -0.5)
         for axis in axes:
             axis.margins(x=0.1)

@@ -1,0 +1,169 @@
+"""The runs of a sweep: which ones it needs, how the missing ones are made, and what came out of each row.
+
+What reads the command line and what chooses data belongs to `cli`, which hands it over: `override` applies
+`--config.FIELD VALUE` arguments to a config, `drawn` gives the drawn images of a split.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from inspose_jax import checkpoints, provenance, recipes
+from inspose_jax.config import Config
+from inspose_jax.data.drawn.people import Split
+from inspose_jax.data.pipeline import LabelledSource
+from inspose_jax.errors import NotFinite, UserError
+from inspose_jax.evaluation import evaluator
+from inspose_jax.predictor import Predictor
+from inspose_jax.report.run import read_run, throughput
+from inspose_jax.sweep import hours, results, rows
+from inspose_jax.sweep.results import Run
+from inspose_jax.sweep.rows import Sweep
+from inspose_jax.sweep.tables import Line, Trained
+from inspose_jax.training import loop
+
+HELD_OUT_SEED = 0  # of the images that all runs of all seeds are evaluated on
+
+Override = Callable[[Config, list[str]], Config]
+Drawn = Callable[[Config, Split, int], LabelledSource]
+
+
+class Planned(NamedTuple):
+    """A sweep, its folder, and what each of its rows trains."""
+
+    folder: Path
+    sweep: Sweep
+    here: dict[str, Config]  # by the row's label: the small config of its runs, but for their seed
+    full: dict[str, Config]  # .. and its config at full size
+
+    @property
+    def results(self) -> Path:
+        """The folder of the result files."""
+        return Path(os.path.normpath(self.folder / self.sweep.results))
+
+    def runs(self) -> list[tuple[str, Run]]:
+        """(row's label, run), all rows of the first seed first, so that a table fills up."""
+        return [
+            (label, Run(replace(config, schedule=replace(config.schedule, seed=seed)), self.sweep.steps))
+            for seed in self.sweep.seeds
+            for label, config in self.here.items()
+        ]
+
+    def statistics(self, run: Run) -> dict[str, float] | None:
+        """The stored statistics of a run; None if it has not been made, or not been evaluated as its config says."""
+        return results.statistics_of(results.read(self.results, run), run.config, self.sweep.num_images)
+
+
+def plan(folder: Path, override: Override) -> Planned:
+    """Read the sweep of a folder; raises as `rows.read`, and UserError for a row that does not fit its recipes."""
+    sweep = rows.read(folder)
+    base, here, full = own_config(sweep.recipe), {}, {}
+    if base.data.source != "drawn":
+        raise UserError(f"the sweep's recipe {sweep.recipe} does not draw its images; give one with data.source drawn")
+    for row in sweep.rows:
+        try:
+            here[row.label] = override(base, rows.arguments_here(row))
+            full[row.label] = override(own_config(sweep.full_recipe_of(row)), rows.arguments_of(row.changes))
+        except UserError as error:
+            raise UserError(f"row {row.label}: {error}") from None
+    return Planned(folder, sweep, here, full)
+
+
+def own_config(name: str) -> Config:
+    """The config of a recipe; raises as `recipes.read`, and UserError if the recipe defines a method."""
+    recipe = recipes.read(name)
+    if recipe.make_method is not None:
+        raise UserError(f"{recipe.path}: defines its own method, but a sweep trains those of this package only")
+    return recipe.config
+
+
+def make_missing(planned: Planned, workdirs: Path, drawn: Drawn, after: Callable[[], None]) -> list[str]:
+    """Make the runs without a result that no other process is making, and call `after` after each of them.
+
+    Both folders must exist.  A run whose loss is not finite is left out; returns the reasons of all such runs.
+    Raises KeyboardInterrupt if a run was stopped.
+    """
+    groups: dict[str, list[tuple[str, Run]]] = {}
+    for label, run in planned.runs():
+        groups.setdefault(results.identity(run), []).append((label, run))
+    failed = []
+    for number, (name, group) in enumerate(groups.items(), start=1):
+        with claimed(workdirs / f"{name}.lock") as is_mine:
+            if not is_mine or all(planned.statistics(run) is not None for _, run in group):
+                continue
+            labels = f"{' / '.join(label for label, _ in group)}, seed {group[0][1].config.schedule.seed}"
+            print(f"run {number} of {len(groups)}: {labels}", flush=True)
+            try:
+                make(planned, [run for _, run in group], workdirs / name, drawn, f"run {number}/{len(groups)}")
+            except NotFinite as error:
+                failed.append(f"{labels}: {error}")
+                continue
+            after()
+    return failed
+
+
+def make(planned: Planned, group: list[Run], workdir: Path, drawn: Drawn, note: str) -> None:
+    """Train the run that a group shares, or go on with it, and evaluate it as each of their configs says.
+
+    Stored evaluations of an earlier training are dropped.  Raises KeyboardInterrupt if the run was stopped.
+    """
+    first, steps = group[0].config, group[0].steps
+    done = loop.train(first, drawn(first, "train", first.data.num_drawn), workdir, steps, resume=True, note=note)
+    if done < steps:
+        print(f"stopped at step {done} of {steps}; the same command goes on from there")
+        raise KeyboardInterrupt
+    loaded, number = checkpoints.load(workdir), planned.sweep.num_images
+    seconds = throughput(read_run(workdir).metrics, first.schedule.batch_size).get("training_seconds", 0.0)
+    facts = {
+        "seed": first.schedule.seed,
+        "minutes": round(seconds / 60, 1),
+        "made_by": provenance.about(),
+        results.CHECKPOINT: checkpoints.identity(workdir)[:12],
+    }
+    stored = results.read(planned.results, group[0])
+    is_same = stored.get(results.CHECKPOINT) == facts[results.CHECKPOINT]
+    evaluations = stored["evaluations"] if is_same else []
+    held_out = drawn(replace(first, schedule=replace(first.schedule, seed=HELD_OUT_SEED)), "test", number)
+    for run in group:
+        if results.statistics_of({"evaluations": evaluations}, run.config, number) is None:
+            # The trained config has the shapes and the skeleton that the planned one may leave open.
+            data = replace(run.config.data, shapes=loaded.config.data.shapes)
+            model = replace(run.config.model, skeleton=loaded.config.model.skeleton)
+            predictor = Predictor(replace(run.config, data=data, model=model), loaded.variables)
+            statistics, _ = evaluator.evaluate(predictor, held_out)
+            evaluations = [*evaluations, results.evaluation(run.config, number, statistics)]
+            results.write(planned.results, run, facts, evaluations)
+
+
+def table(planned: Planned) -> list[Line]:
+    """The finished runs of every row, and what it takes at full size."""
+    found: dict[str, list[Trained]] = {row.label: [] for row in planned.sweep.rows}
+    for label, run in planned.runs():
+        statistics = planned.statistics(run)
+        if statistics is not None:
+            minutes = results.read(planned.results, run)["minutes"]
+            found[label].append(Trained(run.config.schedule.seed, results.identity(run), minutes, statistics))
+    lines, trained = [], []
+    for row in planned.sweep.rows:
+        config = planned.full[row.label]
+        is_shared = results.training_fields(config) in trained
+        trained.append(results.training_fields(config))
+        command = "inspose eval" if is_shared else f"inspose train {planned.sweep.full_recipe_of(row)}"
+        lines.append(Line(row, found[row.label], f"{command} {row.changes}".strip(), hours.hours(config), is_shared))
+    return lines
+
+
+@contextlib.contextmanager
+def claimed(lock: Path) -> Iterator[bool]:
+    """Whether this process alone may make a run; the system releases the claim of a process that ends in any way."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -105,7 +105,11 @@ def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_
     second = config_json.upgrade(first)
     later = {"map_ratio": 1.0, "box_head": False}
     assert second["model"]["network"] == {"fpn_channels": 5, "map_level": 2, "compute_dtype": "float32", **later}
-    assert second["model"]["assignment"] == {"num_slots": 5, "assigned_boxes": "pseudo"}
+    assert second["model"]["assignment"] == {
+        "num_slots": 5,
+        "assigned_boxes": "pseudo",
+        "classification_loss": "focal",
+    }
     assert second["model"]["decoding"] == {"num_poses": 5}
     assert second["model"]["weights"] == {"cls": 2.0, "box": 1.0}
     assert second["model"]["skeleton"]["oks_sigmas"][:2] == [0.026, 0.025]

@@ -208,6 +208,14 @@ def test_every_recipe_returns_a_valid_config(name, monkeypatch, tmp_path):
     assert f"inspose train {name}" in (recipes.find(name).read_text())
 
 
+def test_the_modern_recipe_is_the_paper_s_with_each_element_and_nothing_else():
+    """What is listed here is what the recipe and the documentation say; a change of both changes this list."""
+    modern, paper = (config.places(recipes.read(name).config) for name in ("modern", "r50_coco_36e"))
+    changed = {one.typed[-1] for one, other in zip(modern, paper, strict=True) if one.value != other.value}
+    affine, colours = {"rotation", "translation"}, {"brightness", "contrast", "saturation", "hue"}
+    assert changed == {"classification_loss", "compute_dtype", "large_scale_jitter", "decay", "ema"} | affine | colours
+
+
 def test_recipes_of_the_paper_have_its_numbers():
     for name, backbone, epochs, drops in (
         ("r50_coco_36e", "resnet50", 36, (27, 33)),

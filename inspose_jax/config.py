@@ -154,7 +154,7 @@ class KPNet:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which locations are assigned to which person, and what the dense branches learn (Sec. 3.1, 3.3, 3.4)."""
+    """Which locations are assigned to which person, and what class scores and the dense branches learn (Sec. 3)."""
 
     level_limits: tuple[float, ...] = setting(
         (64.0, 128.0, 256.0, 512.0),
@@ -171,6 +171,12 @@ class Assignment:
         1.5,
         Range(lambda value: 0 < value <= 100, "be above 0 and at most 100 strides"),
         "Half side of the centre region, in strides (Sec. 3.1).",
+    )
+    classification_loss: Literal["focal", "varifocal"] = setting(
+        "focal",
+        ANY,
+        "Class scores learn that somebody is there (Sec. 3.4), or with varifocal how good the pose is: its OKS with "
+        "the person.",
     )
     disk_radius: float = setting(2.0, ABOVE_0, "R of Sec. 3.3 in map cells; the paper gives no number.")
     heatmap_overlap: float = setting(0.7, FRACTION, "CornerNet's overlap that sets the radius of the Gaussians.")

@@ -81,7 +81,7 @@ def with_later_fields(stored: dict[str, Any]) -> dict[str, Any]:
     if stored.get("method") == "inspose":
         later = {
             "network": {"map_ratio": 1.0, "box_head": False},
-            "assignment": {"assigned_boxes": "pseudo"},
+            "assignment": {"assigned_boxes": "pseudo", "classification_loss": "focal"},
             "weights": {"box": 1.0},
         }
         model = stored["model"]

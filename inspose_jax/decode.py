@@ -46,7 +46,7 @@ def decode(
     def poses_of(
         peaks: Peak, offsets: Array | None, sides: Array | None, class_scores: Array, location: Array
     ) -> Poses:
-        keypoints = read_joints(peaks.cell, offsets, grid.map_size[1], grid.map_stride)
+        keypoints = geometry.read_joints(peaks.cell, offsets, grid.map_size[1], grid.map_stride)
         boxes = None
         if sides is not None:
             boxes = geometry.boxes_around(jnp.asarray(grid.points)[location], sides[location])
@@ -64,18 +64,6 @@ def best_locations(
     scores = jnp.where(geometry.inside(points, size), jax.nn.sigmoid(logits), 0)
     class_scores, location = jax.lax.top_k(scores, min(num_candidates, len(points)))
     return class_scores, location
-
-
-def read_joints(
-    cells: Int32[Array, "C K"], disk_offsets: Float[Array, "h w K2"] | None, map_width: int, stride: int
-) -> Float[Array, "C K 2"]:
-    """Eq. 3: the cell plus the disk offset predicted there, times the stride; without offsets, the cell's centre."""
-    num_keypoints = cells.shape[1]
-    corner = jnp.stack([cells % map_width, cells // map_width], -1).astype(jnp.float32)
-    if disk_offsets is None:
-        return (corner + 0.5) * stride
-    offsets = disk_offsets.reshape(-1, num_keypoints, 2)
-    return (corner + offsets[cells, jnp.arange(num_keypoints)]) * stride
 
 
 def best_poses(

@@ -116,6 +116,38 @@ def generalised_iou(boxes: Float[Array, "*shape 4"], others: Float[Array, "*shap
     return shared / union - (hull - union) / hull
 
 
+def read_joints(
+    cells: Int32[Array, "N K"], disk_offsets: Float[Array, "h w K2"] | None, map_width: int, stride: int
+) -> Float[Array, "N K 2"]:
+    """Eq. 3: the cell plus the disk offset predicted there, times the stride; without offsets, the cell's centre."""
+    num_keypoints = cells.shape[1]
+    corner = jnp.stack([cells % map_width, cells // map_width], -1)
+    if disk_offsets is None:
+        return (corner.astype(jnp.float32) + 0.5) * stride
+    offsets = disk_offsets.reshape(-1, num_keypoints, 2)
+    return (corner.astype(offsets.dtype) + offsets[cells, jnp.arange(num_keypoints)]) * stride
+
+
+def oks(
+    predicted: Float[Array, "*#shape K 2"],
+    true: Float[Array, "*#shape K 2"],
+    counts: Bool[Array, "*#shape K"],
+    area: Float[Array, "*#shape"],
+    sigmas: tuple[float, ...],
+) -> Float[Array, "*#shape"]:
+    """COCO's object keypoint similarity of poses, 0 to 1: the mean of e^(-d^2 / (2 area (2 sigma)^2)).
+
+    The mean is over the joints that count, and 0 if none does; d is a joint's distance, and `area` that of the person,
+    in the square of the unit of the points.
+    """
+    # As COCO does: an area of 0 would give a joint in its right place no number.
+    size = area[..., None] + jnp.asarray(np.spacing(1.0), area.dtype)
+    spread = jnp.square(2 * jnp.asarray(sigmas, area.dtype))
+    similarity = jnp.exp(-jnp.square(predicted - true).sum(-1) / (2 * spread * size))
+    number = jnp.maximum(counts.sum(-1), 1).astype(similarity.dtype)
+    return jnp.where(counts, similarity, 0).sum(-1) / number
+
+
 def box_area(boxes: Float[Array, "N 4"]) -> Float[Array, " N"]:
     """Area in square pixels."""
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -1,11 +1,12 @@
-"""Eq. 5, one function per term: focal classification, KP-Net cross-entropy (Eq. 4), disk offsets, heatmaps.
+"""Eq. 5, one function per term: classification, KP-Net cross-entropy (Eq. 4), disk offsets, heatmaps, boxes.
 
 Every term is a sum divided by a count over the global batch (`Counts`).  The terms of the pieces of a batch, computed
 on several devices or one after another, therefore add up to the term of the whole batch.
 Axes: B images, L locations, M slots, N people, K keypoints, P parameters, h w map cells.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int32
 from inspose_jax import geometry
 from inspose_jax.network.instance_heads import theta_at
 from inspose_jax.network.per_person import PerPerson, at_least_float32
-from inspose_jax.structures import Outputs, Targets
+from inspose_jax.structures import Batch, Outputs, Targets
 
 
 class Counts(NamedTuple):
@@ -38,18 +39,24 @@ def losses(
     outputs: Outputs,
     targets: Targets,
     counts: Counts,
-    size: Int32[Array, "B 2"],
+    batch: Batch,
     grid: geometry.Grid,
     per_person: PerPerson,
+    sigmas: tuple[float, ...] | None = None,
 ) -> dict[str, Float[Array, ""]]:
     """The unweighted terms of Eq. 5: cls, keypoint, and offset, heatmap and box if the outputs have those branches.
 
-    `size` holds the (height, width) of the unpadded images in pixels.
+    Classification is the paper's focal loss; given `sigmas`, those of the skeleton, it is the varifocal loss, whose
+    targets are the OKS of the poses.
     """
-    terms = {
-        "cls": classification_loss(outputs.logits, targets.is_positive, targets.is_ignored, counts.positives),
-        "keypoint": keypoint_loss(outputs, targets, size, counts.positives, grid, per_person),
-    }
+    if sigmas is None:
+        log_likelihoods = of_slots(per_person.log_likelihoods, outputs, targets, batch.size, grid)
+        cls = classification_loss(outputs.logits, targets.is_positive, targets.is_ignored, counts.positives)
+    else:
+        log_likelihoods, cells = of_slots(per_person.log_likelihoods_and_cells, outputs, targets, batch.size, grid)
+        oks = oks_of_slots(cells, outputs.disk_offsets, targets, batch, grid, sigmas)
+        cls = varifocal_loss(outputs.logits, oks, targets, counts.positives)
+    terms = {"cls": cls, "keypoint": keypoint_loss(log_likelihoods, targets, counts.positives)}
     if outputs.disk_offsets is not None:
         terms["offset"] = offset_loss(outputs.disk_offsets, targets.disk_offsets, targets.in_disk, counts.offsets)
     if outputs.heatmaps is not None:
@@ -57,6 +64,28 @@ def losses(
     if outputs.sides is not None:
         terms["box"] = box_loss(outputs.sides, targets, counts.positives, grid)
     return terms
+
+
+def of_slots(
+    query: Callable[..., Any], outputs: Outputs, targets: Targets, size: Int32[Array, "B 2"], grid: geometry.Grid
+) -> Any:
+    """The answers of the slots' KP-Nets to a query of `PerPerson`, with leading axes B, M.
+
+    `size` holds the (height, width) of the unpadded images in pixels.
+    """
+    # One image at a time: they fill different numbers of slots, and a vmap would compute every slot of every image.
+    return jax.lax.map(
+        lambda image: query(*image, stride=grid.map_stride),
+        (
+            targets.is_slot.sum(-1, dtype=jnp.int32),
+            theta_at(outputs.controller, targets.slot_location),
+            outputs.features,
+            jnp.asarray(grid.points)[targets.slot_location],
+            jnp.asarray(grid.scales)[targets.slot_location],
+            size,
+            jnp.take_along_axis(targets.cells, targets.slot_person[..., None], axis=1),
+        ),
+    )
 
 
 def classification_loss(
@@ -70,31 +99,45 @@ def classification_loss(
     return over_count(jnp.where(is_ignored, 0, loss), num_positives)
 
 
-def keypoint_loss(
-    outputs: Outputs,
+def varifocal_loss(
+    logits: Float[Array, "B L"], oks: Float[Array, "B M"], targets: Targets, num_positives: Int32[Array, ""]
+) -> Float[Array, ""]:
+    """Varifocal loss (Zhang et al. 2021) towards the OKS of the slots, over the same locations and count as focal."""
+    true = at_slot_locations(oks, targets.slot_location, targets.is_slot, logits.shape[1])
+    loss = varifocal(at_least_float32(logits), true, targets.is_positive)
+    return over_count(jnp.where(targets.is_ignored, 0, loss), num_positives)
+
+
+def oks_of_slots(
+    cells: Int32[Array, "B M K"],
+    disk_offsets: Float[Array, "B h w K2"] | None,
     targets: Targets,
-    size: Int32[Array, "B 2"],
-    num_positives: Int32[Array, ""],
+    batch: Batch,
     grid: geometry.Grid,
-    per_person: PerPerson,
+    sigmas: tuple[float, ...],
+) -> Float[Array, "B M"]:
+    """OKS of each slot's pose with its person, without gradient; in empty slots it means nothing.
+
+    The pose is the one that is found at test time (Eq. 2 and 3), because the class score ranks those.  Lengths are in
+    pixels of the resized image, as is the annotated area.
+    """
+
+    def of_image(cells: Array, offsets: Array | None, slot_person: Array, keypoints: Array, area: Array) -> Array:
+        predicted = geometry.read_joints(cells, offsets, grid.map_size[1], grid.map_stride)
+        true, area = keypoints[slot_person].astype(predicted.dtype), area[slot_person].astype(predicted.dtype)
+        return geometry.oks(predicted, true[..., :2], true[..., 2] > 0, area, sigmas)
+
+    oks = jax.vmap(of_image)(cells, disk_offsets, targets.slot_person, batch.keypoints, batch.area)
+    return jax.lax.stop_gradient(oks)
+
+
+def keypoint_loss(
+    log_likelihoods: Float[Array, "B M K"], targets: Targets, num_positives: Int32[Array, ""]
 ) -> Float[Array, ""]:
     """Eq. 4: cross-entropy of each joint's map, mean over a person's labelled joints, mean over positive locations."""
-    # One image at a time: they fill different numbers of slots, and a vmap would compute every slot of every image.
-    per_joint = jax.lax.map(
-        lambda image: per_person.log_likelihoods(*image, stride=grid.map_stride),
-        (
-            targets.is_slot.sum(-1, dtype=jnp.int32),
-            theta_at(outputs.controller, targets.slot_location),
-            outputs.features,
-            jnp.asarray(grid.points)[targets.slot_location],
-            jnp.asarray(grid.scales)[targets.slot_location],
-            size,
-            jnp.take_along_axis(targets.cells, targets.slot_person[..., None], axis=1),
-        ),
-    )
     counts = jnp.take_along_axis(targets.is_joint, targets.slot_person[..., None], axis=1) & targets.is_slot[..., None]
-    num_joints = jnp.maximum(counts.sum(-1), 1).astype(per_joint.dtype)
-    return over_count(jnp.where(counts, -per_joint, 0).sum(-1) / num_joints, num_positives)
+    num_joints = jnp.maximum(counts.sum(-1), 1).astype(log_likelihoods.dtype)
+    return over_count(jnp.where(counts, -log_likelihoods, 0).sum(-1) / num_joints, num_positives)
 
 
 def offset_loss(
@@ -140,6 +183,28 @@ def focal(logits: Float[Array, "*shape"], is_true: Bool[Array, "*shape"]) -> Flo
     logits = at_least_float32(logits)
     against = jnp.where(is_true, -logits, logits)
     return jax.nn.sigmoid(against) ** 2 * jax.nn.softplus(against)
+
+
+def varifocal(
+    logits: Float[Array, "*shape"], true: Float[Array, "*shape"], is_positive: Bool[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Cross-entropy with the probability `true`, weighted by it where positive, else by 0.75 p^2 (gamma 2).
+
+    The second weight has a gradient too.  `true` must be 0 at negatives.
+    """
+    weight = jnp.where(is_positive, true, 0.75 * jnp.square(jax.nn.sigmoid(logits)))
+    return weight * (true * jax.nn.softplus(-logits) + (1 - true) * jax.nn.softplus(logits))
+
+
+def at_slot_locations(
+    values: Float[Array, "B M"], slot_location: Int32[Array, "B M"], is_slot: Bool[Array, "B M"], num_locations: int
+) -> Float[Array, "B L"]:
+    """The values of filled slots at their locations, and 0 elsewhere."""
+    # Empty slots write to index L, which is out of bounds and dropped.
+    location = jnp.where(is_slot, slot_location, num_locations)
+    return jax.vmap(
+        lambda values, location: jnp.zeros_like(values, shape=num_locations).at[location].set(values, mode="drop")
+    )(values, location)
 
 
 def over_count(values: Float[Array, "*shape"], count: Int32[Array, ""]) -> Float[Array, ""]:

@@ -21,6 +21,7 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
         per_person, theta = kp_net.make(model.kp_net, len(names)), joint_slices.theta(model.kp_net, names)
     else:
         theta = joint_slices.of_all_joints(names, per_person.num_parameters)
+    sigmas = model.skeleton.oks_sigmas if model.assignment.classification_loss == "varifocal" else None
     network = inspose.InsPose(
         config=model.network,
         num_keypoints=len(names),
@@ -55,7 +56,7 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
 
     def losses_of(outputs: Outputs, targets: Targets, counts: losses.Counts, batch: Batch) -> dict[str, jax.Array]:
         grid = grid_of(batch.image.shape[1:3])
-        return losses.losses(outputs, targets, counts, batch.size, grid, per_person)
+        return losses.losses(outputs, targets, counts, batch, grid, per_person, sigmas)
 
     def poses_of(outputs: Outputs, size: jax.Array, image_size: tuple[int, int]) -> Poses:
         return decode.decode(outputs, size, grid_of(image_size), model.decoding, per_person)

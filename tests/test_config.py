@@ -105,7 +105,11 @@ def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_
     second = config_json.upgrade(first)
     later = {"map_ratio": 1.0, "box_head": False}
     assert second["model"]["network"] == {"fpn_channels": 5, "map_level": 2, "compute_dtype": "float32", **later}
-    assert second["model"]["assignment"] == {"num_slots": 5, "assigned_boxes": "pseudo"}
+    assert second["model"]["assignment"] == {
+        "num_slots": 5,
+        "assigned_boxes": "pseudo",
+        "classification_loss": "focal",
+    }
     assert second["model"]["decoding"] == {"num_poses": 5}
     assert second["model"]["weights"] == {"cls": 2.0, "box": 1.0}
     assert second["model"]["skeleton"]["oks_sigmas"][:2] == [0.026, 0.025]
@@ -202,6 +206,14 @@ def test_every_recipe_returns_a_valid_config(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # found from any current folder
     config.check(recipes.read(name).config)
     assert f"inspose train {name}" in (recipes.find(name).read_text())
+
+
+def test_the_modern_recipe_is_the_paper_s_with_each_element_and_nothing_else():
+    """What is listed here is what the recipe and the documentation say; a change of both changes this list."""
+    modern, paper = (config.places(recipes.read(name).config) for name in ("modern", "r50_coco_36e"))
+    changed = {one.typed[-1] for one, other in zip(modern, paper, strict=True) if one.value != other.value}
+    affine, colours = {"rotation", "translation"}, {"brightness", "contrast", "saturation", "hue"}
+    assert changed == {"classification_loss", "compute_dtype", "large_scale_jitter", "decay", "ema"} | affine | colours
 
 
 def test_recipes_of_the_paper_have_its_numbers():

@@ -18,7 +18,11 @@ def fixed_peaks(num_candidates, theta, *_):
     return Peak(theta[:, :17].astype(jnp.int32), jnp.log(theta[:, 17:]), jnp.zeros((len(theta), 17)))
 
 
-FIXED = PerPerson(34, log_likelihoods=lambda *_: None, peaks=fixed_peaks, maps=lambda *_: None)
+def unasked(*_):
+    """Decoding asks for peaks only."""
+
+
+FIXED = PerPerson(34, unasked, unasked, fixed_peaks, unasked)
 
 
 def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:

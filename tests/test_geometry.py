@@ -75,3 +75,31 @@ def test_padding_is_not_inside():
 def test_a_cell_is_real_if_any_part_of_it_is():
     cells = geometry.real_cells((2, 4), 8, jnp.array([8, 17], jnp.int32))
     assert cells.tolist() == [[True, True, True, False], [False] * 4]
+
+
+def test_oks_is_coco_s():
+    """Random poses, some joints unlabelled, against the loop of COCO's definition; in pairs and one by one."""
+    rng = np.random.default_rng(0)
+    true, area = rng.uniform(0, 60, (5, 3, 2)), rng.uniform(50, 5000, 5)
+    predicted = true[:4] + rng.normal(0, 4, (4, 3, 2))
+    counts, sigmas = rng.random((5, 3)) < 0.7, (0.026, 0.079, 0.3)
+    counts[4] = False  # of whom nothing can be right
+
+    def similarity(pose, person):
+        values = []
+        for joint in np.flatnonzero(counts[person]):
+            (dx, dy), k = predicted[pose, joint] - true[person, joint], 2 * sigmas[joint]
+            values.append(np.exp(-(dx**2 + dy**2) / (2 * area[person] * k**2)))
+        return np.mean(values) if values else 0.0
+
+    expected = [[similarity(pose, person) for person in range(5)] for pose in range(4)]
+    assert 0.1 < np.median(np.diag(expected)) < 0.9
+    arrays = [jnp.asarray(x, jnp.float32) for x in (predicted[:, None], true[None])]
+    given = jnp.asarray(counts[None]), jnp.asarray(area[None], jnp.float32), sigmas
+    np.testing.assert_allclose(geometry.oks(*arrays, *given), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_oks_without_any_area_is_a_number():
+    points = jnp.array([[[3.0, 4.0]], [[3.0, 5.0]]])
+    found = geometry.oks(points, points[:1], jnp.ones((2, 1), bool), jnp.zeros(2), (0.1,))
+    np.testing.assert_array_equal(found, [1, 0])

@@ -31,8 +31,8 @@ def outputs_of(variables, batch):
 
 
 @jax.jit
-def terms_of(outputs, targets, size):
-    return losses.losses(outputs, targets, losses.count(targets), size, tiny.grid(), KP_NET)
+def terms_of(outputs, targets, batch):
+    return losses.losses(outputs, targets, losses.count(targets), batch, tiny.grid(), KP_NET)
 
 
 @jax.jit
@@ -42,7 +42,7 @@ def terms_and_gradient(variables, batch):
         frozen = tiny.network(tiny.model(batch_norm="frozen"))  # so that images do not affect each other
         outputs = frozen.apply(everything, batch.image, batch.size, train=True)
         targets = make_targets(batch, tiny.grid(), MODEL.assignment)
-        terms = losses.losses(outputs, targets, losses.count(targets), batch.size, tiny.grid(), KP_NET)
+        terms = losses.losses(outputs, targets, losses.count(targets), batch, tiny.grid(), KP_NET)
         return step.total(terms, tiny.METHOD.weights), terms
 
     return jax.grad(total, has_aux=True)(variables["params"])
@@ -97,7 +97,7 @@ def test_keypoint_loss_of_zero_thetas_is_the_log_of_the_number_of_cells(variable
     batch = tiny.batch([[tiny.person(6, 6, 18, 18)], []])
     outputs = outputs_of(variables, batch)
     outputs = outputs._replace(controller=jax.tree.map(jnp.zeros_like, outputs.controller))
-    terms = terms_of(outputs, targets_of(batch), batch.size)
+    terms = terms_of(outputs, targets_of(batch), batch)
     np.testing.assert_allclose(terms["keypoint"], np.log(64), rtol=1e-6)  # 8 x 8 cells, all alike
 
 
@@ -108,7 +108,7 @@ def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
 
     def loss(theta):
         changed = outputs._replace(controller=tiny.controller(theta, tiny.grid()))
-        return terms_of(changed, found, batch.size)["keypoint"]
+        return terms_of(changed, found, batch)["keypoint"]
 
     theta = jax.random.normal(jax.random.key(0), (*outputs.logits.shape, KP_NET.num_parameters))
     touched = np.abs(jax.grad(loss)(theta)).max(-1) > 0
@@ -127,7 +127,8 @@ def test_the_keypoint_loss_needs_memory_for_the_maps_of_one_image_only():
 
         def loss(controller, outputs, targets):
             outputs = outputs._replace(controller=controller)
-            return losses.keypoint_loss(outputs, targets, batch.size, jnp.int32(1), grid, KP_NET)
+            likelihoods = losses.of_slots(KP_NET.log_likelihoods, outputs, targets, batch.size, grid)
+            return losses.keypoint_loss(likelihoods, targets, jnp.int32(1))
 
         targets = jax.eval_shape(lambda: make_targets(batch, grid, MODEL.assignment))
         with tiny.as_users_compile():

@@ -85,6 +85,7 @@ for way, other in zip(ways[1:], answers[1:]):
         pytest.param("float64", "1e-10", "MODEL", "trained", "1x1 2x1 4x1 8x1", id="devices"),
         pytest.param("float32", "1e-4", "MODEL", "trained", "1x1 2x1 4x1 8x1", id="float32"),
         pytest.param("float64", "1e-10", "MODEL", "frozen", "1x1 1x2 1x8 4x2", id="parts"),
+        pytest.param("float64", "1e-10", "VARIFOCAL", "frozen", "1x1 2x4", id="varifocal, two devices, four parts"),
         pytest.param("float64", "1e-10", "TRAINED_RELEASED", "trained", "1x1 8x1", id="released, devices"),
         pytest.param(
             "float64", "1e-10", "TRAINED_RELEASED", "frozen", "1x1 2x4", id="released, two devices, four parts"

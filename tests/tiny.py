@@ -61,6 +61,7 @@ CONFIG = config.Config(
     schedule=config.Schedule(batch_size=2, epochs=1, optimizer="adamw", learning_rate=1e-3, decay="cosine"),
 )
 METHOD = methods.for_model(MODEL)
+VARIFOCAL = config.replace(MODEL, classification_loss="varifocal")
 TRAINED_RELEASED = config.replace(
     RELEASED,
     backbone_widths=(4, 8, 16, 32),
@@ -92,7 +93,7 @@ def batch(images: list[list[np.ndarray]], model: Any = MODEL, size: int = 64, se
         keypoints=keypoints,
         boxes=boxes,
         annotated_boxes=boxes + np.array([-1, -2, 3, 1], np.float32),  # as files have them: with a margin
-        area=np.ones(keypoints.shape[:2], np.float32),
+        area=np.prod(boxes[..., 2:] - boxes[..., :2], -1) / 2,
         is_person=(keypoints[..., 2] > 0).any(-1),
         ignore_boxes=np.zeros((number, 2, 4), np.float32),
         people_dropped=np.zeros(number, np.int32),

@@ -9,6 +9,7 @@ Axes: M slots, C candidates, N people, S slots at a time, P parameters, F channe
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -37,16 +38,17 @@ class Peak(NamedTuple):
 
 
 class PerPerson(NamedTuple):
-    """The three queries, each for one image; `lift` documents their arguments."""
+    """The queries, each for one image; `lift` documents their arguments."""
 
     num_parameters: int  # P, how many numbers the controller predicts for a person
-    log_likelihoods: Callable[..., Array]  # in training: Eq. 4 of the filled slots
+    log_likelihoods: Callable[..., Array]  # in training: minus Eq. 4 of the filled slots, f[M,K]
+    log_likelihoods_and_cells: Callable[..., tuple[Array, Array]]  # and, of the same maps, the cells of Eq. 2, i32[M,K]
     peaks: Callable[..., Peak]  # in decoding: Eq. 2 of the candidates
     maps: Callable[..., Array]  # for drawing and tests: the maps themselves
 
 
 def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
-    """The three queries, answered by computing the maps of `keypoint_map`, a function of one person.
+    """The queries, answered by computing the maps of `keypoint_map`, a function of one person.
 
     `keypoint_map(theta f[P], features f[F,h,w], relative f[2,h,w]) -> logits f[K,h,w]`; all are at least float32.
     `relative` holds the coordinates (x, y) of every cell relative to a person: (the cell's centre - the person's
@@ -58,7 +60,8 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
     pixels.
     """
 
-    def log_likelihoods(
+    def in_slots(
+        read: Callable[[Array, Array, int], Any],
         num_filled: Int32[Array, ""],
         theta: Float[Array, "M P"],
         features: Float[Array, "h w F"],
@@ -67,20 +70,21 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         size: Int32[Array, " 2"],
         cells: Int[Array, "M K"],
         stride: int,
-    ) -> Float[Array, "M K"]:
-        """Log-softmax over all cells at each joint's own cell, a row-major index: minus the cross-entropy of Eq. 4.
+    ) -> Any:
+        """What `read` gives for each slot: a function of its maps f[K,h*w], its joints' `cells`, and a map's width w.
 
-        Only the first `num_filled` slots count; the other rows are 0 or whatever an empty slot yields.
+        Cells are row-major indices.  Only the first `num_filled` slots count; the other rows are 0 or whatever an empty
+        slot yields.
         """
         person_map = make_person_map(keypoint_map, features, stride)
         is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
 
-        def slot_log_likelihoods(theta: Array, centre: Array, scale: Array, cells: Array) -> Float[Array, " K"]:
+        def in_slot(theta: Array, centre: Array, scale: Array, cells: Array) -> Any:
             # Flatten first, then mask: the other way round, the compiler holds the maps in both shapes.
             logits = masked(person_map(theta, centre, scale).reshape(len(cells), -1), is_cell.reshape(-1))
-            return log_likelihoods_of(logits, cells)
+            return read(logits, cells, features.shape[1])
 
-        return apply_to_filled(slot_log_likelihoods, num_filled, (at_least_float32(theta), centres, scales, cells))
+        return apply_to_filled(in_slot, num_filled, (at_least_float32(theta), centres, scales, cells))
 
     def peaks(
         num_candidates: Int32[Array, ""],
@@ -113,7 +117,13 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
         return masked(jax.vmap(person_map)(at_least_float32(theta), centres, scales), is_cell)
 
-    return PerPerson(num_parameters, log_likelihoods, peaks, maps)
+    return PerPerson(
+        num_parameters,
+        log_likelihoods=partial(in_slots, lambda logits, cells, _: log_likelihoods_of(logits, cells)),
+        log_likelihoods_and_cells=partial(in_slots, log_likelihoods_and_cells_of),
+        peaks=peaks,
+        maps=maps,
+    )
 
 
 def make_person_map(
@@ -152,6 +162,14 @@ def log_likelihoods_of(logits: Float[Array, "K _"], cells: Int[Array, " K"]) -> 
     """Log-softmax over all cells of each joint's map, a row of `logits`, at the joint's own cell."""
     at_cell = jnp.take_along_axis(logits, cells[:, None], axis=1)[:, 0]
     return at_cell - jax.nn.logsumexp(logits, axis=1)
+
+
+def log_likelihoods_and_cells_of(
+    logits: Float[Array, "K _"], cells: Int[Array, " K"], width: int
+) -> tuple[Float[Array, " K"], Int32[Array, " K"]]:
+    """`log_likelihoods_of`, and the cell of the largest activation of each joint, which has no gradient."""
+    maps = jax.lax.stop_gradient(logits).reshape(len(cells), -1, width)
+    return log_likelihoods_of(logits, cells), peak_of(maps).cell
 
 
 def peak_of(logits: Float[Array, "K h w"]) -> Peak:

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from inspose_jax import geometry
-from inspose_jax.decode import read_joints
 from inspose_jax.network.instance_heads import theta_at_first
 from inspose_jax.network.per_person import KeypointMap, Peak, apply_to_first, at_least_float32, make_person_map, peak_of
 from inspose_jax.network.upsample import bicubic_x2
@@ -59,7 +58,7 @@ def decode(
     peaks = jax.lax.map(peaks_in, (found.number, theta, outputs.features, points, scales))
 
     def poses_of(found: Survivors, peaks: Peak, offsets: Array, class_scores: Array) -> Poses:
-        keypoints = read_joints(peaks.cell, offsets, 2 * grid.map_size[1], grid.map_stride // 2)
+        keypoints = geometry.read_joints(peaks.cell, offsets, 2 * grid.map_size[1], grid.map_stride // 2)
         is_person = jnp.arange(len(found.scores)) < found.number
         keypoint_scores = jnp.exp(peaks.logit - peaks.log_sum_exp)
         return Poses(keypoints, keypoint_scores, found.scores, class_scores, is_person, found.location)

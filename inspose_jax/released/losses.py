@@ -12,18 +12,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int32, Shaped
 
 from inspose_jax import geometry
-from inspose_jax.losses import over_count
+from inspose_jax.losses import at_slot_locations, over_count, varifocal
 from inspose_jax.network.instance_heads import theta_at
 from inspose_jax.network.per_person import (
     KeypointMap,
     apply_to_filled,
     at_least_float32,
-    log_likelihoods_of,
+    log_likelihoods_and_cells_of,
     make_person_map,
-    peak_of,
 )
 from inspose_jax.released.network import Outputs
 from inspose_jax.released.targets import Targets
@@ -112,7 +112,7 @@ def of_maps(
 
         def of_slot(theta: Array, centre: Array, scale: Array, cells: Array) -> tuple[Array, Array]:
             maps = map_of(theta, centre, scale)
-            return log_likelihoods_of(maps.reshape(len(cells), -1), cells), peak_of(jax.lax.stop_gradient(maps)).cell
+            return log_likelihoods_and_cells_of(maps.reshape(len(cells), -1), cells, width)
 
         slots = at_least_float32(theta), centres, scales, cells
         log_likelihoods, peaks = apply_to_filled(of_slot, number, slots)
@@ -147,12 +147,8 @@ def similarity(
     cell: int,
 ) -> Float[Array, " M"]:
     """OKS between cells of predicted and of true joints; `cell` is the side of a cell in the unit of `area`, pixels."""
-    distance = jnp.square((predicted - true) * cell).sum(-1)
-    # The released code keeps the sigmas in float32.
-    spread = jnp.square(2 * jnp.asarray(sigmas, jnp.float32).astype(distance.dtype))
-    value = jnp.exp(-distance / (spread * (area[:, None] + 1e-4) * 2))
-    number = jnp.maximum(is_labelled.sum(-1), 1).astype(value.dtype)
-    return jnp.where(is_labelled, value, 0).sum(-1) / number
+    as_stored = tuple(float(np.float32(sigma)) for sigma in sigmas)  # the released code keeps them in float32
+    return geometry.oks(predicted * cell, true * cell, is_labelled, area + 1e-4, as_stored)
 
 
 def classification_loss(
@@ -162,18 +158,9 @@ def classification_loss(
     logits = at_least_float32(logits)
     is_seen = at_slots(targets.is_labelled, targets).any(-1)
     value = jnp.where(is_seen, oks.astype(logits.dtype), UNSEEN)
-    location = jnp.where(targets.is_slot, targets.slot_location, logits.shape[1])
-    true = jax.vmap(lambda zeros, location, value: zeros.at[location].set(value, mode="drop"))(
-        jnp.zeros_like(logits), location, value
-    )
-    loss = jnp.where(targets.is_ignored, 0, varifocal(logits, true))
+    true = at_slot_locations(value, targets.slot_location, targets.is_slot, logits.shape[1])
+    loss = jnp.where(targets.is_ignored, 0, varifocal(logits, true, true > 0))
     return loss.sum() / ((counts.positives + counts.images).astype(loss.dtype) + EPSILON)
-
-
-def varifocal(logits: Float[Array, "*shape"], true: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Cross-entropy, weighted by the target where that is above 0, else by 0.75 p^2, which has a gradient too."""
-    weight = jnp.where(true > 0, true, 0.75 * jnp.square(jax.nn.sigmoid(logits)))
-    return weight * (jax.nn.softplus(logits) - true * logits)
 
 
 def coarse_loss(

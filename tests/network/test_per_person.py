@@ -65,6 +65,16 @@ def test_values_and_gradients_are_those_of_a_vmap(num_filled):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("num_filled", [0, 5, 7])
+def test_cells_beside_the_log_likelihoods_are_those_of_the_peaks(num_filled):
+    theta, features, *rest, cells = image()
+    arguments = jnp.int32(num_filled), theta, features, *rest
+    likelihoods, found = KP_NET.log_likelihoods_and_cells(*arguments, cells, STRIDE)
+    alone = KP_NET.log_likelihoods(*arguments, cells, STRIDE)
+    np.testing.assert_array_equal(likelihoods[:num_filled], alone[:num_filled])
+    np.testing.assert_array_equal(found[:num_filled], KP_NET.peaks(*arguments, STRIDE).cell[:num_filled])
+
+
 def test_the_gradient_reaches_centres_and_scales_and_what_a_network_closes_over():
     theta, features, centres, scales, size, cells = image()
 

@@ -12,7 +12,8 @@ import pytest
 import tiny
 from jax.sharding import PartitionSpec
 
-from inspose_jax.losses import count
+from inspose_jax import losses, methods
+from inspose_jax.losses import count, oks_of_slots
 from inspose_jax.network import per_person
 from inspose_jax.targets import make_targets
 from inspose_jax.training import sharding, step
@@ -20,14 +21,23 @@ from inspose_jax.training import sharding, step
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def along():
+def locally_constant(cells, offsets, *rest):
+    """OKS that small changes of the parameters leave as they are, since a target has no gradient."""
+    return oks_of_slots(cells, jnp.round(offsets), *rest)
+
+
+@pytest.fixture(scope="module", params=["MODEL", "VARIFOCAL"])
+def along(request):
     """Eq. 5 as a function of the distance (f64[]) of all parameters in a random direction."""
     with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True):
         patch.setattr(per_person, "SLOTS_AT_ONCE", 5)  # chunks that are full, partly filled, empty, beyond the last
+        patch.setattr(losses, "oks_of_slots", locally_constant)
+        method = methods.for_model(getattr(tiny, request.param))
         mesh = sharding.make_mesh(tiny.schedule(batch_size=2), jax.devices()[:2])
         batch = tiny.batch([[tiny.person(6, 6, 18, 18)], [tiny.person(4, 4, 60, 60), tiny.person(30, 30, 50, 50)]])
-        batch = jax.tree.map(jnp.asarray, batch._replace(keypoints=batch.keypoints.astype(np.float64)))
+        # Random poses have OKS well above 0 where people are this large.
+        batch = batch._replace(keypoints=batch.keypoints.astype(np.float64), area=200 * batch.area)
+        batch = jax.tree.map(jnp.asarray, batch)
         targets = make_targets(batch, tiny.grid(), tiny.MODEL.assignment)
         variables = jax.tree.map(lambda x: x.astype(np.float64), jax.device_get(tiny.variables()))
         keys = jax.random.split(jax.random.key(0), len(jax.tree.leaves(variables["params"])))
@@ -39,7 +49,7 @@ def along():
         def loss(params, batch, targets):
             params = jax.lax.pcast(params, step.DATA_AXIS, to="varying")
             counts = jax.lax.psum(count(targets), step.DATA_AXIS)
-            piece, _ = step.piece_loss(params, variables["batch_stats"], batch, targets, counts, tiny.METHOD)
+            piece, _ = step.piece_loss(params, variables["batch_stats"], batch, targets, counts, method)
             return jax.lax.psum(piece, step.DATA_AXIS)
 
         def along(distance):

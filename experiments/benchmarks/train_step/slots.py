@@ -44,7 +44,8 @@ def main(num_images: int) -> None:
         levels = [x.reshape(len(x), *size, parameters) for x, size in zip(levels, grid.level_sizes, strict=True)]
         controller = Controller(tuple(levels), jnp.eye(parameters)[None, None], jnp.zeros(parameters))
         outputs = Outputs(None, controller, features, None, None)
-        return losses.keypoint_loss(outputs, targets, batch.size, filled.sum(), grid, network)
+        likelihoods = losses.of_slots(network.log_likelihoods, outputs, targets, batch.size, grid)
+        return losses.keypoint_loss(likelihoods, targets, filled.sum())
 
     for at_once in (8, 16, 32, 64, model.assignment.num_slots):
         per_person.SLOTS_AT_ONCE = at_once

@@ -19,10 +19,10 @@ from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Poses, unlabelled
 
 MODEL = tiny.model(score_threshold=0.0, nms_threshold=0.9)  # with random weights, people are everywhere
-DATA = replace(tiny.CONFIG.data, long_side=96, shapes=((64, 64), (64, 96), (96, 96), (96, 144)))
+DATA = replace(tiny.CONFIG.data, long_side=96, shapes=((64, 64), (96, 96), (96, 160)))
 FLIP = Passes(test_flip=True, test_merge_threshold=0.9)
-SIDES = (96, 48, 64)
-SIZES = [(64, 90), (64, 64), (50, 70), (40, 64), (128, 128)]
+SIDES = (48, 64)
+SIZES = [(64, 90), (50, 50)]
 
 
 def predictor(test_passes: Passes, model=MODEL, devices=(), **fields) -> Predictor:
@@ -40,9 +40,17 @@ def people_of(model: Predictor, images: list[np.ndarray]) -> list[Poses]:
 
 
 def assert_same(found: Poses, expected: Poses) -> None:
+    """Both have the same people; of nearly equal scores either may be the first."""
     assert len(found.scores) == len(expected.scores) > 0
-    for name in ("keypoints", "keypoint_scores", "scores", "class_scores"):
-        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=2e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
+    distances = np.abs(found.keypoints[:, None] - expected.keypoints).max((2, 3))
+    partner = distances.argmin(1)
+    assert distances.min(1).max() < 2e-3
+    assert distances.min(0).max() < 2e-3
+    for name in ("keypoint_scores", "scores", "class_scores", "boxes"):
+        one, other = getattr(found, name), getattr(expected, name)
+        if other is not None:
+            np.testing.assert_allclose(one, other[partner], rtol=1e-4, atol=2e-3)
 
 
 # --- mirrored images ------------------------------------------------------------------------------------------------
@@ -77,7 +85,7 @@ def test_people_of_a_mirrored_image_are_mapped_back_as_training_maps_them_there(
 @pytest.mark.parametrize("model", [MODEL, config.replace(MODEL, box_head=True), tiny.RELEASED])
 def test_an_image_and_its_mirror_image_have_mirrored_people(model):
     """A network with random weights knows no symmetry, so only looking at both gives it."""
-    images = [noise(*size, seed) for seed, size in enumerate(SIZES[:3])]
+    images = [noise(*size, seed) for seed, size in enumerate(SIZES)]
     twice = predictor(FLIP, model)
     here = people_of(twice, images)
     there = people_of(twice, [np.ascontiguousarray(image[:, ::-1]) for image in images])
@@ -86,10 +94,7 @@ def test_an_image_and_its_mirror_image_have_mirrored_people(model):
         order = list(COCO.flip_order)
         back = other.keypoints[:, order] * np.float32([-1, 1]) + np.float32([width, 0])
         boxes = None if other.boxes is None else np.abs(other.boxes[:, [2, 1, 0, 3]] - np.float32([width, 0, width, 0]))
-        other = other._replace(keypoints=back, keypoint_scores=other.keypoint_scores[:, order], boxes=boxes)
-        assert_same(one, other)
-        if boxes is not None:
-            np.testing.assert_allclose(one.boxes, boxes, atol=2e-3)
+        assert_same(one, other._replace(keypoints=back, keypoint_scores=other.keypoint_scores[:, order], boxes=boxes))
     (once,) = people_of(predictor(Passes(), model), images[:1])
     assert here[0].scores[0] >= once.scores[0]
     assert not np.array_equal(here[0].scores, once.scores), "the mirrored image adds nobody"
@@ -123,8 +128,7 @@ def test_people_of_all_passes_are_merged_as_a_plain_loop_does(by):
 # --- scales ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("padding", ["shapes", "own"])
-@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(("padding", "flip"), [("own", False), ("shapes", True)])
 def test_people_of_several_scales_are_those_of_each_scale_merged(padding, flip):
     images = [noise(*size, seed) for seed, size in enumerate(SIZES)]
     given = Passes(test_scales=SIDES, test_flip=flip, test_merge_threshold=0.8)
@@ -149,23 +153,21 @@ def test_each_image_goes_through_the_network_once_at_every_scale():
         shapes.append((image.shape[:3], size[0].tolist())) or poses(variables, image, size)
     )
     assert len(people_of(model, images)) == len(images)
-    expected = [((BATCH, 96, 96), [96, 96]), ((BATCH, 64, 64), [64, 64]), ((BATCH, 64, 64), [48, 48])]
-    assert shapes[:3] == expected
-    assert sorted(shapes[3:]) == [((1, 64, 96), [48, 68]), ((1, 64, 96), [64, 90]), ((1, 96, 144), [96, 135])]
+    assert shapes[:2] == [((BATCH, 64, 64), [64, 64]), ((BATCH, 64, 64), [48, 48])], "the largest first"
+    assert shapes[2:] == [((1, 96, 96), [64, 90]), ((1, 96, 96), [48, 68])]
 
 
-@pytest.mark.parametrize("num_processes", [2, 3])
-def test_the_shares_of_several_processes_make_up_the_whole_at_several_scales(num_processes):
-    source = pipeline.Images([noise(*SIZES[i % 5], i) for i in range(BATCH + 7)], COCO)
+def test_the_shares_of_two_processes_make_up_the_whole_at_several_scales():
+    source = pipeline.Images([noise(*SIZES[i % 2], i) for i in range(BATCH + 4)], COCO)
     model = predictor(Passes(test_scales=SIDES))
-    shares = [evaluator.find_share(model, source, process, num_processes) for process in range(num_processes)]
+    shares = [evaluator.find_share(model, source, process, 2) for process in range(2)]
     assert sorted(i for share in shares for i in share) == list(range(len(source)))
     assert {i: found for share in shares for i, found in share.items()} == evaluator.find_share(model, source, 0, 1)
 
 
 def test_the_maps_of_people_are_those_of_a_single_pass():
     image = noise(64, 64)
-    maps = predictor(replace(FLIP, test_scales=SIDES)).maps(image, threshold=0)
+    maps = predictor(replace(FLIP, test_scales=SIDES)).maps(image, threshold=0.0)
     (once,) = people_of(predictor(Passes()), [image])
     np.testing.assert_allclose(maps.people.keypoints, once.keypoints, atol=1e-3)
 

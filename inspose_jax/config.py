@@ -1,7 +1,7 @@
 """All the settings of an experiment, as frozen dataclasses, one for each part.
 
     Config > Model      > Network, KPNet, Assignment, Weights, Decoding     what is computed
-           > Data       > Scene, Augmentation                              where images come from
+           > Data       > Scene, Augmentation, Passes                      where images come from
            > Schedule                                                      how the network is trained
            > Machine                                                       what does not affect the results
 
@@ -50,6 +50,10 @@ STAGES = Range(
 )
 ENDS_ABOVE_0 = Range(lambda ends: 0 < ends[0] <= ends[1], "be a low and a high end, above 0")
 ENDS = Range(lambda ends: 0 <= ends[0] <= ends[1], "be a low and a high end, not below 0")
+SCALES = Range(
+    lambda sides: all(side > 0 for side in sides) and len(set(sides)) == len(sides),
+    "be numbers of pixels above 0, none of them twice",
+)
 SHAPES = Range(
     lambda shapes: all(side % 32 == 0 and 32 <= side <= 32_768 for shape in shapes for side in shape),
     "hold shapes whose sides are multiples of 32, from 32 to 32768",
@@ -202,11 +206,19 @@ class Decoding:
 
     score_threshold: float = setting(0.1, FRACTION, "Locations whose class score is not above it are dropped.")
     num_candidates: int = setting(500, ABOVE_0, "Maximum number of locations per image whose pose is computed.")
+    suppression: Literal["boxes", "oks", "soft"] = setting(
+        "boxes",
+        ANY,
+        "Non-maximum suppression by the IoU of rectangles (Sec. 3.4); by OKS, with the area of the better pose's "
+        "rectangle; or soft: the rectangles' IoU lowers the scores of worse poses instead (linear soft-NMS).",
+    )
     nms_threshold: float = setting(
         0.6,
         FRACTION,
-        "Poses whose rectangle overlaps a better pose's by more than this IoU are dropped; the paper gives no number.",
+        "Poses that overlap a better one by more than this IoU, or OKS, are dropped; in soft-NMS scores decay from "
+        "this IoU on.  The paper gives no number.",
     )
+    least_score: float = setting(0.001, FRACTION, "Soft-NMS drops a pose whose score has decayed below.")
     num_poses: int = setting(100, ABOVE_0, "Maximum number of poses per image.")
     pose_score: Literal["class", "class_times_peak"] = setting(
         "class", ANY, "Poses are ranked by their class score, or by that times the mean softmax peak of their maps."
@@ -289,6 +301,27 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
+class Passes:
+    """How often a test image is looked at, and how the people of all passes become one list (Table 5)."""
+
+    test_scales: tuple[int, ...] = setting(
+        (),
+        SCALES,
+        "Shorter sides, in pixels, at each of which a test image is looked at (multi-scale testing); empty: only at "
+        "`test_short_side`.  `long_side` grows or shrinks along.",
+    )
+    test_flip: bool = setting(False, ANY, "Whether a test image is looked at mirrored, too.")
+    test_merge: Literal["boxes", "oks"] = setting(
+        "oks",
+        ANY,
+        "People of several passes become one list by non-maximum suppression, by the IoU of boxes or by OKS.",
+    )
+    test_merge_threshold: float = setting(
+        0.6, FRACTION, "IoU, or OKS, above which people of two passes are the same person."
+    )
+
+
+@dataclass(frozen=True)
 class Data:
     """Where images come from and how they become batches."""
 
@@ -326,6 +359,7 @@ class Data:
         "released model does; each new size compiles anew.",
         test_time=True,
     )
+    passes: Passes = part(Passes, is_flat=True, test_time=True)
     joint_pixel_offset: float = setting(
         0.5, FRACTION, "Added to COCO's joints, which are indices of pixels; the released model adds 0."
     )
@@ -439,6 +473,7 @@ def check(config: Config) -> None:
             raise UserError(f"{'.'.join(place.typed)} is {place.value}; it must {allowed.words}")
     if isinstance(config.model, Model):
         check_levels(config.model)
+    check_passes(config.data, config.model.skeleton)
 
 
 def check_levels(model: Model) -> None:
@@ -450,6 +485,23 @@ def check_levels(model: Model) -> None:
         )
     if levels[0] < model.network.map_level:
         raise UserError(f"model.levels {levels} must start at map_level {model.network.map_level} or above")
+
+
+def check_passes(data: Data, skeleton: Skeleton) -> None:
+    """Raise UserError if no shape holds an image at one of the test scales, or if mirrored joints have no partners."""
+    if data.passes.test_flip and skeleton != skeletons.FROM_DATA and not skeleton.flip_pairs:
+        raise UserError(
+            f"data.test_flip needs a skeleton whose joints change places in a mirrored image; {skeleton.name} has no "
+            f"flip_pairs"
+        )
+    if data.test_padding == "own" or not data.shapes:
+        return
+    largest = max(min(shape) for shape in data.shapes)
+    if too_large := [side for side in data.passes.test_scales if side > largest]:
+        raise UserError(
+            f"data.test_scales has {', '.join(map(str, too_large))}, but no image of that shorter side fits any of "
+            f"data.shapes {data.shapes}; set data.test_padding to own, or add larger shapes"
+        )
 
 
 def other_fields(kind: Any, value: Any, where: str) -> list[str]:

@@ -83,6 +83,7 @@ def with_later_fields(stored: dict[str, Any]) -> dict[str, Any]:
             "network": {"map_ratio": 1.0, "box_head": False},
             "assignment": {"assigned_boxes": "pseudo", "classification_loss": "focal"},
             "weights": {"box": 1.0},
+            "decoding": {"suppression": "boxes", "least_score": 0.001},
         }
         model = stored["model"]
         parts = {name: {**fields, **model[name]} for name, fields in later.items() if isinstance(model.get(name), dict)}
@@ -93,8 +94,9 @@ def with_later_fields(stored: dict[str, Any]) -> dict[str, Any]:
     if "only_labelled" in data:
         data = {"train_images": "labelled" if data["only_labelled"] else "all", **data}
         del data["only_labelled"]
-    off = as_lists(dataclasses.asdict(config.Augmentation()))
-    data = {"test_padding": "shapes", "short_side_step": 1, "train_images": "labelled", "augmentation": off, **data}
+    off, once = (as_lists(dataclasses.asdict(part)) for part in (config.Augmentation(), config.Passes()))
+    later = {"augmentation": off, "passes": once}
+    data = {"test_padding": "shapes", "short_side_step": 1, "train_images": "labelled", **later, **data}
     return {**stored, "data": data, "schedule": {"warmup_from": 1 / 3, **schedule}}
 
 

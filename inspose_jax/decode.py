@@ -5,13 +5,16 @@ Axes: B images, L locations, C candidates, D poses kept, K keypoints, P paramete
 h w map cells.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32
 
 from inspose_jax import config, geometry, nms
 from inspose_jax.network.instance_heads import theta_at, theta_at_first
 from inspose_jax.network.per_person import Peak, PerPerson
+from inspose_jax.soft_nms import soft_nms
 from inspose_jax.structures import Controller, KeypointMaps, Outputs, Poses
 
 
@@ -21,8 +24,12 @@ def decode(
     grid: geometry.Grid,
     decoding: config.Decoding,
     per_person: PerPerson,
+    sigmas: Sequence[float],
 ) -> Poses:
-    """The people in every image, best first, in pixels of the padded image; `size` is the unpadded (height, width)."""
+    """The people in every image, best first, in pixels of the padded image; `size` is the unpadded (height, width).
+
+    `sigmas` are the skeleton's constants of OKS.
+    """
 
     def locations_of(logits: Array, size: Array) -> tuple[Array, Array]:
         return best_locations(logits, size, grid, decoding.num_candidates)
@@ -51,7 +58,7 @@ def decode(
         if sides is not None:
             boxes = geometry.boxes_around(jnp.asarray(grid.points)[location], sides[location])
         scores = jnp.exp(peaks.logit - peaks.log_sum_exp)
-        return best_poses(keypoints, scores, boxes, class_scores, location, decoding)
+        return best_poses(keypoints, scores, boxes, class_scores, location, decoding, sigmas)
 
     return jax.vmap(poses_of)(peaks, outputs.disk_offsets, outputs.sides, class_scores, location)
 
@@ -73,29 +80,55 @@ def best_poses(
     class_scores: Float[Array, " C"],
     location: Int32[Array, " C"],
     decoding: config.Decoding,
+    sigmas: Sequence[float],
 ) -> Poses:
-    """Rank an image's candidates above the score threshold and drop those that overlap a better one too much.
-
-    What overlaps are the boxes of a box head, as in Table 4, or without one the rectangles around the joints.
-    """
+    """Rank an image's candidates above the score threshold and suppress those that overlap a better one too much."""
     is_candidate = class_scores > decoding.score_threshold
     pose_scores = class_scores
     if decoding.pose_score == "class_times_peak":
         pose_scores = class_scores * keypoint_scores.mean(-1)
     order = jnp.argsort(jnp.where(is_candidate, pose_scores, -1), descending=True)
-    extents = rectangles(keypoints) if boxes is None else boxes
-    is_kept = nms.keep(extents[order], is_candidate[order], decoding.nms_threshold)
-    best = order[jnp.argsort(~is_kept, stable=True)[: decoding.num_poses]]
-    is_person = jnp.sort(is_kept, descending=True)[: decoding.num_poses]
+    picks = suppressed(
+        keypoints[order],
+        None if boxes is None else boxes[order],
+        pose_scores[order],
+        is_candidate[order],
+        decoding,
+        sigmas,
+    )
+    best = order[picks.index]
     return Poses(
         keypoints[best],
         keypoint_scores[best],
-        pose_scores[best],
+        picks.scores,
         class_scores[best],
-        is_person,
+        jnp.arange(len(best)) < picks.number,
         location[best],
         None if boxes is None else boxes[best],
     )
+
+
+def suppressed(
+    keypoints: Float[Array, "C K 2"],
+    boxes: Float[Array, "C 4"] | None,
+    scores: Float[Array, " C"],
+    is_candidate: Bool[Array, " C"],
+    decoding: config.Decoding,
+    sigmas: Sequence[float],
+) -> nms.Picks:
+    """Candidates, the best first and those that are none last -> those that the suppression leaves.
+
+    What overlaps are the boxes of a box head, as in Table 4, or without one the rectangles around the joints; for OKS
+    it is always the joints.
+    """
+    threshold, number = decoding.nms_threshold, decoding.num_poses
+    if decoding.suppression == "oks":
+        return nms.suppress(nms.pose_oks(keypoints, sigmas), scores, is_candidate, threshold, number)
+    extents = nms.rectangles(keypoints) if boxes is None else boxes
+    if decoding.suppression == "soft":
+        num_candidates = is_candidate.sum(dtype=jnp.int32)
+        return soft_nms(extents, scores, num_candidates, threshold, decoding.least_score, number)
+    return nms.suppress(geometry.box_iou(extents, extents), scores, is_candidate, threshold, number)
 
 
 def keypoint_maps(
@@ -113,10 +146,3 @@ def keypoint_maps(
         lambda image: per_person.maps(*image, grid.map_stride), (theta, features, centres, scales, size)
     )
     return KeypointMaps(jax.nn.softmax(logits, axis=(3, 4)), theta, features, centres)
-
-
-def rectangles(keypoints: Float[Array, "C K 2"]) -> Float[Array, "C 4"]:
-    """Smallest rectangle around each pose; sides are at least one pixel, so that a collapsed pose overlaps itself."""
-    every = jnp.ones(keypoints.shape[:2], bool)
-    boxes: Float[Array, "C 4"] = geometry.pseudo_boxes(keypoints, every)
-    return boxes.at[:, 2:].max(boxes[:, :2] + 1)

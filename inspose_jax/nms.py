@@ -1,4 +1,12 @@
-"""Non-maximum suppression with fixed shapes: one IoU matrix, then one loop (Sec. 3.4)."""
+"""Non-maximum suppression with fixed shapes: one matrix of overlaps, then one loop (Sec. 3.4).
+
+Two poses overlap by the IoU of their boxes, or by their OKS.
+
+Axes: N poses, K keypoints, D poses kept.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -7,16 +15,57 @@ from jaxtyping import Array, Bool, Float
 from inspose_jax import geometry
 
 
-def keep(boxes: Float[Array, "N 4"], is_candidate: Bool[Array, " N"], threshold: float) -> Bool[Array, " N"]:
-    """Greedily mark the boxes to keep: a kept box suppresses all worse ones whose IoU with it exceeds `threshold`.
+class Picks(NamedTuple):
+    """What a suppression leaves, best first."""
 
-    `boxes` are x0 y0 x1 y1, best first; a box that is no candidate is neither kept nor suppresses others.
+    index: Array  # i32[D] into what was given
+    scores: Array  # f32[D] what is left of the score
+    number: Array  # i32[] of picks; the rest of the fields is padding
+
+
+def suppress(
+    overlaps: Float[Array, "N N"],
+    scores: Float[Array, " N"],
+    is_candidate: Bool[Array, " N"],
+    threshold: float,
+    num_picks: int,
+) -> Picks:
+    """The best `num_picks` candidates that `keep` leaves; all are given best first."""
+    is_kept = keep(overlaps, is_candidate, threshold)
+    index = jnp.argsort(~is_kept, stable=True)[:num_picks].astype(jnp.int32)
+    return Picks(index, scores[index], jnp.minimum(is_kept.sum(dtype=jnp.int32), len(index)))
+
+
+def keep(overlaps: Float[Array, "N N"], is_candidate: Bool[Array, " N"], threshold: float) -> Bool[Array, " N"]:
+    """Greedily mark what to keep, best first: whoever is kept suppresses all worse ones that it overlaps too much.
+
+    `overlaps[i, j]` above `threshold` is too much for the worse one, j.  Whoever is no candidate is neither kept nor
+    suppresses others.
     """
-    overlaps = geometry.box_iou(boxes, boxes) > threshold
-    index = jnp.arange(len(boxes))
+    is_too_much = overlaps > threshold
+    index = jnp.arange(len(overlaps))
 
     def visit(i: Array, is_kept: Array) -> Array:
-        # A box that is still kept when its turn comes suppresses all worse ones that it overlaps.
-        return is_kept & ~(is_kept[i] & overlaps[i] & (index > i))
+        # One that is still kept when its turn comes suppresses all worse ones that it overlaps.
+        return is_kept & ~(is_kept[i] & is_too_much[i] & (index > i))
 
-    return jax.lax.fori_loop(0, len(boxes), visit, is_candidate)
+    return jax.lax.fori_loop(0, len(overlaps), visit, is_candidate)
+
+
+def pose_oks(keypoints: Float[Array, "N K 2"], sigmas: Sequence[float]) -> Float[Array, "N N"]:
+    """COCO's OKS of every pose j with pose i, which stands for the annotated person; all joints count.
+
+    Its area is that of the rectangle around its joints, the area that COCO's tool gives to results.
+    """
+    areas = geometry.box_area(rectangles(keypoints))
+    x, y = keypoints[..., 0], keypoints[..., 1]
+    squares = jnp.square(x[:, None] - x) + jnp.square(y[:, None] - y)  # written so that no array f[N,N,K] is stored
+    variances = jnp.square(2 * jnp.asarray(sigmas, keypoints.dtype))
+    return jnp.exp(-squares / (2 * areas[:, None, None] * variances)).mean(-1)
+
+
+def rectangles(keypoints: Float[Array, "N K 2"]) -> Float[Array, "N 4"]:
+    """Smallest rectangle around each pose; sides are at least one pixel, so that a collapsed pose overlaps itself."""
+    every = jnp.ones(keypoints.shape[:2], bool)
+    boxes: Float[Array, "N 4"] = geometry.pseudo_boxes(keypoints, every)
+    return boxes.at[:, 2:].max(boxes[:, :2] + 1)

@@ -59,7 +59,7 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
         return losses.losses(outputs, targets, counts, batch, grid, per_person, sigmas)
 
     def poses_of(outputs: Outputs, size: jax.Array, image_size: tuple[int, int]) -> Poses:
-        return decode.decode(outputs, size, grid_of(image_size), model.decoding, per_person)
+        return decode.decode(outputs, size, grid_of(image_size), model.decoding, per_person, model.skeleton.oks_sigmas)
 
     def maps_of(outputs: Outputs, size: jax.Array, image_size: tuple[int, int], location: jax.Array) -> KeypointMaps:
         return decode.keypoint_maps(

@@ -6,6 +6,7 @@ for people in model.video("dance.mp4"): ...
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -18,12 +19,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from inspose_jax import checkpoints, draw, methods, paths, recipes
-from inspose_jax.config import Config
+from inspose_jax import checkpoints, draw, methods, passes, paths, recipes
+from inspose_jax.config import Config, Passes
 from inspose_jax.data import pipeline, video_files
 from inspose_jax.data.image_files import read_image
 from inspose_jax.data.pil_images import to_rgb
-from inspose_jax.data.plan import Plan
+from inspose_jax.data.plan import Plan, at_other_scales, at_test_scales
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
 from inspose_jax.skeletons import Skeleton
@@ -132,6 +133,10 @@ class Predictor:
         self.method = method or methods.for_model(config.model)
         self.poses = jax.jit(self.poses_of)
         self.compiled_forward = jax.jit(self.forward)
+        self.merged = jax.jit(
+            lambda poses, number: passes.merged(poses, number, self.skeleton.oks_sigmas, self.config.data.passes),
+            static_argnums=1,
+        )
         self.has_boxes: bool = getattr(getattr(config.model, "network", None), "box_head", False)
         self.explain = jax.jit(self.method.maps, static_argnums=2) if self.method.maps else None
 
@@ -152,14 +157,20 @@ class Predictor:
         return outputs, self.method.decode(outputs, size, (image.shape[1], image.shape[2]))
 
     def poses_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Poses:
-        """The poses of `forward`, computed on all devices.
+        """The poses of `forward`, also of the mirrored images if the config says so, computed on all devices.
 
         Each device processes its own rows of the batch.  If the batch size is not a multiple of the number of devices,
         as with a single image, every device processes the whole batch.
         """
 
         def rows_of(variables: Any, image: jax.Array, size: jax.Array) -> Poses:
-            return self.forward(variables, image, size)[1]
+            def find(image: jax.Array, size: jax.Array) -> Poses:
+                return self.forward(variables, image, size)[1]
+
+            data = self.config.data
+            if data.passes.test_flip:
+                return passes.find_twice(find, image, size, self.skeleton, data.passes)
+            return find(image, size)
 
         if self.mesh is None or image.shape[0] % self.mesh.size:
             return rows_of(variables, image, size)
@@ -192,16 +203,17 @@ class Predictor:
     def maps(self, image: Any, threshold: float = 0.3, most: int | None = None) -> PeopleMaps:
         """The people in one image, at most `most` of them, with the maps, theta and F_kp behind their poses (Figure 1).
 
-        Accepts the images that `__call__` accepts and raises the same errors; also raises UserError if the method has
-        no such maps.
+        One pass only: neither the mirrored image nor other scales play a part.  Accepts the images that `__call__`
+        accepts and raises the same errors; also raises UserError if the method has no such maps.
         """
         if self.explain is None:
             raise UserError("this model's method has no maps of its people")
         pixels = as_array(image)
         source = pipeline.Images([pixels], self.skeleton)
-        batch = pipeline.load_batch(source, self.plan(source)[0], self.config)
+        plan = pipeline.make_plan(source, once(self.config), train=False, batch_size=1)
+        batch = pipeline.load_batch(source, plan[0], self.config)
         outputs, poses = self.compiled_forward(self.variables, batch.image, batch.size)
-        (found,) = to_original_pixels(jax.device_get(poses), batch)
+        found = without_padding(to_original_pixels(jax.device_get(poses), batch, 0))
         kept = np.flatnonzero(found.scores >= threshold)[:most]
         found = jax.tree.map(lambda x: x[kept], found)
         padded = batch.image.shape[1:3]
@@ -254,27 +266,46 @@ class Predictor:
             pass
 
     def plan(self, source: pipeline.Source) -> Plan:
-        """The batches of a source; their size is a multiple of the number of devices."""
+        """The batches of a source, at the largest test scale; their size is a multiple of the number of devices."""
         number = self.mesh.size if self.mesh else 1
-        return pipeline.make_plan(source, self.config, train=False, batch_size=-(-BATCH // number) * number)
+        config = replace(self.config, data=at_test_scales(self.config.data)[0])
+        return pipeline.make_plan(source, config, train=False, batch_size=-(-BATCH // number) * number)
 
     def find_in(self, source: pipeline.Source, plan: Plan, steps: range) -> Iterator[tuple[int, Poses]]:
-        """`find`, restricted to some steps of the plan."""
-        batches = pipeline.batches(source, plan, self.config, steps.start, steps.stop, every=steps.step)
-        for step, batch in zip(steps, batches, strict=True):
-            poses = jax.device_get(self.poses(self.variables, batch.image, batch.size))
-            yield from zip(plan[step].index.tolist(), to_original_pixels(poses, batch), strict=False)
+        """`find`, restricted to some steps of the plan, whose images are looked at at all test scales."""
+        planned = [[plan[step], *at_other_scales(plan[step], source.sizes, self.config.data)] for step in steps]
+        every_pass = [one for of_step in planned for one in of_step]
+        batches = pipeline.batches(source, every_pass, self.config, 0, len(every_pass))
+        for of_step in planned:
+            found: dict[int, list[Poses]] = defaultdict(list)
+            for one, batch in zip(of_step, batches, strict=False):
+                poses = jax.device_get(self.poses(self.variables, batch.image, batch.size))
+                for b, i in enumerate(one.index[one.index >= 0].tolist()):
+                    found[i].append(to_original_pixels(poses, batch, b))
+            for i, of_image in found.items():
+                yield i, without_padding(of_image[0] if len(of_image) == 1 else self.merge_scales(of_image))
+
+    def merge_scales(self, found: list[Poses]) -> Poses:
+        """The people of one image, found at several scales, as one list; all in pixels of the original image."""
+        return jax.device_get(self.merged(passes.joined(found, axis=0), found[0].scores.shape[0]))
 
 
-def to_original_pixels(poses: Poses, batch: Batch) -> list[Poses]:
-    """Poses of a padded batch -> the poses of each real image, without padding, in pixels of the original image."""
-    found = []
-    for b in range(int(batch.is_real.sum())):
-        mine = jax.tree.map(lambda x, b=b: x[b][poses.is_person[b]], poses)
-        scale = batch.scale[b]
-        boxes = None if mine.boxes is None else (mine.boxes / np.tile(scale, 2)).astype(np.float32)
-        found.append(mine._replace(keypoints=(mine.keypoints / scale).astype(np.float32), boxes=boxes))
-    return found
+def once(config: Config) -> Config:
+    """The config with a single pass at test time."""
+    return replace(config, data=replace(config.data, passes=Passes()))
+
+
+def to_original_pixels(poses: Poses, batch: Batch, b: int) -> Poses:
+    """The poses of image `b` of a padded batch, in pixels of the original image."""
+    scale = batch.scale[b]
+    mine = jax.tree.map(lambda x: x[b], poses)
+    boxes = None if mine.boxes is None else (mine.boxes / np.tile(scale, 2)).astype(np.float32)
+    return mine._replace(keypoints=(mine.keypoints / scale).astype(np.float32), boxes=boxes)
+
+
+def without_padding(poses: Poses) -> Poses:
+    """The people of one image, without those that are padding."""
+    return jax.tree.map(lambda x: x[poses.is_person], poses)
 
 
 def rectangles(keypoints: Float32[np.ndarray, "N K 2"]) -> Float32[np.ndarray, "N 4"]:

@@ -27,6 +27,12 @@ class Sample(NamedTuple):
     masks: Bool[np.ndarray, "N H W"] | None = None  # each person's visible mask; None unless the source was asked for
 
 
+def unlabelled(image: UInt8[np.ndarray, "H W 3"], image_id: int, num_keypoints: int) -> Sample:
+    """An image without people."""
+    nobody = np.zeros((0, num_keypoints, 3), np.float32)
+    return Sample(image, nobody, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, bool), image_id)
+
+
 class Record(NamedTuple):
     """An image of a dataset as it is stored, with its people: what a built dataset holds."""
 

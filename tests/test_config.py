@@ -21,7 +21,7 @@ def test_every_field_is_read_by_something():
     `asdict(model.weights)` reads every field of that part.
     """
     owners = {"skeleton", "model", "data", "scene", "schedule", "machine", "config"}
-    owners |= {"augmentation", "network", "parts", "kp_net", "assignment", "weights", "decoding"}
+    owners |= {"augmentation", "passes", "network", "parts", "kp_net", "assignment", "weights", "decoding"}
     paths = [place.path for place in config.places(config.Config())]
     fields = {name for path in paths for name in path}
     read = set()
@@ -110,7 +110,7 @@ def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_
         "assigned_boxes": "pseudo",
         "classification_loss": "focal",
     }
-    assert second["model"]["decoding"] == {"num_poses": 5}
+    assert second["model"]["decoding"] == {"num_poses": 5, "suppression": "boxes", "least_score": 0.001}
     assert second["model"]["weights"] == {"cls": 2.0, "box": 1.0}
     assert second["model"]["skeleton"]["oks_sigmas"][:2] == [0.026, 0.025]
     rest = {name: second["model"][name] for name in ("num_people", "kp_net", "colour")}
@@ -119,6 +119,8 @@ def test_an_earlier_format_is_upgraded_missing_fields_get_their_old_meaning_and_
     off = second["data"].pop("augmentation")
     assert off["rotation"] == 0
     assert off["large_scale_jitter"] == [1, 1]
+    once = second["data"].pop("passes")
+    assert (once["test_scales"], once["test_flip"]) == ([], False)
     assert second["data"] == {"flip": 0.25, "test_padding": "shapes", "short_side_step": 1, "train_images": "all"}
     assert second["schedule"] == {"seed": 4, "accumulate": 1, "warmup_from": 1 / 3}
     assert (second["format"], second["method"], second["num_steps"]) == (2, "inspose", 3)

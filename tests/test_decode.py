@@ -3,11 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+import rival_poses
 import tiny
 
-from inspose_jax import decode
+from inspose_jax import config, decode
 from inspose_jax.network import kp_net, per_person
 from inspose_jax.network.per_person import Peak, PerPerson
+from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Outputs
 
 NUM_LOCATIONS = 8 * 8 + 4 * 4
@@ -36,7 +39,7 @@ def outputs(people: dict[int, tuple[float, np.ndarray, float]]) -> Outputs:
 
 
 def poses(out, model=tiny.MODEL, size=(64, 64)):
-    found = decode.decode(out, jnp.array([size], jnp.int32), tiny.grid(model), model.decoding, FIXED)
+    found = decode.decode(out, jnp.array([size], jnp.int32), tiny.grid(model), model.decoding, FIXED, COCO.oks_sigmas)
     return jax.tree.map(lambda x: np.asarray(x[0]), found)
 
 
@@ -124,7 +127,7 @@ def test_three_candidates_need_one_chunk_and_no_candidates_none():
     theta, features = jnp.ones((2, NUM_LOCATIONS, 313)), jnp.ones((2, 8, 8, 8))
     size = jnp.full((2, 2), 64, jnp.int32)
     out = Outputs(logits, tiny.controller(theta, tiny.grid()), features, None, None)
-    jax.block_until_ready(decode.decode(out, size, tiny.grid(), tiny.MODEL.decoding, net))
+    jax.block_until_ready(decode.decode(out, size, tiny.grid(), tiny.MODEL.decoding, net, COCO.oks_sigmas))
     jax.effects_barrier()
     assert len(computed) == 1
 
@@ -142,7 +145,7 @@ def test_eight_images_need_no_memory_for_more_maps_than_one():
 
         out = jax.eval_shape(made)
         size = jax.ShapeDtypeStruct((number, 2), jnp.int32)
-        poses = jax.jit(lambda out, size: decode.decode(out, size, grid, tiny.MODEL.decoding, net))
+        poses = jax.jit(lambda out, size: decode.decode(out, size, grid, tiny.MODEL.decoding, net, COCO.oks_sigmas))
         lowered = poses.lower(out, size)
         with tiny.as_users_compile():
             return lowered.compile().memory_analysis().temp_size_in_bytes
@@ -150,3 +153,27 @@ def test_eight_images_need_no_memory_for_more_maps_than_one():
     maps = per_person.CANDIDATES_AT_ONCE * 4 * 17 * side * side
     assert memory_bytes(1) > maps
     assert memory_bytes(8) - memory_bytes(1) < maps
+
+
+@pytest.mark.parametrize("suppression", rival_poses.SUPPRESSIONS)
+def test_every_suppression_keeps_what_a_plain_loop_keeps(suppression):
+    decoding = config.Decoding(suppression=suppression, **rival_poses.LIMITS)
+
+    @jax.jit
+    def find(keypoints, scores):
+        peaks, location = jnp.ones((len(scores), 17)), jnp.arange(len(scores))
+        return decode.best_poses(keypoints, peaks, None, scores, location, decoding, COCO.oks_sigmas)
+
+    for keypoints, scores, expected in rival_poses.cases(suppression):
+        found = jax.tree.map(np.asarray, find(jnp.asarray(keypoints), jnp.asarray(scores)))
+        assert found.location[found.is_person].tolist() == [index for index, _ in expected]
+        np.testing.assert_allclose(found.scores[found.is_person], [score for _, score in expected], rtol=1e-5)
+        np.testing.assert_array_equal(found.keypoints[found.is_person], keypoints[[index for index, _ in expected]])
+
+
+def test_oks_suppression_keeps_people_apart_whose_boxes_overlap():
+    mirrored = DIAGONAL[::-1].copy()  # the same box, other joints
+    two = outputs({20: (2.0, DIAGONAL, 0.5), 43: (1.0, mirrored, 0.5)})
+    assert poses(two).is_person.sum() == 1
+    assert poses(two, tiny.model(suppression="oks")).is_person.sum() == 2
+    assert poses(two, tiny.model(suppression="soft")).is_person.sum() == 1, "a whole overlap leaves no score"

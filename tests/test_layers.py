@@ -13,6 +13,7 @@ LAYERS = [
     {"config"},
     {"geometry", "draw", "recipes", "method"},
     {"network", "data", "targets", "nms"},
+    {"soft_nms", "passes"},
     {"losses", "decode"},
     {"paper", "released"},
     {"methods", "counts"},
@@ -26,8 +27,11 @@ LAYERS = [
     {"__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-NUMERIC = {"network", "targets", "losses", "decode", "nms", "geometry", "method", "methods", "paper", "released"}
-PAPERS = {"paper", "released", "network", "targets", "losses", "decode", "nms"}  # imported only by a method
+NUMERIC = {
+    "network", "targets", "losses", "decode", "nms", "soft_nms", "geometry", "method", "methods", "paper", "released",
+    "passes",
+}  # fmt: skip
+PAPERS = {"paper", "released", "network", "targets", "losses", "decode", "nms", "soft_nms"}  # imported only by a method
 BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine
 STANDARD = {"typing", "functools", "itertools", "collections", "dataclasses", "math"}
 ALONE = {  # to be copied out of the package: what they need, which is nothing of ours

@@ -4,6 +4,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from inspose_jax.cli import arguments, distributed
 from inspose_jax.errors import UserError
@@ -21,6 +24,10 @@ class Evaluate:
     given: arguments.GivenData = arguments.OF_VAL
     out: Path | None = None
     """Folder for results.json (COCO results) and metrics.json."""
+    test_dev: Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = ""
+    """For COCO's test-dev, whose labels are secret: write the file that its server takes,
+    OUT/person_keypoints_test-dev2017_NAME_results.zip, and no statistics.  Give --annotations
+    image_info_test-dev2017.json and --images test2017."""
     recipe: arguments.Place = None
     """The run's recipe, if it defines a method of its own."""
     distributed: bool = False
@@ -40,6 +47,8 @@ def run(argv: list[str]) -> None:
     from inspose_jax.evaluation import coco_ap, crowd_ap, evaluator
 
     devices.check()
+    if launch.test_dev:
+        return write_test_dev(launch, rest)
     predictor = trained.load(launch.checkpoint, launch.recipe, rest)
     source = sources.annotated(launch.given, predictor.skeleton, predictor.config.data.joint_pixel_offset)
     for name in ("results.json", "metrics.json"):
@@ -59,3 +68,23 @@ def run(argv: list[str]) -> None:
         if out is not None:
             files.write(out / "results.json", json.dumps(results))
             files.write(out / "metrics.json", json.dumps(statistics, indent=2))
+
+
+def write_test_dev(launch: Evaluate, rest: list[str]) -> None:
+    """Find people in images without labels, and write the file that COCO's server takes."""
+    from inspose_jax import files, processes
+    from inspose_jax.cli import trained
+    from inspose_jax.data.coco import ListedImages
+    from inspose_jax.evaluation import evaluator, submission
+
+    submission.file_name(launch.test_dev)
+    if launch.out is None or launch.given.images is None or launch.given.annotations is None or launch.given.data is not None:
+        raise UserError("--test-dev takes --images FOLDER, --annotations JSON and --out FOLDER")
+    predictor = trained.load(launch.checkpoint, launch.recipe, rest)
+    submission.check(predictor.skeleton)
+    source = ListedImages(launch.given.images, launch.given.annotations, predictor.skeleton)
+    with files.results_folder(launch.out if processes.is_first() else None):
+        results = evaluator.find_all(predictor, source)
+        if processes.is_first():
+            path = submission.write(launch.out, launch.test_dev, results)
+            print(f"{path}: people in {len(source)} images; the server of COCO scores it")

@@ -133,17 +133,34 @@ def read(images: Path, annotations: Path, skeleton: Skeleton | None, category: s
     Without a `skeleton` it is the data's own.  Raises NotFound if the file or the folder is missing, and UserError if
     the file cannot be parsed, if its joints are not the skeleton's, or if there is no clear category.
     """
+    check_places(images, annotations)
+    return prepared(parsed(annotations), images, annotations, skeleton, category)
+
+
+def read_images(images: Path, annotations: Path) -> dict[str, Any]:
+    """The content of a file that lists images without labels, as COCO's test-dev does, with no people in it.
+
+    Labels, if there are any, are left out.  Raises as `read`.
+    """
+    check_places(images, annotations)
+    content = parsed(annotations, ("images",))
+    nobody = {"images": content["images"], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    whole_ids(nobody)
+    return nobody
+
+
+def check_places(images: Path, annotations: Path) -> None:
+    """Raise NotFound if the annotation file or the folder of images is missing."""
     if not annotations.is_file():
         fault = "not a file" if annotations.exists() else "no such annotation file"
         raise NotFound(f"{annotations}: {fault}; give the COCO keypoint JSON")
     if not images.is_dir():
         fault = "not a folder" if images.exists() else "no such folder of images"
         raise NotFound(f"{images}: {fault}; give the folder of images that {annotations} lists")
-    return prepared(parsed(annotations), images, annotations, skeleton, category)
 
 
-def parsed(annotations: Path) -> dict[str, Any]:
-    """The content of a JSON file, if it has the two lists of an annotation file; otherwise raises UserError."""
+def parsed(annotations: Path, lists: tuple[str, ...] = ("images", "annotations")) -> dict[str, Any]:
+    """The content of a JSON file, if it has the lists of an annotation file; otherwise raises UserError."""
     data = annotations.read_bytes()
     try:
         content = msgspec.json.decode(data)  # in half the time of json, and in no more memory
@@ -152,7 +169,7 @@ def parsed(annotations: Path) -> dict[str, Any]:
             content = json.loads(data.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:  # bad JSON or UTF-8, a number too long, nesting too deep
             raise UserError(f"{annotations}: not JSON ({error}); is it damaged or cut off?") from None
-    for name in ("images", "annotations"):
+    for name in lists:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{annotations}: no list `{name}`; is it a COCO annotation file with labels?")
     return content

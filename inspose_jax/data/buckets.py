@@ -25,7 +25,8 @@ def choose_shapes(sizes: Int32[np.ndarray, "n 2"], shapes: Sequence[tuple[int, i
         height, width = outside[0]
         raise UserError(
             f"an image of {height} x {width} pixels (height x width, after resizing) fits none of data.shapes "
-            f"{tuple(shapes)}; add {' and '.join(wanted)} to them, or lower data.short_side or data.long_side"
+            f"{tuple(shapes)}; add {' and '.join(wanted)} to them, or lower data.short_side or data.long_side, "
+            f"at test time data.test_scales"
         )
     return np.where(fits, table.prod(-1), np.iinfo(np.int64).max).argmin(1).astype(np.int32)
 

@@ -17,7 +17,7 @@ from inspose_jax.data.labels import Labels
 from inspose_jax.data.values import NOT_READ, READ_FROM
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
-from inspose_jax.structures import Record, Sample
+from inspose_jax.structures import Record, Sample, unlabelled
 
 LOOKED_AT = 1000  # images whose orientation is read at the start; reading all may take minutes from a slow disk
 
@@ -57,8 +57,7 @@ class CocoFolder:
         self.skeleton, self.joint_pixel_offset, self.with_masks = dataset.skeleton, joint_pixel_offset, with_masks
         self.crowd_index = coco_dialects.crowd_index(dataset.content)
         self.labels = checked(dataset, name, with_masks)
-        if missing := image_files.first_missing(dataset.images, self.labels.file_names):
-            raise NotFound(f"{missing}: no such image; is {dataset.images} the right folder?")
+        refuse_missing(dataset.images, self.labels)
         self.image_ids, self.sizes = self.labels.image_ids, self.labels.sizes
         self.is_labelled, self.has_people = self.labels.is_labelled(), self.labels.has_people()
         if not self.is_labelled.any():
@@ -131,6 +130,40 @@ class CocoFolder:
         )
 
 
+class ListedImages:
+    """A source over images that a file lists without labels, such as COCO's image_info_test-dev2017.json.
+
+    Raises as `CocoFolder`.
+    """
+
+    def __init__(self, images: Path, annotations: Path, skeleton: Skeleton):
+        images, self.name = paths.expanded(images), paths.expanded(annotations)
+        content = annotation_file.read_images(images, self.name)
+        if not content["images"]:
+            raise UserError(f"{self.name}: its list `images` is empty; there is nothing to find people in")
+        self.labels = as_labels(content, self.name, skeleton)
+        refuse_missing(images, self.labels)
+        self.images, self.skeleton = images.absolute(), skeleton
+        self.image_ids, self.sizes = self.labels.image_ids, self.labels.sizes
+        self.is_labelled = self.has_people = np.zeros(len(self.image_ids), bool)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        height, width = self.sizes[index].tolist()
+        path = self.images / self.labels.file_names[index]
+        image = image_files.read_annotated(path, (height, width))
+        image_files.refuse_other_size(image, (height, width), str(path))
+        return unlabelled(image, int(self.image_ids[index]), self.skeleton.num_keypoints)
+
+
+def refuse_missing(images: Path, labels: Labels) -> None:
+    """Raise NotFound if an image that is listed is not in the folder."""
+    if missing := image_files.first_missing(images, labels.file_names):
+        raise NotFound(f"{missing}: no such image; is {images} the right folder?")
+
+
 def checked(dataset: Dataset, name: Path, with_segmentations: bool) -> Labels:
     """The labels of a dataset as arrays; raises UserError naming its first fault, or that it has no people."""
     content, skeleton = dataset.content, dataset.skeleton
@@ -142,6 +175,11 @@ def checked(dataset: Dataset, name: Path, with_segmentations: bool) -> Labels:
         raise UserError(
             f"{name}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
         )
+    return as_labels(content, name, skeleton, with_segmentations)
+
+
+def as_labels(content: dict[str, Any], name: Path, skeleton: Skeleton, with_segmentations: bool = False) -> Labels:
+    """The content of a COCO file as arrays; raises UserError naming its first fault."""
     found = labels.labels_of(content, skeleton.num_keypoints, with_segmentations)
     if found is None:
         for kind, entry, faults in annotation_file.check_entries(content, skeleton):

@@ -20,7 +20,7 @@ from inspose_jax.data.memory import Memory
 from inspose_jax.data.plan import Plan, PlannedStep
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import FROM_DATA, Skeleton
-from inspose_jax.structures import Batch, Record, Sample
+from inspose_jax.structures import Batch, Record, Sample, unlabelled
 
 
 @runtime_checkable
@@ -117,9 +117,7 @@ class Images:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Sample:
-        nobody = np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
-        boxes, area, is_crowd = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, bool)
-        return Sample(self.images[index], nobody, boxes, area, is_crowd, image_id=index)
+        return unlabelled(self.images[index], index, self.skeleton.num_keypoints)
 
 
 class Tolerant:
@@ -245,7 +243,7 @@ def framed(
 
 def batches(
     source: Source | Tolerant,
-    plan: Plan,
+    plan: Plan | Sequence[PlannedStep],
     config: config.Config,
     start: int,
     stop: int,

@@ -7,6 +7,7 @@ in it is its global step.  `pipeline.py`, which executes the plan, adds no order
 import threading
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -117,20 +118,51 @@ def make_epoch(
 
 
 def test_size(height: int, width: int, data: config.Data) -> tuple[int, int]:
-    """The (height, width) at which an image is tested: the test size, or smaller if none of `shapes` holds that."""
+    """The (height, width) at which an image is tested: the test size, or smaller if none of `shapes` holds that.
+
+    At one of `test_scales` it is never smaller, since it could be the same as at another.
+    """
     size = resized_size(height, width, data.test_short_side, data.long_side)
-    if data.test_padding == "own" or any(size[0] <= shape[0] and size[1] <= shape[1] for shape in data.shapes):
+    if (
+        data.test_padding == "own"
+        or data.passes.test_scales
+        or any(size[0] <= shape[0] and size[1] <= shape[1] for shape in data.shapes)
+    ):
         return size
     factor = max(min(shape[0] / height, shape[1] / width) for shape in data.shapes)
     return max(int(height * factor), 1), max(int(width * factor), 1)
+
+
+def at_test_scales(data: config.Data) -> list[config.Data]:
+    """The settings at each scale at which images are tested, the largest first."""
+    sides = sorted(data.passes.test_scales, reverse=True) or [data.test_short_side]
+    return [
+        replace(data, test_short_side=side, long_side=round(data.long_side * side / data.test_short_side))
+        for side in sides
+    ]
+
+
+def at_other_scales(step: PlannedStep, sizes: Int32[np.ndarray, "n 2"], data: config.Data) -> list[PlannedStep]:
+    """The images of a step, which is planned at the largest test scale, at all others too: one or more steps each.
+
+    `sizes` are the (height, width) of all the source's images.
+    """
+    eligible = np.zeros(len(sizes), bool)
+    eligible[step.index[step.index >= 0]] = True
+    batch_size = len(step.index)
+    others = at_test_scales(data)[1:]
+    return [
+        planned for other in others for planned in make_epoch(0, sizes, eligible, other, batch_size, 0, train=False)
+    ]
 
 
 def number_of_shapes(sizes: Sequence[tuple[int, int]], data: config.Data) -> int:
     """How many padded shapes images of these (height, width) are tested in."""
     if not sizes:
         return 0
-    plan = Plan(np.array(sizes, np.int32), np.ones(len(sizes), bool), data, batch_size=1, seed=0, train=False)
-    return len({step.shape for step in plan.steps_of(0)})
+    all_sizes, eligible = np.array(sizes, np.int32), np.ones(len(sizes), bool)
+    plans = [Plan(all_sizes, eligible, scaled, batch_size=1, seed=0, train=False) for scaled in at_test_scales(data)]
+    return len({step.shape for plan in plans for step in plan.steps_of(0)})
 
 
 def planned_step(

@@ -13,6 +13,7 @@ from jaxtyping import Float64, Int32
 
 from inspose_jax import config
 from inspose_jax.data import buckets
+from inspose_jax.data.plan import at_test_scales
 from inspose_jax.data.transforms import resized_sizes, shrunk_sizes
 
 MOST = 5  # shapes that are found unless told otherwise
@@ -29,9 +30,11 @@ class Sizes(NamedTuple):
 
 
 def tested(sizes: Int32[np.ndarray, "n 2"], data: config.Data) -> Sizes:
-    """The sizes at which images of `sizes` are tested."""
+    """The sizes at which images of `sizes` are tested, at each of the test scales."""
     sizes, counts = np.unique(sizes, axis=0, return_counts=True)
-    return Sizes(resized_sizes(sizes, data.test_short_side, data.long_side), counts.astype(float))
+    scales = at_test_scales(data)
+    resized = [resized_sizes(sizes, scaled.test_short_side, scaled.long_side) for scaled in scales]
+    return Sizes(np.concatenate(resized), np.tile(counts.astype(float), len(scales)))
 
 
 def trained(sizes: Int32[np.ndarray, "n 2"], data: config.Data) -> Sizes:
@@ -46,9 +49,9 @@ def trained(sizes: Int32[np.ndarray, "n 2"], data: config.Data) -> Sizes:
     drawn = [resized_sizes(sizes, short_side, data.long_side) for short_side in short_sides]
     largest = shrunk_sizes(drawn[-1], high)
     drawn = [shrunk_sizes(one, factor) for one in drawn for factor in factors]
-    held = [largest, tested(sizes, data).sizes]
-    weights = [*[counts.astype(float)] * len(drawn), np.zeros(2 * len(sizes))]
-    return Sizes(np.concatenate([*drawn, *held]), np.concatenate(weights))
+    held = np.concatenate([largest, tested(sizes, data).sizes])
+    weights = [*[counts.astype(float)] * len(drawn), np.zeros(len(held))]
+    return Sizes(np.concatenate([*drawn, held]), np.concatenate(weights))
 
 
 def find(sizes: Sizes, number: int = MOST) -> tuple[tuple[int, int], ...]:

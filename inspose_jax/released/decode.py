@@ -21,7 +21,7 @@ from inspose_jax.network.per_person import KeypointMap, Peak, apply_to_first, at
 from inspose_jax.network.upsample import bicubic_x2
 from inspose_jax.released import config
 from inspose_jax.released.network import Outputs
-from inspose_jax.released.soft_nms import soft_nms
+from inspose_jax.soft_nms import soft_nms
 from inspose_jax.structures import Poses
 
 

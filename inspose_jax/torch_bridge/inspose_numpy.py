@@ -172,11 +172,29 @@ def paper_people(
     else:
         sides, points = outputs["sides"][0][:, best].T, model.places(where)[0].astype(np.float32)
         extents = np.concatenate([points - sides[:, :2], points + sides[:, 2:]], 1)
-    kept = order[suppress(extents[order], rules["nms_threshold"])][: rules["num_poses"]]
+    kept, scores = suppressed(model.config["model"], keypoints[order], extents[order], scores[order])
+    kept = order[kept]
     keypoints = keypoints[kept] / scale
     boxes = rectangles(keypoints) if "sides" not in outputs else extents[kept] / np.tile(scale, 2)
-    named = {"keypoints": keypoints, "keypoint_scores": keypoint_scores[kept], "scores": scores[kept]}
+    named = {"keypoints": keypoints, "keypoint_scores": keypoint_scores[kept], "scores": scores}
     return {**named, "boxes": boxes, "locations": where[kept]}
+
+
+def suppressed(settings: dict, keypoints: Array, boxes: Array, scores: Array) -> tuple[Array, Array]:
+    """Who is left of the people in one image, best first: their indices i64[n], and their scores f32[n].
+
+    `settings` are those of the model in the config.
+    """
+    rules = settings["decoding"]
+    threshold, kind, most = rules["nms_threshold"], rules.get("suppression", "boxes"), rules["num_poses"]
+    if kind == "soft":
+        return soft_suppress(boxes, scores, threshold, rules["least_score"], most)
+    if kind == "oks":
+        overlaps = pose_oks(keypoints, settings["skeleton"]["oks_sigmas"])
+    else:
+        overlaps = overlap(boxes[:, None], boxes)
+    kept = np.flatnonzero(suppress(overlaps, threshold))[:most]
+    return kept, scores[kept]
 
 
 def released_people(
@@ -300,13 +318,20 @@ def overlap(boxes: Array, others: Array) -> Array:
         return shared / (areas[0] + areas[1] - shared)
 
 
-def suppress(boxes: Array, threshold: float) -> Array:
-    """Non-maximum suppression of boxes f[N,4], best first: bool[N], False where a kept box overlaps too much."""
-    is_kept = np.ones(len(boxes), bool)
-    overlaps = overlap(boxes[:, None], boxes) > threshold
-    for i in range(len(boxes)):
+def pose_oks(keypoints: Array, sigmas: Any) -> Array:
+    """COCO's OKS f[N,N] of every pose j f[N,K,2] with pose i, whose area is that of the rectangle around its joints."""
+    sides = np.maximum(keypoints.max(1) - keypoints.min(1), 1)
+    squares = np.square(keypoints[:, None] - keypoints).sum(-1)
+    return np.exp(-squares / (2 * sides.prod(1)[:, None, None] * np.square(2 * np.float32(sigmas)))).mean(-1)
+
+
+def suppress(overlaps: Array, threshold: float) -> Array:
+    """Non-maximum suppression by overlaps f[N,N], best first: bool[N], False where a kept one overlaps too much."""
+    is_kept = np.ones(len(overlaps), bool)
+    is_too_much = overlaps > threshold
+    for i in range(len(overlaps)):
         if is_kept[i]:
-            is_kept[i + 1 :] &= ~overlaps[i, i + 1 :]
+            is_kept[i + 1 :] &= ~is_too_much[i, i + 1 :]
     return is_kept
 
 

@@ -571,12 +571,29 @@ def paper_people(model: InsPose, outputs: Outputs, size: tuple[int, int], scale:
         sides = torch.cat([x[0].flatten(1) for x in outputs.sides], 1)[:, best[:number]].T
         points = model.places(where)[0]
         extents = torch.cat([points - sides[:, :2], points + sides[:, 2:]], 1)
-    is_kept = suppress(extents[order], rules["nms_threshold"]).to(order.device)
-    scores, kept = scores[is_kept][: rules["num_poses"]], order[is_kept][: rules["num_poses"]]
+    kept, scores = suppressed(model.config["model"], keypoints[order], extents[order], scores)
+    kept = order[kept]
     keypoints = keypoints[kept] / scale
     boxes = rectangles(keypoints) if outputs.sides is None else extents[kept] / scale.tile(2)
     named = {"keypoints": keypoints, "keypoint_scores": keypoint_scores[kept], "scores": scores}
     return {**named, "boxes": boxes, "locations": where[kept]}
+
+
+def suppressed(settings: dict, keypoints: Tensor, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Who is left of the people in one image, best first: their indices i64[n], and their scores f32[n].
+
+    `settings` are those of the model in the config.
+    """
+    rules = settings["decoding"]
+    threshold, kind, most = rules["nms_threshold"], rules.get("suppression", "boxes"), rules["num_poses"]
+    if kind == "soft":
+        return soft_suppress(boxes, scores, threshold, rules["least_score"], most)
+    if kind == "oks":
+        overlaps = pose_oks(keypoints, settings["skeleton"]["oks_sigmas"])
+    else:
+        overlaps = overlap(boxes[:, None], boxes)
+    kept = suppress(overlaps, threshold).to(scores.device).nonzero()[:most, 0]
+    return kept, scores[kept]
 
 
 def released_people(model: InsPose, outputs: Outputs, size: tuple[int, int], scale: Tensor) -> dict[str, Tensor]:
@@ -687,14 +704,20 @@ def overlap(boxes: Tensor, others: Tensor) -> Tensor:
     return shared / (areas[0] + areas[1] - shared)
 
 
-def suppress(boxes: Tensor, threshold: float) -> Tensor:
-    """Non-maximum suppression of boxes f[N,4], best first: bool[N], False where a kept box overlaps too much."""
-    boxes = boxes.cpu()  # the steps of the loop are tiny
-    is_kept = torch.ones(len(boxes), dtype=torch.bool)
-    overlaps = overlap(boxes[:, None], boxes) > threshold
-    for i in range(len(boxes)):
+def pose_oks(keypoints: Tensor, sigmas: Any) -> Tensor:
+    """COCO's OKS f[N,N] of every pose j f[N,K,2] with pose i, whose area is that of the rectangle around its joints."""
+    sides = (keypoints.amax(1) - keypoints.amin(1)).clamp(min=1)
+    squares = (keypoints[:, None] - keypoints).square().sum(-1)
+    return (-squares / (2 * sides.prod(1)[:, None, None] * (2 * keypoints.new_tensor(sigmas)) ** 2)).exp().mean(-1)
+
+
+def suppress(overlaps: Tensor, threshold: float) -> Tensor:
+    """Non-maximum suppression by overlaps f[N,N], best first: bool[N], False where a kept one overlaps too much."""
+    is_too_much = overlaps.cpu() > threshold  # the steps of the loop are tiny
+    is_kept = torch.ones(len(overlaps), dtype=torch.bool)
+    for i in range(len(overlaps)):
         if is_kept[i]:
-            is_kept[i + 1 :] &= ~overlaps[i, i + 1 :]
+            is_kept[i + 1 :] &= ~is_too_much[i, i + 1 :]
     return is_kept
 
 

@@ -8,7 +8,7 @@ import pytest
 from inspose_jax.network.deformable import deformable_conv
 from inspose_jax.network.fpn import enlarge
 from inspose_jax.network.upsample import bicubic_x2, bilinear_x2
-from inspose_jax.released.soft_nms import soft_nms
+from inspose_jax.soft_nms import soft_nms
 
 
 def assert_close(found, expected, tolerance: float) -> None:

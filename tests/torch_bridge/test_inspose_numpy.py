@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rival_poses
 import tied_candidates
 import tiny
 
@@ -58,3 +59,12 @@ def test_of_two_poses_that_collapsed_to_one_point_one_is_kept():
     found = people(given, {**no_theta(given, len(logits)), "logits": logits[None, None]})
     np.testing.assert_array_equal(found["locations"], [[0, 4, 2]])
     np.testing.assert_array_equal(found["keypoints"], np.full((1, 17, 2), 4))  # the middle of the first cell
+
+
+@pytest.mark.parametrize("suppression", rival_poses.SUPPRESSIONS)
+def test_every_suppression_keeps_what_a_plain_loop_keeps(suppression):
+    for keypoints, scores, expected in rival_poses.cases(suppression):
+        order, candidates, boxes = rival_poses.best_first(keypoints, scores)
+        kept, left = inspose_numpy.suppressed(rival_poses.settings(suppression), candidates, boxes, scores[order])
+        assert order[kept].tolist() == [index for index, _ in expected]
+        np.testing.assert_allclose(left, [score for _, score in expected], rtol=1e-5)

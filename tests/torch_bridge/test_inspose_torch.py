@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import rival_poses
 import tied_candidates
 import tiny
 from safetensors.numpy import save_file
@@ -188,6 +189,16 @@ def test_soft_nms_keeps_the_same_boxes_in_the_same_order(alone, reference, case)
     kept, decayed = alone.soft_suppress(boxes, scores, 0.3, 0.001, len(boxes))
     np.testing.assert_array_equal(kept.numpy(), arrays[f"softnms/{case}/kept"])
     np.testing.assert_allclose(decayed.numpy(), arrays[f"softnms/{case}/kept_scores"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("suppression", rival_poses.SUPPRESSIONS)
+def test_every_suppression_keeps_what_a_plain_loop_keeps(alone, suppression):
+    for keypoints, scores, expected in rival_poses.cases(suppression):
+        order, candidates, boxes = rival_poses.best_first(keypoints, scores)
+        given = map(torch.tensor, (candidates, boxes, scores[order]))
+        kept, left = alone.suppressed(rival_poses.settings(suppression), *given)
+        assert order[kept.numpy()].tolist() == [index for index, _ in expected]
+        np.testing.assert_allclose(left.numpy(), [score for _, score in expected], rtol=1e-5)
 
 
 @pytest.mark.parametrize("most", tied_candidates.PICKED)

@@ -13,14 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from inspose_jax import geometry
-
-
-class Picks(NamedTuple):
-    """The boxes picked, best first."""
-
-    index: Array  # i32[D] into the boxes
-    scores: Array  # f32[D] what is left of the box's score
-    number: Array  # i32[] of picks; the rest of the fields is padding
+from inspose_jax.nms import Picks
 
 
 class Line(NamedTuple):

@@ -1,0 +1,70 @@
+"""Suppressions and passes of one trained model, measured against one another on the same drawn images.
+
+    python experiments/test_time/measure.py RUN [--images 500] [--only WORD ..] > experiments/test_time/results.csv
+
+RUN is a run of a recipe over drawn people; its held-out images are used.  Prints one line of CSV per setting.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import jax
+
+import inspose_jax
+from inspose_jax.cli import sources
+from inspose_jax.config import Config, Passes
+from inspose_jax.config import replace as with_fields
+from inspose_jax.evaluation import evaluate
+from inspose_jax.predictor import Predictor
+
+STATISTICS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
+SCALES = {"smaller": (160, 192), "larger": (192, 224), "both": (160, 192, 224)}
+THRESHOLDS = (0.3, 0.5, 0.6, 0.7, 0.8)
+
+
+def settings(base: Config) -> Iterator[tuple[str, Config]]:
+    """The name and config of every setting."""
+
+    def decoded(**fields) -> Config:
+        return replace(base, model=with_fields(base.model, **fields))
+
+    def looked_at(passes: Passes) -> Config:
+        return replace(base, data=replace(base.data, passes=passes, test_padding="own"))
+
+    for suppression in ("boxes", "oks", "soft"):
+        for threshold in THRESHOLDS:
+            yield f"{suppression} {threshold}", decoded(suppression=suppression, nms_threshold=threshold)
+    for merge in ("boxes", "oks"):
+        for threshold in THRESHOLDS:
+            passes = Passes(test_flip=True, test_merge=merge, test_merge_threshold=threshold)
+            yield f"flip, {merge} {threshold}", looked_at(passes)
+    for name, scales in SCALES.items():
+        for flip in (False, True):
+            for merge in ("boxes", "oks"):
+                passes = Passes(test_scales=scales, test_flip=flip, test_merge=merge)
+                yield f"scales {name}{', flip' * flip}, {merge} {passes.test_merge_threshold}", looked_at(passes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run")
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--only", nargs="*", default=[])
+    given = parser.parse_args()
+    model = inspose_jax.load(given.run)
+    variables = jax.device_get(model.variables)
+    source = sources.drawn(model.config, "validation", given.images)
+    print(",".join(("setting", *STATISTICS, "seconds")))
+    for name, config in settings(model.config):
+        if given.only and not any(name.startswith(word) for word in given.only):
+            continue
+        begin = time.perf_counter()
+        found = evaluate(Predictor(config, variables), source).statistics
+        seconds = time.perf_counter() - begin
+        print(f'"{name}",' + ",".join(f"{found[one]:.4f}" for one in STATISTICS) + f",{seconds:.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

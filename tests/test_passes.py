@@ -1,0 +1,197 @@
+"""Test-time passes: mirrored images and other scales give the same people, wherever they were found."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rival_poses
+import tiny
+
+from inspose_jax import config, passes
+from inspose_jax.config import Passes
+from inspose_jax.data import pipeline, transforms
+from inspose_jax.errors import UserError
+from inspose_jax.evaluation import evaluator
+from inspose_jax.predictor import BATCH, Predictor
+from inspose_jax.skeletons import COCO
+from inspose_jax.structures import Poses, unlabelled
+
+MODEL = tiny.model(score_threshold=0.0, nms_threshold=0.9)  # with random weights, people are everywhere
+DATA = replace(tiny.CONFIG.data, long_side=96, shapes=((64, 64), (96, 96), (96, 160)))
+FLIP = Passes(test_flip=True, test_merge_threshold=0.9)
+SIDES = (48, 64)
+SIZES = [(64, 90), (50, 50)]
+
+
+def predictor(test_passes: Passes, model=MODEL, devices=(), **fields) -> Predictor:
+    given = replace(tiny.CONFIG, model=model, data=replace(DATA, passes=test_passes, **fields))
+    return Predictor(given, tiny.variables(model), devices)
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def people_of(model: Predictor, images: list[np.ndarray]) -> list[Poses]:
+    found = dict(model.find(pipeline.Images(images, model.skeleton)))
+    return [found[i] for i in range(len(images))]
+
+
+def assert_same(found: Poses, expected: Poses) -> None:
+    """Both have the same people; of nearly equal scores either may be the first."""
+    assert len(found.scores) == len(expected.scores) > 0
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
+    distances = np.abs(found.keypoints[:, None] - expected.keypoints).max((2, 3))
+    partner = distances.argmin(1)
+    assert distances.min(1).max() < 2e-3
+    assert distances.min(0).max() < 2e-3
+    for name in ("keypoint_scores", "scores", "class_scores", "boxes"):
+        one, other = getattr(found, name), getattr(expected, name)
+        if other is not None:
+            np.testing.assert_allclose(one, other[partner], rtol=1e-4, atol=2e-3)
+
+
+# --- mirrored images ------------------------------------------------------------------------------------------------
+
+
+def test_an_image_is_mirrored_within_its_size_as_in_training():
+    image = np.zeros((3, 24, 32, 3), np.uint8)
+    sizes = np.array([(24, 32), (20, 17), (1, 1)], np.int32)
+    for padded, (height, width) in zip(image, sizes, strict=True):
+        padded[:height, :width] = noise(height, width)
+    found = jax.jit(passes.mirrored)(jnp.asarray(image), jnp.asarray(sizes))
+    for padded, one, (height, width) in zip(image, np.asarray(found), sizes, strict=True):
+        expected = transforms.flip(unlabelled(padded[:height, :width], 0, 17), COCO).image
+        np.testing.assert_array_equal(one[:height, :width], expected)
+        assert one.sum(dtype=int) == expected.sum(dtype=int), "something is left in the padding"
+
+
+def test_people_of_a_mirrored_image_are_mapped_back_as_training_maps_them_there():
+    keypoints = np.concatenate([noise(2, 17)[..., :2], np.full((2, 17, 1), 2)], -1).astype(np.float32)
+    boxes = np.concatenate([keypoints[..., :2].min(1), keypoints[..., :2].max(1)], 1)
+    blank = np.zeros((300, 257, 3), np.uint8)
+    there = transforms.flip(unlabelled(blank, 0, 17)._replace(keypoints=keypoints, boxes_xyxy=boxes), COCO)
+    peaks = np.arange(34, dtype=np.float32).reshape(1, 2, 17)
+    ones = np.ones((1, 2), np.float32)
+    found = Poses(there.keypoints[None, :, :, :2], peaks, ones, ones, ones > 0, ones, there.boxes_xyxy[None])
+    back = passes.mirrored_back(jax.tree.map(jnp.asarray, found), jnp.array([[300, 257]]), COCO)
+    np.testing.assert_array_equal(back.keypoints[0], keypoints[..., :2])
+    np.testing.assert_array_equal(back.boxes[0], boxes)
+    np.testing.assert_array_equal(back.keypoint_scores[0], peaks[0][:, list(COCO.flip_order)])
+
+
+@pytest.mark.parametrize("model", [MODEL, config.replace(MODEL, box_head=True), tiny.RELEASED])
+def test_an_image_and_its_mirror_image_have_mirrored_people(model):
+    """A network with random weights knows no symmetry, so only looking at both gives it."""
+    images = [noise(*size, seed) for seed, size in enumerate(SIZES)]
+    twice = predictor(FLIP, model)
+    here = people_of(twice, images)
+    there = people_of(twice, [np.ascontiguousarray(image[:, ::-1]) for image in images])
+    for image, one, other in zip(images, here, there, strict=True):
+        width = image.shape[1]
+        order = list(COCO.flip_order)
+        back = other.keypoints[:, order] * np.float32([-1, 1]) + np.float32([width, 0])
+        boxes = None if other.boxes is None else np.abs(other.boxes[:, [2, 1, 0, 3]] - np.float32([width, 0, width, 0]))
+        assert_same(one, other._replace(keypoints=back, keypoint_scores=other.keypoint_scores[:, order], boxes=boxes))
+    (once,) = people_of(predictor(Passes(), model), images[:1])
+    assert here[0].scores[0] >= once.scores[0]
+    assert not np.array_equal(here[0].scores, once.scores), "the mirrored image adds nobody"
+
+
+def test_mirrored_images_on_several_devices_give_the_same_people():
+    images = [noise(64, 64, seed) for seed in range(BATCH)]
+    one, several = (people_of(predictor(FLIP, devices=devices), images) for devices in ((), jax.local_devices()[:4]))
+    for found, expected in zip(several, one, strict=True):
+        assert_same(found, expected)
+
+
+# --- merging --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["boxes", "oks"])
+def test_people_of_all_passes_are_merged_as_a_plain_loop_does(by):
+    given = Passes(test_merge=by, test_merge_threshold=rival_poses.LIMITS["nms_threshold"])
+    number = rival_poses.LIMITS["num_poses"]
+    merge = jax.jit(lambda poses: passes.merged(poses, number, COCO.oks_sigmas, given))
+    for keypoints, scores, expected in rival_poses.cases(by):
+        index = np.arange(len(scores))
+        found = Poses(keypoints, np.ones((len(scores), 17)), scores, scores, scores > rival_poses.THRESHOLD, index)
+        found = merge(
+            passes.joined([jax.tree.map(lambda x, one=one: x[one], found) for one in (index[:5], index[5:])], 0)
+        )
+        assert found.location[found.is_person].tolist() == [place for place, _ in expected]
+        np.testing.assert_allclose(found.scores[found.is_person], [score for _, score in expected], rtol=1e-6)
+
+
+# --- scales ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("padding", "flip"), [("own", False), ("shapes", True)])
+def test_people_of_several_scales_are_those_of_each_scale_merged(padding, flip):
+    images = [noise(*size, seed) for seed, size in enumerate(SIZES)]
+    given = Passes(test_scales=SIDES, test_flip=flip, test_merge_threshold=0.8)
+    found = people_of(predictor(given, test_padding=padding), images)
+    at_each = []
+    for side in SIDES:
+        alone = replace(given, test_scales=())
+        fields = {"test_short_side": side, "long_side": 96 * side // 64, "test_padding": padding}
+        at_each.append(people_of(predictor(alone, **fields), images))
+    for i, one in enumerate(found):
+        everybody = passes.joined([of_scale[i] for of_scale in at_each], 0)
+        number = MODEL.decoding.num_poses
+        expected = passes.merged(everybody, number, COCO.oks_sigmas, given)
+        assert_same(one, jax.tree.map(lambda x, kept=expected.is_person: np.asarray(x[kept]), expected))
+
+
+def test_each_image_goes_through_the_network_once_at_every_scale():
+    images = [noise(64, 64, seed) for seed in range(BATCH)] + [noise(64, 90)]
+    model = predictor(Passes(test_scales=SIDES))
+    shapes, poses = [], model.poses
+    model.poses = lambda variables, image, size: (
+        shapes.append((image.shape[:3], size[0].tolist())) or poses(variables, image, size)
+    )
+    assert len(people_of(model, images)) == len(images)
+    assert shapes[:2] == [((BATCH, 64, 64), [64, 64]), ((BATCH, 64, 64), [48, 48])], "the largest first"
+    assert shapes[2:] == [((1, 96, 96), [64, 90]), ((1, 96, 96), [48, 68])]
+
+
+def test_the_shares_of_two_processes_make_up_the_whole_at_several_scales():
+    source = pipeline.Images([noise(*SIZES[i % 2], i) for i in range(BATCH + 4)], COCO)
+    model = predictor(Passes(test_scales=SIDES))
+    shares = [evaluator.find_share(model, source, process, 2) for process in range(2)]
+    assert sorted(i for share in shares for i in share) == list(range(len(source)))
+    assert {i: found for share in shares for i, found in share.items()} == evaluator.find_share(model, source, 0, 1)
+
+
+def test_the_maps_of_people_are_those_of_a_single_pass():
+    image = noise(64, 64)
+    maps = predictor(replace(FLIP, test_scales=SIDES)).maps(image, threshold=0.0)
+    (once,) = people_of(predictor(Passes()), [image])
+    np.testing.assert_allclose(maps.people.keypoints, once.keypoints, atol=1e-3)
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_scales_that_no_shape_holds_are_refused_at_once():
+    given = replace(tiny.CONFIG, data=replace(DATA, passes=Passes(test_scales=(64, 97, 128))))
+    with pytest.raises(UserError, match=r"data.test_scales has 97, 128, but no image of that shorter side fits any of"):
+        config.check(given)
+    config.check(replace(given, data=replace(given.data, test_padding="own")))
+    config.check(replace(given, data=replace(given.data, shapes=((128, 128),))))
+
+
+def test_an_image_that_fits_no_shape_at_a_scale_is_refused_and_not_made_smaller():
+    wide = noise(64, 128)
+    assert people_of(predictor(Passes(), long_side=128), [wide])
+    with pytest.raises(UserError, match=r"an image of 96 x 192 pixels .* add 96 x 192 to them, or lower"):
+        people_of(predictor(Passes(test_scales=(64, 96)), long_side=128), [wide])
+
+
+def test_a_skeleton_without_pairs_cannot_be_mirrored():
+    model = config.replace(MODEL, skeleton=replace(COCO, name="mine", flip_pairs=()))
+    given = replace(tiny.CONFIG, model=model, data=replace(DATA, passes=FLIP))
+    with pytest.raises(UserError, match=r"data.test_flip needs a skeleton whose joints .*; mine has no flip_pairs"):
+        config.check(given)

@@ -3,13 +3,14 @@
 `KINDS` lists what can be read, the most particular first.  A kind is a file of this folder with three functions:
 `is_kind(path)` looks at names, and into YAML files, `file_of(path, split)` is what messages begin with, and `read(path,
 split, category)` returns the content of a COCO file, the folder of its images, and the skeleton, unless the content
-tells it.
+tells it.  Which splits there are is told by `file_of`, unless one file has them all.
 All that follows, from the order of the joints to missing areas, is the same for all kinds: `annotations.prepared`.
 """
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
@@ -21,6 +22,9 @@ from inspose_jax.skeletons import Skeleton
 Split = Literal["train", "val", "test"]
 
 
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
 class Kind(NamedTuple):
     """A kind of files that can be read."""
 
@@ -28,12 +32,32 @@ class Kind(NamedTuple):
     is_kind: Callable[[Path], bool]
     file_of: Callable[[Path, Split], Path]
     read: Callable[[Path, Split, str], tuple[dict[str, Any], Path, Skeleton | None]]
+    splits: Callable[[Path], tuple[Split, ...]]
+
+
+def by_file(file_of: Callable[[Path, Split], Path]) -> Callable[[Path], tuple[Split, ...]]:
+    """The splits of a path that have a file each; the first of those that share one."""
+
+    def splits(path: Path) -> tuple[Split, ...]:
+        found: dict[Path, Split] = {}
+        for split in SPLITS:
+            with contextlib.suppress(UserError):
+                found.setdefault(file_of(path, split), split)
+        return tuple(found.values())
+
+    return splits
 
 
 KINDS = (
-    Kind("a YOLO-pose dataset", yolo_pose.is_kind, yolo_pose.file_of, yolo_pose.read),
-    Kind("an export in COCO's format", export_folders.is_kind, export_folders.file_of, export_folders.read),
-    Kind("COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read),
+    Kind("a YOLO-pose dataset", yolo_pose.is_kind, yolo_pose.file_of, yolo_pose.read, yolo_pose.splits),
+    Kind(
+        "an export in COCO's format",
+        export_folders.is_kind,
+        export_folders.file_of,
+        export_folders.read,
+        by_file(export_folders.file_of),
+    ),
+    Kind("COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read, by_file(coco_layout.file_of)),
 )
 READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
 
@@ -52,6 +76,23 @@ def read(path: Path, split: Split, category: str = "", skeleton: Skeleton | None
     Without a `skeleton` it is the data's own.  Raises NotFound or UserError, which says what the path looks like.
     """
     path = paths.expanded(path)
+    kind = kind_of(path)
+    name = kind.file_of(path, split)
+    content, images, own = kind.read(path, split, category)
+    return Found(annotation_file.prepared(content, images, name, skeleton, category, own), name, kind.name)
+
+
+def splits(path: Path) -> tuple[Split, ...]:
+    """The splits that a file or folder of any kind has; `train` if it has only one, or if they cannot be told apart.
+
+    Raises as `read`.
+    """
+    path = paths.expanded(path)
+    return kind_of(path).splits(path) or ("train",)
+
+
+def kind_of(path: Path) -> Kind:
+    """What a path is; raises NotFound or UserError, which says what it looks like, if it cannot be read."""
     if not path.exists():
         raise NotFound(f"{path}: no such file or folder of data; give {READABLE}")
     if (path / "checkpoints").is_dir():  # before its JSON files are taken for labels
@@ -60,9 +101,7 @@ def read(path: Path, split: Split, category: str = "", skeleton: Skeleton | None
         raise UserError(f"{path}: looks like Label Studio's own JSON; make it a COCO file with inspose data import")
     for kind in KINDS:
         if kind.is_kind(path) and not has_file_per_image(path):
-            name = kind.file_of(path, split)
-            content, images, own = kind.read(path, split, category)
-            return Found(annotation_file.prepared(content, images, name, skeleton, category, own), name, kind.name)
+            return kind
     raise UserError(f"{path}: {looks_like(path)}")
 
 

@@ -9,7 +9,7 @@ import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
@@ -75,6 +75,20 @@ def file_of(path: Path, split: str) -> Path:
     if file is None:
         raise NotFound(f"{path}: no data.yaml; give the YAML file of a YOLO-pose dataset, or its folder")
     return file
+
+
+def splits(path: Path) -> tuple[Literal["train", "val", "test"], ...]:
+    """The splits that the YAML file names; raises UserError if it cannot be read.
+
+    A `test` without images does not count: some tools write a line for it, whether there are any or not.
+    """
+    dataset = read_yaml(file_of(path, "train"))
+    is_there: dict[Literal["train", "val", "test"], bool] = {
+        "train": bool(named_places(dataset, "train")),
+        "val": bool(named_places(dataset, "val")),
+        "test": any(located(dataset, place) for place in named_places(dataset, "test")),
+    }
+    return tuple(split for split, is_one in is_there.items() if is_one)
 
 
 def read(path: Path, split: str, category: str) -> tuple[dict[str, Any], Path, Skeleton]:
@@ -207,17 +221,15 @@ def choose_class(dataset: Dataset, category: str) -> int:
 
 def list_images(dataset: Dataset, split: str) -> list[Listed]:
     """The images of a split, which is a folder, a list file, or several of them; at least one of them is there."""
-    value = dataset.settings.get(split)
-    if value is None and split == "val":
-        value = dataset.settings.get("validation")
-    if not value:
+    named = named_places(dataset, split)
+    if not named:
         known = [name for name in ("train", "val", "test") if dataset.settings.get(name)]
         raise UserError(f"{dataset.path}: no images are named by `{split}`; it has {', '.join(known) or 'no split'}")
     found: list[Listed] = []
-    for place in value if isinstance(value, list) else [value]:
-        where = located(dataset, str(place))
+    for place in named:
+        where = located(dataset, place)
         if where is None:
-            raise NotFound(f"{dataset.path}: {not_there(dataset, str(place))}")
+            raise NotFound(f"{dataset.path}: {not_there(dataset, place)}")
         if where.is_dir():
             found += [Listed(one) for one in sorted(where.rglob("*")) if is_image(one)]
             continue
@@ -232,11 +244,17 @@ def list_images(dataset: Dataset, split: str) -> list[Listed]:
                 missing = Listed(image, not_there(dataset, line), f"{where}, line {number}")
                 found.append(Listed(known) if known else missing)
     if not found:
-        raise UserError(f"{dataset.path}: `{split}` names {value}, where there is no image")
+        raise UserError(f"{dataset.path}: `{split}` names {', '.join(named)}, where there is no image")
     if all(image.fault for image in found):
         raise NotFound(f"{found[0].read_from}: {found[0].fault}")
     paths = (image._replace(path=Path(os.path.abspath(image.path))) for image in found)
     return list({image.path: image for image in paths}.values())
+
+
+def named_places(dataset: Dataset, split: str) -> list[str]:
+    """The folders and list files of a split; none if the YAML file does not name it."""
+    value = dataset.settings.get(split) or (dataset.settings.get("validation") if split == "val" else None) or []
+    return [str(place) for place in (value if isinstance(value, list) else [value])]
 
 
 def is_image(path: Path) -> bool:

@@ -308,6 +308,7 @@ def test_cancelled_annotations_and_tasks_without_any_are_left_out(tmp_path):
     assert remarks[0] == "left out, since they have no annotation: 1 of 4 tasks"
 
 
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own)")
 def test_the_command_writes_a_file_that_is_read(tmp_path, capsys, monkeypatch):
     (tmp_path / "labels of me").mkdir()
     images, out = with_images(tmp_path).rename(tmp_path / "photos"), tmp_path / "labels of me/annotations.json"

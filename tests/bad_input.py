@@ -539,8 +539,8 @@ CASES: dict[str, list[Case]] = {
              "000000000000.jpg: 8 x 8 pixels, but its annotation says 64 x 64 (height x width); labels would not fit. "
              "Is it the file that was annotated?", file(FIRST, png(8, 8))),
         Case("a visibility that COCO does not have", BUILD,
-             f"….jpg: visibility must be 0, 1 or 2; {LISTS}",
-             first_person(keypoints=[3] * 51)),
+             f"….jpg: visibility must be 0, 1 or 2, but nose has 3; {LISTS}",
+             first_person(keypoints=[3] * 3 + [2] * 48)),
         Case("a shard that is cut off", EVAL_BUILT,
              f"{SHARD}: has … bytes instead of …; is it cut off? {BUILD_AGAIN}", built(half(SHARD_NAME))),
         Case("a shard that is missing", EVAL_BUILT,

@@ -197,7 +197,8 @@ def test_a_category_is_chosen_by_name_or_by_its_joints(tmp_path):
 
 
 def test_joints_without_names_are_numbered(tmp_path):
-    with pytest.warns(UserWarning, match="names no joints; they are numbered"):
+    line = "names no joints; they are numbered, and none change places in a mirrored image: name them, or set data.flip"
+    with pytest.warns(UserWarning, match=line):
         source = opened(dots(tmp_path, category={"id": 8, "name": "horse"}))
     assert source.skeleton.keypoint_names == tuple(f"joint_{number}" for number in range(1, 6))
     check_dots(source)

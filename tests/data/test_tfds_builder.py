@@ -224,7 +224,7 @@ def same_ids():
         (
             {"train": with_record(keypoints=lambda record: record.keypoints + np.float32(1))},
             None,
-            "000000000003.png: visibility must be 0, 1 or 2",
+            "000000000003.png: visibility must be 0, 1 or 2, but .* has 3",
         ),
         ({"train": FEW}, 6, "train: 5 images are too few for 6 shards"),
         ({"train": FEW, "val": same_ids()}, None, "val: two images have the same id"),

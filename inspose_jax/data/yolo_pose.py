@@ -240,9 +240,10 @@ def list_images(dataset: Dataset, split: str) -> list[Listed]:
         for number, line in enumerate(map(str.strip, lines), start=1):
             if line:
                 image = where.parent / line  # an absolute path stays as it is
-                known = image if image.is_file() else located(dataset, line)
-                missing = Listed(image, not_there(dataset, line), f"{where}, line {number}")
-                found.append(Listed(known) if known else missing)
+                if known := image if image.is_file() else located(dataset, line):
+                    found.append(Listed(known))
+                else:
+                    found.append(Listed(image, not_there(dataset, line), f"{where}, line {number}"))
     if not found:
         raise UserError(f"{dataset.path}: `{split}` names {', '.join(named)}, where there is no image")
     if all(image.fault for image in found):
@@ -288,15 +289,18 @@ def image_entry(image: Listed, images: Path, number: int) -> tuple[dict[str, Any
 
     Without a size, either the entry says what is wrong with the file, or its orientation is one that cannot be told.
     """
-    entry: dict[str, Any] = {"id": number, "file_name": os.path.relpath(image.path, images).replace(os.sep, "/")}
     if image.fault:
-        return entry | {READ_FROM: image.read_from, NOT_READ: image.fault}, None
+        missing = {"id": number, "file_name": image.path.as_posix()}
+        return missing | {READ_FROM: image.read_from, NOT_READ: image.fault}, None
+    entry: dict[str, Any] = {"id": number, "file_name": image.path.relative_to(images).as_posix()}
     try:
         size = displayed_size(image.path)
     except (OSError, UserError) as error:
         fault = str(error).removeprefix(f"{image.path}: ")
         return entry | {READ_FROM: str(image.path), NOT_READ: fault}, None
-    return entry | dict(zip(("height", "width"), size or (), strict=False)), size
+    if size:
+        entry["height"], entry["width"] = size
+    return entry, size
 
 
 def displayed_size(image: Path) -> tuple[int, int] | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from inspose_jax.errors import UserError
 
+PARTIAL = ".partial"  # how the name of a temporary folder ends
+
 
 @contextlib.contextmanager
 def results_folder(folder: Path | None) -> Iterator[None]:
@@ -41,17 +43,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
     If the process is killed, the temporary folder stays, under a hidden name, and the next call with the same `folder`
     removes it.  Raises UserError if `folder` already holds something or cannot be written.
     """
-    target = Path(os.path.realpath(folder))  # so that a symbolic link remains one
-    before, after = f".{target.name}.", ".partial"
-    place = target if target.is_dir() else target.parent
-    for left in place.glob(f"{glob.escape(before)}*{after}"):
-        remove_abandoned(left)
-    exists = target.is_dir() and not any(target.iterdir())
-    if not exists and (target.exists() or target.is_symlink()):
-        raise UserError(f"{folder}: already exists; give a new or empty folder")
+    target, place, before = refuse_filled(folder)
+    exists = place == target
     # An existing empty folder is not replaced: it may be a shell's current folder or the mount point of a disk.
     with results_folder(place), as_user_error(f"{folder}: cannot be written", place):
-        partial = Path(tempfile.mkdtemp(prefix=before, suffix=after, dir=place))
+        partial = Path(tempfile.mkdtemp(prefix=before, suffix=PARTIAL, dir=place))
         in_use = os.open(partial, os.O_RDONLY)
         try:
             with contextlib.suppress(OSError):  # a file system without locks
@@ -66,6 +62,22 @@ def new_folder(folder: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             os.close(in_use)
+
+
+def refuse_filled(folder: Path) -> tuple[Path, Path, str]:
+    """Raise UserError if `folder` holds something; removes what a killed process left of it.
+
+    A command calls it before it reads what it will write there.  Returns the folder without symbolic links, where its
+    temporary folder belongs, and how the name of that begins.
+    """
+    target = Path(os.path.realpath(folder))  # so that a symbolic link remains one
+    place, before = target if target.is_dir() else target.parent, f".{target.name}."
+    for left in place.glob(f"{glob.escape(before)}*{PARTIAL}"):
+        remove_abandoned(left)
+    is_empty = target.is_dir() and not any(target.iterdir())
+    if not is_empty and (target.exists() or target.is_symlink()):
+        raise UserError(f"{folder}: already exists; give a new or empty folder")
+    return target, place, before
 
 
 def remove_abandoned(partial: Path) -> None:

@@ -1,6 +1,7 @@
 """`inspose data check` on the command line: its output, exit codes, --json, --fix and --against."""
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -108,6 +109,26 @@ def test_fix_writes_a_file_that_passes_and_says_what_it_did(drawn, tmp_path, cap
     assert (code, out[-1]) == (0, f"{drawn}/annotations.json: no fault found")
     code, out, _ = call(capsys, drawn, "--json", "--fix", clean)
     assert (code, json.loads("\n".join(out))["changes"]) == (0, [])
+
+
+def test_the_cleaned_file_knows_its_images_and_the_next_command_is_said(drawn, tmp_path, capsys, monkeypatch):
+    (tmp_path / "all").mkdir()
+    drawn = drawn.rename(tmp_path / "all/drawn")
+    (tmp_path / "all/my labels").mkdir()
+    clean = tmp_path / "all/my labels/clean.json"
+    labels(drawn, lambda content: content.update(info={"year": 2026}))
+    code, out, _ = call(capsys, drawn, "--fix", clean)
+    assert code == 0
+    monkeypatch.chdir(tmp_path)
+    cli.main(shlex.split(out[-1].split("look at it: inspose ")[1]))
+    assert (tmp_path / "labels.html").is_file()
+    assert json.loads(clean.read_text())["info"] == {"year": 2026, "image_folder": "../drawn/images"}
+    moved = (tmp_path / "all").rename(tmp_path / "moved")  # both together
+    cli.main(["data", "check", "--data", str(moved / "my labels/clean.json")])
+    assert f"images in {moved}/my labels/../drawn/images" in capsys.readouterr().out
+    (moved / "drawn/images").rename(moved / "images")  # elsewhere: looked for as for any file
+    cli.main(["data", "check", "--data", str(moved / "my labels/clean.json")])
+    assert f"images in {moved}/images\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

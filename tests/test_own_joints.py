@@ -52,7 +52,7 @@ def test_a_folder_with_joints_of_its_own_trains_and_is_evaluated(horses, capsys)
     assert out.splitlines()[0] == (
         "inspose: horses/labels.json: COCO keypoints, images in horses: 8 images, 8 people with 5 joints (horse)"
     )
-    assert "8 of 8 people have no box; it is the box of the labelled joints in 8" in error
+    assert "the people have no box in the file; the box of the labelled joints is taken instead" in error
     skeleton = json.loads((horses / "run/config.json").read_text())["model"]["skeleton"]
     assert (skeleton["keypoint_names"], skeleton["flip_pairs"]) == (NAMES, [[1, 2]])
     model = inspose_jax.load("run")

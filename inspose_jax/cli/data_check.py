@@ -1,6 +1,7 @@
 """`inspose data check`: name every fault of a dataset, and write a cleaned file."""
 
 import json
+import shlex
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def run(argv: list[str]) -> None:
 
     from inspose_jax import files
     from inspose_jax.cli import sources
-    from inspose_jax.data import image_facts, repair
+    from inspose_jax.data import coco_layout, image_facts, repair
     from inspose_jax.data.check import SEVERITIES, faults
 
     given = launch.given
@@ -81,14 +82,17 @@ def run(argv: list[str]) -> None:
     if left:
         raise UserError(f"{name}: {left[0].message}; --fix does not repair this, so correct it first")
     if launch.fix:
-        files.write(launch.fix, json.dumps(clean.content))
+        files.write(launch.fix, json.dumps(coco_layout.with_image_folder(clean.content, clean.images, launch.fix)))
     for change in () if launch.json else changes:
         print(change.line())
     counted = [f"{number[kind]} {kind}{'s' * (number[kind] > 1)}" for kind in ("error", "warning") if number[kind]]
     if launch.fix and not launch.json:
         size = f"{len(clean.content['images'])} of {len(images)} images"
         size += f" and {len(clean.content['annotations'])} of {len(people)} annotations"
-        print(f"{launch.fix}: {size}; {len(changes)} change{'s' * (len(changes) != 1)}")
+        print(
+            f"{launch.fix}: {size}; {len(changes)} change{'s' * (len(changes) != 1)}; look at it: inspose data show "
+            f"--data {shlex.quote(str(launch.fix))} --out labels.html"
+        )
     elif number["error"] and not launch.fix:
         remedy = "correct the file, or write a cleaned one with --fix JSON"
         remedy = "correct what it was built from, and build it again" if is_built else remedy

@@ -21,7 +21,7 @@ class Import:
     out: Path
     """COCO file to write."""
     images: Path | None = None
-    """Folder of the images, to find their names in it; without it the names are taken as they are."""
+    """Folder of the images, to find their names in it, and to note it; without it the names are taken as they are."""
 
 
 def run(argv: list[str]) -> None:
@@ -33,18 +33,24 @@ def run(argv: list[str]) -> None:
         raise UserError(f"{launch.out}: would be overwritten by its own conversion; choose another --out")
 
     import json
+    import shlex
 
     from inspose_jax import files
-    from inspose_jax.data import label_studio
+    from inspose_jax.data import coco_layout, label_studio
 
     content, remarks = label_studio.read(launch.file, launch.images)
+    out = shlex.quote(str(launch.out))
+    if launch.images is not None:
+        content = coco_layout.with_image_folder(content, launch.images, launch.out)
+        place = f"--data {out}"
+    else:
+        place = f"--images FOLDER --annotations {out}"
     files.write(launch.out, json.dumps(content))
     for remark in remarks:
         print(f"{launch.file}: {remark}")
     labelled = sum(person["num_keypoints"] > 0 for person in content["annotations"])
-    folder = launch.images if launch.images is not None else "FOLDER"
     count, joints = len(content["images"]), ", ".join(content["categories"][0]["keypoints"])
     print(
         f"{launch.out}: {count} image{'s' * (count != 1)}, people with joints: {labelled}; joints: {joints}; look at "
-        f"them: inspose data show --images {folder} --annotations {launch.out}"
+        f"them: inspose data show {place} --out labels.html"
     )

@@ -78,7 +78,12 @@ def write_test_dev(launch: Evaluate, rest: list[str]) -> None:
     from inspose_jax.evaluation import evaluator, submission
 
     submission.file_name(launch.test_dev)
-    if launch.out is None or launch.given.images is None or launch.given.annotations is None or launch.given.data is not None:
+    if (
+        launch.out is None
+        or launch.given.images is None
+        or launch.given.annotations is None
+        or launch.given.data is not None
+    ):
         raise UserError("--test-dev takes --images FOLDER, --annotations JSON and --out FOLDER")
     predictor = trained.load(launch.checkpoint, launch.recipe, rest)
     submission.check(predictor.skeleton)

@@ -8,13 +8,15 @@ from inspose_jax import paths, processes
 from inspose_jax.cli.arguments import Given
 from inspose_jax.config import Config
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import check, pipeline, shards, sources
+from inspose_jax.data import check, pipeline, shard_index, shards, sources
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople, Split
 from inspose_jax.data.image_facts import Files
 from inspose_jax.data.pipeline import Source
 from inspose_jax.data.shards import BuiltSet
+from inspose_jax.data.splits import WORDS
+from inspose_jax.data.splits import Split as Part
 from inspose_jax.data.transforms import needs_masks
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO, FROM_DATA, Skeleton
@@ -58,6 +60,14 @@ def line_of(source: BuiltSet) -> str:
 def is_built(given: Given) -> bool:
     """Whether the options name a built set."""
     return given.data is not None and not given.images and not given.annotations and shards.is_built(given.data)
+
+
+def splits(data: Path) -> tuple[Part, ...]:
+    """The splits that a built set or data of any kind has; raises UserError if it is neither."""
+    if shards.is_built(data):
+        known = shard_index.splits(shards.version_folder(paths.expanded(data)))
+        return tuple(split for split in WORDS if split in known)
+    return sources.splits(data)
 
 
 def built(given: Given, skeleton: Skeleton, joint_pixel_offset: float, with_masks: bool) -> BuiltSet:

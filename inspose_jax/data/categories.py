@@ -91,7 +91,9 @@ def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skelet
     if not found.get("keypoints"):
         skeleton = skeleton or assumed_skeleton(content, found["id"])
         order = tuple(range(skeleton.num_keypoints))
-        whose = "numbered" if skeleton.name == "data" else f"assumed to be in {skeleton.name}'s order"
+        whose = f"assumed to be in {skeleton.name}'s order"
+        if skeleton == category_skeleton.numbered(skeleton.num_keypoints):
+            whose = "numbered, and none change places in a mirrored image: name them, or set data.flip to 0"
         remarks.append(f"`categories` names no joints; they are {whose}")
     else:
         if skeleton is None:

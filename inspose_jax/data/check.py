@@ -11,7 +11,7 @@ import numpy as np
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import coordinates, copies, image_facts, orientation
 from inspose_jax.data.annotations import Dataset
-from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, words_of
+from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, numbered, words_of
 from inspose_jax.data.image_facts import ImageFacts
 from inspose_jax.data.values import NOT_READ, READ_FROM, is_inside
 from inspose_jax.skeletons import Skeleton
@@ -212,8 +212,8 @@ def label_faults(
 ) -> Iterable[tuple[str, str, str]]:
     """Severity, kind and message of the faults of a well-formed annotation; `size` is (height, width), if known."""
     joints = np.array(person.get("keypoints") or [], float).reshape(-1, 3)
-    if not has_visibility(joints).all():
-        yield "error", "visibility", "visibility must be 0, 1 or 2"
+    if wrong := visibility_fault(joints, skeleton):
+        yield "error", "visibility", wrong
     if size is not None and (outside := np.flatnonzero(are_outside(joints, size)).tolist()):
         names = ", ".join(skeleton.keypoint_names[joint] for joint in outside)
         yield "error", OUTSIDE, f"a labelled joint lies outside the image: {names}"
@@ -228,6 +228,13 @@ def has_visibility(joints: np.ndarray) -> np.ndarray:
     """bool[K]: which of the joints f[K,3] have a visibility of 0, 1 or 2."""
     visibility = joints[:, 2]
     return (visibility == 0) | (visibility == 1) | (visibility == 2)
+
+
+def visibility_fault(joints: np.ndarray, skeleton: Skeleton) -> str:
+    """Which of the joints f[K,3] have a wrong visibility, as text; empty if none has."""
+    names = skeleton.keypoint_names
+    wrong = [f"{names[k]} has {joints[k, 2]:g}" for k in np.flatnonzero(~has_visibility(joints)).tolist()]
+    return f"visibility must be 0, 1 or 2, but {', '.join(wrong[:3])}{', ..' * (len(wrong) > 3)}" if wrong else ""
 
 
 def are_outside(joints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -255,6 +262,9 @@ def flip_faults(skeleton: Skeleton) -> Iterable[Fault]:
         if order[joint] == joint and OTHER_SIDE.keys() & words_of(names[joint]):
             message = f"joint {names[joint]} has no partner on the other side; flips would mix up the sides"
             yield about_dataset("warning", "flip", message)
+    if skeleton == numbered(len(names)):
+        message = "joints have no names that tell left from right; flips would mix up the sides: name the joints"
+        yield about_dataset("warning", "flip", f"{message}, or set data.flip to 0")
 
 
 def never_labelled(labels: coordinates.Labels, skeleton: Skeleton, has_errors: bool) -> Iterable[Fault]:

@@ -4,6 +4,7 @@ FOLDER/labels.json                                  images beside it, in images/
 FOLDER/annotations/person_keypoints_train2017.json  images in FOLDER/train2017/ or FOLDER/images/train2017/
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from inspose_jax.data.values import is_inside
 from inspose_jax.errors import NotFound, UserError
 
 LOOKED_FOR = 10  # images whose files tell which folder is theirs
+IMAGE_FOLDER = "image_folder"  # a field of `info` in files that this package writes
 
 
 def is_kind(path: Path) -> bool:
@@ -52,7 +54,10 @@ def file_of(path: Path, split: Split) -> Path:
 
 
 def image_folder(annotations: Path, content: dict[str, Any]) -> Path:
-    """The folder that the file names of an annotation file start from: the first likely one in which they are found."""
+    """The folder that the file names of an annotation file start from: the first likely one in which they are found.
+
+    The likeliest is the one that the file names, if `with_image_folder` made it.
+    """
     listed = (entry.get("file_name") for entry in content["images"] if isinstance(entry, dict))
     names = [name for name in listed if is_inside(name)][:LOOKED_FOR]
     if not names:  # nothing to look for; the rules for the entries report it
@@ -60,6 +65,9 @@ def image_folder(annotations: Path, content: dict[str, Any]) -> Path:
     last = annotations.stem.rpartition("_")[2]  # train2017 of person_keypoints_train2017
     bases = [annotations.parent, annotations.parent.parent]
     likely = [base / place for base in bases for place in ("", "images", "data", last, f"images/{last}")]
+    info = content.get("info")
+    if isinstance(info, dict) and isinstance(named := info.get(IMAGE_FOLDER), str):
+        likely.insert(0, annotations.parent / named)
     for folder in likely:
         if any((folder / name).is_file() for name in names):
             return folder
@@ -67,3 +75,13 @@ def image_folder(annotations: Path, content: dict[str, Any]) -> Path:
         f"{annotations}: its image {names[0]} is neither beside it nor in images or {last}; give the folder with "
         f"--images FOLDER --annotations {annotations}"
     )
+
+
+def with_image_folder(content: dict[str, Any], images: Path, annotations: Path) -> dict[str, Any]:
+    """The content of a COCO file that will be written to `annotations`, which names the folder of its images.
+
+    The place is relative to the file, so that both may be moved together.
+    """
+    info = content["info"] if isinstance(content.get("info"), dict) else {}
+    place = os.path.relpath(images.resolve(), annotations.resolve().parent)
+    return {**content, "info": {**info, IMAGE_FOLDER: Path(place).as_posix()}}

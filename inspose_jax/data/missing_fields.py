@@ -41,8 +41,10 @@ def fill_in(content: dict[str, Any]) -> tuple[str, ...]:
                 person[field], origin = found
                 used[origin] += 1
         if used:
-            origins = ", ".join(f"the {origin} in {number}" for origin, number in used.items())
-            remarks.append(f"{used.total()} of {len(people)} people have no {what}; it is {origins}")
+            who = "the people" if used.total() == len(people) else f"{used.total()} of {len(people)} people"
+            several = len(used) > 1
+            origins = " or ".join(origin + f" (for {number})" * several for origin, number in used.items())
+            remarks.append(f"{who} have no {what} in the file; {origins} is taken instead")
     return tuple(remarks)
 
 
@@ -92,6 +94,6 @@ def area_of_box(person: Person, size: Size) -> float | None:
 
 
 WAYS: dict[str, dict[str, Callable[[Person, Size], Any]]] = {  # by field, in the order in which they are tried
-    "bbox": {"box of the labelled joints": box_of_joints, "box of the segmentation": box_of_mask},
-    "area": {"area of the segmentation": area_of_mask, f"area of the box x {AREA_OF_BOX}": area_of_box},
+    "bbox": {"the box of the labelled joints": box_of_joints, "the box of the segmentation": box_of_mask},
+    "area": {"the area of the segmentation": area_of_mask, f"{AREA_OF_BOX} x the area of the box": area_of_box},
 }

@@ -41,12 +41,12 @@ def repaired(
         if not found:
             return None, ["it has neither joints nor a box with an area inside the image"]
         person["bbox"], origin = found
-        done.append(f"its box is now the {origin}")
+        done.append(f"its box is now {origin}")
     area: Any = person.get("area")
     is_good = is_number(area) and (area > 0 or (area == 0 and not len(labelled)))
     if not is_good and (found := missing_fields.taken_from_others("area", person, size)):
         person["area"], origin = found
-        done.append(f"its area is now the {origin}")
+        done.append(f"its area is now {origin}")
     crowd = person.get("iscrowd", 0)
     if not isinstance(crowd, int) or crowd not in (0, 1):
         person["iscrowd"] = 1

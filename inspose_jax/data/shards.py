@@ -36,6 +36,19 @@ def version_folders(path: Path) -> list[Path]:
     return here or sorted({found.parent for name in names for found in path.glob("/".join((*DEPTH, name)))})
 
 
+def version_folder(path: Path) -> Path:
+    """The one folder of shards at or below a path; raises NotFound if there is none, or more than one."""
+    folders = version_folders(path)
+    if len(folders) != 1:
+        known = (
+            f"it holds {', '.join(map(str, folders))}; give one of them"
+            if folders
+            else ("give the folder that `inspose data build` printed")
+        )
+        raise NotFound(f"{path}: not a built set; {known}")
+    return folders[0]
+
+
 class BuiltSet:
     """A source over a split of a built set: `path` is the folder that `build` was given, or the one that it printed.
 
@@ -54,15 +67,7 @@ class BuiltSet:
         with_masks: bool = False,
     ):
         path = paths.expanded(path).absolute()  # records are read later, when the working directory may have changed
-        folders = version_folders(path)
-        if len(folders) != 1:
-            known = (
-                f"it holds {', '.join(map(str, folders))}; give one of them"
-                if folders
-                else ("give the folder that `inspose data build` printed")
-            )
-            raise NotFound(f"{path}: not a built set; {known}")
-        self.folder = self.name = self.images = folders[0]  # the latter as a `CocoFolder` calls its places
+        self.folder = self.name = self.images = version_folder(path)  # the latter as a `CocoFolder` calls its places
         known = shard_index.splits(self.folder)
         self.split = known[0] if len(known) == 1 else split
         self.joint_pixel_offset, self.with_masks = joint_pixel_offset, with_masks

@@ -2,10 +2,12 @@
 
 `KINDS` lists what can be read, the most particular first.  A kind is a file of this folder with three functions:
 `is_kind(path)` looks at names, and into YAML files, `file_of(path, split)` is what messages begin with, and `read(path,
-split, category)` returns the content of a COCO file and the folder of its images.  All that follows, from the order of
-the joints to missing areas, is the same for all kinds: `annotations.prepared`.
+split, category)` returns the content of a COCO file and the folder of its images.  Which splits there are is told by
+`file_of`, unless one file has them all.  All that follows, from the order of the joints to missing areas, is the same
+for all kinds: `annotations.prepared`.
 """
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import coco_layout, export_folders, image_files, label_studio, yolo_pose
 from inspose_jax.data.annotations import Dataset
-from inspose_jax.data.splits import Split
+from inspose_jax.data.splits import WORDS, Split
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 
@@ -26,12 +28,32 @@ class Kind(NamedTuple):
     is_kind: Callable[[Path], bool]
     file_of: Callable[[Path, Split], Path]
     read: Callable[[Path, Split, str], tuple[dict[str, Any], Path]]
+    splits: Callable[[Path], tuple[Split, ...]]
+
+
+def by_file(file_of: Callable[[Path, Split], Path]) -> Callable[[Path], tuple[Split, ...]]:
+    """The splits of a path that have a file each; the first of those that share one."""
+
+    def splits(path: Path) -> tuple[Split, ...]:
+        found: dict[Path, Split] = {}
+        for split in WORDS:
+            with contextlib.suppress(UserError):
+                found.setdefault(file_of(path, split), split)
+        return tuple(found.values())
+
+    return splits
 
 
 KINDS = (
-    Kind("YOLO-pose", yolo_pose.is_kind, yolo_pose.file_of, yolo_pose.read),
-    Kind("COCO keypoints", export_folders.is_kind, export_folders.file_of, export_folders.read),
-    Kind("COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read),
+    Kind("YOLO-pose", yolo_pose.is_kind, yolo_pose.file_of, yolo_pose.read, yolo_pose.splits_of),
+    Kind(
+        "COCO keypoints",
+        export_folders.is_kind,
+        export_folders.file_of,
+        export_folders.read,
+        by_file(export_folders.file_of),
+    ),
+    Kind("COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read, by_file(coco_layout.file_of)),
 )
 READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
 
@@ -50,6 +72,24 @@ def read(path: Path, split: Split, category: str = "", skeleton: Skeleton | None
     Without a `skeleton` it is the data's own.  Raises NotFound or UserError, which says what the path looks like.
     """
     path = paths.expanded(path)
+    kind = kind_of(path)
+    name = kind.file_of(path, split)
+    content, images = kind.read(path, split, category)
+    dataset = annotation_file.prepared(content, images, name, skeleton, category)
+    return Found(dataset, name, f"{kind.name} of {dataset.tool}" if dataset.tool else kind.name)
+
+
+def splits(path: Path) -> tuple[Split, ...]:
+    """The splits that a file or folder of any kind has; `train` if it has only one, or if they cannot be told apart.
+
+    Raises as `read`.
+    """
+    path = paths.expanded(path)
+    return kind_of(path).splits(path) or ("train",)
+
+
+def kind_of(path: Path) -> Kind:
+    """What a path is; raises NotFound or UserError, which says what it looks like, if it cannot be read."""
     if not path.exists():
         raise NotFound(f"{path}: no such file or folder of data; give {READABLE}")
     if (path / "checkpoints").is_dir():  # before its JSON files are taken for labels
@@ -58,10 +98,7 @@ def read(path: Path, split: Split, category: str = "", skeleton: Skeleton | None
         raise UserError(f"{path}: looks like Label Studio's own JSON; make it a COCO file with inspose data import")
     for kind in KINDS:
         if kind.is_kind(path) and not has_file_per_image(path):
-            name = kind.file_of(path, split)
-            content, images = kind.read(path, split, category)
-            dataset = annotation_file.prepared(content, images, name, skeleton, category)
-            return Found(dataset, name, f"{kind.name} of {dataset.tool}" if dataset.tool else kind.name)
+            return kind
     raise UserError(f"{path}: {looks_like(path)}")
 
 

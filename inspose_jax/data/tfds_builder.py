@@ -17,7 +17,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from inspose_jax import files
-from inspose_jax.data import shard_index, shards
+from inspose_jax.data import check, shard_index, shards
 from inspose_jax.data.pipeline import StoredSource
 from inspose_jax.errors import UserError
 from inspose_jax.structures import Record
@@ -168,8 +168,9 @@ def checked(source: StoredSource, indices: Sequence[int], num_workers: int) -> I
     def look_at(index: int) -> Record:
         record = source.record(index)
         shards.sample_of(record, record.file_name)
-        if not np.isin(record.keypoints[..., 2], (0, 1, 2)).all():
-            raise UserError(f"{record.file_name}: visibility must be 0, 1 or 2; `inspose data check` lists all faults")
+        for joints in record.keypoints:
+            if wrong := check.visibility_fault(joints, source.skeleton):
+                raise UserError(f"{record.file_name}: {wrong}; `inspose data check` lists all faults")
         return record
 
     options = grain.ReadOptions(num_threads=num_workers, prefetch_buffer_size=4 * num_workers)

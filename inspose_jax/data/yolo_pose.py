@@ -77,6 +77,17 @@ def file_of(path: Path, split: Split) -> Path:
     return file
 
 
+def splits_of(path: Path) -> tuple[Split, ...]:
+    """The splits that the YAML file names; raises UserError if it cannot be read.
+
+    A `test` without images does not count: some tools write a line for it, whether there are any or not.
+    """
+    dataset = read_yaml(file_of(path, "train"))
+    named: list[Split] = [split for split in splits.WORDS if named_places(dataset, split)]
+    is_empty = not any(located(dataset, place) for place in named_places(dataset, "test"))
+    return tuple(split for split in named if not (split == "test" and is_empty))
+
+
 def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]:
     """The content of a COCO file, and the folder that its file names start from.
 
@@ -197,15 +208,15 @@ def choose_class(dataset: YoloDataset, category: str) -> int:
 
 def list_images(dataset: YoloDataset, split: Split) -> list[Listed]:
     """The images of a split, which is a folder, a list file, or several of them; at least one of them is there."""
-    value = next((dataset.settings[word] for word in (split, *splits.WORDS[split]) if dataset.settings.get(word)), None)
-    if not value:
+    named = named_places(dataset, split)
+    if not named:
         known = [name for name in ("train", "val", "test") if dataset.settings.get(name)]
         raise UserError(f"{dataset.path}: no images are named by `{split}`; it has {', '.join(known) or 'no split'}")
     found: list[Listed] = []
-    for place in value if isinstance(value, list) else [value]:
-        where = located(dataset, str(place))
+    for place in named:
+        where = located(dataset, place)
         if where is None:
-            raise NotFound(f"{dataset.path}: {not_there(dataset, str(place))}")
+            raise NotFound(f"{dataset.path}: {not_there(dataset, place)}")
         if where.is_dir():
             found += [Listed(one) for one in sorted(where.rglob("*")) if is_image(one)]
             continue
@@ -216,15 +227,22 @@ def list_images(dataset: YoloDataset, split: Split) -> list[Listed]:
         for number, line in enumerate(map(str.strip, lines), start=1):
             if line:
                 image = where.parent / line  # an absolute path stays as it is
-                known = image if image.is_file() else located(dataset, line)
-                missing = Listed(image, not_there(dataset, line), f"{where}, line {number}")
-                found.append(Listed(known) if known else missing)
+                if known := image if image.is_file() else located(dataset, line):
+                    found.append(Listed(known))
+                else:
+                    found.append(Listed(image, not_there(dataset, line), f"{where}, line {number}"))
     if not found:
-        raise UserError(f"{dataset.path}: `{split}` names {value}, where there is no image")
+        raise UserError(f"{dataset.path}: `{split}` names {', '.join(named)}, where there is no image")
     if all(image.fault for image in found):
         raise NotFound(f"{found[0].read_from}: {found[0].fault}")
     paths = (image._replace(path=Path(os.path.abspath(image.path))) for image in found)
     return list({image.path: image for image in paths}.values())
+
+
+def named_places(dataset: YoloDataset, split: Split) -> list[str]:
+    """The folders and list files of a split; none if the YAML file does not name it."""
+    value = next((dataset.settings[word] for word in splits.WORDS[split] if dataset.settings.get(word)), [])
+    return [str(place) for place in (value if isinstance(value, list) else [value])]
 
 
 def is_image(path: Path) -> bool:
@@ -258,15 +276,18 @@ def image_entry(image: Listed, images: Path, number: int) -> tuple[dict[str, Any
 
     Without a size, either the entry says what is wrong with the file, or its orientation is one that cannot be told.
     """
-    entry: dict[str, Any] = {"id": number, "file_name": os.path.relpath(image.path, images).replace(os.sep, "/")}
     if image.fault:
-        return entry | {READ_FROM: image.read_from, NOT_READ: image.fault}, None
+        missing = {"id": number, "file_name": image.path.as_posix()}
+        return missing | {READ_FROM: image.read_from, NOT_READ: image.fault}, None
+    entry: dict[str, Any] = {"id": number, "file_name": image.path.relative_to(images).as_posix()}
     try:
         size = displayed_size(image.path)
     except (OSError, UserError) as error:
         fault = str(error).removeprefix(f"{image.path}: ")
         return entry | {READ_FROM: str(image.path), NOT_READ: fault}, None
-    return entry | dict(zip(("height", "width"), size or (), strict=False)), size
+    if size:
+        entry["height"], entry["width"] = size
+    return entry, size
 
 
 def displayed_size(image: Path) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from inspose_jax import skeletons
-from inspose_jax.data import annotations, check, copies, image_facts
+from inspose_jax.data import annotations, category_skeleton, check, copies, image_facts
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.skeletons import COCO
 
@@ -230,6 +230,10 @@ def named(*names, pairs=()):
         (
             named("nose", "LWrist"),
             ["warning: joint LWrist has no partner on the other side; flips would mix up the sides"],
+        ),
+        (
+            category_skeleton.numbered(4),
+            ["warning: joints have no names that tell left from right; flips would mix up the sides: name the joints"],
         ),
     ],
 )

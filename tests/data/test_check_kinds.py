@@ -86,6 +86,11 @@ def test_every_fault_of_a_yolo_folder_is_named_once_with_its_line_and_repaired(t
         ["changed", "labels/train/2.txt, line 1"],
         ["changed", "labels/train/2.txt, line 1"],
     ]
+    rows = [line.replace("dropped: ", "error: ") for line in out if line.startswith("dropped: labels/")]
+    assert rows == faults[3:6], "with the same reason"
+    code, listed = found(capsys, "--data", folder, "--category", "horse")
+    assert code == 2
+    assert [kind for _, kind, _ in listed] == ["file", "file", *["entry"] * 6]
     people = json.loads(clean.read_text())["annotations"]
     assert not any(READ_FROM in person or NOT_READ in person for person in people)
     first, ignored, last, *_ = [person for person in people if person["image_id"] == 1]

@@ -171,7 +171,10 @@ def test_images_of_another_size_than_annotated_are_refused(folder, tmp_path):
     ("change", "message"),
     [
         (lambda a, i: a.update(keypoints=[1] * 50), "50 numbers"),
-        (lambda a, i: a.update(keypoints=[1, 1, 3] * 17), "visibility must be 0, 1 or 2"),
+        (
+            lambda a, i: a.update(keypoints=[1, 1, 3] * 17),
+            "must be 0, 1 or 2, but nose has 3, left_eye has 3, right_eye has 3, ..",
+        ),
         (lambda a, i: a.update(keypoints=[900, 1, 2] * 17, num_keypoints=17), "outside the image"),
         (lambda a, i: a.update(num_keypoints=99), "num_keypoints is 99"),
         (lambda a, i: a.update(area=0), "area is 0"),

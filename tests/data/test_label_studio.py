@@ -1,6 +1,7 @@
 """Label Studio's own JSON: points become people by their rectangles, on the right pixels, or are refused."""
 
 import json
+import shlex
 
 import horses
 import numpy as np
@@ -307,11 +308,20 @@ def test_cancelled_annotations_and_tasks_without_any_are_left_out(tmp_path):
     assert remarks[0] == "left out, since they have no annotation: 1 of 4 tasks"
 
 
-def test_the_command_writes_a_file_that_is_read(tmp_path, capsys):
-    images, out = with_images(tmp_path), tmp_path / "annotations.json"
-    cli.main(["data", "import", str(written(tmp_path, export())), "--images", str(images), "--out", str(out)])
-    assert f"{out}: 4 images, people with joints: 4; joints: l_ear, l_hoof, r_ear" in capsys.readouterr().out
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own)")
+def test_the_command_writes_a_file_that_is_read(tmp_path, capsys, monkeypatch):
+    (tmp_path / "labels of me").mkdir()
+    images, out = with_images(tmp_path).rename(tmp_path / "photos"), tmp_path / "labels of me/annotations.json"
+    command = ["data", "import", str(written(tmp_path, export())), "--out", str(out)]
+    cli.main([*command, "--images", str(images)])
+    printed = capsys.readouterr().out
+    assert f"{out}: 4 images, people with joints: 4; joints: l_ear, l_hoof, r_ear" in printed
     assert len(annotations.parsed(out)["annotations"]) == 4
+    monkeypatch.chdir(tmp_path)
+    cli.main(shlex.split(printed.split("look at them: inspose ")[1]))  # what the user is told to type
+    assert (tmp_path / "labels.html").is_file()
+    cli.main(command)
+    assert f"data show --images FOLDER --annotations '{out}' --out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,10 @@ def test_what_is_there_is_kept():
 def test_a_box_is_that_of_the_pixels_of_the_labelled_joints():
     person, (remark,) = filled("bbox")
     assert person["bbox"] == [3, 4, 5, 3]  # pixels 3 to 7 and 4 to 6
-    assert remark == "1 of 1 people have no box; it is the box of the labelled joints in 1"
+    assert remark == "the people have no box in the file; the box of the labelled joints is taken instead"
     person, (remark,) = filled("bbox", keypoints=[5, 5, 0] * 3)
     assert person["bbox"] == [2, 1, 4, 3]
-    assert "the box of the segmentation in 1" in remark
+    assert "the box of the segmentation is taken" in remark
     person, remarks = filled("bbox", "segmentation", "keypoints")
     assert ("bbox" in person, remarks) == (False, ())
 
@@ -41,7 +41,7 @@ def test_a_box_is_that_of_the_pixels_of_the_labelled_joints():
 def test_an_area_is_that_of_the_segmentation_else_of_the_box():
     person, (remark,) = filled("area")
     assert person["area"] == 12
-    assert remark == "1 of 1 people have no area; it is the area of the segmentation in 1"
+    assert remark == "the people have no area in the file; the area of the segmentation is taken instead"
     two = [SQUARE, [8, 8, 10, 8, 10, 10, 8, 10], [0, 0, 1, 1]]  # the last is no polygon
     assert filled("area", segmentation=two)[0]["area"] == 16
     assert filled("area", segmentation=[[*SQUARE], [*SQUARE]])[0]["area"] == 12  # what overlaps counts once
@@ -63,7 +63,18 @@ def test_an_area_is_that_of_the_segmentation_else_of_the_box():
     ):
         person, (remark,) = filled("area", segmentation=useless)
         assert person["area"] == pytest.approx(0.53 * 8 * 5)
-        assert remark == "1 of 1 people have no area; it is the area of the box x 0.53 in 1"
+        assert remark == "the people have no area in the file; 0.53 x the area of the box is taken instead"
+
+
+def test_the_remark_counts_where_there_is_something_to_count():
+    without = {name: value for name, value in WITH.items() if name != "area"}
+    people = [WITH, without, without, {**without, "segmentation": []}]
+    content = {"images": [{"id": 1, "height": 10, "width": 12}], "annotations": copy.deepcopy(people)}
+    (remark,) = missing_fields.fill_in(content)
+    assert remark == (
+        "3 of 4 people have no area in the file; the area of the segmentation (for 2) or 0.53 x the area of the box "
+        "(for 1) is taken instead"
+    )
 
 
 def test_an_area_is_taken_from_a_box_that_was_missing_too():

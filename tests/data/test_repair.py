@@ -126,7 +126,7 @@ KINDS = {
     ),
     "visibility": Kind(
         person(keypoints=joints(4, 3, 3)),
-        *("error", "visibility", "annotation", "visibility must be 0, 1 or 2", [PERSON + "now unlabelled: nose"]),
+        *("error", "visibility", "annotation", "or 2, but nose has 3", [PERSON + "now unlabelled: nose"]),
     ),
     "number": Kind(
         person(num_keypoints=3),
@@ -144,7 +144,7 @@ KINDS = {
         "entry",
         "annotation",
         "area is 0; OKS",
-        [PERSON + "its area is now the area of the box x 0.53"],
+        [PERSON + "its area is now 0.53 x the area of the box"],
     ),
     "bad box": Kind(
         person(bbox=[5, 5, -2, 9]), "error", "entry", "annotation", "bbox is [5, 5, -2, 9]", [PERSON + "its box is now"]

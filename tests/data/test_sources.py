@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import test_yolo_pose
 from PIL import Image
 
 from inspose_jax.data import sources
@@ -196,7 +197,8 @@ def test_a_category_is_chosen_by_name_or_by_its_joints(tmp_path):
 
 
 def test_joints_without_names_are_numbered(tmp_path):
-    with pytest.warns(UserWarning, match="names no joints; they are numbered"):
+    line = "names no joints; they are numbered, and none change places in a mirrored image: name them, or set data.flip"
+    with pytest.warns(UserWarning, match=line):
         source = opened(dots(tmp_path, category={"id": 8, "name": "horse"}))
     assert source.skeleton.keypoint_names == tuple(f"joint_{number}" for number in range(5))
     check_dots(source)
@@ -265,3 +267,43 @@ def test_an_image_that_is_missing_is_named(tmp_path):
     (tmp_path / "images/1.png").unlink()
     with pytest.raises(NotFound, match=r"labels.json: its image 1\.png is neither beside it nor in images or labels;"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "splits"),
+    [
+        (["annotations.json"], ("train",)),
+        (["annotations/person_keypoints_val2017.json"], ("train",)),  # the only part
+        (["train.json", "valid.json", "test.json"], ("train", "val", "test")),
+        (
+            [f"annotations/{kind}_{split}2017.json" for kind in ("keypoints", "x") for split in ("train", "val")],
+            ("train", "val"),
+        ),
+        (["a.json", "b.json"], ("train",)),  # reading it says what is wrong
+        (["train/_annotations.coco.json", "valid/_annotations.coco.json"], ("train", "val")),
+        (["test/_annotations.coco.json"], ("train",)),
+    ],
+    ids=str,
+)
+def test_the_splits_of_a_folder_are_those_that_its_files_tell_apart(tmp_path, files, splits):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    assert sources.splits(tmp_path) == splits
+
+
+@pytest.mark.parametrize(
+    ("changes", "splits"),
+    [
+        ({}, ("train", "val")),
+        ({"train": None}, ("val",)),
+        ({"val": None, "validation": "images/train"}, ("train", "val")),
+        ({"test": "images/train"}, ("train", "val", "test")),
+        ({"test": "../test/images"}, ("train", "val")),  # named, but not there
+        ({"val": "gone"}, ("train", "val")),  # reading it says so
+        ({"train": None, "val": None}, ("train",)),
+    ],
+    ids=str,
+)
+def test_the_splits_of_a_yolo_dataset_are_those_that_its_yaml_file_names(tmp_path, changes, splits):
+    assert sources.splits(test_yolo_pose.written(tmp_path, **changes)) == splits

@@ -19,7 +19,7 @@ from tensorflow_datasets.core import shuffle
 from inspose_jax import cli
 from inspose_jax.cli import sources
 from inspose_jax.config import Scene
-from inspose_jax.data import shards, tfds_builder
+from inspose_jax.data import shard_index, shards, tfds_builder
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.errors import UserError
@@ -224,7 +224,7 @@ def same_ids():
         (
             {"train": with_record(keypoints=lambda record: record.keypoints + np.float32(1))},
             None,
-            "000000000003.png: visibility must be 0, 1 or 2",
+            "000000000003.png: visibility must be 0, 1 or 2, but .* has 3",
         ),
         ({"train": FEW}, 6, "train: 5 images are too few for 6 shards"),
         ({"train": FEW, "val": same_ids()}, None, "val: two images have the same id"),
@@ -256,6 +256,48 @@ def test_the_command_builds_two_splits_and_prints_the_folder_that_tfds_reads(var
     assert people["mask"][0], "masks are stored"
     np.testing.assert_array_equal(people["joints"], read(varied)[1].keypoints[..., :2])  # of offset 0: as in the file
     assert "10/10" in printed.err, "the progress bar"
+
+
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own)")
+def test_every_part_of_the_data_is_built_and_read_back(tmp_path, capsys):
+    for number, name in enumerate(("train", "valid", "test")):
+        content = test_coco_dialects.roboflow()
+        content["images"] = content["images"][number:]
+        kept = {image["id"] for image in content["images"]}
+        content["annotations"] = [one for one in content["annotations"] if one["image_id"] in kept]
+        test_coco_dialects.write(tmp_path / "raw", name, f"{name}/_annotations.coco.json", content)
+    command = ["data", "build", "--data", str(tmp_path / "raw"), "--out"]
+    cli.main([*command, str(tmp_path / "set")])
+    info = tfds.builder_from_directory(capsys.readouterr().out.splitlines()[-1]).info
+    assert {name: split.num_examples for name, split in info.splits.items()} == {"train": 4, "val": 3, "test": 2}
+    for split, ids in (("train", [1, 2, 3, 4]), ("val", [2, 3, 4]), ("test", [3, 4])):
+        given = sources.Given(tmp_path / "set", split=split)
+        assert sources.annotated(given, FROM_DATA, 0.5).image_ids.tolist() == ids
+    cli.main(["data", "show", "--data", str(tmp_path / "set"), "--split", "test", "--out", str(tmp_path / "a.jpg")])
+    cli.main([*command[:3], str(tmp_path / "set"), "--out", str(tmp_path / "again")])  # of a built set too
+    assert shard_index.splits(shards.version_folder(tmp_path / "again")) == ["train", "val", "test"]
+    cli.main([*command, str(tmp_path / "two"), "--splits", "train", "test"])
+    assert shard_index.splits(shards.version_folder(tmp_path / "two")) == ["train", "test"]
+    other = tmp_path / "raw/valid"
+    cli.main([*command, str(tmp_path / "other"), "--val-data", str(other / "_annotations.coco.json")])
+    assert shard_index.splits(shards.version_folder(tmp_path / "other")) == ["train", "val", "test"]
+
+
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own)")
+def test_a_part_that_cannot_be_used_may_be_left_out(tmp_path, capsys):
+    for name in ("train", "test"):
+        test_coco_dialects.write(tmp_path, name, f"{name}/_annotations.coco.json", test_coco_dialects.roboflow())
+    labels = tmp_path / "test/_annotations.coco.json"
+    labels.write_text(json.dumps({"images": []}))
+    command = ["data", "build", "--data", str(tmp_path), "--out", str(tmp_path / "set")]
+    with pytest.raises(SystemExit):
+        cli.main(command)
+    assert (
+        f"{labels}: no list `annotations`; is it a COCO annotation file with labels?; or build without this part: "
+        "--splits train\n"
+    ) in capsys.readouterr().err
+    cli.main([*command, "--splits", "train"])
+    assert shard_index.splits(shards.version_folder(tmp_path / "set")) == ["train"]
 
 
 def test_data_may_be_a_built_set(varied, folder, version, tmp_path, capsys):

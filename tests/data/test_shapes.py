@@ -1,6 +1,7 @@
 """Shapes found from sizes: as good as any, and as an exhaustive search finds them."""
 
 import json
+import time
 from itertools import combinations, combinations_with_replacement
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from inspose_jax.config import Augmentation, Data
 from inspose_jax.data import shapes
 from inspose_jax.data.shapes import Sizes
+from inspose_jax.data.transforms import resized_sizes, shrunk_sizes
 
 SIDES = (32, 64, 96, 128)
 
@@ -81,6 +83,29 @@ def test_training_sizes_are_smaller_where_a_jitter_shrinks_images():
     assert drawn.max() == 64
     # Half of the factors are above 1, and those below 1 are .75 on average.
     assert drawn.mean() == pytest.approx(64 * (1 + 0.75) / 2, abs=0.5)
+
+
+def test_shapes_for_a_jitter_are_as_good_as_for_all_that_it_may_draw():
+    """The sample of drawn sizes is thinned out; with every shorter side and more factors there is no better choice."""
+    sizes = np.random.default_rng(0).integers(200, 1000, (60, 2)).astype(np.int32)
+    jitter = Augmentation(large_scale_jitter=(0.3, 1.5))
+    data = Data(short_side=(300, 400), long_side=667, test_short_side=300, augmentation=jitter)
+    drawn = [
+        shrunk_sizes(resized_sizes(sizes, short_side, 667), factor)
+        for short_side in range(300, 401)
+        for factor in np.linspace(0.3, 1.5, 51).tolist()
+    ]
+    every = Sizes(np.concatenate(drawn), np.ones(len(sizes) * len(drawn)))
+    found, best = shapes.find(shapes.trained(sizes, data)), shapes.find(every)
+    assert shapes.padding(every, found) <= shapes.padding(every, best) + 0.01
+    assert abs(shapes.padding(every, found) - shapes.padding(shapes.trained(sizes, data), found)) <= 0.01
+
+
+def test_twenty_thousand_odd_sizes_with_a_jitter_take_seconds():
+    sizes = np.random.default_rng(0).integers(200, 3000, (20_000, 2)).astype(np.int32)
+    begin = time.process_time()
+    shapes.find(shapes.trained(sizes, Data(augmentation=Augmentation(large_scale_jitter=(0.1, 2.0)))))
+    assert time.process_time() - begin <= 5
 
 
 @pytest.mark.parametrize(("split", "best"), [("val", 0.1542), ("train", 0.1552)])

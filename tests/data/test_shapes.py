@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspose_jax.config import Augmentation, Data
-from inspose_jax.data import shapes
+from inspose_jax.config import Augmentation, Config, Data
+from inspose_jax.data import pipeline, shapes
 from inspose_jax.data.shapes import Sizes
 from inspose_jax.data.transforms import resized_sizes, shrunk_sizes
+from inspose_jax.skeletons import COCO
 
 SIDES = (32, 64, 96, 128)
 
@@ -116,6 +117,18 @@ def test_on_real_images_five_shapes_are_as_good_as_can_be(coco_real, split, best
     trained, tested = shapes.trained(sizes, Data()), shapes.tested(sizes, Data())
     assert shapes.padding(tested, shapes.find(tested)) <= 0.06
     assert shapes.padding(trained, shapes.find(trained)) <= best
+
+
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_with_open_shapes_real_images_are_tested_in_five_with_little_padding(coco_real, split):
+    content = json.loads((coco_real / f"annotations/person_keypoints_{split}.json").read_text())
+    source = pipeline.Images([np.zeros((1, 1, 3), np.uint8)] * len(content["images"]), COCO)
+    source.sizes = np.array([(image["height"], image["width"]) for image in content["images"]], np.int32)
+    plan = pipeline.make_plan(source, Config(data=Data(shapes=())), train=False, batch_size=1)
+    steps = [plan[step] for step in range(len(source))]
+    assert len({step.shape for step in steps}) <= 5
+    assert all(step.resized.min() >= 800 or step.resized.max() == 1333 for step in steps), "none is made smaller to fit"
+    assert 1 - sum(step.resized.prod() for step in steps) / sum(np.prod(step.shape) for step in steps) <= 0.06
 
 
 def test_two_shapes_hold_images_of_every_aspect():

@@ -342,7 +342,8 @@ class Data:
         ((800, 1344), (1344, 800)),
         SHAPES,
         "The fixed (height, width) that images are padded to, multiples of 32; the smallest one that fits is used.  "
-        "Empty: a run finds five from the sizes of its images when it starts, and keeps them.",
+        "Empty: a run finds five from the sizes of its images when it starts, and keeps them; evaluation and "
+        "prediction find five for theirs.",
     )
     flip: float = setting(0.5, FRACTION, "Probability that a training image is mirrored.")
     augmentation: Augmentation = part(Augmentation, is_flat=True)

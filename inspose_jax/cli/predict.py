@@ -118,7 +118,7 @@ def choose_padding(data: Data, sizes: list[tuple[int, int]]) -> Data:
     number = plan.number_of_shapes(sizes, data) if data.test_padding == "own" else 0
     if number <= MOST_SHAPES:
         return data
-    shapes = " and ".join(f"{height} x {width}" for height, width in data.shapes)
+    shapes = " and ".join(f"{height} x {width}" for height, width in data.shapes) or "a few shapes found for them"
     print(
         f"{len(sizes)} images need {number} different paddings, each of which would be compiled: they are padded to "
         f"{shapes} instead, which moves scores and joints; --config.data.test-padding own keeps each image's own"

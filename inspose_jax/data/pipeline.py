@@ -168,11 +168,15 @@ def for_data(config: config.Config, source: LabelledSource) -> config.Config:
 
 
 def make_plan(source: Source | Tolerant, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:
-    """The plan of a run over `source`; training takes the images that the config says."""
+    """The plan of a run over `source`; training takes the images that the config says.
+
+    Outside training an empty `data.shapes` stands for the best ones for these images at the test size.
+    """
     eligible = trained_on(source, config.data) if train else np.ones(len(source), bool)
-    return Plan(
-        source.sizes, eligible, config.data, batch_size or config.schedule.batch_size, config.schedule.seed, train
-    )
+    data = config.data
+    if not train and not data.shapes and data.test_padding == "shapes" and eligible.any():
+        data = replace(data, shapes=shapes.find(shapes.tested(source.sizes, data)))
+    return Plan(source.sizes, eligible, data, batch_size or config.schedule.batch_size, config.schedule.seed, train)
 
 
 def trained_on(source: Source | Tolerant, data: config.Data) -> Bool[np.ndarray, " n"]:

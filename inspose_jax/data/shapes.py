@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int32
+from jaxtyping import Float64, Int32, Int64
 
 from inspose_jax import config
 from inspose_jax.data import buckets
@@ -18,7 +18,7 @@ from inspose_jax.data.transforms import resized_sizes, shrunk_sizes
 
 MOST = 5  # shapes that are found unless told otherwise
 FOR_ANY_IMAGE = ((832, 1344), (1344, 832))  # two that hold every image at the paper's sizes, whatever its aspect
-JITTERS = 16  # factors that stand for the distribution of `large_scale_jitter`
+JITTERS = 16  # factors that stand for the distribution of `large_scale_jitter`, and then as many shorter sides
 UNITS = 42  # sides of larger images are multiples of more than 32, so that there are no more than these to try
 
 
@@ -45,9 +45,13 @@ def trained(sizes: Int32[np.ndarray, "n 2"], data: config.Data) -> Sizes:
     sizes, counts = np.unique(sizes, axis=0, return_counts=True)
     short_sides = range(data.short_side[0], data.short_side[1] + 1, data.short_side_step)
     low, high = data.augmentation.large_scale_jitter
-    factors = [low + (high - low) * (i + 0.5) / JITTERS for i in range(JITTERS)] if low < min(high, 1) else [high]
+    largest = shrunk_sizes(resized_sizes(sizes, short_sides[-1], data.long_side), high)
+    factors = [high]
+    if low < min(high, 1):  # it shrinks some images, to a different extent
+        factors = [low + (high - low) * (i + 0.5) / JITTERS for i in range(JITTERS)]
+        every = -(-len(short_sides) // JITTERS)
+        short_sides = short_sides[every // 2 :: every]
     drawn = [resized_sizes(sizes, short_side, data.long_side) for short_side in short_sides]
-    largest = shrunk_sizes(drawn[-1], high)
     drawn = [shrunk_sizes(one, factor) for one in drawn for factor in factors]
     held = np.concatenate([largest, tested(sizes, data).sizes])
     weights = [*[counts.astype(float)] * len(drawn), np.zeros(len(held))]
@@ -61,39 +65,61 @@ def find(sizes: Sizes, number: int = MOST) -> tuple[tuple[int, int], ...]:
     nothing, which is the best there is on every dataset tried.
     """
     unit = 32 * -(-int(sizes.sizes.max()) // (32 * UNITS))
-    cells, which = np.unique(-(-sizes.sizes // unit) * unit, axis=0, return_inverse=True)
-    weights = np.bincount(which.ravel(), sizes.weights)
-    shapes = np.stack(np.meshgrid(*map(np.unique, cells.T), indexing="ij"), -1).reshape(-1, 2)
-    fits = np.all(cells <= shapes[:, None], axis=-1)
+    cells = -(-sizes.sizes // unit)
+    sides = cells.max(0) + 1
+    index = np.ravel_multi_index((cells[:, 0], cells[:, 1]), sides)
+    weights = np.bincount(index, sizes.weights, minlength=sides.prod()).reshape(sides)
+    occurs = np.bincount(index, minlength=sides.prod()).reshape(sides) > 0
     # A shape of which a row or column is never used is no candidate: the next smaller one holds as much.
-    is_tight = (np.where(fits[..., None], cells, 0).max(1) == shapes).all(-1)
-    shapes, fits = shapes[is_tight], fits[is_tight]
-    # Pixels of a cell's images in each shape.  A weight of 0 still excludes the shapes that do not hold the cell.
-    pixels = np.where(fits, shapes.prod(-1, keepdims=True) * weights, np.inf)
+    is_tight = np.logical_or.accumulate(occurs, 0) & np.logical_or.accumulate(occurs, 1)
+    shapes = np.argwhere(is_tight)
+    shapes = shapes[np.argsort(shapes.prod(-1), kind="stable")]
+    # A size that no shape holds costs more than all images together; so does one of weight 0, however seldom it occurs.
+    unheld = np.where(occurs, 2.0 * shapes[-1].prod() * (weights.sum() + 1), 0)
+
+    def pixels(chosen: list[int]) -> Float64[np.ndarray, "chosen heights widths"]:
+        """What the images of each size take in each of these shapes."""
+        taken = np.repeat(unheld[None], len(chosen), 0)
+        for one, (height, width) in zip(taken, shapes[chosen], strict=True):
+            one[: height + 1, : width + 1] = height * width * weights[: height + 1, : width + 1]
+        return taken
+
     chosen = [len(shapes) - 1] * number  # the one that holds everything
     improved = True
     while improved:
         improved = False
         for pair in combinations(range(number), min(number, 2)):
-            others = pixels[[shape for at, shape in enumerate(chosen) if at not in pair]].min(0, initial=np.inf)
-            better = best_pair(np.minimum(pixels, others), number)
-            exchanged = [shape for at, shape in enumerate(chosen) if at not in pair] + better
-            if pixels[exchanged].min(0).sum() < pixels[chosen].min(0).sum():
+            others = [shape for at, shape in enumerate(chosen) if at not in pair]
+            exchanged = others + best_pair(np.minimum.reduce([unheld, *pixels(others)]), weights, shapes, number)
+            if pixels(exchanged).min(0).sum() < pixels(chosen).min(0).sum():
                 chosen, improved = exchanged, True
-    used = np.unique(pixels[chosen].argmin(0))
-    return tuple(sorted({(int(height), int(width)) for height, width in shapes[[chosen[i] for i in used]]}))
+    used = np.unique(pixels(chosen)[:, occurs].argmin(0))
+    return tuple(sorted({(int(height) * unit, int(width) * unit) for height, width in shapes[chosen][used]}))
 
 
-def best_pair(pixels: Float64[np.ndarray, "shapes cells"], number: int) -> list[int]:
-    """The two rows (one if `number` is 1) whose smaller values have the smallest sum."""
-    if number == 1:
-        return [int(pixels.sum(1).argmin())]
-    best, found = np.inf, [0, 0]
-    for first in range(len(pixels)):
-        sums = np.minimum(pixels[first:], pixels[first]).sum(1)
-        second = int(sums.argmin())
-        if sums[second] < best:
-            best, found = sums[second], [first, first + second]
+def best_pair(
+    others: Float64[np.ndarray, "heights widths"],
+    weights: Float64[np.ndarray, "heights widths"],
+    shapes: Int64[np.ndarray, "n 2"],
+    number: int,
+) -> list[int]:
+    """The two of `shapes` (one if `number` is 1) that spare the most pixels of those that are taken in `others`.
+
+    `shapes` are sorted by area.  So of two that hold an image the first one counts, and what a pair spares is what each
+    spares by itself, less what the larger one would spare where the smaller one holds too: both are sums over
+    rectangles of one table.
+    """
+    heights, widths = shapes.T
+    alone, best, found = np.zeros(len(shapes)), -1.0, [0]
+    for large, (height, width) in enumerate(shapes):
+        held = np.s_[: height + 1, : width + 1]
+        spared = np.maximum(others[held] - height * width * weights[held], 0).cumsum(0).cumsum(1)
+        alone[large] = spared[-1, -1]
+        smaller = np.s_[: large + 1] if number > 1 else np.s_[large : large + 1]
+        both = spared[np.minimum(heights[smaller], height), np.minimum(widths[smaller], width)]
+        together = alone[smaller] + alone[large] - both
+        if together.max() > best:
+            best, found = together.max(), [int(together.argmax()), large][-number:]
     return found
 
 

@@ -1,6 +1,7 @@
 """Shapes found from sizes: as good as any, and as an exhaustive search finds them."""
 
 import json
+import time
 from itertools import combinations, combinations_with_replacement
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspose_jax.config import Augmentation, Data
-from inspose_jax.data import shapes
+from inspose_jax.config import Augmentation, Config, Data
+from inspose_jax.data import pipeline, shapes
 from inspose_jax.data.shapes import Sizes
+from inspose_jax.data.transforms import resized_sizes, shrunk_sizes
+from inspose_jax.skeletons import COCO
 
 SIDES = (32, 64, 96, 128)
 
@@ -83,6 +86,29 @@ def test_training_sizes_are_smaller_where_a_jitter_shrinks_images():
     assert drawn.mean() == pytest.approx(64 * (1 + 0.75) / 2, abs=0.5)
 
 
+def test_shapes_for_a_jitter_are_as_good_as_for_all_that_it_may_draw():
+    """The sample of drawn sizes is thinned out; with every shorter side and more factors there is no better choice."""
+    sizes = np.random.default_rng(0).integers(200, 1000, (60, 2)).astype(np.int32)
+    jitter = Augmentation(large_scale_jitter=(0.3, 1.5))
+    data = Data(short_side=(300, 400), long_side=667, test_short_side=300, augmentation=jitter)
+    drawn = [
+        shrunk_sizes(resized_sizes(sizes, short_side, 667), factor)
+        for short_side in range(300, 401)
+        for factor in np.linspace(0.3, 1.5, 51).tolist()
+    ]
+    every = Sizes(np.concatenate(drawn), np.ones(len(sizes) * len(drawn)))
+    found, best = shapes.find(shapes.trained(sizes, data)), shapes.find(every)
+    assert shapes.padding(every, found) <= shapes.padding(every, best) + 0.01
+    assert abs(shapes.padding(every, found) - shapes.padding(shapes.trained(sizes, data), found)) <= 0.01
+
+
+def test_twenty_thousand_odd_sizes_with_a_jitter_take_seconds():
+    sizes = np.random.default_rng(0).integers(200, 3000, (20_000, 2)).astype(np.int32)
+    begin = time.process_time()
+    shapes.find(shapes.trained(sizes, Data(augmentation=Augmentation(large_scale_jitter=(0.1, 2.0)))))
+    assert time.process_time() - begin <= 5
+
+
 @pytest.mark.parametrize(("split", "best"), [("val", 0.1542), ("train", 0.1552)])
 def test_on_real_images_five_shapes_are_as_good_as_can_be(coco_real, split, best):
     """`best` is the optimum of the same choice as an integer program, which a solver proved."""
@@ -91,6 +117,18 @@ def test_on_real_images_five_shapes_are_as_good_as_can_be(coco_real, split, best
     trained, tested = shapes.trained(sizes, Data()), shapes.tested(sizes, Data())
     assert shapes.padding(tested, shapes.find(tested)) <= 0.06
     assert shapes.padding(trained, shapes.find(trained)) <= best
+
+
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_with_open_shapes_real_images_are_tested_in_five_with_little_padding(coco_real, split):
+    content = json.loads((coco_real / f"annotations/person_keypoints_{split}.json").read_text())
+    source = pipeline.Images([np.zeros((1, 1, 3), np.uint8)] * len(content["images"]), COCO)
+    source.sizes = np.array([(image["height"], image["width"]) for image in content["images"]], np.int32)
+    plan = pipeline.make_plan(source, Config(data=Data(shapes=())), train=False, batch_size=1)
+    steps = [plan[step] for step in range(len(source))]
+    assert len({step.shape for step in steps}) <= 5
+    assert all(step.resized.min() >= 800 or step.resized.max() == 1333 for step in steps), "none is made smaller to fit"
+    assert 1 - sum(step.resized.prod() for step in steps) / sum(np.prod(step.shape) for step in steps) <= 0.06
 
 
 def test_two_shapes_hold_images_of_every_aspect():

@@ -3,7 +3,8 @@
     python experiments/benchmarks/data/loader.py IMAGES ANNOTATIONS
 
 Everything is timed in turns in one process (the two bare loops of the second part in two), so that other work on the
-machine slows all of it down alike; medians.
+machine slows all of it down alike; medians.  Both wall time and processor time are given: on a busy machine only the
+second says anything, and it leaves out what threads wait for each other.
 """
 
 import multiprocessing
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,11 +23,19 @@ from tqdm import tqdm
 from inspose_jax import config, recipes
 from inspose_jax.data import pipeline
 from inspose_jax.data.coco import CocoFolder
+from inspose_jax.data.memory import Memory
 from inspose_jax.data.plan import PlannedStep
 from inspose_jax.skeletons import COCO
 
 ROUNDS, SECONDS, NUM_STEPS = 7, 4.0, 6
 Work = Callable[[PlannedStep], object]
+
+
+class Rate(NamedTuple):
+    """What a loader reaches."""
+
+    images: float  # per second of wall time
+    cost: float  # seconds of processor time per image
 
 
 def main(images: str, annotations: str) -> None:
@@ -43,22 +53,32 @@ def main(images: str, annotations: str) -> None:
                 image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
                 cv2.resize(image, (width, height))
 
+    memory = Memory()
+
     def load(step: PlannedStep) -> object:
+        return pipeline.load_batch(source, step, recipe, memory=memory)
+
+    def load_into_new_memory(step: PlannedStep) -> object:
         return pipeline.load_batch(source, step, recipe)
 
-    one_thread({"decode and resize alone": bare, "load_batch": load}, steps)
-    print(f"{'of one thread of grain, beside load_batch':44} {grain_beside_load(source, plan, recipe, load):6.3f}")
-    both = {
-        "two processes, decode and resize alone": lambda: two_processes(bare, steps),
-        "grain with two threads": lambda: rate_of_grain(source, plan, recipe, 2),
+    works = {
+        "decode and resize alone": bare,
+        "load_batch": load,
+        "load_batch, each batch in new memory": load_into_new_memory,
     }
-    rates: dict[str, list[float]] = {name: [] for name in both}
-    for _ in tqdm(range(ROUNDS), desc="two threads", leave=False):
-        for name, rate in both.items():
-            rates[name].append(rate())
-    for name, values in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(values, next(iter(rates.values())), strict=True))
-        print(f"{name:44} {statistics.median(values):6.0f} images/s  {ratio:5.2f}")
+    one_thread(works, steps)
+    in_turns(
+        {
+            "load_batch in a loop": lambda: rate_of(load, steps),
+            "grain with one thread": lambda: rate_of_grain(source, plan, recipe, 1),
+        }
+    )
+    in_turns(
+        {
+            "two processes, decode and resize alone": lambda: two_processes(bare, steps),
+            "grain with two threads": lambda: rate_of_grain(source, plan, recipe, 2),
+        }
+    )
 
 
 def number_of(step: PlannedStep) -> int:
@@ -81,53 +101,59 @@ def one_thread(works: dict[str, Work], steps: list[PlannedStep]) -> None:
         print(f"{name:44} {1000 * statistics.median(values):6.2f} ms/image  {ratio:5.2f}")
 
 
-def grain_beside_load(source: CocoFolder, plan: object, recipe: config.Config, load: Work) -> float:
-    """Speed of one thread of grain beside calling `load_batch`, medians of wall time in turns."""
-    ratios = []
-    for _ in tqdm(range(ROUNDS), desc="grain", leave=False):
-        direct = rate_of(load, [plan[i] for i in range(NUM_STEPS)])  # pyright: ignore[reportIndexIssue]
-        ratios.append(rate_of_grain(source, plan, recipe, 1) / direct)
-    return statistics.median(ratios)
+def in_turns(rates: dict[str, Callable[[], Rate]]) -> None:
+    """Print the images per second of each, its processor time per image, and both beside the first one's."""
+    measured: dict[str, list[Rate]] = {name: [] for name in rates}
+    for _ in tqdm(range(ROUNDS), desc="in turns", leave=False):
+        for name, rate in rates.items():
+            measured[name].append(rate())
+    first = next(iter(measured.values()))
+    for name, values in measured.items():
+        faster = statistics.median(a.images / b.images for a, b in zip(values, first, strict=True))
+        cheaper = statistics.median(b.cost / a.cost for a, b in zip(values, first, strict=True))
+        images, cost = (statistics.median(column) for column in zip(*values, strict=True))
+        print(f"{name:44} {images:6.0f} images/s {faster:5.2f}  {1000 * cost:6.2f} ms/image  {cheaper:5.2f}")
 
 
-def rate_of(work: Work, steps: list[PlannedStep]) -> float:
-    """Images per second of wall time."""
-    begin, number = time.perf_counter(), 0
-    for step in cycle(steps):
-        work(step)
-        number += number_of(step)
-        if (seconds := time.perf_counter() - begin) > SECONDS:
-            return number / seconds
-    raise AssertionError
+def rate_of(work: Work, steps: list[PlannedStep]) -> Rate:
+    """The rate of calling `work` in a loop."""
+    return measure((work(step), number_of(step))[1] for step in cycle(steps))
 
 
-def rate_of_grain(source: CocoFolder, plan: object, recipe: config.Config, num_threads: int) -> float:
-    """Images per second of the loader that training uses, once its threads have begun."""
+def rate_of_grain(source: CocoFolder, plan: object, recipe: config.Config, num_threads: int) -> Rate:
+    """The rate of the loader that training uses, once its threads have begun."""
     machine = config.Machine(num_threads=num_threads)
     given = config.Config(recipe.model, recipe.data, recipe.schedule, machine)
     batches: Iterator = pipeline.batches(source, plan, given, 0, 10**6)  # pyright: ignore[reportArgumentType]
     for _ in range(2 * num_threads):
         next(batches)
-    begin, number = time.perf_counter(), 0
-    while (seconds := time.perf_counter() - begin) < SECONDS:
-        number += int(next(batches).is_real.sum())
-    return number / seconds
+    return measure(int(batch.is_real.sum()) for batch in batches)
 
 
-def two_processes(work: Work, steps: list[PlannedStep]) -> float:
-    """Images per second of two processes together."""
+def measure(loaded: Iterator[int]) -> Rate:
+    """The rate at which images come, given how many have come with each step."""
+    begin, processor, number = time.perf_counter(), time.process_time(), 0
+    for more in loaded:
+        number += more
+        if (seconds := time.perf_counter() - begin) > SECONDS:
+            return Rate(number / seconds, (time.process_time() - processor) / number)
+    raise AssertionError
+
+
+def two_processes(work: Work, steps: list[PlannedStep]) -> Rate:
+    """The rate of two processes together."""
     fork = multiprocessing.get_context("fork")
-    rates = fork.Array("d", 2)
+    images, cost = fork.Array("d", 2), fork.Array("d", 2)
 
-    def measure(which: int) -> None:
-        rates[which] = rate_of(work, steps)
+    def run(which: int) -> None:
+        images[which], cost[which] = rate_of(work, steps)
 
-    children = [fork.Process(target=measure, args=(i,)) for i in range(2)]
+    children = [fork.Process(target=run, args=(i,)) for i in range(2)]
     for child in children:
         child.start()
     for child in children:
         child.join()
-    return sum(rates)
+    return Rate(sum(images), statistics.mean(cost))
 
 
 if __name__ == "__main__":

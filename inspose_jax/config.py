@@ -306,10 +306,10 @@ class Passes:
     )
     test_flip: bool = setting(False, ANY, "Whether a test image is looked at mirrored, too.")
     test_merge: Literal["boxes", "oks", "maps"] = setting(
-        "oks",
+        "maps",
         ANY,
-        "People of several passes become one list by non-maximum suppression, by the IoU of boxes or by OKS; or those "
-        "of an image and its mirror image by OKS, and their keypoint maps and scores are averaged.",
+        "People of several passes become one list by non-maximum suppression, by the IoU of boxes or by OKS.  `maps` "
+        "is OKS, and keypoint maps and scores of an image and its mirror image are averaged; the paper's model only.",
     )
     test_merge_threshold: float = setting(
         0.6, FRACTION, "IoU, or OKS, above which people of two passes are the same person."
@@ -490,9 +490,7 @@ def check_passes(config: Config) -> None:
             f"data.test_flip needs a skeleton whose joints change places in a mirrored image; {skeleton.name} has no "
             f"flip_pairs"
         )
-    if data.passes.test_merge == "maps" and data.passes.test_scales:
-        raise UserError("data.test_merge maps averages an image and its mirror image; with data.test_scales, take oks")
-    if data.passes.test_merge == "maps" and not isinstance(config.model, Model):
+    if data.passes.test_flip and data.passes.test_merge == "maps" and not isinstance(config.model, Model):
         raise UserError("data.test_merge maps needs the paper's model; take oks")
     if data.test_padding == "own" or not data.shapes:
         return

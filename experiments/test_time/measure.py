@@ -40,8 +40,10 @@ def settings(base: Config) -> Iterator[tuple[str, Config]]:
         passes = Passes(test_flip=True, test_merge=merge, test_merge_threshold=threshold)
         yield f"flip, {merge} {threshold}", looked_at(passes)
     for name, scales in SCALES.items():
-        for flip in (False, True):
-            yield f"scales {name}{', flip' * flip}", looked_at(Passes(test_scales=scales, test_flip=flip))
+        yield f"scales {name}", looked_at(Passes(test_scales=scales))
+        for merge in ("oks", "maps"):
+            passes = Passes(test_scales=scales, test_flip=True, test_merge=merge)
+            yield f"scales {name}, flip, {merge}", looked_at(passes)
 
 
 def main() -> None:

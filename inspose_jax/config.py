@@ -311,10 +311,11 @@ class Passes:
         "`test_short_side`.  `long_side` grows or shrinks along.",
     )
     test_flip: bool = setting(False, ANY, "Whether a test image is looked at mirrored, too.")
-    test_merge: Literal["boxes", "oks"] = setting(
-        "oks",
+    test_merge: Literal["boxes", "oks", "maps"] = setting(
+        "maps",
         ANY,
-        "People of several passes become one list by non-maximum suppression, by the IoU of boxes or by OKS.",
+        "People of several passes become one list by non-maximum suppression, by the IoU of boxes or by OKS.  `maps` "
+        "is OKS, and keypoint maps and scores of an image and its mirror image are averaged; the paper's model only.",
     )
     test_merge_threshold: float = setting(
         0.6, FRACTION, "IoU, or OKS, above which people of two passes are the same person."
@@ -474,7 +475,7 @@ def check(config: Config) -> None:
             raise UserError(f"{'.'.join(place.typed)} is {place.value}; it must {allowed.words}")
     if isinstance(config.model, Model):
         check_levels(config.model)
-    check_passes(config.data, config.model.skeleton)
+    check_passes(config)
 
 
 def check_levels(model: Model) -> None:
@@ -488,13 +489,16 @@ def check_levels(model: Model) -> None:
         raise UserError(f"model.levels {levels} must start at map_level {model.network.map_level} or above")
 
 
-def check_passes(data: Data, skeleton: Skeleton) -> None:
-    """Raise UserError if no shape holds an image at one of the test scales, or if mirrored joints have no partners."""
+def check_passes(config: Config) -> None:
+    """Raise UserError if the model or its shapes do not allow the passes over a test image."""
+    data, skeleton = config.data, config.model.skeleton
     if data.passes.test_flip and skeleton != skeletons.FROM_DATA and not skeleton.flip_pairs:
         raise UserError(
             f"data.test_flip needs a skeleton whose joints change places in a mirrored image; {skeleton.name} has no "
             f"flip_pairs"
         )
+    if data.passes.test_flip and data.passes.test_merge == "maps" and not isinstance(config.model, Model):
+        raise UserError("data.test_merge maps needs the paper's model; take oks")
     if data.test_padding == "own" or not data.shapes:
         return
     largest = max(min(shape) for shape in data.shapes)

@@ -146,3 +146,12 @@ def keypoint_maps(
         lambda image: per_person.maps(*image, grid.map_stride), (theta, features, centres, scales, size)
     )
     return KeypointMaps(jax.nn.softmax(logits, axis=(3, 4)), theta, features, centres)
+
+
+def joints_of_cells(
+    disk_offsets: Float[Array, "h w K2"] | None, map_size: tuple[int, int], num_keypoints: int, stride: int
+) -> Float[Array, "h w K 2"]:
+    """Eq. 3 for every cell: where it puts each joint, if that joint's peak lies there; in pixels."""
+    height, width = map_size
+    cells = jnp.broadcast_to(jnp.arange(height * width, dtype=jnp.int32)[:, None], (height * width, num_keypoints))
+    return read_joints(cells, disk_offsets, width, stride).reshape(height, width, num_keypoints, 2)

@@ -52,14 +52,19 @@ def keep(overlaps: Float[Array, "N N"], is_candidate: Bool[Array, " N"], thresho
     return jax.lax.fori_loop(0, len(overlaps), visit, is_candidate)
 
 
-def pose_oks(keypoints: Float[Array, "N K 2"], sigmas: Sequence[float]) -> Float[Array, "N N"]:
-    """COCO's OKS of every pose j with pose i, which stands for the annotated person; all joints count.
+def pose_oks(
+    keypoints: Float[Array, "N K 2"], sigmas: Sequence[float], others: Float[Array, "M K 2"] | None = None
+) -> Float[Array, "N M"]:
+    """COCO's OKS of every pose j of `others` with pose i, which stands for the annotated person; all joints count.
 
-    Its area is that of the rectangle around its joints, the area that COCO's tool gives to results.
+    The person's area is that of the rectangle around the joints, the area that COCO's tool gives to results.  Without
+    `others`, of all poses with one another.
     """
+    others = keypoints if others is None else others
     areas = geometry.box_area(rectangles(keypoints))
-    x, y = keypoints[..., 0], keypoints[..., 1]
-    squares = jnp.square(x[:, None] - x) + jnp.square(y[:, None] - y)  # written so that no array f[N,N,K] is stored
+    (x, y), (x_of_others, y_of_others) = jnp.moveaxis(keypoints, -1, 0), jnp.moveaxis(others, -1, 0)
+    # Written so that no array f[N,M,K] is stored.
+    squares = jnp.square(x[:, None] - x_of_others) + jnp.square(y[:, None] - y_of_others)
     variances = jnp.square(2 * jnp.asarray(sigmas, keypoints.dtype))
     return jnp.exp(-squares / (2 * areas[:, None, None] * variances)).mean(-1)
 

@@ -62,9 +62,13 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
         return decode.decode(outputs, size, grid_of(image_size), model.decoding, per_person, model.skeleton.oks_sigmas)
 
     def maps_of(outputs: Outputs, size: jax.Array, image_size: tuple[int, int], location: jax.Array) -> KeypointMaps:
-        return decode.keypoint_maps(
-            outputs.controller, outputs.features, size, grid_of(image_size), location, per_person
-        )
+        grid = grid_of(image_size)
+        found = decode.keypoint_maps(outputs.controller, outputs.features, size, grid, location, per_person)
+
+        def joints_of(offsets: jax.Array | None, features: jax.Array) -> jax.Array:
+            return decode.joints_of_cells(offsets, features.shape[:2], len(names), grid.map_stride)
+
+        return found._replace(joints=jax.vmap(joints_of)(outputs.disk_offsets, outputs.features))
 
     return Method(
         init=init,

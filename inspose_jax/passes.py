@@ -4,28 +4,50 @@ Axes: B images, N people of all passes, D people of one, K keypoints.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int32, UInt8
 
 from inspose_jax import config, geometry, nms
+from inspose_jax.averaged_maps import MapsOf, averaged, partners
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Poses
 
-Find = Callable[[Array, Array], Poses]  # u8[B,H,W,3] padded images, i32[B,2] their sizes -> the people in each
+# u8[B,H,W,3] padded images, i32[B,2] their sizes -> the method's outputs, and the people in each image
+Forward = Callable[[Array, Array], tuple[Any, Poses]]
 
 
 def find_twice(
-    find: Find, image: UInt8[Array, "B H W 3"], size: Int32[Array, "B 2"], skeleton: Skeleton, passes: config.Passes
+    forward: Forward,
+    maps: MapsOf | None,
+    image: UInt8[Array, "B H W 3"],
+    size: Int32[Array, "B 2"],
+    skeleton: Skeleton,
+    passes: config.Passes,
 ) -> Poses:
-    """The people that `find` finds in padded images and in their mirror images, in pixels of the padded images."""
+    """The people that are found in padded images and in their mirror images, in pixels of the padded images.
+
+    `maps` is that of the method, which `test_merge` needs for averaging them.
+    """
+    is_averaged = passes.test_merge == "maps"
+
+    def find(image: Array) -> tuple[Any, Poses]:
+        outputs, poses = forward(image, size)
+        return outputs if is_averaged else None, poses
+
     # One after the other in a loop, so that the network is compiled once and needs no more memory than for one pass.
-    both = jax.lax.map(lambda images: find(images, size), jnp.stack([image, mirrored(image, size)]))
-    first, second = (jax.tree.map(lambda x, i=i: x[i], both) for i in (0, 1))
+    outputs, poses = jax.lax.map(find, jnp.stack([image, mirrored(image, size)]))
+    first, second = (jax.tree.map(lambda x, i=i: x[i], poses) for i in (0, 1))
     found = joined([first, mirrored_back(second, size, skeleton)], axis=1)
     number = first.scores.shape[1]
-    return jax.vmap(lambda people: merged(people, number, skeleton.oks_sigmas, passes))(found)
+    people = jax.vmap(lambda found: merged(found, number, skeleton.oks_sigmas, passes))(found)
+    if not is_averaged:
+        return people
+    assert maps is not None, "the config's check refuses models without maps"
+    pairs = jax.vmap(lambda found, people: partners(found, people, skeleton.oks_sigmas, passes))(found, people)
+    return averaged(people, pairs, outputs, maps, size, (image.shape[1], image.shape[2]), skeleton)
 
 
 def mirrored(image: UInt8[Array, "B H W 3"], size: Int32[Array, "B 2"]) -> UInt8[Array, "B H W 3"]:
@@ -57,7 +79,7 @@ def merged(poses: Poses, number: int, sigmas: Sequence[float], passes: config.Pa
     """
     order = jnp.argsort(jnp.where(poses.is_person, poses.scores, -1), descending=True)
     poses = jax.tree.map(lambda x: x[order], poses)
-    if passes.test_merge == "oks":
+    if passes.test_merge != "boxes":
         overlaps = nms.pose_oks(poses.keypoints, sigmas)
     else:
         extents = nms.rectangles(poses.keypoints) if poses.boxes is None else poses.boxes

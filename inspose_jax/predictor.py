@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -164,13 +165,11 @@ class Predictor:
         """
 
         def rows_of(variables: Any, image: jax.Array, size: jax.Array) -> Poses:
-            def find(image: jax.Array, size: jax.Array) -> Poses:
-                return self.forward(variables, image, size)[1]
-
             data = self.config.data
-            if data.passes.test_flip:
-                return passes.find_twice(find, image, size, self.skeleton, data.passes)
-            return find(image, size)
+            if not data.passes.test_flip:
+                return self.forward(variables, image, size)[1]
+            forward = partial(self.forward, variables)
+            return passes.find_twice(forward, self.method.maps, image, size, self.skeleton, data.passes)
 
         if self.mesh is None or image.shape[0] % self.mesh.size:
             return rows_of(variables, image, size)

@@ -128,6 +128,7 @@ class KeypointMaps(NamedTuple):
     theta: Array  # f32[N,P] parameters of each person's network
     features: Array  # f32[h,w,C] F_kp, which all of them read
     points: Array  # f32[N,2] the locations that generated the networks: x, y in pixels of the padded image
+    joints: Array | None = None  # f32[h,w,K,2] where each cell puts each joint (Eq. 3), in pixels of the padded image
 
 
 Meaning = tuple[str, int]  # the joint, by its name, or "" for all joints alike; which of those that this joint has

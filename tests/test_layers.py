@@ -13,7 +13,8 @@ LAYERS = [
     {"config"},
     {"geometry", "draw", "recipes", "method"},
     {"network", "data", "targets", "nms"},
-    {"soft_nms", "passes"},
+    {"soft_nms", "averaged_maps"},
+    {"passes"},
     {"losses", "decode"},
     {"paper", "released"},
     {"methods", "counts"},
@@ -29,7 +30,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 NUMERIC = {
     "network", "targets", "losses", "decode", "nms", "soft_nms", "geometry", "method", "methods", "paper", "released",
-    "passes",
+    "passes", "averaged_maps",
 }  # fmt: skip
 PAPERS = {"paper", "released", "network", "targets", "losses", "decode", "nms", "soft_nms"}  # imported only by a method
 BARE = {"jax", "flax", "optax", "numpy", "jaxtyping"}  # all that step and model need on a bare machine

@@ -9,7 +9,7 @@ import pytest
 import rival_poses
 import tiny
 
-from inspose_jax import config, passes
+from inspose_jax import averaged_maps, config, passes
 from inspose_jax.config import Passes
 from inspose_jax.data import pipeline, transforms
 from inspose_jax.errors import UserError
@@ -20,7 +20,7 @@ from inspose_jax.structures import Poses, unlabelled
 
 MODEL = tiny.model(score_threshold=0.0, nms_threshold=0.9)  # with random weights, people are everywhere
 DATA = replace(tiny.CONFIG.data, long_side=96, shapes=((64, 64), (96, 96), (96, 160)))
-FLIP = Passes(test_flip=True, test_merge_threshold=0.9)
+FLIP = Passes(test_flip=True, test_merge="oks", test_merge_threshold=0.9)
 SIDES = (48, 64)
 SIZES = [(64, 90), (50, 50)]
 
@@ -98,6 +98,51 @@ def test_an_image_and_its_mirror_image_have_mirrored_people(model):
     (once,) = people_of(predictor(Passes(), model), images[:1])
     assert here[0].scores[0] >= once.scores[0]
     assert not np.array_equal(here[0].scores, once.scores), "the mirrored image adds nobody"
+
+
+def test_an_image_and_its_mirror_image_have_the_same_averaged_maps():
+    twice = predictor(replace(FLIP, test_merge="maps", test_merge_threshold=0.3))
+    image = noise(64, 96)  # whose cells lie on those of the mirror image
+    (here,), (there,) = people_of(twice, [image]), people_of(twice, [np.ascontiguousarray(image[:, ::-1])])
+    (unaveraged,) = people_of(predictor(replace(FLIP, test_merge_threshold=0.3)), [image])
+    order = list(COCO.flip_order)
+    back = there.keypoints[:, order] * np.float32([-1, 1]) + np.float32([96, 0])
+    assert_same(here, there._replace(keypoints=back, keypoint_scores=there.keypoint_scores[:, order]))
+    assert len(here.scores) == len(unaveraged.scores)
+    assert (here.scores < unaveraged.scores.max()).all(), "scores are means"
+
+
+@pytest.mark.parametrize("width", [96, 91])
+@pytest.mark.parametrize("found_in", [(True, True), (True, False), (False, True)])
+def test_maps_with_their_peaks_at_the_same_joints_are_read_as_either_alone(width, found_in):
+    height, stride, spread = 64, 8, 10.0
+    rng = np.random.default_rng(0)
+    joints = rng.uniform([8, 8], [width - 8, height - 8], (17, 2)).astype(np.float32)
+    mirrored = joints[list(COCO.flip_order)] * np.float32([-1, 1]) + np.float32([width, 0])
+    y, x = np.mgrid[: height // stride, : 96 // stride] * stride + stride / 2
+
+    def maps_of(joints):
+        squares = (x - joints[:, 0, None, None]) ** 2 + (y - joints[:, 1, None, None]) ** 2
+        maps = np.exp(-squares / (2 * spread**2))
+        return jnp.asarray(maps[None] / maps.sum((1, 2))[:, None, None], jnp.float32)
+
+    def places_of(joints):  # every cell puts a joint where it is, a pixel to the right of it and below
+        return jnp.asarray(np.broadcast_to(joints + 1, (*x.shape, 17, 2)))
+
+    size, wrong = jnp.array([height, width], jnp.int32), jnp.full((1, 17, *x.shape), 0.5)
+    keypoints, peaks = averaged_maps.read_both(
+        maps_of(joints) if found_in[0] else wrong,
+        places_of(joints),
+        maps_of(mirrored) if found_in[1] else wrong,
+        places_of(mirrored),
+        jnp.array([found_in]),
+        size,
+        (height, 96),
+        COCO.flip_order,
+    )
+    shift = np.float32([1, 1]) * found_in[0] + np.float32([-1, 1]) * found_in[1]
+    np.testing.assert_allclose(keypoints[0], joints + shift / sum(found_in), atol=1e-4)
+    np.testing.assert_allclose(peaks[0], maps_of(joints)[0].max((1, 2)), rtol=0.02 if width == 96 else 0.2)
 
 
 def test_mirrored_images_on_several_devices_give_the_same_people():
@@ -188,6 +233,13 @@ def test_an_image_that_fits_no_shape_at_a_scale_is_refused_and_not_made_smaller(
     assert people_of(predictor(Passes(), long_side=128), [wide])
     with pytest.raises(UserError, match=r"an image of 96 x 192 pixels .* add 96 x 192 to them, or lower"):
         people_of(predictor(Passes(test_scales=(64, 96)), long_side=128), [wide])
+
+
+def test_only_the_maps_of_the_papers_model_are_averaged():
+    given = replace(tiny.CONFIG, model=tiny.RELEASED, data=replace(DATA, passes=Passes(test_flip=True)))
+    with pytest.raises(UserError, match=r"data.test_merge maps needs the paper's model; take oks"):
+        config.check(given)
+    config.check(replace(given, data=replace(DATA, passes=FLIP)))
 
 
 def test_a_skeleton_without_pairs_cannot_be_mirrored():

@@ -20,8 +20,9 @@ from inspose_jax.evaluation import evaluate
 from inspose_jax.predictor import Predictor
 
 STATISTICS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
-SCALES = {"smaller": (160, 192), "larger": (192, 224), "both": (160, 192, 224)}
-THRESHOLDS = (0.3, 0.5, 0.6, 0.7, 0.8)
+SCALES = {"larger": (192, 224), "both": (160, 192, 224)}
+SUPPRESSIONS = (("boxes", 0.6), ("oks", 0.3), ("oks", 0.5), ("oks", 0.7), ("soft", 0.3), ("soft", 0.6))
+MERGES = (("boxes", 0.6), ("oks", 0.3), ("oks", 0.5), ("oks", 0.7), ("maps", 0.5), ("maps", 0.7))
 
 
 def settings(base: Config) -> Iterator[tuple[str, Config]]:
@@ -33,18 +34,16 @@ def settings(base: Config) -> Iterator[tuple[str, Config]]:
     def looked_at(passes: Passes) -> Config:
         return replace(base, data=replace(base.data, passes=passes, test_padding="own"))
 
-    for suppression in ("boxes", "oks", "soft"):
-        for threshold in THRESHOLDS:
-            yield f"{suppression} {threshold}", decoded(suppression=suppression, nms_threshold=threshold)
-    for merge in ("boxes", "oks"):
-        for threshold in THRESHOLDS:
-            passes = Passes(test_flip=True, test_merge=merge, test_merge_threshold=threshold)
-            yield f"flip, {merge} {threshold}", looked_at(passes)
+    for suppression, threshold in SUPPRESSIONS:
+        yield f"{suppression} {threshold}", decoded(suppression=suppression, nms_threshold=threshold)
+    for merge, threshold in MERGES:
+        passes = Passes(test_flip=True, test_merge=merge, test_merge_threshold=threshold)
+        yield f"flip, {merge} {threshold}", looked_at(passes)
     for name, scales in SCALES.items():
-        for flip in (False, True):
-            for merge in ("boxes", "oks"):
-                passes = Passes(test_scales=scales, test_flip=flip, test_merge=merge)
-                yield f"scales {name}{', flip' * flip}, {merge} {passes.test_merge_threshold}", looked_at(passes)
+        yield f"scales {name}", looked_at(Passes(test_scales=scales))
+        for merge in ("oks", "maps"):
+            passes = Passes(test_scales=scales, test_flip=True, test_merge=merge)
+            yield f"scales {name}, flip, {merge}", looked_at(passes)
 
 
 def main() -> None:

@@ -50,3 +50,5 @@ def run(argv: list[str]) -> None:
     graph.write(launch.out, model, loaded.about, launch.shape, launch.pt2)
     size = (launch.out / graph.ONNX).stat().st_size / 1e6
     print(f"{launch.out}: {graph.ONNX}, {size:.1f} MB, of step {loaded.step}; see {launch.out / 'README.md'}")
+    if note := export.single_pass(loaded.config):
+        print(f"with numpy, {note}")

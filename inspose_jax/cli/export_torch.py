@@ -40,3 +40,5 @@ def run(argv: list[str]) -> None:
         print(f"{what}; PyTorch needs the {run_folder.CONFIG} beside it too")
     else:
         print(f"{what}; in PyTorch: from {Path(export.TORCH_FILE).stem} import load, in that folder")
+    if note := export.single_pass(loaded.config):
+        print(f"in PyTorch, {note}")

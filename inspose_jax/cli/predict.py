@@ -111,12 +111,13 @@ def run(argv: list[str]) -> None:
 def choose_padding(data: Data, sizes: list[tuple[int, int]]) -> Data:
     """The settings, with the config's few shapes for images that would need too many paddings of their own.
 
-    `sizes` are the images' (height, width).  Prints a line where it chooses other padding than the config's.
+    `sizes` are the images' (height, width).  Prints a line where it chooses other padding than the config's.  With
+    `test_scales`, which those shapes may not hold, the padding stays.
     """
     from inspose_jax.data import plan
 
     number = plan.number_of_shapes(sizes, data) if data.test_padding == "own" else 0
-    if number <= MOST_SHAPES:
+    if number <= MOST_SHAPES or data.passes.test_scales:
         return data
     shapes = " and ".join(f"{height} x {width}" for height, width in data.shapes) or "a few shapes found for them"
     print(

@@ -40,6 +40,18 @@ def torch_config(config: Config) -> dict[str, Any]:
     return {**config_json.to_dict(config), reading.WRITTEN_BY: provenance.about()}
 
 
+def single_pass(config: Config) -> str:
+    """What to know of a model that is tested with several passes, as a sentence; empty for one with a single pass.
+
+    The files that find people without this package look once at each image.
+    """
+    passes = config.data.passes
+    fields = [name for name in ("test_flip", "test_scales") if getattr(passes, name)]
+    if not fields:
+        return ""
+    return f"it looks once at each image: what {' and '.join(f'data.{name}' for name in fields)} add stays behind"
+
+
 def load_for_export(path: str | Path, raw: bool = False) -> Loaded:
     """`reading.load`; raises UserError for a model that has no counterpart in PyTorch."""
     try:

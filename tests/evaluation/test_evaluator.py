@@ -1,12 +1,15 @@
 """Evaluation of a dataset: it scores exactly what the predictor returns for the images."""
 
+import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import tiny
 
+import inspose_jax
 from inspose_jax import config
 from inspose_jax.data import coco, pipeline
 from inspose_jax.data.drawn.people import DrawnPeople
@@ -88,6 +91,23 @@ def test_evaluation_compiles_at_most_two_programs_per_shape(predictor, images):
     evaluator.find_all(fresh, pipeline.Images([*images, images[0]], COCO))
     fresh(images[0])
     assert set(shapes) == {(BATCH, 64, 64, 3), (BATCH, 64, 96, 3), (1, 64, 64, 3)}
+
+
+def test_images_in_a_batch_have_the_people_that_each_has_alone(tmp_path):
+    """Of a trained model: with random weights, nearly all people are tied."""
+    with tarfile.open(Path(__file__).parents[1] / "formats/1/run.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    trained = inspose_jax.load(tmp_path / "run")
+    drawn = DrawnPeople(trained.config.data.scene, "test", 0, BATCH, trained.config.data.joint_pixel_offset)
+    images = [drawn[i].image for i in range(BATCH)]
+    together = trained(images, threshold=0.0)
+    assert sum(map(len, together)) > BATCH
+    for image, found in zip(images, together, strict=True):
+        alone = trained(image, threshold=0.0)
+        assert len(found) == len(alone)
+        np.testing.assert_allclose(found.keypoints, alone.keypoints, rtol=0, atol=1e-3)
+        for name in ("scores", "class_scores"):
+            np.testing.assert_allclose(getattr(found, name), getattr(alone, name), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("num_devices", [3, 8])

@@ -8,6 +8,7 @@ logits differ, then times.
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,8 +23,8 @@ from inspose_jax.torch_bridge import export, inspose_torch
 HEIGHT, WIDTH = 800, 1216
 
 
-def main(recipe: str = "released_r50_coco_3x", calls: str = "9") -> None:
-    torch.set_num_threads(2)
+def both(recipe: str) -> tuple[Callable[[], Any], Callable[[], Any], str]:
+    """The forward pass of a recipe's network on one image, ours and PyTorch's, and the text of our compiled program."""
     config = recipes.read(recipe).config
     method = methods.for_model(config.model)
     variables = jax.jit(method.init)(jax.random.key(0))
@@ -49,9 +50,15 @@ def main(recipe: str = "released_r50_coco_3x", calls: str = "9") -> None:
         with torch.inference_mode():
             return model(x)
 
+    return ours, theirs, compiled.as_text()
+
+
+def main(recipe: str = "released_r50_coco_3x", calls: str = "9") -> None:
+    torch.set_num_threads(2)
+    ours, theirs, program = both(recipe)
     logits = np.concatenate([level.flatten().numpy() for level in theirs().logits])
     print(f"largest difference of a class logit: {np.abs(logits - np.asarray(ours()['logits'])[0]).max():.1e}")
-    sides.compare(ours, theirs, compiled.as_text(), int(calls))
+    sides.compare(ours, theirs, program, int(calls))
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def test_the_tables_say_what_the_files_say(folder, made):
     )
     assert "inspose train r50_coco_36e --config.model.kp-net.depth 1    # one layer\n" in text
     strict = "--config.model.kp-net.depth 1 --config.model.nms-threshold 0.3"
-    assert f"inspose eval {strict}    # one layer, strict NMS\n" in text
+    assert f"inspose eval {strict}    # one layer, strict NMS: the run of one layer\n" in text
     lines = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
     assert [(line["row"], line["seed"], float(line["AP"])) for line in lines[:3]] == [
         ("three layers", "0", pytest.approx(0.3)),

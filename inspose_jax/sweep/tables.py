@@ -130,7 +130,8 @@ def as_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> str:
         for line in table:
             if "AP" in line.row.paper:
                 paper, here = f"{line.row.paper['AP']:.1f}", mean(line, "AP")
-                cells.append([link, line.row.label, paper, here, runs(sweep, line), f"`{line.command}`"])
+                command = f"`{line.command}`{line.shares and f', on the run of {line.shares}'}"
+                cells.append([link, line.row.label, paper, here, runs(sweep, line), command])
     header = ["", "row", "paper's AP", "AP here", "runs here", "at full size"]
     return markdown_table(header, cells, numbers=(2, 3)) + "\n"
 

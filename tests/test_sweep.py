@@ -95,7 +95,7 @@ SUMMARY = """# Mine
 | [Depth?](table/README.md) | three layers | 63.1 | 30.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e` |
 | [Depth?](table/README.md) | one layer | 54.7 | 10.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e --DEPTH 1` |
 | [Nine](other/README.md) | three layers | 63.1 | 31.0 | 1 of 1 | `inspose train r50_coco_36e` |
-| [Nine](other/README.md) | strict | 55.0 | 11.0 | 1 of 1 | `inspose eval --DEPTH 1 --NMS 0.3`, on the run of one layer |
+| [Nine](other/README.md) | low | 55.0 | 11.0 | 1 of 1 | `inspose eval --DEPTH 1 --NMS 0.3`, on the run of one layer |
 
 <!-- end of what inspose sweep wrote -->
 
@@ -107,7 +107,7 @@ def test_several_sweeps_share_their_runs_and_a_summary(folder, made):
     other = SWEEP.replace("seeds=(0, 1)", 'seeds=(1,), results="../table/results"').replace("Depth?", "Nine: NMS?")
     other = other.replace(', paper={"AP": 54.7}', "").replace('0.3")', '0.3", paper={"AP": 55.0})')
     shutil.copytree(folder, folder.parent / "other")
-    (folder.parent / "other/sweep.py").write_text(other.replace("one layer, strict NMS", "strict"))
+    (folder.parent / "other/sweep.py").write_text(other.replace("one layer, strict NMS", "low"))
     readme = folder.parent / "README.md"
     readme.write_text(f"# Mine\n\n{tables.BEGIN}\nformer table\n{tables.END}\n\nafter\n")
     cli.main(["sweep", "table", "other", "--summary", "README.md"])

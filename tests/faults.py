@@ -85,6 +85,19 @@ def recipe(content: str) -> Callable[[Path], None]:
     return file("mine.py", content)
 
 
+def sweep(*depths: str) -> Callable[[Path], None]:
+    """A sweep `table` over depths of KP-Nets, with one seed; a row's label is its depth."""
+    return file(
+        "table/sweep.py",
+        f"""from inspose_jax.sweep.rows import Row, Sweep
+
+def sweep():
+    rows = tuple(Row(depth, f"--config.model.kp-net.depth {{depth}}") for depth in {depths})
+    return Sweep("Depth?", rows, steps=2400, seeds=(0,))
+""",
+    )
+
+
 def copied(source: str, *names: str) -> Callable[[Path], None]:
     """Copies of a file of the drawn dataset."""
     return lambda here: [shutil.copy(here / source, here / name) for name in names]

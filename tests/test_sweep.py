@@ -86,29 +86,36 @@ def test_every_run_is_made_once_and_test_time_fields_share_a_file(folder, made):
     assert len(made) == 5, "what has no file is made again"
 
 
-def test_several_sweeps_share_their_runs_and_a_summary(folder, made, capsys):
-    shutil.copytree(folder, folder.parent / "other")
-    again = SWEEP.replace("seeds=(0, 1)", 'seeds=(1,), results="../table/results"').replace("Depth?", "Table 9: width?")
-    (folder.parent / "other/sweep.py").write_text(again.replace('paper={"AP": 54.7}', ""))
-    (folder.parent / "README.md").write_text(f"# Mine\n\n{tables.BEGIN}\nformer table\n{tables.END}\n\nafter\n")
-    cli.main(["sweep", "table", "other", "--summary", "README.md"])
-    assert len(made) == 4
-    assert (
-        (folder.parent / "README.md").read_text()
-        == f"""# Mine
+SUMMARY = """# Mine
 
-{tables.BEGIN}
+<!-- written by inspose sweep -->
 
 |  | row | paper's AP | AP here | runs here | at full size |
 | --- | --- | ---: | ---: | --- | --- |
 | [Depth?](table/README.md) | three layers | 63.1 | 30.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e` |
-| [Depth?](table/README.md) | one layer | 54.7 | 10.5 ± 0.7 | 2 of 2 | """
-        + (
-            f"`inspose train r50_coco_36e --config.model.kp-net.depth 1` |\n"
-            "| [Table 9](other/README.md) | three layers | 63.1 | 31.0 | 1 of 1 | `inspose train r50_coco_36e` |\n\n"
-            f"{tables.END}\n\nafter\n"
-        )
+| [Depth?](table/README.md) | one layer | 54.7 | 10.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e --DEPTH 1` |
+| [Nine](other/README.md) | three layers | 63.1 | 31.0 | 1 of 1 | `inspose train r50_coco_36e` |
+| [Nine](other/README.md) | low | 55.0 | 11.0 | 1 of 1 | `inspose eval --DEPTH 1 --NMS 0.3`, on the run of one layer |
+
+<!-- end of what inspose sweep wrote -->
+
+after
+"""
+
+
+def test_several_sweeps_share_their_runs_and_a_summary(folder, made):
+    other = SWEEP.replace("seeds=(0, 1)", 'seeds=(1,), results="../table/results"').replace("Depth?", "Nine: NMS?")
+    other = other.replace(', paper={"AP": 54.7}', "").replace('0.3")', '0.3", paper={"AP": 55.0})')
+    shutil.copytree(folder, folder.parent / "other")
+    (folder.parent / "other/sweep.py").write_text(other.replace("one layer, strict NMS", "low"))
+    readme = folder.parent / "README.md"
+    readme.write_text(f"# Mine\n\n{tables.BEGIN}\nformer table\n{tables.END}\n\nafter\n")
+    cli.main(["sweep", "table", "other", "--summary", "README.md"])
+    assert len(made) == 4
+    found = (
+        readme.read_text().replace("config.model.kp-net.depth", "DEPTH").replace("config.model.nms-threshold", "NMS")
     )
+    assert found == SUMMARY
 
 
 def test_the_tables_say_what_the_files_say(folder, made):
@@ -124,7 +131,7 @@ def test_the_tables_say_what_the_files_say(folder, made):
     )
     assert "inspose train r50_coco_36e --config.model.kp-net.depth 1    # one layer\n" in text
     strict = "--config.model.kp-net.depth 1 --config.model.nms-threshold 0.3"
-    assert f"inspose eval {strict}    # one layer, strict NMS\n" in text
+    assert f"inspose eval {strict}    # one layer, strict NMS: the run of one layer\n" in text
     lines = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
     assert [(line["row"], line["seed"], float(line["AP"])) for line in lines[:3]] == [
         ("three layers", "0", pytest.approx(0.3)),

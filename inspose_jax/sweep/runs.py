@@ -147,13 +147,14 @@ def table(planned: Planned) -> list[Line]:
         if statistics is not None:
             minutes = results.read(planned.results, run)["minutes"]
             found[label].append(Trained(run.config.schedule.seed, results.identity(run), minutes, statistics))
-    lines, trained = [], []
+    lines, first = [], {}  # the label of the first row that trains something
     for row in planned.sweep.rows:
         config = planned.full[row.label]
-        is_shared = results.training_fields(config) in trained
-        trained.append(results.training_fields(config))
+        shares = first.setdefault(str(results.training_fields(config)), row.label)
+        is_shared = shares != row.label
         command = "inspose eval" if is_shared else f"inspose train {planned.sweep.full_recipe_of(row)}"
-        lines.append(Line(row, found[row.label], f"{command} {row.changes}".strip(), hours.hours(config), is_shared))
+        command = f"{command} {row.changes}".strip()
+        lines.append(Line(row, found[row.label], command, hours.hours(config), shares if is_shared else ""))
     return lines
 
 

@@ -24,7 +24,7 @@ CSV, README, PLOT = "results.csv", "README.md", "plot.svg"
 BEGIN, END = "<!-- written by inspose sweep -->", "<!-- end of what inspose sweep wrote -->"
 FULL = (
     "The rows at full size, on COCO; `train` also needs `--data`, `--init` and a `--workdir` of its own, `eval` needs "
-    "`--data` and the run of the row above as `--checkpoint`:"
+    "`--data` and the run that is named as `--checkpoint`:"
 )
 
 
@@ -44,7 +44,7 @@ class Line(NamedTuple):
     runs: list[Trained]  # the finished ones
     command: str  # at full size, without its data
     hours: float | None  # of training at full size on one accelerator, if that is known
-    is_shared: bool = False  # whether a row above it trains the same run at full size
+    shares: str = ""  # the label of a row above it that trains the same run at full size
 
 
 Table = list[Line]
@@ -100,7 +100,7 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
     cells = []
     for line in table:
         paper = [f"{line.row.paper[name]:.1f}" if name in line.row.paper else "" for name in in_paper]
-        hours = "shared" if line.is_shared else "" if line.hours is None else f"{line.hours:.1f}"
+        hours = "shared" if line.shares else "" if line.hours is None else f"{line.hours:.1f}"
         cells.append([line.row.label, *paper, *(mean(line, name) for name in shown), runs(sweep, line), hours])
     text = markdown_table(header, cells)
     minutes = [run.minutes for line in table for run in line.runs]
@@ -110,7 +110,9 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
             "± standard deviation of the seeds, in percent. "
             f"Training took {np.median(minutes):.0f} minutes a run in the median.\n\n![paper and here]({PLOT})"
         )
-    commands = "\n".join(f"{line.command}    # {line.row.label}" for line in table)
+    commands = "\n".join(
+        f"{line.command}    # {line.row.label}{line.shares and f': the run of {line.shares}'}" for line in table
+    )
     return f"{text}\n\n{FULL}\n\n```sh\n{commands}\n```\n\n{ASSUMED}\n"
 
 
@@ -128,7 +130,8 @@ def as_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> str:
         for line in table:
             if "AP" in line.row.paper:
                 paper, here = f"{line.row.paper['AP']:.1f}", mean(line, "AP")
-                cells.append([link, line.row.label, paper, here, runs(sweep, line), f"`{line.command}`"])
+                command = f"`{line.command}`{line.shares and f', on the run of {line.shares}'}"
+                cells.append([link, line.row.label, paper, here, runs(sweep, line), command])
     header = ["", "row", "paper's AP", "AP here", "runs here", "at full size"]
     return markdown_table(header, cells, numbers=(2, 3)) + "\n"
 

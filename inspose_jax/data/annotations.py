@@ -107,7 +107,6 @@ class Dataset(NamedTuple):
     content: dict[str, Any]  # `images`, `annotations` of one category with joints in the skeleton's order, `categories`
     images: Path  # the folder that file names start from
     skeleton: Skeleton
-    tool: str = ""  # or the dataset whose file it is, as `coco_dialects` recognises it
 
 
 def read(images: Path, annotations: Path, skeleton: Skeleton | None, category: str = "") -> Dataset:
@@ -154,7 +153,7 @@ def prepared(
     annotations of other categories are dropped, `categories` is reduced to the one that is left, and missing fields are
     filled in; a warning, which begins with `name`, names each change.  Raises UserError as `read` does.
     """
-    tool = coco_dialects.rewritten(content, str(name))
+    coco_dialects.rewritten(content, str(name))
     whole_ids(content)
     person = categories.find_person(content, name, skeleton, category)
     left_out = categories.keep_people(content, person, is_chosen=bool(category))
@@ -162,7 +161,7 @@ def prepared(
     for remark in (*person.remarks, *left_out, *filled):
         warnings.warn(f"{name}: {remark}", stacklevel=2)
     content["categories"] = [{"id": person.category_id, "name": "person"}]
-    return Dataset(content, images, person.skeleton, tool)
+    return Dataset(content, images, person.skeleton)
 
 
 def whole_ids(content: dict[str, Any]) -> None:

@@ -169,6 +169,8 @@ def test_data_shapes_prints_what_train_accepts(place, tmp_path, capsys):
     recipe, words = (line.split(": ")[1] for line in blocks[1].splitlines()[2:])
     flag, *values = words.split()
     assert config_flags.override(Config(), [flag, *values]).data.shapes == eval(recipe.removeprefix("shapes="))
+    cli.main(["data", "shapes", *given, "--recipe", "keypoints", *fields[3:]])
+    assert "for training (shorter side 256 to 384)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

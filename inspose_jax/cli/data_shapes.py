@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from inspose_jax import recipes
 from inspose_jax.cli import arguments, config_flags
-from inspose_jax.config import Config
 from inspose_jax.errors import UserError
 
 MOST_SHAPES = 8  # each compiles a program of its own, which takes minutes on a pod
@@ -16,12 +16,14 @@ MOST_SHAPES = 8  # each compiles a program of its own, which takes minutes on a 
 class Shapes:
     """Find the few shapes to which a dataset's images are padded with least padding, in training and in testing.
 
-    Other sizes than the paper's, 640 to 800 pixels a shorter side, are given as for train: --config.data.FIELD VALUE.
+    The sizes of images are those of a recipe, or as given as for train: --config.data.FIELD VALUE.
 
-    Example: inspose data shapes --data drawn --num-shapes 2
+    Example: inspose data shapes --data drawn --recipe keypoints --num-shapes 2
     """
 
     given: arguments.GivenData = arguments.OF_TRAIN
+    recipe: Annotated[str, tyro.conf.arg(metavar="RECIPE")] = "r50_coco_36e"
+    """Recipe whose sizes of images, in training and in testing, are used."""
     num_shapes: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """The most shapes to find; each is compiled once."""
 
@@ -33,7 +35,7 @@ def run(argv: list[str]) -> None:
     """
     launch, rest = arguments.parse(Shapes, argv, "data shapes", with_config=True)
     arguments.check_range("num-shapes", launch.num_shapes, 1, MOST_SHAPES)
-    config = config_flags.override(Config(), rest)
+    config = config_flags.override(recipes.read(launch.recipe).config, rest)
 
     from inspose_jax.cli import sources
     from inspose_jax.data import pipeline, shapes

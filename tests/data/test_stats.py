@@ -60,7 +60,7 @@ def test_padding_is_the_share_of_all_pixels(measured):
 def test_training_sizes_are_all_that_may_be_drawn():
     two = config.Data(short_side=(32, 64), short_side_step=32, test_short_side=64, long_side=128, shapes=DATA.shapes)
     cost = stats.trained_padding(np.array([(100, 200), (200, 100), (100, 200)], np.int32), two)
-    # Half of the time an image is 32 x 64, or upright, and fills a quarter of the first shape, otherwise all of its own.
+    # Half of the time an image has 32 x 64 pixels, a quarter of the first shape; otherwise it fills its own.
     assert cost.images == pytest.approx({(64, 128): 2.5, (128, 64): 0.5})
     assert cost.total == pytest.approx(1 - (0.25 + 1) / 2)
 

@@ -170,7 +170,9 @@ def test_data_shapes_prints_what_train_accepts(place, tmp_path, capsys):
     flag, *values = words.split()
     assert config_flags.override(Config(), [flag, *values]).data.shapes == eval(recipe.removeprefix("shapes="))
     cli.main(["data", "shapes", *given, "--recipe", "keypoints", *fields[3:]])
-    assert "for training (shorter side 256 to 384)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "for training (shorter side 256 to 384)" in out
+    assert "any aspect" not in out  # these two shapes are for the paper's sizes
 
 
 @pytest.mark.parametrize(

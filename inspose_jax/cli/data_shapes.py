@@ -7,6 +7,7 @@ import tyro
 
 from inspose_jax import recipes
 from inspose_jax.cli import arguments, config_flags
+from inspose_jax.config import Data
 from inspose_jax.errors import UserError
 
 MOST_SHAPES = 8  # each compiles a program of its own, which takes minutes on a pod
@@ -49,7 +50,8 @@ def run(argv: list[str]) -> None:
     print_shapes(f"training (shorter side {low} to {high})", shapes.find(trained, launch.num_shapes), trained, tested)
     for_tests = shapes.find(tested, launch.num_shapes)
     print_shapes(f"testing (shorter side {config.data.test_short_side})", for_tests, trained, tested)
-    print_shapes("images of any aspect", shapes.FOR_ANY_IMAGE, trained, tested)
+    if config.data.long_side == Data().long_side:
+        print_shapes("images of any aspect", shapes.FOR_ANY_IMAGE, trained, tested)
 
 
 def print_shapes(purpose: str, chosen: tuple[tuple[int, int], ...], trained: Any, tested: Any) -> None:

@@ -116,8 +116,10 @@ def tables(stats: Stats, skeleton: Skeleton) -> dict[str, list[list[str]]]:
     padded = []
     for when, cost in (("test", stats.test_padding), ("training", stats.train_padding)):
         for (height, width), number in cost.images.items():
-            padded.append([f"{when}: {height} x {width}", f"{number:.5g}", f"{cost.share[height, width]:.1%}"])
-        padded.append([f"{when}: all", f"{sum(cost.images.values()):.5g}", f"{cost.total:.1%}"])
+            padded.append(
+                [f"{when}: {height} x {width}", f"{round(number, 1):.10g}", f"{cost.share[height, width]:.1%}"]
+            )
+        padded.append([f"{when}: all", f"{round(sum(cost.images.values())):d}", f"{cost.total:.1%}"])
     return {
         "Counts": [
             ["", "number"],

@@ -119,7 +119,7 @@ def run(argv: list[str]) -> None:
     if not config.data.shapes:
         config = start.with_shapes(config, source, workdir, launch.resume)
         if is_first:
-            print(f"images are padded to {shapes.words(config.data.shapes)}, which were found for the run's dataset")
+            print(f"padded shapes of images, found for the run's data: {shapes.words(config.data.shapes)}")
     method = from_recipe(recipe, config.model)
     num_steps = num_steps or loop.run_length(config, source)
     evaluate, try_out = (None, None) if validation is None else make_evaluation(config, method, validation)

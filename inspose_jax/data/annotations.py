@@ -107,6 +107,7 @@ class Dataset(NamedTuple):
     content: dict[str, Any]  # `images`, `annotations` of one category with joints in the skeleton's order, `categories`
     images: Path  # the folder that file names start from
     skeleton: Skeleton
+    tool: str = ""  # or the dataset whose file it is, as `coco_dialects` recognises it
 
 
 def read(images: Path, annotations: Path, skeleton: Skeleton | None, category: str = "") -> Dataset:
@@ -153,7 +154,7 @@ def prepared(
     annotations of other categories are dropped, `categories` is reduced to the one that is left, and missing fields are
     filled in; a warning, which begins with `name`, names each change.  Raises UserError as `read` does.
     """
-    coco_dialects.rewritten(content, str(name))
+    tool = coco_dialects.rewritten(content, str(name))
     whole_ids(content)
     person = categories.find_person(content, name, skeleton, category)
     left_out = categories.keep_people(content, person, is_chosen=bool(category))
@@ -161,7 +162,7 @@ def prepared(
     for remark in (*person.remarks, *left_out, *filled):
         warnings.warn(f"{name}: {remark}", stacklevel=2)
     content["categories"] = [{"id": person.category_id, "name": "person"}]
-    return Dataset(content, images, person.skeleton)
+    return Dataset(content, images, person.skeleton, tool)
 
 
 def whole_ids(content: dict[str, Any]) -> None:

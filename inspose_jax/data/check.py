@@ -70,7 +70,7 @@ def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[
 
     `facts` is what `read_images` found, and `others` the images of other splits, which this one must not contain.
     """
-    content, images, skeleton = dataset
+    content, images, skeleton, _ = dataset
     entries = well_formed(content, skeleton)
     known = {index: facts[images / entry["file_name"]] for index, entry in entries.images.items()}
     labels = labels_of_people(entries, skeleton)

@@ -5,7 +5,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspose_jax.data.values import is_number
@@ -25,26 +24,18 @@ class Dialect(NamedTuple):
     rewrite: Callable[[dict[str, Any], str], None]  # raises UserError, which begins with the text, if it cannot be
 
 
-def tool_of(content: dict[str, Any], file: Path) -> str:
-    """The tool or dataset that wrote a file of this content, by its dialect or its name; empty if that is unknown."""
-    known = (tool for tool, part in WRITES_AS_COCO.items() if part in file.name.lower())
-    dialect = dialect_of(content)
-    return dialect.name if dialect else next(known, "")
+def rewritten(content: dict[str, Any], where: str) -> str:
+    """Rewrite the content of a COCO file, in place; returns the tool or dataset whose it is, empty if that is unknown.
 
-
-def rewritten(content: dict[str, Any], where: str) -> None:
-    """Rewrite the content of a COCO file, in place, if it is in another dialect than COCO's own.
-
-    `where` begins an error message.  Raises UserError if what the dialect needs is missing.  Malformed entries stay as
-    they are, for `annotations.check_entries`.
+    `where` is the file, which begins an error message.  Raises UserError if what the dialect needs is missing.
+    Malformed entries stay as they are, for `annotations.check_entries`.
     """
-    if dialect := dialect_of(content):
-        dialect.rewrite(content, where)
-
-
-def dialect_of(content: dict[str, Any]) -> Dialect | None:
-    """The dialect that a file is written in, None if that is COCO's own."""
-    return next((dialect for dialect in DIALECTS if dialect.is_written_in(content)), None)
+    for dialect in DIALECTS:
+        if dialect.is_written_in(content):
+            dialect.rewrite(content, where)
+            return dialect.name
+    file_name = where.rpartition("/")[2].lower()
+    return next((tool for tool, part in WRITES_AS_COCO.items() if part in file_name), "")
 
 
 def entries(content: dict[str, Any], kind: str) -> Entries:

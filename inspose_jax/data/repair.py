@@ -33,7 +33,7 @@ def repaired(
     The input stays as it is; the other arguments are those of `check.faults`.  What concerns the whole file remains,
     such as exchanged coordinates, and so does that nobody is left.
     """
-    content, images, skeleton = dataset
+    content, images, skeleton, _ = dataset
     dropped = images_to_drop(content, images, facts, found)
     number_of_people = Counter(field_of(entry, "image_id") for entry in content["annotations"])
     kept = {entry["id"]: entry for index, entry in enumerate(content["images"]) if index not in dropped}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import coco_dialects, coco_layout, export_folders, image_files, label_studio, yolo_pose
+from inspose_jax.data import coco_layout, export_folders, image_files, label_studio, yolo_pose
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.splits import Split
 from inspose_jax.errors import NotFound, UserError
@@ -60,9 +60,8 @@ def read(path: Path, split: Split, category: str = "", skeleton: Skeleton | None
         if kind.is_kind(path) and not has_file_per_image(path):
             name = kind.file_of(path, split)
             content, images = kind.read(path, split, category)
-            tool = coco_dialects.tool_of(content, name)  # before all that it writes otherwise is rewritten
             dataset = annotation_file.prepared(content, images, name, skeleton, category)
-            return Found(dataset, name, f"{kind.name} of {tool}" if tool else kind.name)
+            return Found(dataset, name, f"{kind.name} of {dataset.tool}" if dataset.tool else kind.name)
     raise UserError(f"{path}: {looks_like(path)}")
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import json
-from pathlib import Path
 
 import horses
 import numpy as np
@@ -19,8 +18,7 @@ CATEGORY = {"id": 1, "name": "person", "keypoints": list(horses.NAMES), "skeleto
 
 def rewritten(content):
     content = copy.deepcopy(content)
-    tool = coco_dialects.tool_of(content, Path("labels.json"))
-    coco_dialects.rewritten(content, "labels.json")
+    tool = coco_dialects.rewritten(content, "labels.json")
     return content, tool
 
 
@@ -225,8 +223,8 @@ def test_label_studios_folder_is_found(tmp_path):
 
 def test_ochumans_files_are_told_by_their_names():
     content = horses.coco(CATEGORY)
-    assert coco_dialects.tool_of(content, Path("x/ochuman_coco_format_val_range_0.00_1.00.json")) == "OCHuman"
-    assert coco_dialects.tool_of(content, Path("ochuman/labels.json")) == ""
+    assert coco_dialects.rewritten(content, "x/ochuman_coco_format_val_range_0.00_1.00.json") == "OCHuman"
+    assert coco_dialects.rewritten(content, "ochuman/labels.json") == ""
 
 
 def test_a_single_folder_of_roboflow_is_a_split_of_its_own(tmp_path):

@@ -154,4 +154,4 @@ def joints_of_cells(
     """Eq. 3 for every cell: where it puts each joint, if that joint's peak lies there; in pixels."""
     height, width = map_size
     cells = jnp.broadcast_to(jnp.arange(height * width, dtype=jnp.int32)[:, None], (height * width, num_keypoints))
-    return read_joints(cells, disk_offsets, width, stride).reshape(height, width, num_keypoints, 2)
+    return geometry.read_joints(cells, disk_offsets, width, stride).reshape(height, width, num_keypoints, 2)

@@ -10,7 +10,8 @@ from inspose_jax.errors import UserError
 
 CONFIG = "config.json"  # the config and, beside its parts, everything else that affects the results
 VERSIONS = "versions.json"  # of the packages and the code at the latest start or resume
-HISTORY = "history.jsonl"  # one line per start: its step, what differs from the previous values, its versions
+HISTORY = "history.jsonl"  # one line per start: its step, what differs from the previous values, versions, options
+OPTIONS = "options"  # in a line of the history: the options of the command line that name data
 METRICS = "metrics.jsonl"  # one line per step, and one for each evaluation
 CHECKPOINTS, BEST = "checkpoints", "best"  # one folder per step: the newest ones, and the one with the best evaluation
 TENSORBOARD, PROFILE = "tensorboard", "profile"

@@ -135,7 +135,7 @@ def test_train_finds_the_shapes_that_are_left_open_and_says_so(tmp_path, monkeyp
     fields = ["--config.data.shapes", "--config.data.short-side", "64", "96", "--config.data.test-short-side", "96"]
     cli.main(["train", "drawn_people", "--workdir", str(tmp_path / "run"), "--steps", "2", *fields])
     assert given[0].data.shapes == ((64, 64), (96, 96))
-    assert capsys.readouterr().out == "images are padded to 64 x 64, 96 x 96, which were found for this dataset\n"
+    assert capsys.readouterr().out == "padded shapes of images, found for the run's data: 64 x 64, 96 x 96\n"
 
 
 def test_drawn_people_come_with_masks_only_if_parts_of_them_may_be_cut_off():
@@ -169,6 +169,10 @@ def test_data_shapes_prints_what_train_accepts(place, tmp_path, capsys):
     recipe, words = (line.split(": ")[1] for line in blocks[1].splitlines()[2:])
     flag, *values = words.split()
     assert config_flags.override(Config(), [flag, *values]).data.shapes == eval(recipe.removeprefix("shapes="))
+    cli.main(["data", "shapes", *given, "--recipe", "keypoints", *fields[3:]])
+    out = capsys.readouterr().out
+    assert "for training (shorter side 256 to 384)" in out
+    assert "any aspect" not in out  # these two shapes are for the paper's sizes
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ def test_a_page_shows_images_evenly_spaced_and_reads_no_others(drawn, tmp_path, 
     assert re.findall(r"<figcaption>image (\d+):", content) == ["0", "4", "8"]
     assert content.count("<img src=") == 3
     assert "rings: hidden ones" in content
+    assert re.findall(r"\n(.*)</figcaption>", content) == [f"{number:012d}.jpg" for number in (0, 4, 8)]
+    colours = re.findall(r"background: (rgb\(\d+, \d+, \d+\))", content)
+    assert len(set(colours)) == 17
+    assert re.search(r'<li><i style="background: rgb\(255, 0, 0\)"></i>nose</li>', content)
 
 
 @pytest.mark.parametrize("form", ["png", "jpg"])

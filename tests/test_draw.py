@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inspose_jax import draw
-from inspose_jax.skeletons import COCO
+from inspose_jax.skeletons import COCO, PRESETS
 from inspose_jax.structures import Sample
 
 
@@ -30,10 +30,11 @@ def test_scaled_gives_the_longer_side_and_the_factors_for_points(height, width, 
 
 def test_a_seen_joint_is_a_dot_and_a_hidden_one_a_ring():
     labels = draw.draw_labels(sample(({9: (50, 50, 2), 10: (150, 50, 1)}, (0, 0, 1, 1), False)), COCO, 800)
-    assert tuple(labels[200, 200]) == draw.BLUE
+    colours = draw.label_colours(COCO)
+    assert tuple(labels[200, 200]) == colours[9]
     assert labels[200, 600].max() < 100
     ring = labels[200, 600 + 3].astype(int)  # 1.2 * 2 + .8 pixels from its middle, 2 thick
-    assert np.abs(ring - draw.ORANGE).max() < 20
+    assert np.abs(ring - colours[10]).max() < 20
 
 
 def test_box_colours_show_who_is_a_target():
@@ -78,3 +79,29 @@ def test_the_caption_is_above_the_image():
     assert strip.max() == 255
     assert strip[:, :60].min() < 100
     assert strip[:, 150:].min() == 255
+
+
+def test_the_name_of_the_file_is_below_it():
+    image = np.full((20, 300, 3), 7, np.uint8)
+    captioned = draw.captioned(image, "image 7", "sub/7\udc80.jpg")  # not every name is valid text
+    assert (captioned[draw.LINE : draw.LINE + 20] == image).all()
+    assert captioned[draw.LINE + 20 :].min() < 100
+
+
+@pytest.mark.parametrize("skeleton", PRESETS.values(), ids=PRESETS)
+def test_every_joint_of_a_label_has_a_colour_of_its_own(skeleton):
+    colours = np.array(draw.label_colours(skeleton))
+    apart = np.abs(colours[:, None] - colours).sum(-1) + 1000 * np.eye(len(colours))
+    assert apart.min() > (50 if skeleton.num_keypoints < 30 else 0)
+
+
+def test_the_legend_has_every_name_beside_its_colour_in_as_many_lines_as_it_needs():
+    names, colours = ["left ear", "right ear", "tail"], [(255, 0, 0), (0, 0, 255), (0, 255, 0)]
+    for width, lines in ((600, 1), (180, 2), (90, 3), (5, 3)):
+        strip = draw.legend(names, colours, width)
+        assert strip.shape == (lines * draw.LINE, width, 3)
+    wide = draw.legend(names, colours, 600)
+    firsts = [int(np.argwhere((wide == colour).all(-1))[:, 1].min()) for colour in colours]
+    assert firsts == sorted(firsts)
+    assert firsts[0] == 2
+    assert min(np.diff(firsts)) > 40  # the names

@@ -117,7 +117,15 @@ def show(argv: list[str]) -> None:
     from inspose_jax import files
     from inspose_jax.cli import sources
     from inspose_jax.config import Data
-    from inspose_jax.draw import LABELS_LEGEND, captioned, contact_sheet, describe_labels, draw_labels
+    from inspose_jax.draw import (
+        LABELS_LEGEND,
+        captioned,
+        contact_sheet,
+        describe_labels,
+        draw_labels,
+        label_colours,
+        legend,
+    )
     from inspose_jax.report import markup
     from inspose_jax.skeletons import FROM_DATA
 
@@ -125,19 +133,24 @@ def show(argv: list[str]) -> None:
     if source.images.resolve() in launch.out.resolve().parents:
         raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
     chosen = np.linspace(0, len(source) - 1, min(launch.count, len(source))).round().astype(int).tolist()
-    samples = map(source.__getitem__, chosen)
+    names, colours = source.skeleton.keypoint_names, label_colours(source.skeleton)
     which = f"{len(chosen)} of {len(source)} images, evenly spaced over the file."
+
+    def shown(index: int) -> tuple[np.ndarray, str, str]:
+        sample = source[index]
+        return draw_labels(sample, source.skeleton, SHOWN_SIDE), describe_labels(sample), source.file_name(index)
+
     with (
         files.atomic(launch.out) as partial,
-        tqdm(samples, desc="drawing", total=len(chosen), unit="image", dynamic_ncols=True) as bar,
+        tqdm(map(shown, chosen), desc="drawing", total=len(chosen), unit="image", dynamic_ncols=True) as images,
     ):
-        images = ((draw_labels(sample, source.skeleton, SHOWN_SIDE), describe_labels(sample)) for sample in bar)
         if form:
             sheet = contact_sheet([captioned(*one) for one in images], columns=min(6, len(chosen)), gap=8)
+            sheet = np.concatenate([legend(names, colours, sheet.shape[1]), sheet])
             Image.fromarray(sheet).save(partial, form, quality=90)
         else:
-            figures = [(markup.photo(image, caption), caption) for image, caption in images]
-            shown = markup.note(LABELS_LEGEND) + markup.gallery(figures, "15rem")
+            figures = [(markup.photo(image, text), f"{text}\n{name}") for image, text, name in images]
+            labels = markup.note(LABELS_LEGEND) + markup.legend(names, colours) + markup.gallery(figures, "15rem")
             title, lead = f"Labels of {source.name.name}", f"{source.name}: {which}"
-            partial.write_text(markup.page(title, lead, {}, [("Labels", shown)]), encoding="utf-8")
+            partial.write_text(markup.page(title, lead, {}, [("Labels", labels)]), encoding="utf-8")
     print(f"{launch.out}: {which} {LABELS_LEGEND}")

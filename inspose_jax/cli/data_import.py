@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -22,6 +23,8 @@ class Import:
     """COCO file to write."""
     images: Path | None = None
     """Folder of the images, to find their names in it, and to note it; without it the names are taken as they are."""
+    skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = ""
+    """All joints and their order, a preset or a JSON file; by default the joints that occur."""
 
 
 def run(argv: list[str]) -> None:
@@ -35,10 +38,11 @@ def run(argv: list[str]) -> None:
     import json
     import shlex
 
-    from inspose_jax import files
+    from inspose_jax import files, skeletons
     from inspose_jax.data import coco_layout, label_studio
 
-    content, remarks = label_studio.read(launch.file, launch.images)
+    skeleton = skeletons.read(launch.skeleton) if launch.skeleton not in ("", skeletons.FROM_DATA.name) else None
+    content, remarks = label_studio.read(launch.file, launch.images, skeleton)
     out = shlex.quote(str(launch.out))
     if launch.images is not None:
         content = coco_layout.with_image_folder(content, launch.images, launch.out)

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from inspose_jax import recipes
 from inspose_jax.cli import arguments, config_flags
-from inspose_jax.config import Config
+from inspose_jax.config import Data
 from inspose_jax.errors import UserError
 
 MOST_SHAPES = 8  # each compiles a program of its own, which takes minutes on a pod
@@ -16,12 +17,14 @@ MOST_SHAPES = 8  # each compiles a program of its own, which takes minutes on a 
 class Shapes:
     """Find the few shapes to which a dataset's images are padded with least padding, in training and in testing.
 
-    Other sizes than the paper's, 640 to 800 pixels a shorter side, are given as for train: --config.data.FIELD VALUE.
+    The sizes of images are those of a recipe, or as given as for train: --config.data.FIELD VALUE.
 
-    Example: inspose data shapes --data drawn --num-shapes 2
+    Example: inspose data shapes --data drawn --recipe keypoints --num-shapes 2
     """
 
     given: arguments.GivenData = arguments.OF_TRAIN
+    recipe: Annotated[str, tyro.conf.arg(metavar="RECIPE")] = "r50_coco_36e"
+    """Recipe whose sizes of images, in training and in testing, are used."""
     num_shapes: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """The most shapes to find; each is compiled once."""
 
@@ -33,7 +36,7 @@ def run(argv: list[str]) -> None:
     """
     launch, rest = arguments.parse(Shapes, argv, "data shapes", with_config=True)
     arguments.check_range("num-shapes", launch.num_shapes, 1, MOST_SHAPES)
-    config = config_flags.override(Config(), rest)
+    config = config_flags.override(recipes.read(launch.recipe).config, rest)
 
     from inspose_jax.cli import sources
     from inspose_jax.data import pipeline, shapes
@@ -47,7 +50,8 @@ def run(argv: list[str]) -> None:
     print_shapes(f"training (shorter side {low} to {high})", shapes.find(trained, launch.num_shapes), trained, tested)
     for_tests = shapes.find(tested, launch.num_shapes)
     print_shapes(f"testing (shorter side {config.data.test_short_side})", for_tests, trained, tested)
-    print_shapes("images of any aspect", shapes.FOR_ANY_IMAGE, trained, tested)
+    if config.data.long_side == Data().long_side:
+        print_shapes("images of any aspect", shapes.FOR_ANY_IMAGE, trained, tested)
 
 
 def print_shapes(purpose: str, chosen: tuple[tuple[int, int], ...], trained: Any, tested: Any) -> None:

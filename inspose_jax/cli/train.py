@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from inspose_jax import recipes, run_folder
-from inspose_jax.cli import arguments, config_flags, distributed
+from inspose_jax.cli import arguments, config_flags, distributed, resuming
 from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, UserError
 
@@ -18,12 +18,14 @@ NUM_SHOWN = 12  # images of an evaluation that are drawn for TensorBoard
 
 @dataclass
 class Train:
-    """Train a recipe.
+    """Train a recipe, or go on with a run, whose recipe and data are known: inspose train --workdir runs/a --resume
 
     Example: inspose train drawn_people --workdir runs/a --steps 2000 --config.schedule.learning-rate 0.005
     """
 
-    config: tyro.conf.Positional[str]
+    recipe: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE", help_behavior_hint="")
+    ] = ()
     """A recipe's name, or its file."""
     workdir: arguments.Place = None
     """Folder of the run; by default runs/RECIPE."""
@@ -43,8 +45,8 @@ class Train:
     """Number of steps, which the schedule adapts to; by default the recipe's epochs."""
     stop_at: arguments.Count = None
     """Stop early, after this step; --resume goes on."""
-    resume: bool = False
-    """Resume from the newest checkpoint in the workdir."""
+    resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Go on from the newest checkpoint in the workdir."""
     val_data: arguments.Place = None
     """Evaluate on this in between; keeps WORKDIR/best."""
     val_images: arguments.Place = None
@@ -67,8 +69,15 @@ class Train:
 def run(argv: list[str]) -> None:
     """Parse, check everything that can be checked before compilation, and train."""
     launch, rest = arguments.parse(Train, argv, "train", with_config=True)
-    recipe = recipes.read(launch.config)
-    config = config_flags.override(recipe.config, rest, launch.skeleton)
+    name = the_recipe(launch)
+    recipe, num_steps = recipes.read(name) if name else None, launch.steps
+    workdir = launch.workdir or Path("runs") / Path(name).stem
+    if recipe is not None:
+        config = recipe.config
+    else:
+        config, usual_steps = resuming.stored(workdir)
+        num_steps = num_steps or usual_steps
+    config = config_flags.override(config, rest, launch.skeleton)
     if launch.config_help:
         print(config_flags.describe(config))
         return
@@ -79,7 +88,6 @@ def run(argv: list[str]) -> None:
         if value is not None and value >= 2**31:  # the step counter has 32 bits
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be below {2**31}")
     profile = parse_steps(launch.profile)
-    workdir = launch.workdir or Path("runs") / Path(launch.config).stem
     if launch.init is not None and not launch.init.exists():
         raise NotFound(f"{launch.init}: no such weights; check --init")
 
@@ -91,6 +99,10 @@ def run(argv: list[str]) -> None:
     from inspose_jax.data import pipeline, shapes
 
     devices.check()
+    if launch.resume:
+        launch, added = resuming.completed(launch, workdir)
+        if added and processes.is_first():
+            print(f"inspose: {workdir}: goes on with {added}")
     given = sources.Given(launch.data, launch.images, launch.annotations, "train", launch.category)
     source = sources.training_source(config, given)
     config = pipeline.for_data(config, source)
@@ -107,9 +119,9 @@ def run(argv: list[str]) -> None:
     if not config.data.shapes:
         config = start.with_shapes(config, source, workdir, launch.resume)
         if is_first:
-            print(f"images are padded to {shapes.words(config.data.shapes)}, which were found for this dataset")
+            print(f"padded shapes of images, found for the run's data: {shapes.words(config.data.shapes)}")
     method = from_recipe(recipe, config.model)
-    num_steps = launch.steps or loop.run_length(config, source)
+    num_steps = num_steps or loop.run_length(config, source)
     evaluate, try_out = (None, None) if validation is None else make_evaluation(config, method, validation)
     extras = loop.Extras(
         evaluate,
@@ -118,6 +130,7 @@ def run(argv: list[str]) -> None:
         profile,
         evaluator.fingerprint(config, validation) if validation is not None else "",
         try_out,
+        resuming.given(launch),
     )
     if launch.resume and is_first and not has_checkpoint(workdir):
         print(f"inspose: {workdir}: no checkpoint to resume from; the run starts at its first step")
@@ -130,7 +143,7 @@ def run(argv: list[str]) -> None:
             num_steps,
             launch.stop_at,
             launch.resume,
-            initial_weights.pretrained(launch.init, recipe, config, method) if launch.init else None,
+            initial_weights.pretrained(launch.init, recipe, config, method) if launch.init and recipe else None,
             extras,
             method=method,
         )
@@ -139,6 +152,17 @@ def run(argv: list[str]) -> None:
         if launch.stop_at is not None and done >= launch.stop_at:
             again = remove_option(again, "--stop-at")
         print(f"stopped at step {done} of {num_steps}; resume with: inspose train {shlex.join(again)} --resume")
+
+
+def the_recipe(launch: Train) -> str:
+    """The recipe that is given; empty if a run is to go on, which has it.  Raises UserError if neither is given."""
+    if len(launch.recipe) > 1:
+        raise UserError(f"{launch.recipe[1]}: not expected here; see inspose train --help")
+    if not launch.recipe and not (launch.resume and launch.workdir):
+        raise UserError("give a recipe, such as keypoints, or --workdir FOLDER --resume to go on with a run")
+    if not launch.recipe and launch.init:
+        raise UserError("--init is for a new run, whose recipe must be given")
+    return launch.recipe[0] if launch.recipe else ""
 
 
 def remove_option(words: list[str], option: str) -> list[str]:

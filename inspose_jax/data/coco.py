@@ -71,6 +71,10 @@ class CocoFolder:
         """The path of an image."""
         return self.images / self.labels.file_names[index]
 
+    def file_name(self, index: int) -> str:
+        """The name of an image's file, as the labels give it."""
+        return self.labels.file_names[index]
+
     def size(self, index: int) -> tuple[int, int]:
         """The (height, width) of an image that its labels refer to."""
         height, width = self.sizes[index].tolist()

@@ -19,6 +19,7 @@ from inspose_jax.data import orientation
 from inspose_jax.data.image_files import SUFFIXES
 from inspose_jax.data.values import is_number
 from inspose_jax.errors import NotFound, UserError
+from inspose_jax.skeletons import Skeleton
 
 POINT, RECTANGLES, RELATION = "keypointlabels", ("rectanglelabels", "rectangle"), "relation"
 NO_REGIONS = (
@@ -63,10 +64,11 @@ def is_kind(path: Path) -> bool:
         return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
 
 
-def read(path: Path, images: Path | None) -> Imported:
+def read(path: Path, images: Path | None, skeleton: Skeleton | None = None) -> Imported:
     """Convert an export; `images` is the folder where the images lie, without which names are taken as they are.
 
-    Boxes are those of the rectangles; there is no `area`.  Raises UserError, or its subclass NotFound, naming the task.
+    The joints are those of `skeleton`, or else all labels of points that occur.  Boxes are those of the rectangles;
+    there is no `area`.  Raises UserError, or its subclass NotFound, naming the task.
     """
     entries = parsed(path)
     tasks, left_out, unsized = [], 0, 0
@@ -96,7 +98,7 @@ def read(path: Path, images: Path | None) -> Imported:
         remarks.append(f"left out, since nothing tells their size without --images: {unsized} without people")
     if turned:
         remarks.append(orientation.left_out(turned))
-    content = coco_content(tasks, path, remarks)
+    content = coco_content(tasks, path, remarks, skeleton)
     return Imported(content, tuple(remarks))
 
 
@@ -225,7 +227,7 @@ def local_path(text: str) -> PurePosixPath:
     return PurePosixPath(queried[0] if queried else unquote(parts.path))
 
 
-def coco_content(tasks: list[Task], path: Path, remarks: list[str]) -> dict[str, Any]:
+def coco_content(tasks: list[Task], path: Path, remarks: list[str], skeleton: Skeleton | None) -> dict[str, Any]:
     """The content of a COCO file; adds to `remarks` what the user should know."""
     people = [person for task in tasks for person in task.people]
     used = {joint for person in people for joint in person.joints}
@@ -237,9 +239,12 @@ def coco_content(tasks: list[Task], path: Path, remarks: list[str]) -> dict[str,
             f"{path}: points belong to rectangles called {' and '.join(sorted(titles))}; export each kind on its own"
         )
     name = titles.pop() if titles else "person"
-    preset = skeletons.preset_with(used)
+    if skeleton:
+        check_labels(used, skeleton, path)
+    known = skeleton or skeletons.preset_with(used)
     called = {skeletons.simplified(label): label for label in used}
-    names = [called[skeletons.simplified(joint)] for joint in preset.keypoint_names] if preset else sorted(used)
+    names = list(known.keypoint_names) if known else sorted(used)
+    labels = [called.get(skeletons.simplified(joint), "") for joint in names]
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     others = Counter()
@@ -253,13 +258,28 @@ def coco_content(tasks: list[Task], path: Path, remarks: list[str]) -> dict[str,
             one: dict[str, Any] = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0}
             if person.rectangle:
                 one["bbox"] = box_of(person.rectangle, task.size)
-            one["keypoints"] = [coordinate for joint in names for coordinate in coco_joint(person.joints.get(joint))]
+            one["keypoints"] = [coordinate for label in labels for coordinate in coco_joint(person.joints.get(label))]
             annotations.append(one | {"num_keypoints": len(person.joints)})
     if others:
         remarks.append(f"rectangles without points are left out: {', '.join(f'{n} {t}' for t, n in others.items())}")
-    limbs = [[a + 1, b + 1] for a, b in preset.limbs] if preset else []
-    category = {"id": 1, "name": name, "keypoints": names, "skeleton": limbs}
+    limbs = [[a + 1, b + 1] for a, b in known.limbs] if known else []
+    category: dict[str, Any] = {"id": 1, "name": name, "keypoints": names, "skeleton": limbs}
+    category |= {"flip_pairs": [list(pair) for pair in skeleton.flip_pairs]} if skeleton else {}
     return {"images": images, "annotations": annotations, "categories": [category]}
+
+
+def check_labels(used: set[str], skeleton: Skeleton, path: Path) -> None:
+    """Raise UserError unless every label of a point names another joint of the skeleton."""
+    joints = {skeletons.simplified(joint) for joint in skeleton.keypoint_names}
+    if foreign := sorted(label for label in used if skeletons.simplified(label) not in joints):
+        raise UserError(
+            f'{path}: has points "{foreign[0]}", which is no joint of {skeleton.name} '
+            f"({', '.join(skeleton.keypoint_names[:5])}{', ..' * (len(joints) > 5)}); correct the label, or give "
+            f"another --skeleton"
+        )
+    spelt = Counter(map(skeletons.simplified, used))
+    if again := sorted(label for label in used if spelt[skeletons.simplified(label)] > 1):
+        raise UserError(f'{path}: has points "{again[0]}" and "{again[1]}", which are one joint; use one label')
 
 
 def title(rectangle: dict[str, Any] | None) -> str:

@@ -123,13 +123,31 @@ def best_pair(
     return found
 
 
-def padding(sizes: Sizes, shapes: tuple[tuple[int, int], ...]) -> float:
-    """The share of padding among all pixels, if each image is padded to the smallest shape that holds it.
+class Padding(NamedTuple):
+    """What padding images to fixed shapes costs."""
 
-    Raises UserError if none does.
-    """
-    padded = np.asarray(shapes).prod(-1)[buckets.choose_shapes(sizes.sizes, shapes)]
-    return float(1 - (sizes.sizes.prod(-1) * sizes.weights).sum() / (padded * sizes.weights).sum())
+    images: dict[tuple[int, int], float]  # weight of the images in each (height, width) that is used
+    share: dict[tuple[int, int], float]  # of the pixels of those images that are padding
+    total: float  # share of all pixels that are padding
+
+
+def padding_by_shape(sizes: Sizes, shapes: tuple[tuple[int, int], ...]) -> Padding:
+    """What is padding, if each image is padded to the smallest shape that holds it; raises UserError if none does."""
+    which = buckets.choose_shapes(sizes.sizes, shapes)
+    images = np.bincount(which, sizes.weights, len(shapes))
+    pixels = np.bincount(which, sizes.weights * sizes.sizes.prod(-1), len(shapes))
+    area = images * np.asarray(shapes).prod(-1)
+    used = [i for i in range(len(shapes)) if images[i]]
+    return Padding(
+        {shapes[i]: float(images[i]) for i in used},
+        {shapes[i]: float(1 - pixels[i] / area[i]) for i in used},
+        float(1 - pixels.sum() / area.sum()),
+    )
+
+
+def padding(sizes: Sizes, shapes: tuple[tuple[int, int], ...]) -> float:
+    """The share of padding among all pixels; raises as `padding_by_shape`."""
+    return padding_by_shape(sizes, shapes).total
 
 
 def words(shapes: tuple[tuple[int, int], ...]) -> str:

@@ -82,6 +82,10 @@ class BuiltSet:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    def file_name(self, index: int) -> str:
+        """The name that the file of an image had."""
+        return self.record(index).file_name
+
     def record(self, index: int) -> Record:
         """Image `index` as it is stored; raises UserError if its record is damaged."""
         try:

@@ -9,18 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from inspose_jax import config
-from inspose_jax.data import plan
+from inspose_jax.data import buckets, plan, shapes
+from inspose_jax.data.shapes import Padding
 from inspose_jax.skeletons import Skeleton
 
 QUANTILES = {"least": 0, "5 %": 5, "median": 50, "95 %": 95, "most": 100}
-
-
-class Padding(NamedTuple):
-    """What padding images to fixed shapes costs."""
-
-    images: dict[tuple[int, int], int]  # number of images in each (height, width)
-    share: dict[tuple[int, int], float]  # of the pixels of those images that are padding
-    total: float  # share of all pixels that are padding
 
 
 class Stats(NamedTuple):
@@ -55,7 +48,8 @@ def measure(content: dict[str, Any], skeleton: Skeleton, data: config.Data) -> S
     boxes = np.array([entry["bbox"] for entry in people], float).reshape(-1, 4)
     is_trained = trained_on(content, place, data)
     at_test = [plan.test_size(height, width, data) for height, width in sizes.tolist()]
-    scale = np.array(at_test, float).reshape(-1, 2) / sizes
+    at_test = np.array(at_test, np.int32).reshape(-1, 2)
+    scale = at_test / sizes
     labelled = (visibility > 0).sum(0)
     return Stats(
         sizes=sizes,
@@ -66,8 +60,8 @@ def measure(content: dict[str, Any], skeleton: Skeleton, data: config.Data) -> S
         is_labelled=labelled / max(len(visibility), 1),
         is_seen=(visibility > 1).sum(0) / np.maximum(labelled, 1),
         box_sides=np.sqrt((boxes[:, 2:] * scale[of_image][:, ::-1]).prod(1)),
-        test_padding=padding(sizes, data, train=False),
-        train_padding=padding(sizes[is_trained], data, train=True),
+        test_padding=tested_padding(at_test, data),
+        train_padding=trained_padding(sizes[is_trained], data),
     )
 
 
@@ -80,17 +74,18 @@ def trained_on(content: dict[str, Any], place: dict[int, int], data: config.Data
     return chosen if chosen.any() and data.train_images != "all" else np.ones(len(place), bool)
 
 
-def padding(sizes: Int[np.ndarray, "n 2"], data: config.Data, train: bool) -> Padding:
-    """The padding of one epoch over these images, without the blank images that fill the last batches."""
-    everything = np.ones(len(sizes), bool)
-    images: dict[tuple[int, int], int] = {}
-    pixels: dict[tuple[int, int], int] = {}
-    for step in plan.make_epoch(0, sizes, everything, data, batch_size=1, seed=0, train=train):
-        images[step.shape] = images.get(step.shape, 0) + 1
-        pixels[step.shape] = pixels.get(step.shape, 0) + int(step.resized.prod())
-    area = {shape: images[shape] * shape[0] * shape[1] for shape in sorted(images)}
-    share = {shape: 1 - pixels[shape] / area[shape] for shape in area}
-    return Padding({shape: images[shape] for shape in area}, share, 1 - sum(pixels.values()) / sum(area.values()))
+def tested_padding(at_test: Int[np.ndarray, "n 2"], data: config.Data) -> Padding:
+    """The padding of images at the sizes at which they are tested."""
+    used = data.shapes if data.test_padding == "shapes" else tuple(buckets.own_shapes(at_test))
+    return shapes.padding_by_shape(shapes.Sizes(at_test, np.ones(len(at_test))), used)
+
+
+def trained_padding(sizes: Int[np.ndarray, "n 2"], data: config.Data) -> Padding:
+    """The padding of an epoch over images of these sizes, on average over all that may be drawn."""
+    drawn = shapes.trained(sizes, data)
+    occurs = drawn.weights > 0
+    weights = drawn.weights[occurs] * len(sizes) / drawn.weights.sum()
+    return shapes.padding_by_shape(shapes.Sizes(drawn.sizes[occurs], weights), data.shapes)
 
 
 def quantiles(values: np.ndarray) -> dict[str, float]:
@@ -118,11 +113,13 @@ def tables(stats: Stats, skeleton: Skeleton) -> dict[str, list[list[str]]]:
         [name, f"{share:.1%}", f"{seen:.1%}"]
         for name, share, seen in zip(skeleton.keypoint_names, stats.is_labelled, stats.is_seen, strict=True)
     ]
-    shapes = []
+    padded = []
     for when, cost in (("test", stats.test_padding), ("training", stats.train_padding)):
         for (height, width), number in cost.images.items():
-            shapes.append([f"{when}: {height} x {width}", f"{number}", f"{cost.share[height, width]:.1%}"])
-        shapes.append([f"{when}: all", f"{n}", f"{cost.total:.1%}"])
+            padded.append(
+                [f"{when}: {height} x {width}", f"{round(number, 1):.10g}", f"{cost.share[height, width]:.1%}"]
+            )
+        padded.append([f"{when}: all", f"{round(sum(cost.images.values())):d}", f"{cost.total:.1%}"])
     return {
         "Counts": [
             ["", "number"],
@@ -134,5 +131,5 @@ def tables(stats: Stats, skeleton: Skeleton) -> dict[str, list[list[str]]]:
         ],
         "Spread": [["", *QUANTILES], *(row for row in rows if len(row) > 1)],
         "Joints": [["", "labelled", "of these visible"], *joints],
-        "Padding": [["height x width", "images", "share that is padding"], *shapes],
+        "Padding": [["height x width", "images", "share that is padding"], *padded],
     }

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from inspose_jax.data import stats
-from inspose_jax.data.stats import Padding, Stats
+from inspose_jax.data.shapes import Padding
+from inspose_jax.data.stats import Stats
 from inspose_jax.report import figure, markup
 from inspose_jax.report.figure import Plot
 from inspose_jax.skeletons import Skeleton
@@ -35,7 +36,7 @@ def page_of(measured: Stats, skeleton: Skeleton, title: str, lead: str) -> str:
         (scatter(measured.sizes), "Height and width of the images."),
         (measures(aspects, "width / height", "images"), "Aspect of the images."),
         (padded(measured.test_padding), "At test scale; light: the share of the pixels that is padding."),
-        (padded(measured.train_padding), "In training, at the sizes drawn for one epoch."),
+        (padded(measured.train_padding), "In training, on average over the sizes that may be drawn."),
     ]
     about = markup.note(
         "The share of a batch's pixels that is padding, for each fixed shape. Blank images that fill the last batch of "

@@ -27,6 +27,9 @@ dl.facts dd { margin: 0; font-size: 1.3rem; font-variant-numeric: tabular-nums; 
 .gallery { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(var(--least), 100%), 1fr)); }
 .gallery + .gallery { margin-top: 1.4rem; }
 figure { margin: 0; break-inside: avoid; }
+figcaption { white-space: pre-line; overflow-wrap: anywhere; }
+ul.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; font-size: .9rem; }
+ul.legend i { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em; }
 img { max-width: 100%; max-height: 17rem; display: block; }  /* upright images leave no holes beside lying ones */
 .scroll { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -85,6 +88,15 @@ def fields(tables: Mapping[str, Sequence[tuple[str, str, str]]]) -> str:
 def note(text: str) -> str:
     """An explanatory paragraph."""
     return f'<p class="note">{html.escape(text)}</p>'
+
+
+def legend(names: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> str:
+    """Each name beside a dot of its RGB colour."""
+    entries = [
+        f'<li><i style="background: rgb{colour}"></i>{html.escape(name)}</li>'
+        for name, colour in zip(names, colours, strict=True)
+    ]
+    return f'<ul class="legend">{"".join(entries)}</ul>'
 
 
 def gallery(figures: Sequence[tuple[str, str]], least: str) -> str:

@@ -44,6 +44,7 @@ class Extras(NamedTuple):
     profile: range = range(0)  # steps that are traced into the workdir
     validation: str = ""  # the fingerprint of what `evaluate` looks at
     try_out: Callable[[Any], None] | None = None  # variables on the host -> fails if `evaluate` would lack memory
+    options: dict[str, Any] | None = None  # of the command line, to be kept in the run's history
 
 
 class Run(NamedTuple):
@@ -96,10 +97,11 @@ def begin(
     config = with_shapes(config, source, workdir, resume)
     mesh = sharding.make_mesh(config.schedule)
     images = pipeline.Tolerant(source)
-    plan = pipeline.make_plan(images, config, train=True)
     about = description(config, method, num_steps, source, pretrained and pretrained.identity)
     saved = checkpoints.steps(workdir / run_folder.CHECKPOINTS)
+    # Before the plan: other data than the run's may not fit its shapes, which would be a misleading fault.
     changed = changes(workdir, about, config, method, bool(saved)) if is_in_use(workdir, resume) else []
+    plan = pipeline.make_plan(images, config, train=True)
     start, state, taken_over = first_state(workdir, saved, method, config.schedule, pretrained, num_steps, mesh)
     if not processes.is_same(start):
         raise UserError(
@@ -119,7 +121,7 @@ def begin(
     )
     processes.wait_for_all("start")  # all have finished reading the workdir before the first changes it
     if processes.is_first():
-        open_workdir(workdir, about | taken_over, changed, start, extras.validation)
+        open_workdir(workdir, about | taken_over, changed, start, extras.validation, extras.options)
     processes.wait_for_all("workdir")
     return Run(config, method, workdir, images, plan, mesh, due, extras, taken_over), state
 

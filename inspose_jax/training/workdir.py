@@ -51,11 +51,8 @@ def is_in_use(workdir: Path, resume: bool) -> bool:
     return True
 
 
-def stored_run(workdir: Path, kind: type) -> tuple[dict[str, Any], Config]:
-    """The content of a run's `config.json`, and the config in it, whose `model` is a `kind`.
-
-    Raises UserError if `workdir` holds no run, or a run whose config cannot be read.
-    """
+def stored_description(workdir: Path) -> dict[str, Any]:
+    """The content of a run's `config.json`; raises UserError if there is none, or if it is another file."""
     stored = workdir / run_folder.CONFIG
     if not stored.exists():
         raise UserError(f"{workdir}: holds files but no run (there is no {run_folder.CONFIG}); use another folder")
@@ -65,12 +62,21 @@ def stored_run(workdir: Path, kind: type) -> tuple[dict[str, Any], Config]:
         about = None
     if not isinstance(about, dict) or not about.keys() >= {"num_steps", "model"}:
         raise UserError(f"{stored}: not the configuration of a run; is it damaged? Use another folder")
+    return about
+
+
+def stored_run(workdir: Path, kind: type) -> tuple[dict[str, Any], Config]:
+    """The content of a run's `config.json`, and the config in it, whose `model` is a `kind`.
+
+    Raises UserError as `stored_description`, and if the config cannot be read.
+    """
+    about = stored_description(workdir)
     try:
         return about, config_json.from_dict(select(about, config_json.NAMES), kind)
     except config_json.OtherFields as error:
         raise UserError(f"{workdir}: {provenance.other_version(str(error), written_by(workdir))}") from None
     except UserError as error:
-        raise UserError(f"{stored}: {error}; use another folder") from None
+        raise UserError(f"{workdir / run_folder.CONFIG}: {error}; use another folder") from None
 
 
 def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method, has_saved: bool) -> list[str]:
@@ -129,12 +135,19 @@ def written_by(workdir: Path) -> dict[str, str]:
     return {}
 
 
-def open_workdir(workdir: Path, about: dict[str, Any], changed: list[str], start: int, validation: str) -> None:
+def open_workdir(
+    workdir: Path,
+    about: dict[str, Any],
+    changed: list[str],
+    start: int,
+    validation: str,
+    options: dict[str, Any] | None = None,
+) -> None:
     """Prepare `workdir` for step `start` + 1: write config, versions and history, and drop metrics after `start`.
 
     `changed` lists the differences from the run's values so far.  A best checkpoint that was chosen by another
     fingerprint than `validation` is set aside, because the scores are not comparable.  One from an early version, which
-    did not store the fingerprint, stays.
+    did not store the fingerprint, stays.  `options` are kept in the history.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     best = workdir / run_folder.BEST
@@ -158,8 +171,9 @@ def open_workdir(workdir: Path, about: dict[str, Any], changed: list[str], start
         before = select(json.loads(stored.read_text()), {WEIGHTS, TAKEN_OVER})  # unless they are given again
         files.write(stored, json.dumps({**before, **about}, indent=2))
     files.write(workdir / run_folder.VERSIONS, json.dumps(in_use, indent=2))
+    begun = {"step": start, "changed": changed, "versions": in_use} | ({run_folder.OPTIONS: options} if options else {})
     with (workdir / run_folder.HISTORY).open("a") as history:
-        history.write(json.dumps({"step": start, "changed": changed, "versions": in_use}) + "\n")
+        history.write(json.dumps(begun) + "\n")
     run_folder.drop_lines_after(workdir, start)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from inspose_jax import cli
 from inspose_jax.data import annotations, label_studio, sources
 from inspose_jax.errors import NotFound, UserError
-from inspose_jax.skeletons import COCO
+from inspose_jax.skeletons import COCO, Skeleton
 
 
 def region(kind, size, name, value, **fields):
@@ -89,6 +89,32 @@ def test_labels_lie_on_their_pixels(tmp_path, by):
     horses.check_lit_pixels(source, joints=joints)
     horses.check_perfect(source)
     assert source.has_people.tolist() == [True, True, True, False]  # the size of the last is its file's
+
+
+MORE = Skeleton("six", ("Tail", "r_ear", "l_ear", "nose", "L-hoof", "r_hoof"), ((0, 3),), ((1, 2),), (0.1,) * 6)
+
+
+def test_a_skeleton_tells_the_joints_and_their_order_whatever_occurs(tmp_path):
+    images = with_images(tmp_path)
+    content, _ = label_studio.read(written(tmp_path, export()), images, MORE)
+    (category,) = content["categories"]
+    assert category["keypoints"] == list(MORE.keypoint_names)
+    assert (category["skeleton"], category["flip_pairs"]) == ([[1, 4]], [[1, 2]])
+    source = horses.opened((content, images))
+    assert (source.skeleton.keypoint_names, source.skeleton.flip_pairs) == (MORE.keypoint_names, ((1, 2),))
+    horses.check_lit_pixels(source, joints=(2, 1, 0, 4, 5))  # of l_ear, r_ear, tail, l_hoof, r_hoof
+    assert not source[0].keypoints[:, 3].any()
+
+
+def test_a_label_that_is_no_joint_of_the_skeleton_is_refused(tmp_path):
+    path = written(tmp_path, export())
+    with pytest.raises(
+        UserError, match=r'points "l_ear", which is no joint of coco \(nose, left_eye, .*, \.\.\); corr'
+    ):
+        label_studio.read(path, None, COCO)
+    path.write_text(path.read_text().replace('"l_ear"', '"L Ear"', 1))
+    with pytest.raises(UserError, match=r'points "L Ear" and "l_ear", which are one joint; use one label'):
+        label_studio.read(path, None, MORE)
 
 
 def test_the_points_of_an_image_without_rectangles_are_one_person(tmp_path):

@@ -57,9 +57,18 @@ def test_padding_is_the_share_of_all_pixels(measured):
     assert train.total == pytest.approx(1 - 2 * 32 * 64 / (2 * 64 * 128))
 
 
-def test_training_sizes_are_the_drawn_ones(content):
-    wide = config.Data(short_side=(32, 64), test_short_side=64, long_side=128, shapes=DATA.shapes)
-    assert 1 / 6 < stats.padding(np.array([(100, 200)] * 50, np.int32), wide, train=True).total < 0.75
+def test_training_sizes_are_all_that_may_be_drawn():
+    two = config.Data(short_side=(32, 64), short_side_step=32, test_short_side=64, long_side=128, shapes=DATA.shapes)
+    cost = stats.trained_padding(np.array([(100, 200), (200, 100), (100, 200)], np.int32), two)
+    # Half of the time an image has 32 x 64 pixels, a quarter of the first shape; otherwise it fills its own.
+    assert cost.images == pytest.approx({(64, 128): 2.5, (128, 64): 0.5})
+    assert cost.total == pytest.approx(1 - (0.25 + 1) / 2)
+
+
+def test_an_image_that_is_padded_to_its_own_size_pads_less():
+    own = config.Data(test_short_side=64, long_side=128, shapes=DATA.shapes, test_padding="own")
+    cost = stats.tested_padding(np.array([(64, 40), (64, 128)], np.int32), own)
+    assert cost.share == pytest.approx({(64, 64): 1 - 40 / 64, (64, 128): 0})
 
 
 def test_quantiles_are_values_that_occur():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from inspose_jax.data.stats import Padding, Stats
+from inspose_jax.data.shapes import Padding
+from inspose_jax.data.stats import Stats
 from inspose_jax.report import dataset
 from inspose_jax.skeletons import COCO
 

@@ -1,0 +1,65 @@
+"""`inspose train --resume` without the recipe and the data: they are those that the run was started with.
+
+Every start writes the options that name data into a line of the run's history; its config.json has all the rest.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from inspose_jax import run_folder
+from inspose_jax.config import Config
+from inspose_jax.errors import NotFound, UserError
+
+Launch = TypeVar("Launch")
+OPTIONS = (  # of `inspose train`; those of a row are given together
+    ("data", "images", "annotations"),
+    ("val_data", "val_images", "val_annotations"),
+    ("category",),
+    ("eval_every",),
+)
+
+
+def given(launch: Any) -> dict[str, Any]:
+    """The options that name data, by name, as JSON has them; paths are absolute."""
+    values = {name: getattr(launch, name) for row in OPTIONS for name in row}
+    return {name: str(one.absolute()) if isinstance(one, Path) else one for name, one in values.items() if one}
+
+
+def completed(launch: Launch, workdir: Path) -> tuple[Launch, str]:
+    """The options of a start that resumes, with those of the run's earlier one where it gives none.
+
+    The second value is what was added, as the user would type it.
+    """
+    earlier = next((found for found in starts(workdir) if found), {})
+    missing = [name for row in OPTIONS if not any(getattr(launch, name) for name in row) for name in row]
+    added = {name: earlier[name] for name in missing if name in earlier}
+    values = {name: value if name in ("category", "eval_every") else Path(value) for name, value in added.items()}
+    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in added.items())
+    return replace(launch, **values), words  # pyright: ignore[reportArgumentType]
+
+
+def starts(workdir: Path) -> Iterator[dict[str, Any]]:
+    """What each start of a run was given, the latest first; a line that cannot be read counts as nothing."""
+    history = workdir / run_folder.HISTORY
+    for line in reversed(history.read_text(errors="replace").splitlines() if history.is_file() else []):
+        try:
+            yield dict(json.loads(line).get(run_folder.OPTIONS) or {})
+        except (ValueError, TypeError, AttributeError):
+            yield {}
+
+
+def stored(workdir: Path) -> tuple[Config, int]:
+    """The config of a run, and its number of steps; UserError if the folder holds no run, or one of a recipe's own."""
+    from inspose_jax.training import workdir as run_workdir
+
+    if not workdir.is_dir():
+        raise NotFound(
+            f"{workdir}: no such run; give the folder of the run that is to go on, or a recipe for a new one"
+        )
+    if own := run_workdir.stored_description(workdir).get("recipe"):
+        raise UserError(f"{workdir}: its recipe, {own.split()[0]}, has a method of its own; give the recipe again")
+    about, config = run_workdir.stored_run(workdir, type(Config().model))
+    return config, about["num_steps"]

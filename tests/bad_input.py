@@ -589,6 +589,8 @@ CASES: dict[str, list[Case]] = {
         Case("a part that the data lacks", "data build --data boxes --out b --splits test",
              "boxes: has no part for test, only train, valid; give the folder or the file of that part",
              both(*(file(f"boxes/{part}/_annotations.coco.json", "{}") for part in ("train", "valid")))),
+        Case("two times `val`, and no `train`", "data build --data yolo --val-data drawn --out b",
+             "yolo/data.yaml: no images are named by `train`; it has val", yolo("train:\nval: images")),
         Case("parts of a single file", f"data build {IMAGES} {LABELS} --out b --splits val",
              "--splits chooses parts of --data; --images and --annotations are one part, train"),
         Case("a read-only place", f"{BUILD.replace('--out b', '--out locked/b')}",

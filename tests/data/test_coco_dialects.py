@@ -7,7 +7,7 @@ import horses
 import numpy as np
 import pytest
 
-from inspose_jax.data import coco_dialects, export_folders, sources
+from inspose_jax.data import annotations, check, coco_dialects, export_folders, image_facts, repair, sources
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.values import NOT_READ
 from inspose_jax.errors import NotFound, UserError
@@ -145,6 +145,20 @@ def test_people_whom_label_studio_merged_are_faults_and_their_rectangles_remain(
     assert "bbox" not in merged
     assert [(one["category_id"], one["keypoints"]) for one in two] == [(1, []), (1, [])]
     assert len({one["id"] for one in people}) == 4
+
+
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own|left out)")
+def test_the_cleaned_file_has_merged_people_as_places_to_ignore(tmp_path):
+    horses.write_images(tmp_path / "images")
+    dataset = annotations.prepared(label_studio(rectangles=(1, 2, 0, 0)), tmp_path, horses.NAME, None)
+    facts = image_facts.read(check.files_of(dataset), 1)
+    found = check.faults(dataset, facts)
+    assert [(one.kind, one.id) for one in found if one.severity == "error"] == [("entry", 2)]
+    clean, (change,), left = repair.repaired(dataset, facts, {}, found)
+    assert (change.action, change.id, left) == ("dropped", 2, [])
+    assert change.reason.startswith("its image has 2 rectangles, but Label Studio's COCO export joins all points")
+    people = clean.content["annotations"]
+    assert [(one["image_id"], any(one["keypoints"])) for one in people] == [(1, True), (2, False), (2, False)]
 
 
 def test_rectangles_of_label_studio_without_points_are_people_without_joints(tmp_path):

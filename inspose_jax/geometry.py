@@ -5,6 +5,7 @@ image, boxes x0 y0 x1 y1, sizes (height, width).  Pixels are continuous: pixel i
 """
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -129,21 +130,20 @@ def read_joints(
 
 
 def oks(
-    predicted: Float[Array, "*#shape K 2"],
-    true: Float[Array, "*#shape K 2"],
+    squares: Float[Array, "*#shape K"],
     counts: Bool[Array, "*#shape K"],
     area: Float[Array, "*#shape"],
-    sigmas: tuple[float, ...],
+    sigmas: Sequence[float],
 ) -> Float[Array, "*#shape"]:
     """COCO's object keypoint similarity of poses, 0 to 1: the mean of e^(-d^2 / (2 area (2 sigma)^2)).
 
-    The mean is over the joints that count, and 0 if none does; d is a joint's distance, and `area` that of the person,
-    in the square of the unit of the points.
+    The mean is over the joints that count, and 0 if none does.  `squares` are d^2, of each joint's distance from its
+    true place, and `area` is the person's, in the same unit.
     """
     # As COCO does: an area of 0 would give a joint in its right place no number.
     size = area[..., None] + jnp.asarray(np.spacing(1.0), area.dtype)
     spread = jnp.square(2 * jnp.asarray(sigmas, area.dtype))
-    similarity = jnp.exp(-jnp.square(predicted - true).sum(-1) / (2 * spread * size))
+    similarity = jnp.exp(-squares / (2 * spread * size))
     number = jnp.maximum(counts.sum(-1), 1).astype(similarity.dtype)
     return jnp.where(counts, similarity, 0).sum(-1) / number
 

@@ -125,7 +125,8 @@ def oks_of_slots(
     def of_image(cells: Array, offsets: Array | None, slot_person: Array, keypoints: Array, area: Array) -> Array:
         predicted = geometry.read_joints(cells, offsets, grid.map_size[1], grid.map_stride)
         true, area = keypoints[slot_person].astype(predicted.dtype), area[slot_person].astype(predicted.dtype)
-        return geometry.oks(predicted, true[..., :2], true[..., 2] > 0, area, sigmas)
+        squares = jnp.square(predicted - true[..., :2]).sum(-1)
+        return geometry.oks(squares, true[..., 2] > 0, area, sigmas)
 
     oks = jax.vmap(of_image)(cells, disk_offsets, targets.slot_person, batch.keypoints, batch.area)
     return jax.lax.stop_gradient(oks)

@@ -63,10 +63,8 @@ def pose_oks(
     others = keypoints if others is None else others
     areas = geometry.box_area(rectangles(keypoints))
     (x, y), (x_of_others, y_of_others) = jnp.moveaxis(keypoints, -1, 0), jnp.moveaxis(others, -1, 0)
-    # Written so that no array f[N,M,K] is stored.
     squares = jnp.square(x[:, None] - x_of_others) + jnp.square(y[:, None] - y_of_others)
-    variances = jnp.square(2 * jnp.asarray(sigmas, keypoints.dtype))
-    return jnp.exp(-squares / (2 * areas[:, None, None] * variances)).mean(-1)
+    return geometry.oks(squares, jnp.ones((1, 1, len(sigmas)), bool), areas[:, None], sigmas)
 
 
 def rectangles(keypoints: Float[Array, "N K 2"]) -> Float[Array, "N 4"]:

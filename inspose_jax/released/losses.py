@@ -148,7 +148,8 @@ def similarity(
 ) -> Float[Array, " M"]:
     """OKS between cells of predicted and of true joints; `cell` is the side of a cell in the unit of `area`, pixels."""
     as_stored = tuple(float(np.float32(sigma)) for sigma in sigmas)  # the released code keeps them in float32
-    return geometry.oks(predicted * cell, true * cell, is_labelled, area + 1e-4, as_stored)
+    squares = jnp.square(predicted * cell - true * cell).sum(-1)
+    return geometry.oks(squares, is_labelled, area + 1e-4, as_stored)
 
 
 def classification_loss(

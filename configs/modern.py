@@ -3,8 +3,8 @@
     inspose train modern --init resnet50.pth --workdir runs/modern --data coco
 
 `r50_coco_36e` with: class scores that learn the OKS of their pose (varifocal), a running average of the parameters,
-large-scale jitter, rotation and translation, colours, a cosine schedule, and bfloat16.  Each is a field of its own, and
-turns off with `--config.FIELD`.  Not run here.
+large-scale jitter, rotation and translation, colours, a cosine schedule, bfloat16, and a second look at the mirrored
+image at test time.  Each is a field of its own, and turns off with `--config.FIELD`.  Not run here.
 """
 
 from inspose_jax import recipes
@@ -26,6 +26,7 @@ def recipe() -> Config:
             contrast=0.2,
             saturation=0.3,
             hue=10.0,
+            test_flip=True,
         ),
         schedule=replace(paper.schedule, decay="cosine", ema=0.9998),
     )

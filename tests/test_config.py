@@ -215,7 +215,8 @@ def test_the_modern_recipe_is_the_paper_s_with_each_element_and_nothing_else():
     modern, paper = (config.places(recipes.read(name).config) for name in ("modern", "r50_coco_36e"))
     changed = {one.typed[-1] for one, other in zip(modern, paper, strict=True) if one.value != other.value}
     affine, colours = {"rotation", "translation"}, {"brightness", "contrast", "saturation", "hue"}
-    assert changed == {"classification_loss", "compute_dtype", "large_scale_jitter", "decay", "ema"} | affine | colours
+    single = {"classification_loss", "compute_dtype", "large_scale_jitter", "decay", "ema", "test_flip"}
+    assert changed == single | affine | colours
 
 
 def test_recipes_of_the_paper_have_its_numbers():

@@ -92,7 +92,7 @@ def test_a_run_of_an_earlier_format_resumes_and_the_history_says_so(tmp_path):
     about = json.loads((tmp_path / "config.json").read_text())
     model = about["model"]
     # Fields that were added to format 2.
-    later = {"map_ratio", "box_head", "assigned_boxes", "classification_loss", "box"}
+    later = {"map_ratio", "box_head", "assigned_boxes", "classification_loss", "suppression", "least_score", "box"}
     parts = [model.pop(part) for part in ("network", "assignment", "decoding")]
     flat = {name: value for part in parts for name, value in part.items() if name not in later}
     weights = {f"weight_{name}": value for name, value in model.pop("weights").items() if name not in later}

@@ -34,7 +34,7 @@ def sweep() -> Sweep:
     return Sweep(
         "A modern recipe: what does each of its elements gain?",
         tuple(rows),
-        steps=2400,
+        steps=1200,
         seeds=(0, 1),
         results="../results",
     )

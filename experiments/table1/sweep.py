@@ -19,6 +19,6 @@ def sweep() -> Sweep:
     return Sweep(
         question="Table 1: what do disk offsets and the heatmap branch add?",
         rows=tuple(Row(label, CHANGES[label], paper=paper) for label, paper in PAPER.items()),
-        steps=2400,
+        steps=1200,
         results="../results",
     )

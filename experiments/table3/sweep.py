@@ -16,4 +16,4 @@ def sweep() -> Sweep:
     rows = tuple(
         Row(of_image, f"--config.model.map-ratio {RATIOS[of_image]:g}", paper=PAPER[of_image]) for of_image in PAPER
     )
-    return Sweep("Table 3: how fine must keypoint maps and disk offsets be?", rows, steps=2400, results="../results")
+    return Sweep("Table 3: how fine must keypoint maps and disk offsets be?", rows, steps=1200, results="../results")

@@ -18,6 +18,6 @@ def sweep() -> Sweep:
             Row("with boxes", boxes, paper=PAPER["with boxes"]),
             Row("with boxes, which also assign", f"{boxes} --config.model.assigned-boxes annotated"),
         ),
-        steps=2400,
+        steps=1200,
         results="../results",
     )

@@ -38,4 +38,4 @@ def sweep() -> Sweep:
             Row(f"{backbone}, three scales", scales, scales_here, recipe, three_scales),
             Row(f"{backbone}, three scales, mirrored too", f"{scales} {FLIP}", scales_here, recipe),
         ]
-    return Sweep("Table 5: what do backbones and scales give?", tuple(rows), steps=2400, results="../results")
+    return Sweep("Table 5: what do backbones and scales give?", tuple(rows), steps=1200, results="../results")

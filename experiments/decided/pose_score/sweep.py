@@ -9,4 +9,4 @@ def sweep() -> Sweep:
         Row("class score", "--config.model.pose-score class"),
         Row("class score x mean softmax peak", "--config.model.pose-score class_times_peak"),
     )
-    return Sweep("Pose score: by what are poses ranked?", rows, steps=2400, results="../../results")
+    return Sweep("Pose score: by what are poses ranked?", rows, steps=1200, results="../../results")

@@ -7,6 +7,7 @@ Axes: B images, D people of one pass, N people of both together, K keypoints, h 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -63,13 +64,15 @@ def averaged(
     """
     first, second = (jax.tree.map(lambda x, i=i: x[i], outputs) for i in (0, 1))
     number, width = people.scores.shape[1], min(PEOPLE_AT_ONCE, people.scores.shape[1])
-    read = jax.vmap(lambda *one: read_both(*one, image_size, skeleton.flip_order))
+    read = jax.vmap(partial(read_both, image_size=image_size, flip_order=skeleton.flip_order))
 
     def visit(i: Array, joints_and_scores: tuple[Array, Array]) -> tuple[Array, Array]:
         start = jnp.minimum(i * width, number - width)  # the last people may be read twice
         few = Pairs(*(jax.lax.dynamic_slice_in_dim(x, start, width, axis=1) for x in pairs))
         one = maps(first, size, image_size, few.location[..., 0])
         other = maps(second, size, image_size, few.location[..., 1])
+        assert one.joints is not None, "the config's check refuses models whose cells do not tell where joints are"
+        assert other.joints is not None
         new = read(one.maps, one.joints, other.maps, other.joints, few.is_found, size)
         update = jax.lax.dynamic_update_slice_in_dim
         joints, scores = (update(x, y, start, axis=1) for x, y in zip(joints_and_scores, new, strict=True))

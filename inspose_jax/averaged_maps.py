@@ -71,7 +71,7 @@ def averaged(
         few = Pairs(*(jax.lax.dynamic_slice_in_dim(x, start, width, axis=1) for x in pairs))
         one = maps(first, size, image_size, few.location[..., 0])
         other = maps(second, size, image_size, few.location[..., 1])
-        assert one.joints is not None, "a method's maps say where each cell puts a joint"
+        assert one.joints is not None, "the config's check refuses models whose cells do not tell where joints are"
         assert other.joints is not None
         new = read(one.maps, one.joints, other.maps, other.joints, few.is_found, size)
         update = jax.lax.dynamic_update_slice_in_dim

@@ -66,7 +66,7 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
         found = decode.keypoint_maps(outputs.controller, outputs.features, size, grid, location, per_person)
 
         def joints_of(offsets: jax.Array | None, features: jax.Array) -> jax.Array:
-            return decode.joints_of_cells(offsets, (features.shape[0], features.shape[1]), len(names), grid.map_stride)
+            return decode.joints_of_cells(offsets, grid.map_size, len(names), grid.map_stride)
 
         return found._replace(joints=jax.vmap(joints_of)(outputs.disk_offsets, outputs.features))
 

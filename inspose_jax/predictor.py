@@ -212,7 +212,7 @@ class Predictor:
         plan = pipeline.make_plan(source, once(self.config), train=False, batch_size=1)
         batch = pipeline.load_batch(source, plan[0], self.config)
         outputs, poses = self.compiled_forward(self.variables, batch.image, batch.size)
-        found = without_padding(to_original_pixels(jax.device_get(poses), batch, 0))
+        (found,) = to_original_pixels(jax.device_get(poses), batch)
         kept = np.flatnonzero(found.scores >= threshold)[:most]
         found = jax.tree.map(lambda x: x[kept], found)
         padded = batch.image.shape[1:3]
@@ -280,7 +280,7 @@ class Predictor:
             for one, batch in zip(of_step, batches, strict=False):
                 poses = jax.device_get(self.poses(self.variables, batch.image, batch.size))
                 for b, i in enumerate(one.index[one.index >= 0].tolist()):
-                    found[i].append(to_original_pixels(poses, batch, b))
+                    found[i].append(at_original_size(poses, batch, b))
             for i, of_image in found.items():
                 yield i, without_padding(of_image[0] if len(of_image) == 1 else self.merge_scales(of_image))
 
@@ -294,7 +294,12 @@ def once(config: Config) -> Config:
     return replace(config, data=replace(config.data, passes=Passes()))
 
 
-def to_original_pixels(poses: Poses, batch: Batch, b: int) -> Poses:
+def to_original_pixels(poses: Poses, batch: Batch) -> list[Poses]:
+    """Poses of a padded batch -> the poses of each real image, without padding, in pixels of the original image."""
+    return [without_padding(at_original_size(poses, batch, b)) for b in range(int(batch.is_real.sum()))]
+
+
+def at_original_size(poses: Poses, batch: Batch, b: int) -> Poses:
     """The poses of image `b` of a padded batch, in pixels of the original image."""
     scale = batch.scale[b]
     mine = jax.tree.map(lambda x: x[b], poses)

@@ -18,7 +18,7 @@ from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.decode import decode
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.network.per_person import Peak, PerPerson
-from inspose_jax.predictor import coco_results, to_original_pixels, without_padding
+from inspose_jax.predictor import coco_results, to_original_pixels
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Batch, Outputs, Poses, Targets
 from inspose_jax.targets import make_targets
@@ -68,8 +68,7 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict, with_
     for step, batch in enumerate(pipeline.batches(source, plan, config, 0, plan.steps_per_epoch)):
         poses = jax.device_get(perfect_poses(batch))
         image_ids = source.image_ids[plan[step].index].tolist()
-        for b, image_id in enumerate(image_ids):
-            found = without_padding(to_original_pixels(poses, batch, b))
+        for image_id, found in zip(image_ids, to_original_pixels(poses, batch), strict=False):
             results += coco_results(found, image_id, config.data.joint_pixel_offset)
     return (coco_ap.box_ap(truth, results) if with_boxes else coco_ap.keypoint_ap(truth, results, COCO))["AP"]
 

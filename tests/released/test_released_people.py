@@ -15,7 +15,7 @@ from inspose_jax import config, geometry, recipes
 from inspose_jax.data import pipeline
 from inspose_jax.data.transforms import resized_size
 from inspose_jax.network.inspose import normalise
-from inspose_jax.predictor import Predictor, to_original_pixels, without_padding
+from inspose_jax.predictor import Predictor, to_original_pixels
 from inspose_jax.released.decode import survivors
 from inspose_jax.released.network import LEVELS, MAP_LEVEL
 
@@ -126,7 +126,7 @@ def test_a_batch_finds_in_each_image_what_is_found_in_it_alone(small, sides, ima
     both = pipeline.load_batch(source, plan[0], predictor.config)
     assert both.image.shape == (2, side, side, 3)
     outputs, poses = predictor.compiled_forward(predictor.variables, both.image, both.size)
-    together = [without_padding(to_original_pixels(jax.device_get(poses), both, b)) for b in range(2)]
+    together = to_original_pixels(jax.device_get(poses), both)
     for i in range(2):
         one = type(both)(*(field[i : i + 1] for field in both))
         alone, poses = predictor.compiled_forward(predictor.variables, one.image, one.size)
@@ -136,7 +136,7 @@ def test_a_batch_finds_in_each_image_what_is_found_in_it_alone(small, sides, ima
             strict=True,
         ):
             np.testing.assert_allclose(mine[0], theirs[i], rtol=0, atol=1e-5 * float(np.abs(theirs[i]).max()))
-        found = without_padding(to_original_pixels(jax.device_get(poses), one, 0))
+        (found,) = to_original_pixels(jax.device_get(poses), one)
         np.testing.assert_array_equal(found.location, together[i].location)
         np.testing.assert_allclose(found.scores, together[i].scores, rtol=0, atol=1e-5)
         np.testing.assert_allclose(found.keypoints, together[i].keypoints, rtol=0, atol=0.01)

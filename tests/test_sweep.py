@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -312,3 +313,21 @@ def test_the_names_of_runs_that_have_been_made_stay():
     run = planned_in(EXPERIMENTS / "table2").runs()[2][1]
     assert (run.config.model.kp_net.depth, run.config.schedule.seed, run.steps) == (3, 0, 1200)
     assert results.identity(run) == "614855df2fef"
+
+
+@pytest.mark.slow
+def test_the_committed_tables_are_those_of_the_committed_results():
+    """After new results or another sweep: `inspose sweep experiments/table? .. --list --summary README.md`."""
+    of_the_paper = []
+    for folder in sorted(path.parent for path in EXPERIMENTS.rglob("sweep.py")):
+        planned, readme = planned_in(folder), (folder / tables.README).read_text()
+        with jax.numpy_dtype_promotion("standard"):  # `modern` computes in bfloat16, which is not strict
+            table = runs.table(planned)
+        assert tables.with_table(readme, tables.as_markdown(planned.sweep, table)) == readme, folder
+        assert tables.as_csv(table) == (folder / tables.CSV).read_text(), folder
+        if folder.name.startswith("table"):
+            of_the_paper.append((folder, planned.sweep, table))
+    summary = EXPERIMENTS.parent / "README.md"
+    text = summary.read_text()
+    assert tables.with_table(text, tables.as_summary(summary, of_the_paper)) == text
+    assert text.count("](experiments/table") == 19, "the rows of the paper's Tables 1 to 5"

@@ -61,7 +61,7 @@ def oracle_ap(config: config.Config, source: pipeline.Source, truth: dict, with_
         grid = tiny.grid(config.model, batch.image.shape[1:3])
         outputs = perfect_outputs(make_targets(batch, grid, config.model.assignment), grid)
         outputs = outputs if with_boxes else outputs._replace(sides=None)
-        return decode(outputs, batch.size, grid, config.model.decoding, FIXED)
+        return decode(outputs, batch.size, grid, config.model.decoding, FIXED, config.model.skeleton.oks_sigmas)
 
     plan = pipeline.make_plan(source, config, train=False, batch_size=4)
     results = []

@@ -180,7 +180,7 @@ def seconds(function: Callable[[], object]) -> float:
 def measure() -> dict[tuple[int, str], list[float]]:
     """Milliseconds of every repeat, by people and who; -1 people for the network."""
     network, size = kp_net.make(MODEL.kp_net, NUM_KEYPOINTS), jnp.array([IMAGE], jnp.int32)
-    ours = jax.jit(lambda outputs: decode(outputs, size, GRID, MODEL.decoding, network))
+    ours = jax.jit(lambda outputs: decode(outputs, size, GRID, MODEL.decoding, network, MODEL.skeleton.oks_sigmas))
     times = defaultdict(list)
     for num_people in NUM_PEOPLE:
         outputs, theta = random_outputs(num_people)

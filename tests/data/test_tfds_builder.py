@@ -126,7 +126,7 @@ def crowdpose(tmp_path_factory):
     content = test_coco_dialects.crowdpose()
     for image, crowd_index in zip(content["images"], (0.1, 0.8, 0.0999999999, 1), strict=True):
         image["crowdIndex"] = crowd_index
-    return horses.opened((content, folder, None))
+    return horses.opened((content, folder))
 
 
 def results_of(source):

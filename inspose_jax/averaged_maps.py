@@ -25,7 +25,7 @@ MapsOf = Callable[[Any, Array, tuple[int, int], Array], KeypointMaps]  # `Method
 class Pairs(NamedTuple):
     """Where each of an image's people was found: in the image, in its mirror image, or in both."""
 
-    location: Array  # i32[N,2] that of each pass; 0 where it did not find the person
+    location: Array  # i32[N,2] that of each pass; of any pose where the pass did not find the person
     score: Array  # f32[N,2]
     is_found: Array  # bool[N,2]
 
@@ -40,9 +40,10 @@ def partners(found: Poses, people: Poses, sigmas: Sequence[float], passes: confi
     def of_pass(first: int) -> tuple[Array, Array, Array]:
         poses = jax.tree.map(lambda x: x[first : first + number], found)
         overlaps = nms.pose_oks(people.keypoints, sigmas, poses.keypoints)
-        overlaps = jnp.where(poses.is_person, overlaps, -1)
+        overlaps = jnp.where(people.is_person[:, None] & poses.is_person, overlaps, -1)
         nearest = overlaps.argmax(1)
-        is_found = people.is_person & (overlaps.max(1) >= passes.test_merge_threshold)
+        is_mutual = overlaps.argmax(0)[nearest] == jnp.arange(len(nearest))  # else the pose is somebody else's
+        is_found = people.is_person & is_mutual & (overlaps.max(1) >= passes.test_merge_threshold)
         return poses.location[nearest], poses.scores[nearest], is_found
 
     return Pairs(*(jnp.stack(both, -1) for both in zip(of_pass(0), of_pass(number), strict=True)))

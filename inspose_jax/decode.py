@@ -116,19 +116,14 @@ def suppressed(
     decoding: config.Decoding,
     sigmas: Sequence[float],
 ) -> nms.Picks:
-    """Candidates, the best first and those that are none last -> those that the suppression leaves.
-
-    What overlaps are the boxes of a box head, as in Table 4, or without one the rectangles around the joints; for OKS
-    it is always the joints.
-    """
+    """Candidates, the best first and those that are none last -> those that the suppression leaves."""
     threshold, number = decoding.nms_threshold, decoding.num_poses
-    if decoding.suppression == "oks":
-        return nms.suppress(nms.pose_oks(keypoints, sigmas), scores, is_candidate, threshold, number)
-    extents = nms.rectangles(keypoints) if boxes is None else boxes
     if decoding.suppression == "soft":
         num_candidates = is_candidate.sum(dtype=jnp.int32)
+        extents = nms.extents(keypoints, boxes)
         return soft_nms(extents, scores, num_candidates, threshold, decoding.least_score, number)
-    return nms.suppress(geometry.box_iou(extents, extents), scores, is_candidate, threshold, number)
+    overlaps = nms.pose_overlaps(keypoints, boxes, decoding.suppression == "oks", sigmas)
+    return nms.suppress(overlaps, scores, is_candidate, threshold, number)
 
 
 def keypoint_maps(

@@ -52,6 +52,21 @@ def keep(overlaps: Float[Array, "N N"], is_candidate: Bool[Array, " N"], thresho
     return jax.lax.fori_loop(0, len(overlaps), visit, is_candidate)
 
 
+def pose_overlaps(
+    keypoints: Float[Array, "N K 2"], boxes: Float[Array, "N 4"] | None, by_oks: bool, sigmas: Sequence[float]
+) -> Float[Array, "N N"]:
+    """How much poses overlap one another: their OKS, or the IoU of their `extents`."""
+    if by_oks:
+        return pose_oks(keypoints, sigmas)
+    around = extents(keypoints, boxes)
+    return geometry.box_iou(around, around)
+
+
+def extents(keypoints: Float[Array, "N K 2"], boxes: Float[Array, "N 4"] | None) -> Float[Array, "N 4"]:
+    """The boxes of a box head, as in Table 4, or without one the rectangles around the joints (Sec. 3.4)."""
+    return rectangles(keypoints) if boxes is None else boxes
+
+
 def pose_oks(
     keypoints: Float[Array, "N K 2"], sigmas: Sequence[float], others: Float[Array, "M K 2"] | None = None
 ) -> Float[Array, "N M"]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int32, UInt8
 
-from inspose_jax import config, geometry, nms
+from inspose_jax import config, nms
 from inspose_jax.averaged_maps import MapsOf, averaged, partners
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import Poses
@@ -79,11 +79,7 @@ def merged(poses: Poses, number: int, sigmas: Sequence[float], passes: config.Pa
     """
     order = jnp.argsort(jnp.where(poses.is_person, poses.scores, -1), descending=True)
     poses = jax.tree.map(lambda x: x[order], poses)
-    if passes.test_merge != "boxes":
-        overlaps = nms.pose_oks(poses.keypoints, sigmas)
-    else:
-        extents = nms.rectangles(poses.keypoints) if poses.boxes is None else poses.boxes
-        overlaps = geometry.box_iou(extents, extents)
+    overlaps = nms.pose_overlaps(poses.keypoints, poses.boxes, passes.test_merge != "boxes", sigmas)
     picks = nms.suppress(overlaps, poses.scores, poses.is_person, passes.test_merge_threshold, number)
     best = jax.tree.map(lambda x: x[picks.index], poses)
     return best._replace(is_person=jnp.arange(len(picks.index)) < picks.number)

@@ -217,7 +217,7 @@ class Predictor:
         found = jax.tree.map(lambda x: x[kept], found)
         padded = batch.image.shape[1:3]
         made_by = self.explain(outputs, batch.size, padded, found.location[None])
-        made_by = jax.tree.map(lambda x: x[0], jax.device_get(made_by))
+        made_by = jax.tree.map(lambda x: x[0], jax.device_get(made_by._replace(joints=None)))
         height, width = batch.size[0]
         return PeopleMaps(
             self.people_of(found, pixels, path_of(image)),
@@ -272,7 +272,8 @@ class Predictor:
 
     def find_in(self, source: pipeline.Source, plan: Plan, steps: range) -> Iterator[tuple[int, Poses]]:
         """`find`, restricted to some steps of the plan, whose images are looked at at all test scales."""
-        planned = [[plan[step], *at_other_scales(plan[step], source.sizes, self.config.data)] for step in steps]
+        data = replace(self.config.data, shapes=plan.shapes)  # found by the plan if the config leaves them open
+        planned = [[plan[step], *at_other_scales(plan[step], source.sizes, data)] for step in steps]
         every_pass = [one for of_step in planned for one in of_step]
         batches = pipeline.batches(source, every_pass, self.config, 0, len(every_pass))
         for of_step in planned:

@@ -508,7 +508,7 @@ CASES: dict[str, list[Case]] = {
              f"{JSON}: no list `annotations`; is it a COCO annotation file with labels?",
              labels(lambda content: content.pop("annotations"))),
         Case("test-dev without a folder for its file", f"{EVAL} {IMAGES} {LABELS} --test-dev mine",
-             "--test-dev takes --images FOLDER, --annotations JSON and --out FOLDER"),
+             "--test-dev takes --images FOLDER, --annotations JSON and --out FOLDER, and no other data"),
         Case("test-dev with a name that is no part of a file's name",
              f"{EVAL} {IMAGES} {LABELS} --out out --test-dev a/b",
              "--test-dev is 'a/b'; it becomes a part of a file's name: give letters, digits, ., - and _"),

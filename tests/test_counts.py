@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from inspose_jax import counts, methods, recipes
+from inspose_jax.sweep import hours
 
 RECIPES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
 STATED = re.compile(r"([\d.]+) M parameters; ([\d.]+) G multiply-adds for an image of (\d+) x (\d+)")
@@ -41,6 +42,12 @@ def test_what_an_equation_calls_is_counted():
     branches = [product, lambda x: product(product(x))]
     assert count(lambda x: jax.lax.cond(x[0, 0] > 0, *branches, x), (4, 4)) == 2 * 64
     assert count(lambda x: jax.lax.while_loop(lambda x: x[0, 0] > 0, product, x), (4, 4)) == 64
+
+
+def test_hours_are_those_of_the_speed_that_was_measured():
+    """168 images/s of the paper's R50, by experiments/benchmarks/train_step."""
+    config = recipes.read("r50_coco_36e").config
+    assert hours.hours(config) == pytest.approx(36 * 57_000 / 168 / 3600, rel=0.02)
 
 
 @cache  # recipes of 36 and of 100 epochs train the same model

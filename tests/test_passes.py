@@ -145,11 +145,31 @@ def test_maps_with_their_peaks_at_the_same_joints_are_read_as_either_alone(width
     np.testing.assert_allclose(peaks[0], maps_of(joints)[0].max((1, 2)), rtol=0.02 if width == 96 else 0.2)
 
 
-def test_mirrored_images_on_several_devices_give_the_same_people():
+@pytest.mark.parametrize(
+    "given",
+    [FLIP, replace(FLIP, test_merge="maps", test_merge_threshold=0.3), replace(FLIP, test_scales=SIDES)],
+    ids=["merged", "averaged maps", "scales"],
+)
+def test_mirrored_images_on_several_devices_give_the_same_people(given):
     images = [noise(64, 64, seed) for seed in range(BATCH)]
-    one, several = (people_of(predictor(FLIP, devices=devices), images) for devices in ((), jax.local_devices()[:4]))
+    one, several = (people_of(predictor(given, devices=devices), images) for devices in ((), jax.local_devices()[:4]))
     for found, expected in zip(several, one, strict=True):
         assert_same(found, expected)
+
+
+def test_a_pose_counts_as_found_for_one_person_only():
+    """Of two poses that overlap much, each found in one pass, neither is taken for the other in the other pass."""
+    rng = np.random.default_rng(0)
+    small = rng.uniform(20, 60, (17, 2)).astype(np.float32)
+    large = (1.3 * (small - small.mean(0)) + small.mean(0)).astype(np.float32)
+    poses = np.stack([large, small])  # the large one in the image, the small one in its mirror image
+    scores = np.float32([0.8, 0.9])
+    found = Poses(poses, np.ones((2, 17)), scores, scores, np.ones(2, bool), np.array([3, 7]))
+    given = Passes(test_flip=True)
+    people = passes.merged(found, 2, COCO.oks_sigmas, given)
+    assert people.is_person.all()
+    pairs = averaged_maps.partners(jax.tree.map(jnp.asarray, found), people, COCO.oks_sigmas, given)
+    assert pairs.is_found.tolist() == [[False, True], [True, False]]
 
 
 # --- merging --------------------------------------------------------------------------------------------------------
@@ -188,6 +208,12 @@ def test_people_of_several_scales_are_those_of_each_scale_merged(padding, flip):
         number = MODEL.decoding.num_poses
         expected = passes.merged(everybody, number, COCO.oks_sigmas, given)
         assert_same(one, jax.tree.map(lambda x, kept=expected.is_person: np.asarray(x[kept]), expected))
+
+
+def test_shapes_that_are_left_open_are_found_for_all_scales():
+    images = [noise(*size, seed) for seed, size in enumerate(SIZES)]
+    found = people_of(predictor(Passes(test_scales=SIDES), shapes=()), images)
+    assert all(len(one.scores) for one in found)
 
 
 def test_each_image_goes_through_the_network_once_at_every_scale():

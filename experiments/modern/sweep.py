@@ -5,7 +5,7 @@ from inspose_jax.sweep.rows import Row, Sweep
 ADDED = {
     "varifocal loss": "--config.model.classification-loss varifocal",
     "large-scale jitter": "--config.data.large-scale-jitter 0.5 1.5",
-    "affine distortion": "--config.data.rotation 15 --config.data.scale 0.8 1.25 --config.data.translation 0.05",
+    "affine distortion": "--config.data.rotation 30 --config.data.translation 0.1",
     "photometric distortion": "--config.data.brightness 0.1 --config.data.contrast 0.2 --config.data.saturation 0.3 "
     "--config.data.hue 10",
     "bfloat16": "--config.model.compute-dtype bfloat16",

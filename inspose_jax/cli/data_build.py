@@ -35,7 +35,7 @@ class Build:
     val_annotations: arguments.Place = None
     """.. and their COCO keypoint JSON."""
     splits: Annotated[
-        tuple[Split, ...],
+        tuple[arguments.SplitOf, ...],
         tyro.conf.arg(metavar="train|val|test ..", help_behavior_hint=""),
     ] = ()
     """Which parts of --data to build; by default all that it has."""
@@ -93,7 +93,8 @@ def given_splits(launch: Build) -> dict[Split, arguments.Given]:
     names: list[Split] = ["train"]
     if launch.data and not (launch.images or launch.annotations):
         known = launch.splits or sources.splits(launch.data)
-        names = [name for name in known if not (own_val and name == "val")] or names
+        names = [name for name in known if not (own_val and name == "val")]
+        names = names or ([] if launch.splits else ["train"])
     elif launch.splits:
         raise UserError("--splits chooses parts of --data; --images and --annotations are one part, train")
     train = arguments.Given(launch.data, launch.images, launch.annotations, "train", launch.category)

@@ -24,7 +24,7 @@ class Evaluate:
     given: arguments.GivenData = arguments.OF_VAL
     out: Path | None = None
     """Folder for results.json (COCO results) and metrics.json."""
-    test_dev: Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = ""
+    test_dev: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """For COCO's test-dev, whose labels are secret: write the file that its server takes,
     OUT/person_keypoints_test-dev2017_NAME_results.zip, and no statistics.  Give --annotations
     image_info_test-dev2017.json and --images test2017."""
@@ -47,8 +47,8 @@ def run(argv: list[str]) -> None:
     from inspose_jax.evaluation import coco_ap, crowd_ap, evaluator
 
     devices.check()
-    if launch.test_dev:
-        return write_test_dev(launch, rest)
+    if launch.test_dev is not None:
+        return write_test_dev(launch, launch.test_dev, rest)
     predictor = trained.load(launch.checkpoint, launch.recipe, rest)
     source = sources.annotated(launch.given, predictor.skeleton, predictor.config.data.joint_pixel_offset)
     for name in ("results.json", "metrics.json"):
@@ -70,26 +70,23 @@ def run(argv: list[str]) -> None:
             files.write(out / "metrics.json", json.dumps(statistics, indent=2))
 
 
-def write_test_dev(launch: Evaluate, rest: list[str]) -> None:
+def write_test_dev(launch: Evaluate, name: str, rest: list[str]) -> None:
     """Find people in images without labels, and write the file that COCO's server takes."""
     from inspose_jax import files, processes
     from inspose_jax.cli import trained
     from inspose_jax.data.coco import ListedImages
     from inspose_jax.evaluation import evaluator, submission
 
-    submission.file_name(launch.test_dev)
-    if (
-        launch.out is None
-        or launch.given.images is None
-        or launch.given.annotations is None
-        or launch.given.data is not None
-    ):
-        raise UserError("--test-dev takes --images FOLDER, --annotations JSON and --out FOLDER")
+    submission.file_name(name)
+    images, annotations, out = launch.given.images, launch.given.annotations, launch.out
+    is_more = launch.given != arguments.Given(None, images, annotations, arguments.OF_VAL.split)
+    if images is None or annotations is None or out is None or is_more:
+        raise UserError("--test-dev takes --images FOLDER, --annotations JSON and --out FOLDER, and no other data")
     predictor = trained.load(launch.checkpoint, launch.recipe, rest)
     submission.check(predictor.skeleton)
-    source = ListedImages(launch.given.images, launch.given.annotations, predictor.skeleton)
-    with files.results_folder(launch.out if processes.is_first() else None):
+    source = ListedImages(images, annotations, predictor.skeleton)
+    with files.results_folder(out if processes.is_first() else None):
         results = evaluator.find_all(predictor, source)
         if processes.is_first():
-            path = submission.write(launch.out, launch.test_dev, results)
+            path = submission.write(out, name, results)
             print(f"{path}: people in {len(source)} images; the server of COCO scores it")

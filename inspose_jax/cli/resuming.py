@@ -4,6 +4,7 @@ Every start writes the options that name data into a line of the run's history; 
 """
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,9 +36,11 @@ def completed(launch: Launch, workdir: Path) -> tuple[Launch, str]:
     """
     earlier = next((found for found in starts(workdir) if found), {})
     missing = [name for row in OPTIONS if not any(getattr(launch, name) for name in row) for name in row]
+    if "data" not in missing:  # other data, which need not have the category
+        missing = [name for name in missing if name != "category"]
     added = {name: earlier[name] for name in missing if name in earlier}
     values = {name: value if name in ("category", "eval_every") else Path(value) for name, value in added.items()}
-    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in added.items())
+    words = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in added.items())
     return replace(launch, **values), words  # pyright: ignore[reportArgumentType]
 
 

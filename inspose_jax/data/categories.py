@@ -96,6 +96,7 @@ def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skelet
             whose = "numbered, and none change places in a mirrored image: name them, or set data.flip to 0"
         remarks.append(f"`categories` names no joints; they are {whose}")
     else:
+        category_skeleton.check_flip_pairs(found, f"{path}: category {title(found)}")
         if skeleton is None:
             skeleton = category_skeleton.preset_of(found)
         if skeleton is None:

@@ -25,6 +25,21 @@ class Found(NamedTuple):
     remarks: tuple[str, ...]
 
 
+def check_flip_pairs(category: dict[str, Any], where: str) -> None:
+    """Raise UserError if a category's `flip_pairs` are not pairs of its joints, each joint at most once."""
+    pairs = category.get("flip_pairs", [])
+    listed = list | tuple
+    are_pairs = isinstance(pairs, listed) and all(isinstance(pair, listed) and len(pair) == 2 for pair in pairs)
+    joints = [joint for pair in pairs for joint in pair] if are_pairs else []
+    number = len(category["keypoints"])
+    are_joints = all(type(joint) is int and 0 <= joint < number for joint in joints)
+    if not are_pairs or not are_joints or len(set(joints)) < len(joints):
+        raise UserError(
+            f"{where}: flip_pairs must be pairs of joints, counted from 0 to {number - 1}, such as [[1, 2]], and no "
+            f"joint twice; correct them, or leave them out"
+        )
+
+
 def preset_of(category: dict[str, Any]) -> Skeleton | None:
     """The preset with a category's joints, in any order; None too if it contradicts the category's `flip_pairs`."""
     names = category["keypoints"]

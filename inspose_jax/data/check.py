@@ -262,7 +262,7 @@ def flip_faults(skeleton: Skeleton) -> Iterable[Fault]:
         if order[joint] == joint and OTHER_SIDE.keys() & words_of(names[joint]):
             message = f"joint {names[joint]} has no partner on the other side; flips would mix up the sides"
             yield about_dataset("warning", "flip", message)
-    if skeleton == numbered(len(names)):
+    if names == numbered(len(names)).keypoint_names and not skeleton.flip_pairs:
         message = "joints have no names that tell left from right; flips would mix up the sides: name the joints"
         yield about_dataset("warning", "flip", f"{message}, or set data.flip to 0")
 

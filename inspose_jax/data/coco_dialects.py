@@ -61,7 +61,8 @@ def rewrite_crowdpose(content: dict[str, Any]) -> None:
 
 def crowd_index(content: dict[str, Any]) -> dict[Any, Any]:
     """How crowded each image of CrowdPose is, from 0 to 1, by image id; empty unless all images say it."""
-    found = {image.get("id"): image.get("crowdIndex") for image in entries(content, "images")}
+    images = [image for image in entries(content, "images") if is_id(image.get("id"))]
+    found = {image["id"]: image.get("crowdIndex") for image in images}
     return found if found and all(map(is_number, found.values())) else {}
 
 
@@ -128,12 +129,12 @@ def rewrite_label_studio(content: dict[str, Any]) -> None:
                     f"its image has {len(around)} rectangles, but Label Studio's COCO export joins all points of an "
                     f"image into one person; export JSON instead, and run `inspose data import`"
                 )
-    names = {category.get("id"): category.get("name") for category in entries(content, "categories")}
-    labels = {names.get(one.get("category_id")) for one in boxes} or {"person"}
+    names = {str(category.get("id")): str(category.get("name")) for category in entries(content, "categories")}
+    labels = {names.get(str(one.get("category_id"))) for one in boxes} or {"person"}
     ids = [one["id"] for one in entries(content, "annotations") if is_id(one.get("id"))]
     with_points = next((one.get("category_id") for of_image in people.values() for one in of_image), None)
     alone = (one for of_image in rectangles.values() for one in of_image)
-    without_points = [one for one in alone if people and names.get(one.get("category_id")) in labels]
+    without_points = [one for one in alone if people and names.get(str(one.get("category_id"))) in labels]
     for number, one in enumerate(without_points, start=max(ids, default=0) + 1):  # ids of the export may be there twice
         one |= {"id": number, "category_id": with_points, "keypoints": [], "iscrowd": 0}
     taken = set(map(id, boxes))

@@ -54,10 +54,12 @@ def choose(path: Path, split: Split) -> Export:
     """
     exports = find(path)
     found = splits.chosen(list(exports), str, split)
-    if not found:
-        raise UserError(
-            f"{path}: has no part for {split}, only {', '.join(exports)}; give the folder or the file of that part"
-        )
+    exact = [name for name in found if splits.named(name.rstrip("0123456789")) == split]
+    found = exact or found
+    if len(found) != 1:
+        known = ", ".join(found or exports)
+        which = f"several parts for {split}, {known}" if found else f"no part for {split}, only {known}"
+        raise UserError(f"{path}: has {which}; give the folder or the file of that part")
     return exports[found[0]]
 
 

@@ -239,6 +239,9 @@ def coco_content(tasks: list[Task], path: Path, remarks: list[str], skeleton: Sk
             f"{path}: points belong to rectangles called {' and '.join(sorted(titles))}; export each kind on its own"
         )
     name = titles.pop() if titles else "person"
+    spelt = Counter(map(skeletons.simplified, used))
+    if again := sorted(label for label in used if spelt[skeletons.simplified(label)] > 1):
+        raise UserError(f'{path}: has points "{again[0]}" and "{again[1]}", which are one joint; use one label')
     if skeleton:
         check_labels(used, skeleton, path)
     known = skeleton or skeletons.preset_with(used)
@@ -269,7 +272,7 @@ def coco_content(tasks: list[Task], path: Path, remarks: list[str], skeleton: Sk
 
 
 def check_labels(used: set[str], skeleton: Skeleton, path: Path) -> None:
-    """Raise UserError unless every label of a point names another joint of the skeleton."""
+    """Raise UserError unless every label of a point names a joint of the skeleton."""
     joints = {skeletons.simplified(joint) for joint in skeleton.keypoint_names}
     if foreign := sorted(label for label in used if skeletons.simplified(label) not in joints):
         raise UserError(
@@ -277,9 +280,6 @@ def check_labels(used: set[str], skeleton: Skeleton, path: Path) -> None:
             f"({', '.join(skeleton.keypoint_names[:5])}{', ..' * (len(joints) > 5)}); correct the label, or give "
             f"another --skeleton"
         )
-    spelt = Counter(map(skeletons.simplified, used))
-    if again := sorted(label for label in used if spelt[skeletons.simplified(label)] > 1):
-        raise UserError(f'{path}: has points "{again[0]}" and "{again[1]}", which are one joint; use one label')
 
 
 def title(rectangle: dict[str, Any] | None) -> str:

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 
 class Memory:
-    """Blocks of memory of which any thread may take one; its memory is that of all arrays that are alive at one time.
+    """Blocks of memory of which any thread may take one; there are never more than arrays were alive at one time.
 
     A block returns when the last array that refers to it is gone: a slice, or an array of a device that shares the
     host's memory, keep it just as the array itself does.
@@ -29,7 +29,8 @@ class Memory:
         if block is None or len(block) < size:  # too small a block is given up, so that all become as large as needed
             block = np.empty(size, np.uint8).data  # a memoryview: were it an array, slices would refer to that alone
         whole = np.frombuffer(block, np.uint8)
-        weakref.finalize(whole, self.unused.append, block)
+        # Not when the interpreter ends, since arrays may then still be in use.
+        weakref.finalize(whole, self.unused.append, block).atexit = False
         return whole[:size].reshape(shape)
 
     def taken(self) -> memoryview | None:

@@ -56,6 +56,7 @@ class Plan:
         if train:  # fail now, not in the epoch that happens to draw the largest size
             largest = resized_sizes(sizes[eligible], data.short_side[1], data.long_side)
             buckets.choose_shapes(shrunk_sizes(largest, data.augmentation.large_scale_jitter[1]), data.shapes)
+        self.shapes = data.shapes
         # Threads ask concurrently; around the end of an epoch they alternate between two epochs.
         self.lock = threading.Lock()
         self.steps_of = lru_cache(maxsize=2)(

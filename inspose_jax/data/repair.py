@@ -54,6 +54,7 @@ def repaired(
         "name": "person" if skeleton.name in PRESETS else skeleton.name,
         "keypoints": list(skeleton.keypoint_names),
         "skeleton": [[first + 1, second + 1] for first, second in skeleton.limbs],
+        "flip_pairs": [list(pair) for pair in skeleton.flip_pairs],
     }
     lists = {"images": list(kept.values()), "annotations": people, "categories": [category]}
     clean = Dataset({**content, **lists}, images, skeleton)

@@ -5,9 +5,9 @@ from typing import Any, TypeGuard
 
 LARGEST = 1e9  # no image is this large, and its square is an area that still fits an f32
 
-# What a reader of another kind of files may add to an entry of the COCO content that it makes of them.
-READ_FROM = "read_from"  # the file, and the line, that the entry stands for
-NOT_READ = "not_read"  # why it could not be read; then its other fields are those that are known
+# What a reader may add to an entry of the COCO content that it makes of other files; no file has fields so called.
+READ_FROM = "inspose: read from"  # the file, and the line, that the entry stands for
+NOT_READ = "inspose: not read"  # why it could not be read; then its other fields are those that are known
 
 
 def is_id(value: Any) -> bool:

@@ -210,7 +210,7 @@ def list_images(dataset: YoloDataset, split: Split) -> list[Listed]:
     """The images of a split, which is a folder, a list file, or several of them; at least one of them is there."""
     named = named_places(dataset, split)
     if not named:
-        known = [name for name in ("train", "val", "test") if dataset.settings.get(name)]
+        known = [name for name in splits.WORDS if named_places(dataset, name)]
         raise UserError(f"{dataset.path}: no images are named by `{split}`; it has {', '.join(known) or 'no split'}")
     found: list[Listed] = []
     for place in named:

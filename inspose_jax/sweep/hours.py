@@ -12,8 +12,9 @@ PEAK = 989e12  # operations a second that NVIDIA states for an H100 (SXM), bfloa
 SHARE = 0.27  # of that peak, measured for r50_coco_36e (experiments/benchmarks/train_step)
 ASSUMED = (
     f"Hours are those of one H100, computed and not measured: {IMAGES:,} images an epoch, {PASSES} forward passes of "
-    f"the counted multiply-adds a step, at {SHARE:.0%} of {PEAK / 1e12:.0f} Tflop/s in bfloat16, the share measured "
-    "for `r50_coco_36e`."
+    f"the counted multiply-adds a step, at {SHARE:.0%} of {PEAK / 1e12:.0f} Tflop/s, the share measured for "
+    "`r50_coco_36e` with 110 images at a time and `--config.model.compute-dtype bfloat16`. In float32, and with 16 "
+    "images at a time, as the commands stand, it takes longer; how much was not measured."
 )
 
 

@@ -34,6 +34,7 @@ def test_a_yolo_folder_is_checked_cleaned_and_measured(tmp_path, capsys):
     assert [image["file_name"] for image in content["images"]] == ["1.png", "4.png", "sub/3.png"]
     assert content["categories"][0]["name"] == "horse"
     assert content["categories"][0]["keypoints"] == list(before.skeleton.keypoint_names)
+    assert content["categories"][0]["flip_pairs"] == [[0, 1], [3, 4]]
     assert found(capsys, "--images", folder / "images/train", "--annotations", clean) == (0, [empty])
     cli.main(["data", "stats", "--images", str(folder / "images/train"), "--annotations", str(clean)])
     assert re.search(r"\nl_hoof +66\.7% +100\.0%\n", capsys.readouterr().out)

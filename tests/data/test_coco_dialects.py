@@ -275,6 +275,15 @@ def test_ochumans_files_are_told_by_their_names():
     assert coco_dialects.rewritten(content, "ochuman/labels.json") == ""
 
 
+def test_a_folder_that_is_named_as_the_split_comes_before_others_with_its_word(tmp_path):
+    for name in ("old_train", "train", "valid"):
+        write(tmp_path, name, f"{name}/_annotations.coco.json", roboflow())
+    assert export_folders.file_of(tmp_path, "train").parent.name == "train"
+    (tmp_path / "train").rename(tmp_path / "new_train")
+    with pytest.raises(UserError, match="has several parts for train, new_train, old_train; give the folder"):
+        export_folders.file_of(tmp_path, "train")
+
+
 def test_a_single_folder_of_roboflow_is_a_split_of_its_own(tmp_path):
     write(tmp_path, "train", "train/_annotations.coco.json", roboflow())
     assert export_folders.choose(tmp_path / "train", "val").images == tmp_path / "train"

@@ -113,8 +113,9 @@ def test_a_label_that_is_no_joint_of_the_skeleton_is_refused(tmp_path):
     ):
         label_studio.read(path, None, COCO)
     path.write_text(path.read_text().replace('"l_ear"', '"L Ear"', 1))
-    with pytest.raises(UserError, match=r'points "L Ear" and "l_ear", which are one joint; use one label'):
-        label_studio.read(path, None, MORE)
+    for skeleton in (MORE, None):
+        with pytest.raises(UserError, match=r'points "L Ear" and "l_ear", which are one joint; use one label'):
+            label_studio.read(path, None, skeleton)
 
 
 def test_the_points_of_an_image_without_rectangles_are_one_person(tmp_path):

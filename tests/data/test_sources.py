@@ -119,6 +119,14 @@ def test_the_skeleton_is_that_of_the_category(tmp_path):
     assert skeleton.oks_sigmas == (0.067,) * 5
 
 
+@pytest.mark.parametrize("pairs", [[[1, 5]], [[1, 2], [2, 3]], [["left_ear", "right_ear"]], [[0, 1, 2]], "none", 3])
+def test_flip_pairs_that_are_none_are_refused(tmp_path, pairs):
+    with pytest.raises(
+        UserError, match=r"flip_pairs must be pairs of joints, counted from 0 to 4, such as \[\[1, 2\]\]"
+    ):
+        opened(dots(tmp_path, category=horse(flip_pairs=pairs)))
+
+
 def test_labels_as_predictions_have_an_ap_of_one(tmp_path):
     with pytest.warns(UserWarning, match="joints of its own"):
         source = opened(dots(tmp_path))

@@ -165,10 +165,11 @@ def test_a_pose_counts_as_found_for_one_person_only():
     poses = np.stack([large, small])  # the large one in the image, the small one in its mirror image
     scores = np.float32([0.8, 0.9])
     found = Poses(poses, np.ones((2, 17)), scores, scores, np.ones(2, bool), np.array([3, 7]))
+    found = jax.tree.map(jnp.asarray, found)
     given = Passes(test_flip=True)
     people = passes.merged(found, 2, COCO.oks_sigmas, given)
     assert people.is_person.all()
-    pairs = averaged_maps.partners(jax.tree.map(jnp.asarray, found), people, COCO.oks_sigmas, given)
+    pairs = averaged_maps.partners(found, people, COCO.oks_sigmas, given)
     assert pairs.is_found.tolist() == [[False, True], [True, False]]
 
 

@@ -43,7 +43,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     If the process is killed, the temporary folder stays, under a hidden name, and the next call with the same `folder`
     removes it.  Raises UserError if `folder` already holds something or cannot be written.
     """
-    target, place, before = refuse_filled(folder)
+    refuse_filled(folder)
+    target, place, before = places_of(folder)
     exists = place == target
     # An existing empty folder is not replaced: it may be a shell's current folder or the mount point of a disk.
     with results_folder(place), as_user_error(f"{folder}: cannot be written", place):
@@ -64,20 +65,23 @@ def new_folder(folder: Path) -> Iterator[Path]:
             os.close(in_use)
 
 
-def refuse_filled(folder: Path) -> tuple[Path, Path, str]:
-    """Raise UserError if `folder` holds something; removes what a killed process left of it.
+def refuse_filled(folder: Path) -> None:
+    """Raise UserError if `folder` holds something else than what a killed process left, which is removed.
 
-    A command calls it before it reads what it will write there.  Returns the folder without symbolic links, where its
-    temporary folder belongs, and how the name of that begins.
+    A command calls it before it reads what it will write there.
     """
-    target = Path(os.path.realpath(folder))  # so that a symbolic link remains one
-    place, before = target if target.is_dir() else target.parent, f".{target.name}."
+    target, place, before = places_of(folder)
     for left in place.glob(f"{glob.escape(before)}*{PARTIAL}"):
         remove_abandoned(left)
     is_empty = target.is_dir() and not any(target.iterdir())
     if not is_empty and (target.exists() or target.is_symlink()):
         raise UserError(f"{folder}: already exists; give a new or empty folder")
-    return target, place, before
+
+
+def places_of(folder: Path) -> tuple[Path, Path, str]:
+    """The folder without symbolic links, where its temporary folder belongs, and how the name of that begins."""
+    target = Path(os.path.realpath(folder))  # so that a symbolic link remains one
+    return target, target if target.is_dir() else target.parent, f".{target.name}."
 
 
 def remove_abandoned(partial: Path) -> None:

@@ -20,7 +20,7 @@ from inspose_jax.evaluation import evaluate
 from inspose_jax.predictor import Predictor
 
 STATISTICS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
-SCALES = {"larger": (192, 224), "both": (160, 192, 224)}
+SCALES = {"larger": (192, 224)}
 SUPPRESSIONS = (("boxes", 0.6), ("oks", 0.3), ("oks", 0.5), ("oks", 0.7), ("soft", 0.3), ("soft", 0.6))
 MERGES = (("boxes", 0.6), ("oks", 0.3), ("oks", 0.5), ("oks", 0.7), ("maps", 0.5), ("maps", 0.7))
 

@@ -54,13 +54,14 @@ def run(argv: list[str]) -> None:
     # All of them before any training, so that a wrong row is named at once.
     sweeps = [runs.plan(folder, config_flags.override) for folder in launch.folders]
     failed: list[str] = []
+    wrong = ""
     if launch.list:
         for planned in sweeps:
             for label, one in planned.runs():
                 state = "open" if planned.statistics(one) is None else "done"
                 print(f"{results.identity(one)}  {state}  seed {one.config.schedule.seed}  {label}")
     elif launch.processes > 1:
-        share(launch)
+        wrong = share(launch)
     else:
         for planned in sweeps:
             with files.results_folder(planned.results), files.results_folder(launch.workdirs):
@@ -79,11 +80,13 @@ def run(argv: list[str]) -> None:
         tables.write_summary(launch.summary, named)
         print(f"{launch.summary}: the rows of the paper's tables")
     if failed:
-        raise UserError(f"{len(failed)} of the runs failed, the others have their results: {'; '.join(failed)}")
+        wrong = f"{len(failed)} of the runs failed, the others have their results: {'; '.join(failed)}"
+    if wrong:
+        raise UserError(wrong)
 
 
-def share(launch: Sweep) -> None:
-    """Start processes that share the runs, each with one visible GPU; raises UserError if one of them fails.
+def share(launch: Sweep) -> str:
+    """Let processes share the runs, each with one visible GPU; returns how many failed, as text, empty if none did.
 
     SIGTERM is passed on to them, so that each saves its run.
     """
@@ -110,5 +113,4 @@ def share(launch: Sweep) -> None:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-    if any(codes):
-        raise UserError(f"{sum(map(bool, codes))} of {len(codes)} processes failed; their own lines say why")
+    return f"{sum(map(bool, codes))} of {len(codes)} processes failed; their own lines say why" if any(codes) else ""

@@ -84,8 +84,8 @@ def own_config(name: str) -> Config:
 def make_missing(planned: Planned, workdirs: Path, drawn: Drawn, after: Callable[[], None]) -> list[str]:
     """Make the runs without a result that no other process is making, and call `after` after each of them.
 
-    Both folders must exist.  A run whose loss is not finite is left out; returns the reasons of all such runs.
-    Raises KeyboardInterrupt if a run was stopped.
+    `workdirs` and the folder of results must exist.  A run whose loss is not finite is left out; returns the reasons
+    of all such runs.  Raises KeyboardInterrupt if a run was stopped.
     """
     groups: dict[str, list[tuple[str, Run]]] = {}
     for label, run in planned.runs():

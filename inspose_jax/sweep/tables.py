@@ -101,7 +101,7 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
     for line in table:
         paper = [f"{line.row.paper[name]:.1f}" if name in line.row.paper else "" for name in in_paper]
         hours = "shared" if line.shares else "" if line.hours is None else f"{line.hours:.1f}"
-        cells.append([line.row.label, *paper, *(mean(line, name) for name in shown), runs(sweep, line), hours])
+        cells.append([line.row.label, *paper, *(mean(line, name) for name in shown), made(sweep, line), hours])
     text = markdown_table(header, cells)
     minutes = [run.minutes for line in table for run in line.runs]
     if minutes:
@@ -131,7 +131,7 @@ def as_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> str:
             if "AP" in line.row.paper:
                 paper, here = f"{line.row.paper['AP']:.1f}", mean(line, "AP")
                 command = f"`{line.command}`{line.shares and f', on the run of {line.shares}'}"
-                cells.append([link, line.row.label, paper, here, runs(sweep, line), command])
+                cells.append([link, line.row.label, paper, here, made(sweep, line), command])
     header = ["", "row", "paper's AP", "AP here", "runs here", "at full size"]
     return markdown_table(header, cells, numbers=(2, 3)) + "\n"
 
@@ -148,7 +148,7 @@ def mean(line: Line, name: str) -> str:
     return spread([run.statistics.get(name, -1.0) for run in line.runs])
 
 
-def runs(sweep: Sweep, line: Line) -> str:
+def made(sweep: Sweep, line: Line) -> str:
     """How many of a row's runs are finished."""
     return f"{len(line.runs)} of {len(sweep.seeds)}"
 

@@ -82,7 +82,14 @@ def test_people_of_a_mirrored_image_are_mapped_back_as_training_maps_them_there(
     np.testing.assert_array_equal(back.keypoint_scores[0], peaks[0][:, list(COCO.flip_order)])
 
 
-@pytest.mark.parametrize("model", [MODEL, config.replace(MODEL, box_head=True), tiny.RELEASED])
+@pytest.mark.parametrize(
+    "model",
+    [
+        MODEL,
+        pytest.param(config.replace(MODEL, box_head=True), marks=pytest.mark.slow),
+        pytest.param(tiny.RELEASED, marks=pytest.mark.slow),
+    ],
+)
 def test_an_image_and_its_mirror_image_have_mirrored_people(model):
     """A network with random weights knows no symmetry, so only looking at both gives it."""
     images = [noise(*size, seed) for seed, size in enumerate(SIZES)]
@@ -147,7 +154,11 @@ def test_maps_with_their_peaks_at_the_same_joints_are_read_as_either_alone(width
 
 @pytest.mark.parametrize(
     "given",
-    [FLIP, replace(FLIP, test_merge="maps", test_merge_threshold=0.3), replace(FLIP, test_scales=SIDES)],
+    [
+        pytest.param(FLIP, marks=pytest.mark.slow),
+        replace(FLIP, test_merge="maps", test_merge_threshold=0.3),
+        pytest.param(replace(FLIP, test_scales=SIDES), marks=pytest.mark.slow),
+    ],
     ids=["merged", "averaged maps", "scales"],
 )
 def test_mirrored_images_on_several_devices_give_the_same_people(given):
@@ -194,7 +205,7 @@ def test_people_of_all_passes_are_merged_as_a_plain_loop_does(by):
 # --- scales ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("padding", "flip"), [("own", False), ("shapes", True)])
+@pytest.mark.parametrize(("padding", "flip"), [("own", False), pytest.param("shapes", True, marks=pytest.mark.slow)])
 def test_people_of_several_scales_are_those_of_each_scale_merged(padding, flip):
     images = [noise(*size, seed) for seed, size in enumerate(SIZES)]
     given = Passes(test_scales=SIDES, test_flip=flip, test_merge_threshold=0.8)

@@ -200,6 +200,7 @@ def prepare(folder: Path, model: str) -> None:
     (folder / "five.json").write_text(json.dumps({name: getattr(FIVE, name) for name in fields}))
 
 
+@pytest.mark.slow
 def test_a_run_of_five_joints_starts_from_a_run_of_seventeen_and_resumes(place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     prepare(tmp_path, "MODEL")

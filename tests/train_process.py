@@ -82,18 +82,18 @@ def main() -> None:
 
     made, saved, created = pipeline.batches, checkpoints.Checkpoints.save, step.new_state
 
-    def recorded(source, plan, config, start, stop, rows=slice(None), **evaluation):
-        if evaluation:
-            yield from pipeline_batches(source, plan, config, start, stop, rows, **evaluation)
+    def recorded(source, plan, config, start, stop, rows=slice(None)):
+        if isinstance(plan, list):  # the images of an evaluation
+            yield from pipeline_batches(source, plan, config, start, stop, rows)
             return
         for number, batch in enumerate(pipeline_batches(source, plan, config, start, stop, rows), start + 1):
             with open(os.environ["STEPS_FILE"], "a") as file:
                 file.write(json.dumps([number, [zlib.crc32(image) for image in batch.image]]) + "\n")
             yield batch
 
-    def doubled(*arguments, **evaluation):
+    def doubled(*arguments):
         # Targets too: the last bit of a float32 exp depends on how many are computed together.
-        for batch in made(*arguments, **evaluation):
+        for batch in made(*arguments):
             yield batch._replace(keypoints=batch.keypoints.astype(np.float64))
 
     def created_doubled(key, *arguments):

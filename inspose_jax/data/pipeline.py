@@ -252,14 +252,12 @@ def batches(
     start: int,
     stop: int,
     rows: slice = slice(None),
-    every: int = 1,
 ) -> Iterator[Batch]:
     """The batches of global steps `start` to `stop` - 1, prefetched by `machine.num_threads` threads.
 
-    `rows` selects this host's rows of the global batch.  If whole steps are divided among hosts instead, a host takes
-    only every `every`-th step.
+    `rows` selects this host's rows of the global batch.
     """
-    steps = grain.MapDataset.range(start, stop, every)
+    steps = grain.MapDataset.range(start, stop)
     memory = Memory()
     dataset = steps.map(lambda step: load_batch(source, plan[int(step)], config, rows, memory))
     threads = config.machine.num_threads

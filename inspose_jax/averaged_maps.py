@@ -84,9 +84,8 @@ def averaged(
     keypoints, keypoint_scores = jax.lax.fori_loop(0, (most + width - 1) // width, visit, bare)
     weights = pairs.is_found.astype(people.scores.dtype)
     scores = jnp.where(people.is_person, (weights * pairs.score).sum(-1) / 2, people.scores)
-    order = jnp.argsort(jnp.where(people.is_person, scores, -1), axis=1, descending=True)
     read_again = people._replace(keypoints=keypoints, keypoint_scores=keypoint_scores, scores=scores)
-    return jax.vmap(lambda poses, order: jax.tree.map(lambda x: x[order], poses))(read_again, order)
+    return jax.vmap(nms.best_first)(read_again)
 
 
 def read_both(

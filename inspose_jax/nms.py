@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from inspose_jax import geometry
+from inspose_jax.structures import Poses
 
 
 class Picks(NamedTuple):
@@ -50,6 +51,12 @@ def keep(overlaps: Float[Array, "N N"], is_candidate: Bool[Array, " N"], thresho
         return is_kept & ~(is_kept[i] & is_too_much[i] & (index > i))
 
     return jax.lax.fori_loop(0, len(overlaps), visit, is_candidate)
+
+
+def best_first(poses: Poses) -> Poses:
+    """The people of one image by score, the best first and padding last."""
+    order = jnp.argsort(jnp.where(poses.is_person, poses.scores, -1), descending=True)
+    return jax.tree.map(lambda x: x[order], poses)
 
 
 def pose_overlaps(

@@ -77,8 +77,7 @@ def merged(poses: Poses, number: int, sigmas: Sequence[float], passes: config.Pa
 
     All are in pixels of the same image.  `location` remains that of the pass in which a person was found.
     """
-    order = jnp.argsort(jnp.where(poses.is_person, poses.scores, -1), descending=True)
-    poses = jax.tree.map(lambda x: x[order], poses)
+    poses = nms.best_first(poses)
     overlaps = nms.pose_overlaps(poses.keypoints, poses.boxes, passes.test_merge != "boxes", sigmas)
     picks = nms.suppress(overlaps, poses.scores, poses.is_person, passes.test_merge_threshold, number)
     best = jax.tree.map(lambda x: x[picks.index], poses)

@@ -104,7 +104,9 @@ def labels_of(content: dict[str, Any], num_keypoints: int, with_segmentations: b
 
 def of_samples(samples: Iterable[Sample], num_keypoints: int, joint_pixel_offset: float) -> Labels:
     """The labels of samples, with joints converted back to pixel indices; each is read once and not kept."""
-    read = [(one.image_id, one.image.shape[:2], *one[1:5]) for one in samples]
+    read = [
+        (one.image_id, one.image.shape[:2], one.keypoints, one.boxes_xyxy, one.area, one.is_crowd) for one in samples
+    ]
     read.sort(key=lambda fields: fields[0])
     image_ids, sizes, keypoints, boxes, area, is_crowd = zip(*read, strict=True) if read else ((),) * 6
     joints = np.concatenate([np.zeros((0, num_keypoints, 3)), *keypoints])

@@ -106,7 +106,7 @@ def test_perfect_boxes_of_drawn_people_give_almost_perfect_box_ap(assigned_boxes
 
 def test_a_constant_guess_scores_almost_nothing():
     """The same standing person everywhere, and the same person in the middle alone."""
-    source = DrawnPeople(config.Scene(), "validation", 0, 200)
+    source = DrawnPeople(config.Scene(), "val", 0, 200)
     samples = [source[i] for i in range(200)]
     truth = coco.ground_truth_of(samples, COCO, 0.5)
     labelled = [k for sample in samples for k in sample.keypoints if (k[:, 2] > 0).all()]

@@ -21,7 +21,7 @@ NUMBER = 2 * BATCH + 2
 
 
 def record(path, number, size=64):
-    source = DrawnPeople(replace(tiny.CONFIG.data.scene, size=size), "validation", 0, 20)
+    source = DrawnPeople(replace(tiny.CONFIG.data.scene, size=size), "val", 0, 20)
     with video_files.writing(path, 12.5) as add:
         for i in range(number):
             add(source[i % 20].image)

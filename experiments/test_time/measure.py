@@ -54,7 +54,7 @@ def main() -> None:
     given = parser.parse_args()
     model = inspose_jax.load(given.run)
     variables = jax.device_get(model.variables)
-    source = sources.drawn(model.config, "validation", given.images)
+    source = sources.drawn(model.config, "val", given.images)
     print(",".join(("setting", *STATISTICS, "seconds")))
     for name, config in settings(model.config):
         if given.only and not any(name.startswith(word) for word in given.only):

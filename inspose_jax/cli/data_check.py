@@ -1,7 +1,9 @@
 """`inspose data check`: name every fault of a dataset, and write a cleaned file."""
 
+import contextlib
 import json
 import shlex
+import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,7 +53,8 @@ def run(argv: list[str]) -> None:
             f"{given.data}: a built set, whose images no cleaned file can name; clean what it was built from with "
             f"--fix, and build it again"
         )
-    checked = sources.checkable(given)
+    with warnings.catch_warnings(record=True, action="always") if launch.json else contextlib.nullcontext([]) as notes:
+        checked = sources.checkable(given)
     dataset, image_files, name, line = checked
     if launch.fix:
         refuse_target(launch.fix, name, dataset.images)
@@ -77,6 +80,7 @@ def run(argv: list[str]) -> None:
         about = {"format": FORMAT, "data": str(name), "images": str(dataset.images)}
         sizes = {"num_images": len(images), "num_annotations": len(people)}
         counts = {"counts": {severity: number[severity] for severity in SEVERITIES}}
+        about["notes"] = [str(note.message) for note in notes]
         lists = {"faults": [one._asdict() for one in found], "changes": [one._asdict() for one in changes]}
         print(json.dumps(about | sizes | counts | lists, indent=1))
     if left:

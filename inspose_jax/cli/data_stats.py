@@ -40,7 +40,7 @@ def run(argv: list[str]) -> None:
     if launch.out and source.images.resolve() in launch.out.resolve().parents:
         raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
     data = pipeline.with_shapes(source, config).data
-    measured = stats.measure(source.ground_truth(), source.skeleton, data)
+    measured = stats.measure(source.ground_truth(), pipeline.trained_on(source, data), source.skeleton, data)
     for title, (header, *rows) in stats.tables(measured, source.skeleton).items():
         print("\n".join(aligned([[title, *header[1:]], *rows])) + "\n")
     if launch.out:

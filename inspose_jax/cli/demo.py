@@ -51,7 +51,7 @@ def run(argv: list[str]) -> None:
         return
 
     number = QUICK_TEST_IMAGES if launch.quick else TEST_IMAGES
-    held_out = sources.drawn(config, "validation", number)
+    held_out = sources.drawn(config, "val", number)
     trained_run = read_run(workdir)
     loaded = checkpoints.load(workdir)
     model = Predictor(loaded.config, loaded.variables)

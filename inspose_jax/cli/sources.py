@@ -11,12 +11,11 @@ from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import check, pipeline, shard_index, shards, sources
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.coco import CocoFolder
-from inspose_jax.data.drawn.people import DrawnPeople, Split
+from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.data.image_facts import Files
 from inspose_jax.data.pipeline import Source
 from inspose_jax.data.shards import BuiltSet
-from inspose_jax.data.splits import WORDS
-from inspose_jax.data.splits import Split as Part
+from inspose_jax.data.splits import WORDS, Split
 from inspose_jax.data.transforms import needs_masks
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO, FROM_DATA, Skeleton
@@ -62,7 +61,7 @@ def is_built(given: Given) -> bool:
     return given.data is not None and not given.images and not given.annotations and shards.is_built(given.data)
 
 
-def splits(data: Path) -> tuple[Part, ...]:
+def splits(data: Path) -> tuple[Split, ...]:
     """The splits that a built set or data of any kind has; raises UserError if it is neither."""
     if shards.is_built(data):
         known = shard_index.splits(shards.version_folder(paths.expanded(data)))
@@ -157,7 +156,7 @@ def validation_source(config: Config, given: Given, eval_every: int | None) -> p
     if eval_every is None:
         return None
     if config.data.source == "drawn":
-        return drawn(config, "validation", NUM_DRAWN)
+        return drawn(config, "val", NUM_DRAWN)
     raise UserError(
         "--eval-every needs something to evaluate on: give --val-data FOLDER_OR_FILE, or --val-images FOLDER and "
         "--val-annotations JSON"

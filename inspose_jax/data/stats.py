@@ -31,10 +31,13 @@ class Stats(NamedTuple):
     train_padding: Padding
 
 
-def measure(content: dict[str, Any], skeleton: Skeleton, data: config.Data) -> Stats:
+def measure(
+    content: dict[str, Any], is_trained: Bool[np.ndarray, " n"], skeleton: Skeleton, data: config.Data
+) -> Stats:
     """Measure a dataset, given as the content of a COCO file, such as `LabelledSource.ground_truth` returns.
 
-    Scales and padded shapes are those of `data`.  Raises UserError if its shapes do not hold the images.
+    `is_trained` tells which of its images training takes, at least one, as `pipeline.trained_on` does.  Scales and
+    padded shapes are those of `data`.  Raises UserError if its shapes do not hold the images.
     """
     images, entries = content["images"], content["annotations"]
     sizes = np.array([(entry["height"], entry["width"]) for entry in images], np.int32).reshape(-1, 2)
@@ -46,7 +49,6 @@ def measure(content: dict[str, Any], skeleton: Skeleton, data: config.Data) -> S
     visibility = joints.reshape(-1, skeleton.num_keypoints, 3)[..., 2]
     visibility = visibility[(visibility > 0).any(1)]
     boxes = np.array([entry["bbox"] for entry in people], float).reshape(-1, 4)
-    is_trained = trained_on(content, place, data)
     at_test = [plan.test_size(height, width, data) for height, width in sizes.tolist()]
     at_test = np.array(at_test, np.int32).reshape(-1, 2)
     scale = at_test / sizes
@@ -63,15 +65,6 @@ def measure(content: dict[str, Any], skeleton: Skeleton, data: config.Data) -> S
         test_padding=tested_padding(at_test, data),
         train_padding=trained_padding(sizes[is_trained], data),
     )
-
-
-def trained_on(content: dict[str, Any], place: dict[int, int], data: config.Data) -> Bool[np.ndarray, " n"]:
-    """Which images training takes; `place` is the index of each image's id.  All, if it would take none."""
-    chosen = np.zeros(len(place), bool)
-    for entry in content["annotations"]:
-        is_labelled = not entry.get("iscrowd") and any(v > 0 for v in (entry.get("keypoints") or [])[2::3])
-        chosen[place[entry["image_id"]]] |= is_labelled or data.train_images == "people"
-    return chosen if chosen.any() and data.train_images != "all" else np.ones(len(place), bool)
 
 
 def tested_padding(at_test: Int[np.ndarray, "n 2"], data: config.Data) -> Padding:

@@ -320,18 +320,27 @@ def read_rows(path: Path, dataset: YoloDataset) -> list[Row]:
             rows.append(Row(line, [], f"{error}; a row is numbers separated by spaces"))
             continue
         if row.numbers:
-            fault = box_fault(row.numbers, dataset) or joint_fault(row.numbers, dataset)
-            rows.append(row._replace(fault=fault))
+            rows.append(row._replace(fault="; ".join(row_faults(row.numbers, dataset))))
     return rows
+
+
+def row_faults(row: list[float], dataset: YoloDataset) -> list[str]:
+    """What is wrong with a row: a text for its box and each kind of fault of its joints, if all are there."""
+    before_joints = [fault] if (fault := box_fault(row, dataset)) else []
+    return before_joints + (joint_faults(row, dataset) if len(row) == length(dataset) else [])
+
+
+def length(dataset: YoloDataset) -> int:
+    """How many numbers a row has."""
+    return BOX + len(dataset.joints) * dataset.per_joint
 
 
 def box_fault(row: list[float], dataset: YoloDataset) -> str:
     """What is wrong with a row but for its joints, as text; empty if nothing is."""
-    joints, each = len(dataset.joints), dataset.per_joint
-    if len(row) != BOX + joints * each:
+    if len(row) != length(dataset):
         return (
-            f"{len(row)} numbers, not {BOX + joints * each}: class, x, y, width, height, and {joints} joints of "
-            f"{each} (kpt_shape)"
+            f"{len(row)} numbers, not {length(dataset)}: class, x, y, width, height, and {len(dataset.joints)} joints "
+            f"of {dataset.per_joint} (kpt_shape)"
         )
     if row[0] not in dataset.classes:
         return f"class {row[0]:g} is not among the names 0 to {max(dataset.classes)}"
@@ -340,16 +349,25 @@ def box_fault(row: list[float], dataset: YoloDataset) -> str:
     return ""
 
 
-def joint_fault(row: list[float], dataset: YoloDataset) -> str:
-    """What is wrong with the joints of a row of the right length, as text; empty if nothing is."""
+def joint_faults(row: list[float], dataset: YoloDataset) -> list[str]:
+    """What is wrong with the joints of a row of the right length: a text of each kind, naming the first such joint."""
     each = dataset.per_joint
+    of_visibility, of_place = [], []
     for joint in range(len(dataset.joints)):
         x, y, *visibility = row[BOX + each * joint : BOX + each * (joint + 1)]
         if visibility and visibility[0] not in (0, 1, 2):
-            return f"joint {joint} has visibility {visibility[0]:g}, not 0, 1 or 2"
-        if is_labelled(x, y, visibility) and not (is_fraction(x) and is_fraction(y)):
-            return f"joint {joint} at {x:g}, {y:g} is not from 0 to 1; joints are fractions of the image's size"
-    return ""
+            of_visibility.append(f"joint {joint} has visibility {visibility[0]:g}, not 0, 1 or 2")
+        elif is_labelled(x, y, visibility) and not (is_fraction(x) and is_fraction(y)):
+            of_place.append(
+                f"joint {joint} at {x:g}, {y:g} is not from 0 to 1; joints are fractions of the image's size"
+            )
+    return [first_of(faults) for faults in (of_visibility, of_place) if faults]
+
+
+def first_of(faults: list[str]) -> str:
+    """The first of several like faults, with the number of the others."""
+    more = len(faults) - 1
+    return faults[0] + (f" (and {more} more joint{'s' * (more > 1)})" if more else "")
 
 
 def is_fraction(number: float) -> bool:

@@ -82,7 +82,7 @@ def show_files(model: Predictor, paths: Sequence[Path], which: str) -> Shown:
 def show_drawn(model: Predictor, which: str) -> Shown:
     """Show the people found in drawn images that no training uses, beside their labels."""
     data, seed = model.config.data, model.config.schedule.seed
-    held_out = DrawnPeople(data.scene, "validation", seed, SEARCHED, data.joint_pixel_offset, model.skeleton)
+    held_out = DrawnPeople(data.scene, "val", seed, SEARCHED, data.joint_pixel_offset, model.skeleton)
     samples = [sample for sample in map(held_out.__getitem__, range(SEARCHED)) if len(sample.area)]
     found = model([sample.image for sample in samples[:NUM_SHOWN]], THRESHOLD)
     pairs = [

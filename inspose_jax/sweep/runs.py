@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from inspose_jax import checkpoints, provenance, recipes
 from inspose_jax.config import Config
-from inspose_jax.data.drawn.people import Split
 from inspose_jax.data.pipeline import LabelledSource
+from inspose_jax.data.splits import Split
 from inspose_jax.errors import NotFinite, UserError
 from inspose_jax.evaluation import evaluator
 from inspose_jax.predictor import Predictor

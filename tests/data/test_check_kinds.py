@@ -3,6 +3,7 @@
 import json
 import re
 
+import horses
 import pytest
 from test_yolo_pose import GOOD, written
 
@@ -46,6 +47,15 @@ def test_flips_that_contradict_the_names_are_an_error(tmp_path, capsys):
     code, faults = found(capsys, "--data", folder)
     assert code == 2
     assert [kind for _, kind, _ in faults] == ["flip", "flip", "without-people"]
+
+
+def test_what_was_left_out_in_reading_is_in_the_notes_of_the_json(tmp_path, capsys):
+    folder = written(tmp_path)
+    horses.turn(folder / "images/train/1.png", 3)
+    cli.main(["data", "check", "--data", str(folder), "--json"])
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    (left_out,) = [note for note in notes if "left out for their EXIF orientation" in note]
+    assert left_out.endswith("1.png; save them upright to use them")
 
 
 @pytest.mark.filterwarnings("ignore:.*(no area|joints of its own|as the person category)")

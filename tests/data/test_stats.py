@@ -31,7 +31,7 @@ def content():
 
 @pytest.fixture(scope="module")
 def measured(content):
-    return stats.measure(content, COCO, DATA)
+    return stats.measure(content, np.array([True, True, False]), COCO, DATA)
 
 
 def test_people_and_joints_are_counted_without_crowds(measured):
@@ -53,7 +53,7 @@ def test_padding_is_the_share_of_all_pixels(measured):
     assert test.images == {(64, 128): 2, (128, 64): 1}
     assert test.share == pytest.approx({(64, 128): 0.25, (128, 64): 0})
     assert test.total == pytest.approx(1 / 6)
-    # In training all are half as large, 32 x 64 and 64 x 32; the third is not trained on, since nobody is labelled.
+    # In training all are half as large, 32 x 64 and 64 x 32; the third is not trained on.
     assert train.total == pytest.approx(1 - 2 * 32 * 64 / (2 * 64 * 128))
 
 
@@ -77,7 +77,7 @@ def test_quantiles_are_values_that_occur():
 
 
 def test_a_dataset_without_people_is_measured(content):
-    empty = stats.measure({**content, "annotations": []}, COCO, DATA)
+    empty = stats.measure({**content, "annotations": []}, np.ones(3, bool), COCO, DATA)
     tables = stats.tables(empty, COCO)
     assert ["people", "0"] in tables["Counts"]
     assert [row[0] for row in tables["Spread"]] == [

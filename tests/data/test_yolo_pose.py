@@ -288,6 +288,12 @@ GOOD = "0 .5 .5 .5 .5 .1 .1 2 .2 .2 2 .3 .3 1 .4 .4 0 .5 .5 2"
         (GOOD.replace(".2 .2", ".2 -.2"), "joint 1 at 0.2, -0.2 is not from 0 to 1; joints are fractions of the image"),
         (GOOD.replace(".3 .3 1", "12 30 1"), "joint 2 at 12, 30 is not from 0 to 1"),
         (GOOD.replace(".3 .3 1", ".3 .3 3"), "joint 2 has visibility 3, not 0, 1 or 2"),
+        (
+            "0 .5 .5 40 60 32 48 2 .2 .2 5 .3 30 1 .4 .4 0 .5 50 2",
+            "40 in the box is not from 0 to 1; boxes are fractions of the image's size; joint 1 has visibility 5, not "
+            "0, 1 or 2; joint 0 at 32, 48 is not from 0 to 1; joints are fractions of the image's size (and 2 more "
+            "joints)",
+        ),
     ],
 )
 def test_faults_of_a_row_name_file_and_line(tmp_path, bad, line):

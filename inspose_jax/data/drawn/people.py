@@ -2,7 +2,7 @@
 
 import hashlib
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,12 +10,10 @@ import numpy as np
 from inspose_jax.config import Data, Scene
 from inspose_jax.data import coco
 from inspose_jax.data.drawn.scene import draw
+from inspose_jax.data.splits import WORDS, Split
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO, Skeleton
 from inspose_jax.structures import Record, Sample
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class DrawnPeople:
@@ -91,4 +89,4 @@ def joints_of(skeleton: Skeleton) -> list[int]:
 
 def split_seed(split: Split, seed: int, index: int) -> tuple[int, int, int]:
     """The seed of image `index` of a split; different splits never share a seed."""
-    return SPLITS.index(split), seed, index
+    return list(WORDS).index(split), seed, index

@@ -146,13 +146,10 @@ def test_the_last_number_of_the_seed_is_the_image_id():
 
 def test_splits_seeds_and_places_never_share_a_seed():
     seeds = {
-        split_seed(split, seed, index)
-        for split in ("train", "validation", "test")
-        for seed in range(3)
-        for index in range(3)
+        split_seed(split, seed, index) for split in ("train", "val", "test") for seed in range(3) for index in range(3)
     }
     assert len(seeds) == 27
-    images = [draw(SCENE, split_seed(split, 0, 0)).image.tobytes() for split in ("train", "validation", "test")]
+    images = [draw(SCENE, split_seed(split, 0, 0)).image.tobytes() for split in ("train", "val", "test")]
     assert len(set(images)) == 3
 
 

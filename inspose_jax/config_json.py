@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from inspose_jax import config, methods, skeletons
+from inspose_jax import config, config_check, methods, skeletons
 from inspose_jax.config import Config
 from inspose_jax.errors import UserError
 
@@ -53,11 +53,11 @@ def from_dict(stored: Any, own: type | None = None) -> Config:
         if names
     ]
     for name in kinds:
-        found += config.other_fields(kinds[name], stored.get(name), f"config.{name}")
+        found += config_check.other_fields(kinds[name], stored.get(name), f"config.{name}")
     if found:
         raise OtherFields("; ".join(sorted(found)))
-    made = Config(*(config.build(kinds[name], stored[name], f"config.{name}", list) for name in PARTS))
-    config.check(made)
+    made = Config(*(config_check.build(kinds[name], stored[name], f"config.{name}", list) for name in PARTS))
+    config_check.check(made)
     return made
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inspose_jax import config, paths
+from inspose_jax import config_check, paths
 from inspose_jax.config import Config
 from inspose_jax.errors import UserError, did_you_mean
 
@@ -64,7 +64,7 @@ def read(name: str | Path) -> Recipe:
     if not isinstance(made, Config):
         raise UserError(f"{path}: not a recipe; it needs a function `recipe` that returns a Config")
     try:
-        config.check(made)
+        config_check.check(made)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     make_method = found.get("method")

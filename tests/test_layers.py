@@ -11,6 +11,7 @@ LAYERS = [
     {"paths", "structures", "files", "devices", "processes", "provenance", "seals"},
     {"skeletons", "run_folder"},
     {"config"},
+    {"config_check"},
     {"geometry", "draw", "recipes", "method"},
     {"network", "data", "targets", "nms"},
     {"soft_nms", "averaged_maps"},

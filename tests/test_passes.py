@@ -9,7 +9,7 @@ import pytest
 import rival_poses
 import tiny
 
-from inspose_jax import averaged_maps, config, passes
+from inspose_jax import averaged_maps, config, config_check, passes
 from inspose_jax.config import Passes
 from inspose_jax.data import pipeline, transforms
 from inspose_jax.errors import UserError
@@ -261,9 +261,9 @@ def test_the_maps_of_people_are_those_of_a_single_pass():
 def test_scales_that_no_shape_holds_are_refused_at_once():
     given = replace(tiny.CONFIG, data=replace(DATA, passes=Passes(test_scales=(64, 97, 128))))
     with pytest.raises(UserError, match=r"data.test_scales has 97, 128, but no image of that shorter side fits any of"):
-        config.check(given)
-    config.check(replace(given, data=replace(given.data, test_padding="own")))
-    config.check(replace(given, data=replace(given.data, shapes=((128, 128),))))
+        config_check.check(given)
+    config_check.check(replace(given, data=replace(given.data, test_padding="own")))
+    config_check.check(replace(given, data=replace(given.data, shapes=((128, 128),))))
 
 
 def test_an_image_that_fits_no_shape_at_a_scale_is_refused_and_not_made_smaller():
@@ -276,12 +276,12 @@ def test_an_image_that_fits_no_shape_at_a_scale_is_refused_and_not_made_smaller(
 def test_only_the_maps_of_the_papers_model_are_averaged():
     given = replace(tiny.CONFIG, model=tiny.RELEASED, data=replace(DATA, passes=Passes(test_flip=True)))
     with pytest.raises(UserError, match=r"data.test_merge maps needs the paper's model; take oks"):
-        config.check(given)
-    config.check(replace(given, data=replace(DATA, passes=FLIP)))
+        config_check.check(given)
+    config_check.check(replace(given, data=replace(DATA, passes=FLIP)))
 
 
 def test_a_skeleton_without_pairs_cannot_be_mirrored():
     model = config.replace(MODEL, skeleton=replace(COCO, name="mine", flip_pairs=()))
     given = replace(tiny.CONFIG, model=model, data=replace(DATA, passes=FLIP))
     with pytest.raises(UserError, match=r"data.test_flip needs a skeleton whose joints .*; mine has no flip_pairs"):
-        config.check(given)
+        config_check.check(given)

@@ -10,7 +10,8 @@ import tiny
 
 import inspose_jax
 from inspose_jax import cli, skeletons
-from inspose_jax.config import Config, check
+from inspose_jax.config import Config
+from inspose_jax.config_check import check
 from inspose_jax.data import category_skeleton
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO, PRESETS

@@ -12,7 +12,7 @@ from typing import Any
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from inspose_jax import config, skeletons
+from inspose_jax import config, config_check, skeletons
 from inspose_jax.cli import arguments
 from inspose_jax.config import Config, Place
 from inspose_jax.errors import UserError
@@ -48,7 +48,7 @@ def override(base: Config, overrides: list[str], skeleton: str = "") -> Config:
         )
     except UserError as error:
         raise UserError(as_typed(str(error), full_flags)) from None
-    config.check(changed)
+    config_check.check(changed)
     return changed
 
 

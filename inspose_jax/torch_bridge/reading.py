@@ -10,7 +10,8 @@ import numpy as np
 
 from inspose_jax import checkpoints, config_json, methods, paths, provenance, recipes, run_folder, skeletons
 from inspose_jax.checkpoints import Loaded
-from inspose_jax.config import Config, check
+from inspose_jax.config import Config
+from inspose_jax.config_check import check
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.provenance import IMPORTED
 from inspose_jax.recipes import Recipe

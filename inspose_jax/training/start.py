@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from inspose_jax import checkpoints, devices, methods, paths, processes, run_folder
-from inspose_jax.config import Config, Schedule, check
+from inspose_jax.config import Config, Schedule
+from inspose_jax.config_check import check
 from inspose_jax.data import pipeline
 from inspose_jax.data.plan import Plan
 from inspose_jax.errors import UserError

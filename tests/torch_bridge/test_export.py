@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 import inspose_jax
-from inspose_jax import checkpoints, cli, config, config_json, methods
+from inspose_jax import checkpoints, cli, config, config_check, config_json, methods
 from inspose_jax.checkpoints import Checkpoints
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.predictor import Predictor
@@ -248,7 +248,7 @@ def test_sizes_of_the_paper_s_model_are_read_from_its_tensors(name):
     assert found.network == replace(model.network, **kept)
     assert name not in gone or shapes_of(found) == shapes
     assert found.assignment.level_limits == model.assignment.level_limits
-    config.check(config.Config(found))
+    config_check.check(config.Config(found))
 
 
 # --- the card -------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
 from inspose_jax import config, nms
+from inspose_jax.errors import UserError
 from inspose_jax.skeletons import Skeleton
 from inspose_jax.structures import KeypointMaps, Poses
 
@@ -60,6 +61,7 @@ def averaged(
 ) -> Poses:
     """The people of a batch, whose joints and their scores are read from averaged maps; a score is averaged too.
 
+    A pass that did not find a person counts as a score of 0, so that who is found in one pass alone has half of it.
     `outputs` are the method's for the images and for their mirror images, along a further axis in front.  `image_size`
     is the padded (height, width).
     """
@@ -72,8 +74,8 @@ def averaged(
         few = Pairs(*(jax.lax.dynamic_slice_in_dim(x, start, width, axis=1) for x in pairs))
         one = maps(first, size, image_size, few.location[..., 0])
         other = maps(second, size, image_size, few.location[..., 1])
-        assert one.joints is not None, "the config's check refuses models whose cells do not tell where joints are"
-        assert other.joints is not None
+        if one.joints is None or other.joints is None:
+            raise UserError("data.test_merge maps needs maps whose cells tell where joints are; take oks")
         new = read(one.maps, one.joints, other.maps, other.joints, few.is_found, size)
         update = jax.lax.dynamic_update_slice_in_dim
         joints, scores = (update(x, y, start, axis=1) for x, y in zip(joints_and_scores, new, strict=True))
@@ -83,9 +85,12 @@ def averaged(
     bare = people.keypoints, people.keypoint_scores
     keypoints, keypoint_scores = jax.lax.fori_loop(0, (most + width - 1) // width, visit, bare)
     weights = pairs.is_found.astype(people.scores.dtype)
-    scores = jnp.where(people.is_person, (weights * pairs.score).sum(-1) / 2, people.scores)
-    read_again = people._replace(keypoints=keypoints, keypoint_scores=keypoint_scores, scores=scores)
-    return jax.vmap(nms.best_first)(read_again)
+    scores = (weights * pairs.score).sum(-1) / 2
+    read = people._replace(keypoints=keypoints, keypoint_scores=keypoint_scores, scores=scores)
+    # The second of two equal poses, which a merging threshold of 1 keeps, is nobody's partner, and stays as it is.
+    is_read = pairs.is_found.any(-1)
+    chosen = jax.vmap(jax.vmap(lambda given, a, b: jax.tree.map(partial(jnp.where, given), a, b)))
+    return jax.vmap(nms.best_first)(chosen(is_read, read, people))
 
 
 def read_both(

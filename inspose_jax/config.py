@@ -313,7 +313,8 @@ class Passes:
         "maps",
         ANY,
         "People of several passes become one list by non-maximum suppression, by the IoU of boxes or by OKS.  `maps` "
-        "is OKS, and keypoint maps and scores of an image and its mirror image are averaged; the paper's model only.",
+        "is OKS, and keypoint maps and scores of an image and its mirror image are averaged, so that a person who is "
+        "found in one of them alone has half the score; the paper's model only.",
     )
     test_merge_threshold: float = setting(
         0.6, FRACTION, "IoU, or OKS, above which people of two passes are the same person."

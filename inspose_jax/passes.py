@@ -45,7 +45,7 @@ def find_twice(
     people = jax.vmap(lambda found: merged(found, number, skeleton.oks_sigmas, passes))(found)
     if not is_averaged:
         return people
-    assert maps is not None, "the config's check refuses models without maps"
+    assert maps is not None, "the predictor refuses methods without maps"
     pairs = jax.vmap(lambda found, people: partners(found, people, skeleton.oks_sigmas, passes))(found, people)
     return averaged(people, pairs, outputs, maps, size, (image.shape[1], image.shape[2]), skeleton)
 

@@ -132,6 +132,10 @@ class Predictor:
         self.set_variables(variables)
         self.skeleton: Skeleton = config.model.skeleton
         self.method = method or methods.for_model(config.model)
+        if config.data.passes.test_flip and config.data.passes.test_merge == "maps" and not self.method.maps:
+            raise UserError(
+                "data.test_merge maps needs a method with maps of its people, which this one lacks; take oks"
+            )
         self.poses = jax.jit(self.poses_of)
         self.compiled_forward = jax.jit(self.forward)
         self.merged = jax.jit(

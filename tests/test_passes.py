@@ -9,14 +9,14 @@ import pytest
 import rival_poses
 import tiny
 
-from inspose_jax import averaged_maps, config, config_check, passes
+from inspose_jax import averaged_maps, config, config_check, methods, passes
 from inspose_jax.config import Passes
 from inspose_jax.data import pipeline, transforms
 from inspose_jax.errors import UserError
 from inspose_jax.evaluation import evaluator
 from inspose_jax.predictor import BATCH, Predictor
 from inspose_jax.skeletons import COCO
-from inspose_jax.structures import Poses, unlabelled
+from inspose_jax.structures import KeypointMaps, Poses, unlabelled
 
 MODEL = tiny.model(score_threshold=0.0, nms_threshold=0.9)  # with random weights, people are everywhere
 DATA = replace(tiny.CONFIG.data, long_side=96, shapes=((64, 64), (96, 96), (96, 160)))
@@ -184,6 +184,26 @@ def test_a_pose_counts_as_found_for_one_person_only():
     assert pairs.is_found.tolist() == [[False, True], [True, False]]
 
 
+def test_a_pose_that_no_pass_counts_as_found_stays_as_it_is():
+    """Of two equal poses, which a threshold of 1 keeps, only the first is its own nearest pose."""
+    pose = noise(1, 17)[..., :2].astype(np.float32)
+    scores = np.float32([0.9, 0.8, 0.0, 0.0])
+    found = Poses(np.repeat(pose, 4, 0), np.ones((4, 17)), scores, scores, scores > 0, np.arange(4))
+    found = jax.tree.map(jnp.asarray, found)
+    given = Passes(test_flip=True, test_merge_threshold=1.0)
+    people = passes.merged(found, 2, COCO.oks_sigmas, given)
+    pairs = averaged_maps.partners(found, people, COCO.oks_sigmas, given)
+    assert pairs.is_found.tolist() == [[True, False], [False, False]]
+    elsewhere = KeypointMaps(
+        *(jnp.ones((1, 2, 17, 8, 8)), *[jnp.zeros(())] * 3), joints=jnp.full((1, 8, 8, 17, 2), 7.0)
+    )
+    alone = jax.tree.map(lambda x: x[None], (people, pairs))
+    outputs, size = jnp.zeros((2, 1)), jnp.array([[64, 64]])
+    read = averaged_maps.averaged(*alone, outputs, lambda *_: elsewhere, size, (64, 64), COCO)
+    np.testing.assert_allclose(read.scores[0], [0.8, 0.45])
+    np.testing.assert_array_equal(read.keypoints[0], [pose[0], np.full((17, 2), 7)])
+
+
 # --- merging --------------------------------------------------------------------------------------------------------
 
 
@@ -278,6 +298,20 @@ def test_only_the_maps_of_the_papers_model_are_averaged():
     with pytest.raises(UserError, match=r"data.test_merge maps needs the paper's model; take oks"):
         config_check.check(given)
     config_check.check(replace(given, data=replace(DATA, passes=FLIP)))
+
+
+def test_a_method_of_ones_own_without_maps_is_refused_at_once():
+    given = replace(tiny.CONFIG, data=replace(DATA, passes=Passes(test_flip=True)))
+    method = methods.for_model(MODEL)
+    with pytest.raises(UserError, match=r"data.test_merge maps needs a method with maps of its people, which this one"):
+        Predictor(given, tiny.variables(MODEL), method=replace(method, maps=None))
+
+    def without_joints(*given):
+        return method.maps(*given)._replace(joints=None)
+
+    model = Predictor(given, tiny.variables(MODEL), method=replace(method, maps=without_joints))
+    with pytest.raises(UserError, match=r"data.test_merge maps needs maps whose cells tell where joints are; take oks"):
+        people_of(model, [noise(64, 64)])
 
 
 def test_a_skeleton_without_pairs_cannot_be_mirrored():

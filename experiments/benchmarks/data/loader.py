@@ -1,10 +1,12 @@
-"""What loading costs beside decoding and resizing alone, in one thread and in two.
+"""What loading costs beside decoding and resizing alone: in one thread, in two, and in two worker processes.
 
-    python experiments/benchmarks/data/loader.py IMAGES ANNOTATIONS
+    python experiments/benchmarks/data/loader.py DATA
+
+DATA is what `--data` takes: a folder or file of annotated images, or a built set.
 
 Everything is timed in turns in one process (the two bare loops of the second part in two), so that other work on the
 machine slows all of it down alike; medians.  Both wall time and processor time are given: on a busy machine only the
-second says anything, and it leaves out what threads wait for each other.
+second says anything, and it leaves out what threads wait for each other.  That of worker processes is not counted.
 """
 
 import multiprocessing
@@ -12,20 +14,27 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import grain
 import numpy as np
+from absl import flags
 from tqdm import tqdm
 
 from inspose_jax import config, recipes
-from inspose_jax.data import pipeline
+from inspose_jax.cli import sources
+from inspose_jax.cli.arguments import Given
+from inspose_jax.data import pipeline, tf_example
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.memory import Memory
-from inspose_jax.data.plan import PlannedStep
+from inspose_jax.data.plan import Plan, PlannedStep
+from inspose_jax.data.shards import BuiltSet
 from inspose_jax.skeletons import COCO
+from inspose_jax.structures import Batch
 
 ROUNDS, SECONDS, NUM_STEPS = 7, 4.0, 6
 Work = Callable[[PlannedStep], object]
@@ -38,19 +47,18 @@ class Rate(NamedTuple):
     cost: float  # seconds of processor time per image
 
 
-def main(images: str, annotations: str) -> None:
+def main(data: str) -> None:
     """Print the tables."""
     cv2.setNumThreads(1)  # as the command line does
-    recipe = recipes.read("r50_coco_36e").config
-    source = CocoFolder(Path(images), Path(annotations), COCO, recipe.data.joint_pixel_offset)
-    plan = pipeline.make_plan(source, recipe, train=True)
+    recipe, source, plan = opened(data)
     steps = [plan[i] for i in range(NUM_STEPS)]
 
     def bare(step: PlannedStep) -> None:
         for i, (height, width) in zip(step.index.tolist(), step.resized.tolist(), strict=True):
             if i >= 0:
-                data = np.frombuffer(source.path(i).read_bytes(), np.uint8)
-                image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+                image = cv2.imdecode(
+                    np.frombuffer(file_of(source, i), np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+                )
                 cv2.resize(image, (width, height))
 
     memory = Memory()
@@ -77,8 +85,16 @@ def main(images: str, annotations: str) -> None:
         {
             "two processes, decode and resize alone": lambda: two_processes(bare, steps),
             "grain with two threads": lambda: rate_of_grain(source, plan, recipe, 2),
+            "grain with two worker processes": lambda: rate_of_workers(data, 2),
         }
     )
+
+
+def file_of(source: CocoFolder | BuiltSet, index: int) -> bytes:
+    """The file of an image, read from where it is stored."""
+    if isinstance(source, CocoFolder):
+        return source.path(index).read_bytes()
+    return tf_example.parse(source.records[index])["image"][0]
 
 
 def number_of(step: PlannedStep) -> int:
@@ -120,11 +136,37 @@ def rate_of(work: Work, steps: list[PlannedStep]) -> Rate:
     return measure((work(step), number_of(step))[1] for step in cycle(steps))
 
 
-def rate_of_grain(source: CocoFolder, plan: object, recipe: config.Config, num_threads: int) -> Rate:
+@cache
+def opened(data: str) -> tuple[config.Config, CocoFolder | BuiltSet, Plan]:
+    """The recipe, the data and its plan."""
+    recipe = recipes.read("r50_coco_36e").config
+    source = sources.annotated(Given(Path(data)), COCO, recipe.data.joint_pixel_offset)
+    return recipe, source, pipeline.make_plan(source, recipe, train=True)
+
+
+def load_in_worker(data: str, step: int) -> Batch:
+    """The batch of a step, in a process that opens the data by itself, since a plan has a lock and cannot be sent."""
+    cv2.setNumThreads(1)
+    recipe, source, plan = opened(data)
+    return pipeline.load_batch(source, plan[int(step)], recipe)
+
+
+def rate_of_workers(data: str, num_workers: int) -> Rate:
+    """The rate of worker processes, each with one thread, that send their batches through shared memory."""
+    flags.FLAGS(sys.argv[:1])  # grain's worker processes read flags of absl, which must have been parsed
+    steps = grain.MapDataset.range(10**6).map(partial(load_in_worker, data))
+    read = steps.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
+    batches = iter(read.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers)))
+    for _ in range(2 * num_workers):
+        next(batches)
+    return measure(int(batch.is_real.sum()) for batch in batches)
+
+
+def rate_of_grain(source: CocoFolder | BuiltSet, plan: Plan, recipe: config.Config, num_threads: int) -> Rate:
     """The rate of the loader that training uses, once its threads have begun."""
     machine = config.Machine(num_threads=num_threads)
     given = config.Config(recipe.model, recipe.data, recipe.schedule, machine)
-    batches: Iterator = pipeline.batches(source, plan, given, 0, 10**6)  # pyright: ignore[reportArgumentType]
+    batches: Iterator = pipeline.batches(source, plan, given, 0, 10**6)
     for _ in range(2 * num_threads):
         next(batches)
     return measure(int(batch.is_real.sum()) for batch in batches)

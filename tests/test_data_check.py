@@ -200,6 +200,21 @@ def test_labels_of_other_images_of_the_same_folder_are_another_split(drawn, tmp_
     assert f"error: image 1 (000000000001.jpg): the same file as {drawn}/images/000000000001.jpg, in another" in out
 
 
+def test_images_that_are_all_missing_are_one_error(drawn, tmp_path, capsys):
+    (drawn / "images").rename(tmp_path / "photos")
+    (drawn / "images").mkdir()
+    code, out, error = call(capsys, drawn, "--fix", tmp_path / "clean.json")
+    assert (code, out) == (2, [])
+    assert error == (
+        f"inspose: error: {drawn}/annotations.json: none of the images that it lists (4) is there, such as "
+        f"{drawn}/images/{FIRST}; put them there, or give their folder with --images and the labels with --annotations"
+    )
+    assert not (tmp_path / "clean.json").exists()
+    (tmp_path / "photos" / FIRST).rename(drawn / "images" / FIRST)
+    code, out, error = call(capsys, drawn)
+    assert (code, sum("no such image" in line for line in out)) == (2, 3), "each that is missing has a line"
+
+
 def test_ctrl_c_leaves_nothing(drawn, tmp_path, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

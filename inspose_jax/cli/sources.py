@@ -101,12 +101,14 @@ def dataset(given: Given, skeleton: Skeleton) -> tuple[Dataset, Path, str]:
 
 
 def checkable(given: Given) -> Checkable:
-    """What the options name, to be checked; raises as `dataset`, and as `built`."""
+    """What the options name, to be checked; raises as `dataset` and `built`, and NotFound if all images are missing."""
     if is_built(given):
         source = built(given, FROM_DATA, 0.0, with_masks=False)
         return Checkable(source.dataset(), source.files(), source.name, line_of(source))
     found, name, line = dataset(given, FROM_DATA)
-    return Checkable(found, check.files_of(found), name, line)
+    files = check.files_of(found)
+    check.refuse_without_images(files, name)
+    return Checkable(found, files, name, line)
 
 
 def training_source(config: Config, given: Given) -> pipeline.LabelledSource:

@@ -14,6 +14,7 @@ from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, numbered, words_of
 from inspose_jax.data.image_facts import ImageFacts
 from inspose_jax.data.values import NOT_READ, READ_FROM, is_inside
+from inspose_jax.errors import NotFound
 from inspose_jax.skeletons import Skeleton
 
 SEVERITIES = ("error", "warning", "remark")
@@ -59,6 +60,15 @@ def files_of(dataset: Dataset) -> image_facts.Files:
     entries = (entry for entry in dataset.content["images"] if isinstance(entry, dict))
     names = (entry["file_name"] for entry in entries if is_inside(entry.get("file_name")))
     return image_facts.on_disk(dataset.images / name for name in names)
+
+
+def refuse_without_images(files: image_facts.Files, name: Path) -> None:
+    """Raise NotFound if none of the image files of a dataset is there, since then their folder is at fault."""
+    if files and not any(path.is_file() for path in files):
+        raise NotFound(
+            f"{name}: none of the images that it lists ({len(files)}) is there, such as {next(iter(files))}; put them "
+            f"there, or give their folder with --images and the labels with --annotations"
+        )
 
 
 def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[Fault]:

@@ -64,7 +64,8 @@ def image_folder(annotations: Path, content: dict[str, Any]) -> Path:
         return annotations.parent
     last = annotations.stem.rpartition("_")[2]  # train2017 of person_keypoints_train2017
     bases = [annotations.parent, annotations.parent.parent]
-    likely = [base / place for base in bases for place in ("", "images", "data", last, f"images/{last}")]
+    # The folder of the split comes first, since those of several splits may have files of the same names.
+    likely = [base / place for base in bases for place in (f"images/{last}", last, "", "images", "data")]
     info = content.get("info")
     if isinstance(info, dict) and isinstance(named := info.get(IMAGE_FOLDER), str):
         likely.insert(0, annotations.parent / named)

@@ -1,5 +1,6 @@
 """`inspose data check` on the command line: its output, exit codes, --json, --fix and --against."""
 
+import contextlib
 import json
 import shlex
 import shutil
@@ -184,6 +185,28 @@ def test_other_splits_are_those_of_the_data_other_data_or_folders(tmp_path, plac
         with pytest.raises(SystemExit, match="2"):
             cli.main(["data", "check", "--data", str(tmp_path), "--against", str(other)])
         assert f"{other}: is the split that is checked; give another one" in capsys.readouterr().err
+
+
+def test_the_parts_that_were_not_looked_at_are_named(tmp_path, place, capsys):
+    for split in ("train", "valid", "test"):
+        shutil.copytree(place / "drawn/images", tmp_path / split)
+        shutil.copy(place / "drawn/annotations.json", tmp_path / split / "_annotations.coco.json")
+
+    def last_line(*options):
+        with contextlib.suppress(SystemExit):
+            cli.main(["data", "check", "--data", str(tmp_path), *options])
+        return capsys.readouterr().out.splitlines()[-1]
+
+    both = "--split val, --split test; images in more than one part: --against val test"
+    assert last_line() == f"only train was checked; the other parts: {both}"
+    one = "only val was checked; the other part: --split test; images in more than one part: --against test"
+    assert last_line("--split", "val", "--against", "train") == one  # with errors too
+    assert not last_line("--against", "valid", "test").startswith("only")
+    cli.main(["data", "check", "--data", str(tmp_path), "--json"])
+    assert json.loads(capsys.readouterr().out)["notes"] == [f"only train was checked; the other parts: {both}"]
+    shutil.rmtree(tmp_path / "test")
+    shutil.rmtree(tmp_path / "train")
+    assert last_line().endswith("no fault found"), "the only part"
 
 
 def test_labels_of_other_images_of_the_same_folder_are_another_split(drawn, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 
 import horses
 import pytest
@@ -108,3 +109,10 @@ def test_every_fault_of_a_yolo_folder_is_named_once_with_its_line_and_repaired(t
     assert ignored["keypoints"] == [0] * 15
     assert ignored["bbox"] == first["bbox"] == last["bbox"]
     assert found(capsys, "--images", folder / "images/train", "--annotations", clean) == (0, [])
+
+
+def test_joints_without_sides_are_a_warning_on_the_command_line_too(tmp_path, capsys):
+    folder = written(tmp_path, flip_idx=[0, 1, 2, 3, 4], kpt_names={0: ["poll", "withers", "tail", "near", "off"]})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(no area|joints of its own)")
+        assert found(capsys, "--data", folder) == (0, [("warning", "flip", ""), ("remark", "without-people", "")])

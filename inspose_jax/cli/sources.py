@@ -10,7 +10,7 @@ from inspose_jax.config import Config
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import check, pipeline, shard_index, shards, sources
 from inspose_jax.data.annotations import Dataset
-from inspose_jax.data.coco import CocoFolder
+from inspose_jax.data.coco import CocoFolder, refuse_without_keypoints
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.data.image_facts import Files
 from inspose_jax.data.pipeline import Source
@@ -101,11 +101,12 @@ def dataset(given: Given, skeleton: Skeleton) -> tuple[Dataset, Path, str]:
 
 
 def checkable(given: Given) -> Checkable:
-    """What the options name, to be checked; raises as `dataset` and `built`, and NotFound if all images are missing."""
+    """What the options name, to be checked; raises as `dataset` and `built`, and if it has no joints or no image at all."""
     if is_built(given):
         source = built(given, FROM_DATA, 0.0, with_masks=False)
         return Checkable(source.dataset(), source.files(), source.name, line_of(source))
     found, name, line = dataset(given, FROM_DATA)
+    refuse_without_keypoints(found.content, name)
     files = check.files_of(found)
     check.refuse_without_images(files, name)
     return Checkable(found, files, name, line)

@@ -5,8 +5,10 @@ image as a viewer shows it.  Converters divide COCO's numbers by the image's siz
 COCO's index of a pixel, while boxes are continuous in both.
 """
 
+import contextlib
 import os
 import warnings
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from inspose_jax.errors import NotFound, UserError
 Pairs = tuple[tuple[int, int], ...]
 
 ROUNDING = 1e-6  # how far above 1 a fraction may lie
+LOOKED_AT = 100  # text files, of which some may be empty, that tell whether they are labels
 BOX = 5  # numbers of a row before its joints: class, x, y, width, height
 
 
@@ -306,6 +309,23 @@ def label_file(image: Path) -> Path:
             parts[place] = "labels"
             break
     return Path(*parts)
+
+
+def has_label_files(path: Path) -> bool:
+    """Whether a folder has text files of labels, in itself, one folder below, or in `labels` as YOLO's folders do."""
+    found = chain.from_iterable(map(path.glob, ("*.txt", "*/*.txt", "labels/**/*.txt", "*/labels/*.txt")))
+    return any(map(is_label_file, islice(found, LOOKED_AT)))
+
+
+def is_label_file(path: Path) -> bool:
+    """Whether a file is a text file whose first line may be a row: only numbers, and at least those of a box."""
+    if path.suffix.lower() != ".txt":
+        return False
+    with path.open("rb") as file:
+        words = file.readline().split()
+    with contextlib.suppress(ValueError):
+        return len([float(word) for word in words]) >= BOX
+    return False
 
 
 def read_rows(path: Path, dataset: YoloDataset) -> list[Row]:

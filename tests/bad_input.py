@@ -294,7 +294,8 @@ CASES: dict[str, list[Case]] = {
              "a.png: not a file that can be replaced; choose another place",
              folder("a.png")),
         Case("over an image of the dataset", f"{SHOW} --out {FIRST}",
-             f"{FIRST}: is inside the folder of images, which is never changed; choose another place"),
+             f"{FIRST}: is in a folder of images, which is never changed; choose another place, such as --out "
+             "drawn/000000000000.jpg"),
         Case("a read-only folder", f"{SHOW} --out locked/a.html",
              f"locked/a.html: cannot be written (Permission denied); {NO_ROOM}", LOCKED, needs_rights=True),
         Case("a broken image", SHOW, f"{FIRST}: {NOT_AN_IMAGE}", file(FIRST, "hello")),
@@ -722,7 +723,8 @@ CASES: dict[str, list[Case]] = {
         Case("`--fix` over the file itself", f"{CHECK} {IMAGES} {LABELS} --fix {JSON}",
              f"{JSON}: would overwrite the file that is checked; choose another --fix"),
         Case("`--fix` into the images", f"{CHECK} {IMAGES} {LABELS} --fix drawn/images/a.json",
-             "drawn/images/a.json: is inside the folder of images, which is never changed; choose another place"),
+             "drawn/images/a.json: is in a folder of images, which is never changed; choose another place, such as "
+             "--fix drawn/a.json"),
         Case("nothing that `--fix` can repair", f"{CHECK} {IMAGES} {LABELS} --fix clean.json",
              f"{JSON}: no person has a labelled joint; --fix does not repair this, so correct it first",
              labels(lambda content: [image.update(width=99) for image in content["images"]])),

@@ -137,7 +137,10 @@ def test_the_cleaned_file_knows_its_images_and_the_next_command_is_said(drawn, t
     [
         ("drawn/annotations.json", "would overwrite the file that is checked"),
         ("drawn/images/../annotations.json", "would overwrite the file that is checked"),
-        ("drawn/images/clean.json", "is inside the folder of images"),
+        (
+            "drawn/images/clean.json",
+            "is in a folder of images, which is never changed; choose another place, such as --fix",
+        ),
         ("clean.txt", "must end in .json"),
         ("none/clean.json", "no such folder for the cleaned file"),
     ],

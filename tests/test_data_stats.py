@@ -47,4 +47,4 @@ def test_wrong_options_are_reported_in_a_line(place, capsys, options, message, t
 def test_a_page_inside_the_folder_of_images_is_refused(place, capsys):
     with pytest.raises(SystemExit, match="2"):
         call(place, "--out", place / "drawn/images/stats.html")
-    assert "is inside the folder of images, which is never changed" in capsys.readouterr().err
+    assert "is in a folder of images, which is never changed" in capsys.readouterr().err

@@ -57,7 +57,8 @@ def run(argv: list[str]) -> None:
         checked = sources.checkable(given)
     dataset, image_files, name, line = checked
     if launch.fix:
-        refuse_target(launch.fix, name, dataset.images)
+        refuse_target(launch.fix, name)
+        files.refuse_among_images(launch.fix, {path.parent for path in image_files}, "--fix")
     if line and not launch.json:
         print(f"inspose: {line}")
     other_files = {}
@@ -148,12 +149,10 @@ def files_of(other: Path, given: arguments.Given, checked: Any) -> Any:
     return found
 
 
-def refuse_target(target: Path, name: Path, images: Path) -> None:
+def refuse_target(target: Path, name: Path) -> None:
     """Raise UserError, before any image is read, if a cleaned file cannot be written to `target`."""
     if target.resolve() == name.resolve():
         raise UserError(f"{target}: would overwrite the file that is checked; choose another --fix")
-    if images.resolve() in target.resolve().parents:
-        raise UserError(f"{target}: is inside the folder of images, which is never changed; choose another place")
     if target.suffix.lower() != ".json":
         raise UserError(f"{target}: is not the name of a JSON file; it must end in .json")
     if not target.parent.is_dir():

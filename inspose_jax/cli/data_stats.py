@@ -37,8 +37,8 @@ def run(argv: list[str]) -> None:
 
     config = recipes.read(launch.recipe).config
     source = sources.annotated(launch.given, FROM_DATA, config.data.joint_pixel_offset)
-    if launch.out and source.images.resolve() in launch.out.resolve().parents:
-        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
+    if launch.out:
+        files.refuse_among_images(launch.out, source.image_folders(), "--out")
     data = pipeline.with_shapes(source, config).data
     measured = stats.measure(source.ground_truth(), pipeline.trained_on(source, data), source.skeleton, data)
     for title, (header, *rows) in stats.tables(measured, source.skeleton).items():

@@ -101,7 +101,7 @@ def dataset(given: Given, skeleton: Skeleton) -> tuple[Dataset, Path, str]:
 
 
 def checkable(given: Given) -> Checkable:
-    """What the options name, to be checked; raises as `dataset` and `built`, and if it has no joints or no image at all."""
+    """What the options name, to be checked; raises as `dataset` and `built`, and if it has no joints or no images."""
     if is_built(given):
         source = built(given, FROM_DATA, 0.0, with_masks=False)
         return Checkable(source.dataset(), source.files(), source.name, line_of(source))

@@ -71,6 +71,10 @@ class CocoFolder:
         """The path of an image."""
         return self.images / self.labels.file_names[index]
 
+    def image_folders(self) -> set[Path]:
+        """The folders that hold its images."""
+        return {self.images / Path(name).parent for name in self.labels.file_names}
+
     def file_name(self, index: int) -> str:
         """The name of an image's file, as the labels give it."""
         return self.labels.file_names[index]

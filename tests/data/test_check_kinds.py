@@ -116,3 +116,25 @@ def test_joints_without_sides_are_a_warning_on_the_command_line_too(tmp_path, ca
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*(no area|joints of its own)")
         assert found(capsys, "--data", folder) == (0, [("warning", "flip", ""), ("remark", "without-people", "")])
+
+
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own)")
+def test_results_may_lie_between_the_folders_of_images_but_not_in_them(tmp_path, capsys, monkeypatch):
+    written(tmp_path / "first", train=["images/train", "../second/images/train"])
+    written(tmp_path / "second")
+    monkeypatch.chdir(tmp_path)
+    cli.main(["data", "check", "--data", "first", "--fix", "first/clean.json"])
+    cli.main(["data", "show", "--data", "first", "--out", "labels.html"])
+    cli.main(["data", "stats", "--data", "first", "--recipe", "keypoints", "--out", "first/stats.html"])
+    for command in (
+        ["check", "--fix", "first/images/train/clean.json"],
+        ["show", "--out", "second/images/train/a.png"],
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["data", *command, "--data", "first"])
+        assert "is in a folder of images, which is never changed" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob("*.*") if path.suffix in (".json", ".html")) == [
+        "clean.json",
+        "labels.html",
+        "stats.html",
+    ]

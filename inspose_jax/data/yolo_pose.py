@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from inspose_jax import skeletons
-from inspose_jax.data import category_skeleton, orientation, splits
+from inspose_jax.data import categories, category_skeleton, orientation, splits
 from inspose_jax.data.image_files import SUFFIXES, read_image
 from inspose_jax.data.splits import Split
 from inspose_jax.data.values import NOT_READ, READ_FROM
@@ -199,14 +199,14 @@ def joint_names(file: Path, settings: dict[str, Any], number: int, pairs: Pairs 
 
 
 def choose_class(dataset: YoloDataset, category: str) -> int:
-    """The number of the class called `category`, or of the only one."""
+    """The number of the class called `category`, or of the only one; raises UserError if that is not clear."""
     listed = ", ".join(dataset.classes.values())
     if not category and len(dataset.classes) > 1:
         raise UserError(f"{dataset.path}: {len(dataset.classes)} classes ({listed}); choose one by --category NAME")
-    found = [number for number, name in dataset.classes.items() if category in ("", name)]
-    if not found:
-        raise UserError(f"{dataset.path}: no class {category}; it has {listed}")
-    return found[0]
+    if not category:
+        return next(iter(dataset.classes))
+    named_classes = [{"id": number, "name": name} for number, name in dataset.classes.items()]
+    return categories.named_category(named_classes, category, dataset.path)["id"]
 
 
 def list_images(dataset: YoloDataset, split: Split) -> list[Listed]:

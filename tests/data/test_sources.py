@@ -204,6 +204,18 @@ def test_a_category_is_chosen_by_name_or_by_its_joints(tmp_path):
         check_dots(opened(dots(tmp_path, change=unused)))  # only horses have labels
 
 
+@pytest.mark.parametrize("fields", [{}, {"keypoints": []}, {"keypoints": ["axle", "wheel"]}])
+def test_a_chosen_category_without_joints_is_refused(tmp_path, fields):
+    def with_cart(content):
+        content["categories"].append({"id": 3, "name": "cart", **fields})
+        box = {"id": 9, "image_id": 1, "category_id": 3, "bbox": [1, 1, 5, 5], "area": 25, "iscrowd": 0}
+        content["annotations"].append(box)
+
+    dots(tmp_path, change=with_cart)
+    with pytest.raises(UserError, match=r'category "cart" \(id 3\) has no labelled joints; "horse" \(id 8\) has$'):
+        opened(tmp_path, category="cart")
+
+
 def test_joints_without_names_are_numbered(tmp_path):
     line = "names no joints; they are numbered, and none change places in a mirrored image: name them, or set data.flip"
     with pytest.warns(UserWarning, match=line):

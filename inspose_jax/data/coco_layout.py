@@ -36,8 +36,13 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]
 def json_files(path: Path) -> list[Path]:
     """The JSON files that may hold annotations."""
     if path.is_file():
-        return [path] if path.suffix.lower() == ".json" else []
-    return sorted(path.glob("*.json")) + sorted((path / "annotations").glob("*.json"))
+        return [path] if is_json(path) else []
+    return [file for folder in (path, path / "annotations") for file in sorted(filter(is_json, folder.glob("*")))]
+
+
+def is_json(path: Path) -> bool:
+    """Whether the name is that of a JSON file."""
+    return path.suffix.lower() == ".json"
 
 
 def file_of(path: Path, split: Split) -> Path:

@@ -107,7 +107,7 @@ def has_file_per_image(path: Path) -> bool:
     """Whether a folder has a JSON beside every image, as LabelMe and VIA write them."""
     if not path.is_dir():
         return False
-    found = [file.stem for file in path.iterdir() if file.suffix == ".json"]
+    found = [file.stem for file in path.iterdir() if coco_layout.is_json(file)]
     images = {file.stem for file in path.iterdir() if file.suffix.lower() in image_files.SUFFIXES}
     return len(found) > 1 and images.issuperset(found)
 

@@ -28,6 +28,7 @@ from faults import (
     loop,
     mode,
     own_run,
+    placed,
     png,
     recipe,
     renamed,
@@ -68,6 +69,10 @@ NOT_AN_IMAGE = (
 NOT_A_VIDEO = "not a video that can be read; is it damaged, empty or cut off?"
 URL = "{}: is a URL; only folders and files of this machine can be used, so copy it here, or mount it as a folder"
 READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
+ROBOFLOW = [f"boxes/{part}/_annotations.coco.json" for part in ("train", "valid")]
+CVAT = [f"cvat/annotations/person_keypoints_{part}.json" for part in ("train", "val")]
+CROWDPOSE = [f"crowd/json/crowdpose_{part}.json" for part in ("train", "val")]
+OCHUMAN = [f"occluded/ochuman_coco_format_{part}_range_0.00_1.00.json" for part in ("val", "test")]
 LISTS = "`inspose data check` lists all faults"
 BUILD, EVAL_BUILT = "data build --data drawn --out b", f"{EVAL} --data built"
 BUILT, SHARD_NAME = "built/keypoints/all/1.0.0", "keypoints-train.array_record-00001-of-00002"
@@ -777,9 +782,44 @@ CASES: dict[str, list[Case]] = {
         Case("YOLO: a list that names a missing image", "data show --data yolo",
              f"yolo/train.txt, line 2: gone.jpg is not there; tried yolo/gone.jpg; {LISTS}",
              both(yolo("train: train.txt", ""), file("yolo/train.txt", "images/1.jpg\ngone.jpg"))),
-        Case("an export without the part", f"{CHECK} --data boxes --split test",
+        Case("Roboflow: a damaged part", f"{CHECK} --data boxes --split val",
+             "boxes/valid/_annotations.coco.json: not JSON (…); is it damaged or cut off?",
+             both(placed(*ROBOFLOW), half(ROBOFLOW[1]))),
+        Case("Roboflow: no images", f"{CHECK} --data boxes",
+             "boxes/train/_annotations.coco.json: none of the images that it lists (4) is there, such as "
+             "boxes/train/000000000000.jpg; put them there, or give their folder with --images and the labels with "
+             "--annotations", placed(*ROBOFLOW)),
+        Case("Roboflow: a part that is not there", f"{CHECK} --data boxes --split test",
              "boxes: has no part for test, only train, valid; give the folder or the file of that part",
-             both(*(file(f"boxes/{part}/_annotations.coco.json", "{}") for part in ("train", "valid")))),
+             placed(*ROBOFLOW)),
+        Case("CVAT: a damaged part", f"{CHECK} --data cvat --split val",
+             "cvat/annotations/person_keypoints_val.json: not JSON (…); is it damaged or cut off?",
+             both(folder("cvat/images"), placed(*CVAT), half(CVAT[1]))),
+        Case("CVAT: exported without images", f"{CHECK} --data cvat",
+             "cvat/annotations/person_keypoints_train.json: its image 000000000000.jpg is neither beside it nor in "
+             "images or train; give the folder with --images FOLDER --annotations …", placed(*CVAT)),
+        Case("CVAT: a part that is not there", f"{CHECK} --data cvat --split test",
+             "cvat: has no part for test, only train, val; give the folder or the file of that part",
+             both(folder("cvat/images"), placed(*CVAT))),
+        Case("CrowdPose: a damaged part", f"{CHECK} --data crowd --split val",
+             "crowd/json/crowdpose_val.json: not JSON (…); is it damaged or cut off?",
+             both(folder("crowd/images"), placed(*CROWDPOSE), half(CROWDPOSE[1]))),
+        Case("CrowdPose: no images", f"{CHECK} --data crowd",
+             "crowd/images: no such folder; the images of crowd/json/crowdpose_train.json belong there",
+             placed(*CROWDPOSE)),
+        Case("CrowdPose: a part that is not there", f"{CHECK} --data crowd --split test",
+             "crowd: has no part for test, only train, val; give the folder or the file of that part",
+             both(folder("crowd/images"), placed(*CROWDPOSE))),
+        Case("OCHuman: a damaged part", f"{CHECK} --data occluded --split val",
+             f"{OCHUMAN[0]}: not JSON (…); is it damaged or cut off?",
+             both(folder("occluded/images"), placed(*OCHUMAN), half(OCHUMAN[0]))),
+        Case("OCHuman: no images", f"{CHECK} --data occluded --split test",
+             f"{OCHUMAN[1]}: its image 000000000000.jpg is neither beside it nor in images or 1.00; give the folder "
+             "with --images FOLDER --annotations …", placed(*OCHUMAN)),
+        Case("OCHuman: a part that it does not have", f"{CHECK} --data occluded",
+             "occluded: holds 2 JSON files, and none of them is for train by its name "
+             "(ochuman_coco_format_test_range_0.00_1.00.json, ochuman_coco_format_val_range_0.00_1.00.json); give the "
+             "file itself", placed(*OCHUMAN)),
         Case("COCO-WholeBody with too few joints", SHOW,
              says("annotation 1: 3 numbers for face_kpts, not 204 (x, y, visibility of 68 joints)"),
              first_person(face_kpts=[1, 2, 2], lefthand_kpts=[0] * 63)),

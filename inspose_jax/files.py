@@ -5,9 +5,10 @@ import fcntl
 import glob
 import os
 import secrets
+import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from inspose_jax.errors import UserError
@@ -76,6 +77,21 @@ def refuse_filled(folder: Path) -> None:
     is_empty = target.is_dir() and not any(target.iterdir())
     if not is_empty and (target.exists() or target.is_symlink()):
         raise UserError(f"{folder}: already exists; give a new or empty folder")
+
+
+def refuse_among_images(target: Path, folders: Iterable[Path], option: str) -> None:
+    """Raise UserError if `target` lies in or below a folder that holds images of a dataset, which is never changed.
+
+    The message names the nearest place above all of them, as a value of `option`.
+    """
+    holding = {folder.resolve() for folder in folders}
+    if around := [folder for folder in target.resolve().parents if folder in holding]:
+        free = around[-1].parent / target.name
+        free = free if target.is_absolute() else Path(os.path.relpath(free))
+        raise UserError(
+            f"{target}: is in a folder of images, which is never changed; choose another place, such as {option} "
+            f"{shlex.quote(str(free))}"
+        )
 
 
 def places_of(folder: Path) -> tuple[Path, Path, str]:

@@ -28,6 +28,7 @@ from faults import (
     loop,
     mode,
     own_run,
+    placed,
     png,
     recipe,
     renamed,
@@ -68,6 +69,10 @@ NOT_AN_IMAGE = (
 NOT_A_VIDEO = "not a video that can be read; is it damaged, empty or cut off?"
 URL = "{}: is a URL; only folders and files of this machine can be used, so copy it here, or mount it as a folder"
 READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
+ROBOFLOW = [f"boxes/{part}/_annotations.coco.json" for part in ("train", "valid")]
+CVAT = [f"cvat/annotations/person_keypoints_{part}.json" for part in ("train", "val")]
+CROWDPOSE = [f"crowd/json/crowdpose_{part}.json" for part in ("train", "val")]
+OCHUMAN = [f"occluded/ochuman_coco_format_{part}_range_0.00_1.00.json" for part in ("val", "test")]
 LISTS = "`inspose data check` lists all faults"
 BUILD, EVAL_BUILT = "data build --data drawn --out b", f"{EVAL} --data built"
 BUILT, SHARD_NAME = "built/keypoints/all/1.0.0", "keypoints-train.array_record-00001-of-00002"
@@ -294,7 +299,8 @@ CASES: dict[str, list[Case]] = {
              "a.png: not a file that can be replaced; choose another place",
              folder("a.png")),
         Case("over an image of the dataset", f"{SHOW} --out {FIRST}",
-             f"{FIRST}: is inside the folder of images, which is never changed; choose another place"),
+             f"{FIRST}: is in a folder of images, which is never changed; choose another place, such as --out "
+             "drawn/000000000000.jpg"),
         Case("a read-only folder", f"{SHOW} --out locked/a.html",
              f"locked/a.html: cannot be written (Permission denied); {NO_ROOM}", LOCKED, needs_rights=True),
         Case("a broken image", SHOW, f"{FIRST}: {NOT_AN_IMAGE}", file(FIRST, "hello")),
@@ -556,6 +562,33 @@ CASES: dict[str, list[Case]] = {
              file("voc/Annotations/a.xml")),
         Case("LabelMe", f"{CHECK} --data lab", "lab: looks like a folder of LabelMe, with a JSON for each image; …",
              both(*(file(f"lab/{name}") for name in ("a.json", "a.jpg", "b.json", "b.jpg")))),
+        Case("LabelMe, one file", f"{CHECK} --data a.json",
+             "a.json: looks like LabelMe's JSON; export it as COCO keypoints from the tool that wrote it",
+             file("a.json", '{"version": "5.0.1", "shapes": [], "imagePath": "a.jpg"}')),
+        Case("VIA, a project", f"{CHECK} --data via.json",
+             "via.json: looks like VIA's JSON; export it as COCO keypoints from the tool that wrote it",
+             file("via.json", '{"_via_settings": {}, "_via_img_metadata": {}}')),
+        Case("VIA, annotations", f"{CHECK} --data via.json",
+             "via.json: looks like VIA's JSON; export it as COCO keypoints from the tool that wrote it",
+             file("via.json", '{"a.jpg7": {"filename": "a.jpg", "size": 7, "regions": []}}')),
+        Case("CVAT's XML", f"{CHECK} --data cvat/annotations.xml",
+             "cvat/annotations.xml: looks like CVAT's XML; export it as COCO Keypoints 1.0",
+             file("cvat/annotations.xml", "<annotations/>")),
+        Case("a folder with CVAT's XML", f"{CHECK} --data cvat",
+             "cvat: looks like CVAT's XML; export it as COCO Keypoints 1.0",
+             file("cvat/annotations.xml", "<annotations/>")),
+        Case("YOLO without its YAML file", f"{CHECK} --data yolo",
+             "yolo: looks like YOLO labels without data.yaml; give the folder that has it, or write one with "
+             "kpt_shape, flip_idx, names and train",
+             both(yolo(""), lambda here: (here / "yolo/data.yaml").unlink(), file("yolo/labels/0.txt"))),
+        Case("YOLO's labels of an image", f"{CHECK} --data yolo/labels/1.txt",
+             "yolo/labels/1.txt: looks like the labels of one image of a YOLO dataset; give the data.yaml", yolo("")),
+        Case("another text file", f"{CHECK} --data names.txt",
+             "names.txt: looks like labels of a kind that is not read; export them as COCO keypoints from the tool …",
+             file("names.txt", "person\n0 .5 .5 .2 .2\n")),
+        Case("COCO's labels for detection", f"{CHECK} --data drawn",
+             f"{JSON}: no annotation has `keypoints`; give the person_keypoints file, not the instances file",
+             without("annotations", "keypoints")),
         Case("TFRecord", f"{CHECK} --data tf", "tf: looks like TFRecord files, which only TensorFlow reads; export …",
              file("tf/a.tfrecord-00000-of-00001")),
         Case("several JSON files, none for this part", f"{CHECK} --data drawn",
@@ -695,7 +728,8 @@ CASES: dict[str, list[Case]] = {
         Case("`--fix` over the file itself", f"{CHECK} {IMAGES} {LABELS} --fix {JSON}",
              f"{JSON}: would overwrite the file that is checked; choose another --fix"),
         Case("`--fix` into the images", f"{CHECK} {IMAGES} {LABELS} --fix drawn/images/a.json",
-             "drawn/images/a.json: is inside the folder of images, which is never changed; choose another place"),
+             "drawn/images/a.json: is in a folder of images, which is never changed; choose another place, such as "
+             "--fix drawn/a.json"),
         Case("nothing that `--fix` can repair", f"{CHECK} {IMAGES} {LABELS} --fix clean.json",
              f"{JSON}: no person has a labelled joint; --fix does not repair this, so correct it first",
              labels(lambda content: [image.update(width=99) for image in content["images"]])),
@@ -735,6 +769,7 @@ CASES: dict[str, list[Case]] = {
              f"{LISTS}", yolo("", "0 .5 .5 .2 .2")),
         Case("YOLO: pixels", "data show --data yolo",
              "yolo/labels/1.txt, line 2: 20 in the box is not from 0 to 1; boxes are fractions of the image's size; "
+             "joint 0 at 20, 15 is not from 0 to 1; joints are fractions of the image's size (and 1 more joint); "
              f"{LISTS}", yolo("", "\n0 20 15 9 9 20 15 2 22 17 2")),
         Case("YOLO: text in a row", "data show --data yolo",
              "yolo/labels/1.txt, line 1: could not convert string to float: 'person'; a row is numbers separated by "
@@ -747,9 +782,44 @@ CASES: dict[str, list[Case]] = {
         Case("YOLO: a list that names a missing image", "data show --data yolo",
              f"yolo/train.txt, line 2: gone.jpg is not there; tried yolo/gone.jpg; {LISTS}",
              both(yolo("train: train.txt", ""), file("yolo/train.txt", "images/1.jpg\ngone.jpg"))),
-        Case("an export without the part", f"{CHECK} --data boxes --split test",
+        Case("Roboflow: a damaged part", f"{CHECK} --data boxes --split val",
+             "boxes/valid/_annotations.coco.json: not JSON (…); is it damaged or cut off?",
+             both(placed(*ROBOFLOW), half(ROBOFLOW[1]))),
+        Case("Roboflow: no images", f"{CHECK} --data boxes",
+             "boxes/train/_annotations.coco.json: none of the images that it lists (4) is there, such as "
+             "boxes/train/000000000000.jpg; put them there, or give their folder with --images and the labels with "
+             "--annotations", placed(*ROBOFLOW)),
+        Case("Roboflow: a part that is not there", f"{CHECK} --data boxes --split test",
              "boxes: has no part for test, only train, valid; give the folder or the file of that part",
-             both(*(file(f"boxes/{part}/_annotations.coco.json", "{}") for part in ("train", "valid")))),
+             placed(*ROBOFLOW)),
+        Case("CVAT: a damaged part", f"{CHECK} --data cvat --split val",
+             "cvat/annotations/person_keypoints_val.json: not JSON (…); is it damaged or cut off?",
+             both(folder("cvat/images"), placed(*CVAT), half(CVAT[1]))),
+        Case("CVAT: exported without images", f"{CHECK} --data cvat",
+             "cvat/annotations/person_keypoints_train.json: its image 000000000000.jpg is neither beside it nor in "
+             "images or train; give the folder with --images FOLDER --annotations …", placed(*CVAT)),
+        Case("CVAT: a part that is not there", f"{CHECK} --data cvat --split test",
+             "cvat: has no part for test, only train, val; give the folder or the file of that part",
+             both(folder("cvat/images"), placed(*CVAT))),
+        Case("CrowdPose: a damaged part", f"{CHECK} --data crowd --split val",
+             "crowd/json/crowdpose_val.json: not JSON (…); is it damaged or cut off?",
+             both(folder("crowd/images"), placed(*CROWDPOSE), half(CROWDPOSE[1]))),
+        Case("CrowdPose: no images", f"{CHECK} --data crowd",
+             "crowd/images: no such folder; the images of crowd/json/crowdpose_train.json belong there",
+             placed(*CROWDPOSE)),
+        Case("CrowdPose: a part that is not there", f"{CHECK} --data crowd --split test",
+             "crowd: has no part for test, only train, val; give the folder or the file of that part",
+             both(folder("crowd/images"), placed(*CROWDPOSE))),
+        Case("OCHuman: a damaged part", f"{CHECK} --data occluded --split val",
+             f"{OCHUMAN[0]}: not JSON (…); is it damaged or cut off?",
+             both(folder("occluded/images"), placed(*OCHUMAN), half(OCHUMAN[0]))),
+        Case("OCHuman: no images", f"{CHECK} --data occluded --split test",
+             f"{OCHUMAN[1]}: its image 000000000000.jpg is neither beside it nor in images or 1.00; give the folder "
+             "with --images FOLDER --annotations …", placed(*OCHUMAN)),
+        Case("OCHuman: a part that it does not have", f"{CHECK} --data occluded",
+             "occluded: holds 2 JSON files, and none of them is for train by its name "
+             "(ochuman_coco_format_test_range_0.00_1.00.json, ochuman_coco_format_val_range_0.00_1.00.json); give the "
+             "file itself", placed(*OCHUMAN)),
         Case("COCO-WholeBody with too few joints", SHOW,
              says("annotation 1: 3 numbers for face_kpts, not 204 (x, y, visibility of 68 joints)"),
              first_person(face_kpts=[1, 2, 2], lefthand_kpts=[0] * 63)),

@@ -68,7 +68,7 @@ def file(name: str, content: str | bytes = b"") -> Callable[[Path], None]:
 
 def folder(name: str) -> Callable[[Path], None]:
     """An empty folder."""
-    return lambda here: (here / name).mkdir(parents=True)
+    return lambda here: (here / name).mkdir(parents=True, exist_ok=True)
 
 
 def loop(name: str) -> Callable[[Path], None]:
@@ -101,6 +101,11 @@ def sweep():
 def copied(source: str, *names: str) -> Callable[[Path], None]:
     """Copies of a file of the drawn dataset."""
     return lambda here: [shutil.copy(here / source, here / name) for name in names]
+
+
+def placed(*names: str) -> Callable[[Path], None]:
+    """Copies of the drawn dataset's JSON, in folders that are made."""
+    return both(*(folder(str(Path(name).parent)) for name in names), copied(JSON, *names))
 
 
 def yolo(settings: str, row: str = "0 .5 .5 .2 .2 .5 .5 2 .6 .6 2") -> Callable[[Path], None]:

@@ -1,5 +1,6 @@
 """`inspose data check` on the command line: its output, exit codes, --json, --fix and --against."""
 
+import contextlib
 import json
 import shlex
 import shutil
@@ -136,7 +137,10 @@ def test_the_cleaned_file_knows_its_images_and_the_next_command_is_said(drawn, t
     [
         ("drawn/annotations.json", "would overwrite the file that is checked"),
         ("drawn/images/../annotations.json", "would overwrite the file that is checked"),
-        ("drawn/images/clean.json", "is inside the folder of images"),
+        (
+            "drawn/images/clean.json",
+            "is in a folder of images, which is never changed; choose another place, such as --fix",
+        ),
         ("clean.txt", "must end in .json"),
         ("none/clean.json", "no such folder for the cleaned file"),
     ],
@@ -186,6 +190,28 @@ def test_other_splits_are_those_of_the_data_other_data_or_folders(tmp_path, plac
         assert f"{other}: is the split that is checked; give another one" in capsys.readouterr().err
 
 
+def test_the_parts_that_were_not_looked_at_are_named(tmp_path, place, capsys):
+    for split in ("train", "valid", "test"):
+        shutil.copytree(place / "drawn/images", tmp_path / split)
+        shutil.copy(place / "drawn/annotations.json", tmp_path / split / "_annotations.coco.json")
+
+    def last_line(*options):
+        with contextlib.suppress(SystemExit):
+            cli.main(["data", "check", "--data", str(tmp_path), *options])
+        return capsys.readouterr().out.splitlines()[-1]
+
+    both = "--split val, --split test; images in more than one part: --against val test"
+    assert last_line() == f"only train was checked; the other parts: {both}"
+    one = "only val was checked; the other part: --split test; images in more than one part: --against test"
+    assert last_line("--split", "val", "--against", "train") == one  # with errors too
+    assert not last_line("--against", "valid", "test").startswith("only")
+    cli.main(["data", "check", "--data", str(tmp_path), "--json"])
+    assert json.loads(capsys.readouterr().out)["notes"] == [f"only train was checked; the other parts: {both}"]
+    shutil.rmtree(tmp_path / "test")
+    shutil.rmtree(tmp_path / "train")
+    assert last_line("--split", "val").endswith("no fault found"), "the only part"
+
+
 def test_labels_of_other_images_of_the_same_folder_are_another_split(drawn, tmp_path, capsys):
     content = json.loads((drawn / "annotations.json").read_text())
     for name, images in (("a", content["images"][:2]), ("b", content["images"][1:])):
@@ -198,6 +224,21 @@ def test_labels_of_other_images_of_the_same_folder_are_another_split(drawn, tmp_
     out = capsys.readouterr().out
     assert out.count("error: ") == 1
     assert f"error: image 1 (000000000001.jpg): the same file as {drawn}/images/000000000001.jpg, in another" in out
+
+
+def test_images_that_are_all_missing_are_one_error(drawn, tmp_path, capsys):
+    (drawn / "images").rename(tmp_path / "photos")
+    (drawn / "images").mkdir()
+    code, out, error = call(capsys, drawn, "--fix", tmp_path / "clean.json")
+    assert (code, out) == (2, [])
+    assert error == (
+        f"inspose: error: {drawn}/annotations.json: none of the images that it lists (4) is there, such as "
+        f"{drawn}/images/{FIRST}; put them there, or give their folder with --images and the labels with --annotations"
+    )
+    assert not (tmp_path / "clean.json").exists()
+    (tmp_path / "photos" / FIRST).rename(drawn / "images" / FIRST)
+    code, out, error = call(capsys, drawn)
+    assert (code, sum("no such image" in line for line in out)) == (2, 3), "each that is missing has a line"
 
 
 def test_ctrl_c_leaves_nothing(drawn, tmp_path, capsys, monkeypatch):

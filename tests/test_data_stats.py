@@ -1,5 +1,8 @@
 """`inspose data stats` on the command line: numbers as text, and a page."""
 
+import json
+import warnings
+
 import pytest
 
 from inspose_jax import cli
@@ -28,6 +31,25 @@ def test_a_recipe_without_shapes_is_measured_with_those_found_for_the_data(place
     assert last.split() == ["test:", "all", "4", "0.0%"]  # all four images have one size
 
 
+def test_without_a_recipe_it_is_one_for_the_joints_of_the_data(place, tmp_path, capsys):
+    labels = json.loads((place / "drawn/annotations.json").read_text())
+    labels["categories"][0]["keypoints"][0] = "beak"
+    (tmp_path / "birds.json").write_text(json.dumps(labels))
+    for file, recipe, tested in (
+        (place / "drawn/annotations.json", "r50_coco_36e", "800 x 1344"),
+        (tmp_path / "birds.json", "keypoints", "320 x 320"),
+    ):
+        given = ["--images", str(place / "drawn/images"), "--annotations", str(file)]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*joints of its own")
+            cli.main(["data", "stats", *given])
+            out = capsys.readouterr().out
+            assert out.splitlines()[-1] == f"scales and padded shapes are those of the recipe {recipe}"
+            assert f"\ntest: {tested} " in out
+            cli.main(["data", "shapes", *given, "--num-shapes", "1"])
+            assert f" to train on; sizes of the recipe {recipe}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -47,4 +69,4 @@ def test_wrong_options_are_reported_in_a_line(place, capsys, options, message, t
 def test_a_page_inside_the_folder_of_images_is_refused(place, capsys):
     with pytest.raises(SystemExit, match="2"):
         call(place, "--out", place / "drawn/images/stats.html")
-    assert "is inside the folder of images, which is never changed" in capsys.readouterr().err
+    assert "is in a folder of images, which is never changed" in capsys.readouterr().err

@@ -1,10 +1,12 @@
 """Results are complete or absent: a failure leaves no partial file or folder, and existing files intact."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from inspose_jax import files
+from inspose_jax.errors import UserError
 
 
 def names(folder) -> list[str]:
@@ -141,3 +143,17 @@ def test_a_device_or_a_folder_is_not_replaced(tmp_path):
     for place in (tmp_path, os.devnull):
         with pytest.raises(ValueError, match="not a file that can be replaced; choose another place"):
             files.write(type(tmp_path)(place), "x")
+
+
+def test_a_place_in_or_below_a_folder_of_images_is_refused_and_one_above_them_is_named(tmp_path, monkeypatch):
+    for folder in ("set/a/more", "set/b", "set/labels"):
+        (tmp_path / folder).mkdir(parents=True)
+    folders = {tmp_path / "set/a", tmp_path / "set/a/more", tmp_path / "set/b"}
+    monkeypatch.chdir(tmp_path / "set/a")
+    for free in ("../x.html", "../labels/x.html", tmp_path / "x.html"):
+        files.refuse_among_images(Path(free), folders, "--out")
+    for taken in ("x.html", "more/x.html", "../labels/../a/new/x.html"):
+        with pytest.raises(UserError, match=r"is in a folder of images, .* place, such as --out \.\./x\.html$"):
+            files.refuse_among_images(Path(taken), folders, "--out")
+    with pytest.raises(UserError, match=rf"such as --out {tmp_path}/set/x.html$"):
+        files.refuse_among_images(tmp_path / "set/b/x.html", folders, "--out")

@@ -23,6 +23,7 @@ Launch = TypeVar("Launch")
 # An optional path; its help text says what happens without it, which a printed default of None would not.
 Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 
+MeasuringRecipe = Annotated[str, tyro.conf.arg(metavar="RECIPE", help_behavior_hint="")]
 Category = Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
 Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]  # as for `Place`
 MOST_WORKERS = 1024  # threads or processes; more would be a mistake

@@ -130,8 +130,7 @@ def show(argv: list[str]) -> None:
     from inspose_jax.skeletons import FROM_DATA
 
     source = sources.annotated(launch.given, FROM_DATA, Data().joint_pixel_offset)
-    if source.images.resolve() in launch.out.resolve().parents:
-        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
+    files.refuse_among_images(launch.out, source.image_folders(), "--out")
     chosen = np.linspace(0, len(source) - 1, min(launch.count, len(source))).round().astype(int).tolist()
     names, colours = source.skeleton.keypoint_names, label_colours(source.skeleton)
     which = f"{len(chosen)} of {len(source)} images, evenly spaced over the file."

@@ -74,7 +74,8 @@ def run(argv: list[str]) -> None:
             splits[split] = sources.annotated(one, skeleton, 0.0, with_masks=True)
         except UserError as error:
             others = [name for name in given if name != split and given[name].data == launch.data]
-            if launch.splits or one.data != launch.data or not others:
+            # Without the part for training a set is rarely wanted, so that leaving it out is no advice.
+            if launch.splits or one.data != launch.data or not others or split == "train":
                 raise
             raise UserError(f"{error}; or build without this part: --splits {' '.join(others)}") from None
     if "train" in splits and "val" in splits:

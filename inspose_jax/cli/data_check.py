@@ -57,7 +57,8 @@ def run(argv: list[str]) -> None:
         checked = sources.checkable(given)
     dataset, image_files, name, line = checked
     if launch.fix:
-        refuse_target(launch.fix, name, dataset.images)
+        refuse_target(launch.fix, name)
+        files.refuse_among_images(launch.fix, {path.parent for path in image_files}, "--fix")
     if line and not launch.json:
         print(f"inspose: {line}")
     other_files = {}
@@ -76,11 +77,12 @@ def run(argv: list[str]) -> None:
         clean, changes = (dataset, []) if left else (clean, changes)
     number = Counter(one.severity for one in found)
     images, people = dataset.content["images"], dataset.content["annotations"]
+    not_checked = other_parts(given, launch.against)
     if launch.json:
         about = {"format": FORMAT, "data": str(name), "images": str(dataset.images)}
         sizes = {"num_images": len(images), "num_annotations": len(people)}
         counts = {"counts": {severity: number[severity] for severity in SEVERITIES}}
-        about["notes"] = [str(note.message) for note in notes]
+        about["notes"] = [*(str(note.message) for note in notes), *filter(None, [not_checked])]
         lists = {"faults": [one._asdict() for one in found], "changes": [one._asdict() for one in changes]}
         print(json.dumps(about | sizes | counts | lists, indent=1))
     if left:
@@ -97,12 +99,31 @@ def run(argv: list[str]) -> None:
             f"{launch.fix}: {size}; {len(changes)} change{'s' * (len(changes) != 1)}; look at it: inspose data show "
             f"--data {shlex.quote(str(launch.fix))} --out labels.html"
         )
-    elif number["error"] and not launch.fix:
+    elif not number["error"] and not launch.json:
+        print(f"{name}: no {'error' if counted else 'fault'} found{''.join(f', {it}' for it in counted)}")
+    if not_checked and not launch.json:
+        print(not_checked)
+    if number["error"] and not launch.fix:
         remedy = "correct the file, or write a cleaned one with --fix JSON"
         remedy = "correct what it was built from, and build it again" if is_built else remedy
         raise UserError(f"{name}: {', '.join(counted)}; {remedy}")
-    elif not launch.json:
-        print(f"{name}: no {'error' if counted else 'fault'} found{''.join(f', {it}' for it in counted)}")
+
+
+def other_parts(given: arguments.Given, against: tuple[Path, ...]) -> str:
+    """Which parts of --data were neither checked nor compared, and the options that do; empty if there are none."""
+    from inspose_jax.cli import sources
+    from inspose_jax.data import splits
+
+    known = sources.splits(given.data) if given.data else ()
+    seen = {given.split, *(splits.named(str(other)) for other in against)}
+    others = [split for split in known if split not in seen]
+    if len(known) < 2 or not others:
+        return ""
+    each = ", ".join(f"--split {split}" for split in others)
+    return (
+        f"only {given.split} was checked; the other part{'s' * (len(others) > 1)}: {each}; images in more than one "
+        f"part: --against {' '.join(others)}"
+    )
 
 
 def files_of(other: Path, given: arguments.Given, checked: Any) -> Any:
@@ -128,12 +149,10 @@ def files_of(other: Path, given: arguments.Given, checked: Any) -> Any:
     return found
 
 
-def refuse_target(target: Path, name: Path, images: Path) -> None:
+def refuse_target(target: Path, name: Path) -> None:
     """Raise UserError, before any image is read, if a cleaned file cannot be written to `target`."""
     if target.resolve() == name.resolve():
         raise UserError(f"{target}: would overwrite the file that is checked; choose another --fix")
-    if images.resolve() in target.resolve().parents:
-        raise UserError(f"{target}: is inside the folder of images, which is never changed; choose another place")
     if target.suffix.lower() != ".json":
         raise UserError(f"{target}: is not the name of a JSON file; it must end in .json")
     if not target.parent.is_dir():

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from inspose_jax import recipes
-from inspose_jax.cli import arguments, config_flags
+from inspose_jax.cli import arguments
 from inspose_jax.config import Data
 from inspose_jax.errors import UserError
 
@@ -23,8 +22,9 @@ class Shapes:
     """
 
     given: arguments.GivenData = arguments.OF_TRAIN
-    recipe: Annotated[str, tyro.conf.arg(metavar="RECIPE")] = "r50_coco_36e"
-    """Recipe whose sizes of images, in training and in testing, are used."""
+    recipe: arguments.MeasuringRecipe = ""
+    """Recipe whose sizes of images, in training and in testing, are used: by default r50_coco_36e, or keypoints for
+    joints that are not COCO's."""
     num_shapes: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """The most shapes to find; each is compiled once."""
 
@@ -36,17 +36,15 @@ def run(argv: list[str]) -> None:
     """
     launch, rest = arguments.parse(Shapes, argv, "data shapes", with_config=True)
     arguments.check_range("num-shapes", launch.num_shapes, 1, MOST_SHAPES)
-    config = config_flags.override(recipes.read(launch.recipe).config, rest)
 
     from inspose_jax.cli import sources
     from inspose_jax.data import pipeline, shapes
-    from inspose_jax.skeletons import FROM_DATA
 
-    source = sources.annotated(launch.given, FROM_DATA, config.data.joint_pixel_offset)
+    source, recipe, config = sources.measurable(launch.given, launch.recipe, rest)
     sizes = source.sizes[pipeline.trained_on(source, config.data)]
     trained, tested = shapes.trained(sizes, config.data), shapes.tested(source.sizes, config.data)
     low, high = config.data.short_side
-    print(f"{source.name}: {len(source)} images, {len(sizes)} of them to train on")
+    print(f"{source.name}: {len(source)} images, {len(sizes)} of them to train on; sizes of the recipe {recipe}")
     print_shapes(f"training (shorter side {low} to {high})", shapes.find(trained, launch.num_shapes), trained, tested)
     for_tests = shapes.find(tested, launch.num_shapes)
     print_shapes(f"testing (shorter side {config.data.test_short_side})", for_tests, trained, tested)

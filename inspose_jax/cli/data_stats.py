@@ -18,8 +18,9 @@ class Stats:
     """
 
     given: arguments.GivenData = arguments.OF_TRAIN
-    recipe: Annotated[str, tyro.conf.arg(metavar="RECIPE")] = "r50_coco_36e"
-    """Recipe whose scales and padded shapes are used."""
+    recipe: arguments.MeasuringRecipe = ""
+    """Recipe whose scales and padded shapes are used: by default r50_coco_36e, or keypoints for joints that are not
+    COCO's."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="HTML", help_behavior_hint="")] = None
     """Write a page with histograms here too."""
 
@@ -30,24 +31,23 @@ def run(argv: list[str]) -> None:
     if launch.out and launch.out.suffix.lower() != ".html":
         raise UserError(f"{launch.out}: not a page; the name must end in .html")
 
-    from inspose_jax import files, recipes
+    from inspose_jax import files
     from inspose_jax.cli import sources
     from inspose_jax.data import pipeline, stats
-    from inspose_jax.skeletons import FROM_DATA
 
-    config = recipes.read(launch.recipe).config
-    source = sources.annotated(launch.given, FROM_DATA, config.data.joint_pixel_offset)
-    if launch.out and source.images.resolve() in launch.out.resolve().parents:
-        raise UserError(f"{launch.out}: is inside the folder of images, which is never changed; choose another place")
+    source, recipe, config = sources.measurable(launch.given, launch.recipe, [])
+    if launch.out:
+        files.refuse_among_images(launch.out, source.image_folders(), "--out")
     data = pipeline.with_shapes(source, config).data
     measured = stats.measure(source.ground_truth(), pipeline.trained_on(source, data), source.skeleton, data)
     for title, (header, *rows) in stats.tables(measured, source.skeleton).items():
         print("\n".join(aligned([[title, *header[1:]], *rows])) + "\n")
+    used = f"scales and padded shapes are those of the recipe {recipe}"
+    print(used)
     if launch.out:
         from inspose_jax.report import dataset
 
-        lead = f"{source.name}; scales and padded shapes are those of the recipe {launch.recipe}."
-        page = dataset.page_of(measured, source.skeleton, f"Dataset {source.name.name}", lead)
+        page = dataset.page_of(measured, source.skeleton, f"Dataset {source.name.name}", f"{source.name}; {used}.")
         files.write(launch.out, page)
         print(launch.out)
 

@@ -4,13 +4,14 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from inspose_jax import paths, processes
+from inspose_jax import paths, processes, recipes
+from inspose_jax.cli import config_flags
 from inspose_jax.cli.arguments import Given
 from inspose_jax.config import Config
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import check, pipeline, shard_index, shards, sources
 from inspose_jax.data.annotations import Dataset
-from inspose_jax.data.coco import CocoFolder
+from inspose_jax.data.coco import CocoFolder, refuse_without_keypoints
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.data.image_facts import Files
 from inspose_jax.data.pipeline import Source
@@ -22,7 +23,16 @@ from inspose_jax.skeletons import COCO, FROM_DATA, Skeleton
 
 KEPT_BYTES = 4e9  # most memory for drawn images that are kept rather than redrawn in every epoch
 NUM_DRAWN = 500  # images on which a recipe over drawn people is evaluated during training
+FOR_COCO, FOR_OTHER_JOINTS = "r50_coco_36e", "keypoints"  # recipes; both place joints alike
 GIVE = "--data FOLDER_OR_FILE, or --images FOLDER and --annotations JSON"
+
+
+class Measurable(NamedTuple):
+    """Annotated images, and the recipe with whose sizes of images they are measured."""
+
+    source: CocoFolder | BuiltSet
+    recipe: str
+    config: Config  # of the recipe, with the user's fields
 
 
 class Checkable(NamedTuple):
@@ -101,12 +111,30 @@ def dataset(given: Given, skeleton: Skeleton) -> tuple[Dataset, Path, str]:
 
 
 def checkable(given: Given) -> Checkable:
-    """What the options name, to be checked; raises as `dataset`, and as `built`."""
+    """What the options name, to be checked; raises as `dataset` and `built`, and if it has no joints or no images."""
     if is_built(given):
         source = built(given, FROM_DATA, 0.0, with_masks=False)
         return Checkable(source.dataset(), source.files(), source.name, line_of(source))
     found, name, line = dataset(given, FROM_DATA)
-    return Checkable(found, check.files_of(found), name, line)
+    refuse_without_keypoints(found.content, name)
+    files = check.files_of(found)
+    check.refuse_without_images(files, name)
+    return Checkable(found, files, name, line)
+
+
+def measurable(given: Given, recipe: str, fields: list[str]) -> Measurable:
+    """What the options name, to be measured with a recipe and `fields` of its config, as they are typed.
+
+    Without a recipe, it is one for the joints of the data.  Raises as `annotated`, `recipes.read` and
+    `config_flags.override`; a recipe is read before the data.
+    """
+    chosen = recipe or FOR_COCO
+    config = config_flags.override(recipes.read(chosen).config, fields)
+    source = annotated(given, FROM_DATA, config.data.joint_pixel_offset)
+    if not recipe and source.skeleton != COCO:
+        chosen = FOR_OTHER_JOINTS
+        config = config_flags.override(recipes.read(chosen).config, fields)
+    return Measurable(source, chosen, config)
 
 
 def training_source(config: Config, given: Given) -> pipeline.LabelledSource:

@@ -23,6 +23,7 @@ from inspose_jax.data.values import (
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 
+EXPORT = "export it as COCO keypoints from the tool that wrote it"  # the remedy for labels of another kind
 Rule = tuple[Callable[[Any], bool], str]
 IMAGE: dict[str, Rule] = {
     "id": (is_id, "a whole number below 2^63"),
@@ -171,8 +172,22 @@ def parsed(annotations: Path, lists: tuple[str, ...] = ("images", "annotations")
             raise UserError(f"{annotations}: not JSON ({error}); is it damaged or cut off?") from None
     for name in lists:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
+            if tool := tool_of(content):
+                raise UserError(f"{annotations}: looks like {tool}'s JSON; {EXPORT}")
             raise UserError(f"{annotations}: no list `{name}`; is it a COCO annotation file with labels?")
     return content
+
+
+def tool_of(content: Any) -> str:
+    """The tool that writes JSON of another kind like this: LabelMe, a file an image, or VIA; empty if it is neither."""
+    if not isinstance(content, dict):
+        return ""
+    if {"shapes", "imagePath"} <= content.keys():
+        return "LabelMe"
+    images = content.get("_via_img_metadata", content)  # a project, or its exported annotations alone
+    first = next(iter(images.values()), None) if isinstance(images, dict) else None
+    is_image = isinstance(first, dict) and {"filename", "regions"} <= first.keys()
+    return "VIA" if is_image or "_via_settings" in content else ""
 
 
 def prepared(

@@ -31,7 +31,9 @@ def find_person(content: dict[str, Any], path: Path, skeleton: Skeleton | None, 
     """
     listed = listed_categories(content, path)
     if name:
-        return person_in(named_category(listed, name, path), content, path, skeleton)
+        chosen = named_category(listed, name, path)
+        refuse_without_joints(chosen, listed, content, path)
+        return person_in(chosen, content, path, skeleton)
     with_joints = [category for category in listed if category.get("keypoints")]
     if len(with_joints) > 1:
         with_joints = [the_one_with_joints(with_joints, content, path, skeleton)]
@@ -61,6 +63,20 @@ def named_category(listed: list[dict[str, Any]], name: str, path: Path) -> dict[
         )
         raise UserError(f"{path}: {fault}")
     return found[0]
+
+
+def refuse_without_joints(
+    chosen: dict[str, Any], listed: list[dict[str, Any]], content: dict[str, Any], path: Path
+) -> None:
+    """Raise UserError if the chosen category has no labelled joints, but others have."""
+    used = used_ids(content)
+    if used and chosen["id"] not in used:
+        others = [title(category) for category in listed if category["id"] in used]
+        known = ", ".join(others[:5]) + ", .." * (len(others) > 5)
+        remedy = (
+            f"{known} ha{'ve' if len(others) > 1 else 's'}" if others else "only categories that are not listed have"
+        )
+        raise UserError(f"{path}: category {title(chosen)} has no labelled joints; {remedy}")
 
 
 def the_one_with_joints(

@@ -1,14 +1,15 @@
 """The skeleton that a COCO category defines: joints, limbs, left-right pairs by name, and sigmas.
 
-A dataset states the names of its joints and perhaps its limbs, but neither what a mirrored image exchanges nor how
-precisely each joint can be placed; `docs/data.md` says what is assumed for both.  A reader of another kind of files
-that knows the pairs gives them to the category as `flip_pairs`, joints counted from 0.
+COCO's format states the names of the joints and perhaps the limbs, but neither what a mirrored image exchanges nor how
+precisely each joint can be placed; `docs/data.md` says what is assumed for both.  A file may state them too, as
+`flip_pairs` of joints counted from 0 and as `sigmas`; so does a reader of another kind of files that knows the pairs.
 """
 
 import re
 from collections import Counter
 from typing import Any, NamedTuple
 
+from inspose_jax.data.values import is_number
 from inspose_jax.errors import UserError
 from inspose_jax.skeletons import COCO, Skeleton, preset_with, simplified
 
@@ -70,9 +71,19 @@ def skeleton_of(category: dict[str, Any], where: str) -> Found:
         remarks.append("no joint has a name with left or right, so that none change places in a mirrored image")
     else:
         remarks.append("none of them change places in a mirrored image")
-    remarks.append(f"OKS takes {SIGMA}, the mean of COCO's sigmas, for every joint")
+    sigmas = sigmas_of(category)
+    taken = "the file's own sigmas" if sigmas else f"{SIGMA}, the mean of COCO's sigmas, for every joint"
+    remarks.append(f"OKS takes {taken}")
     name = str(category.get("name") or "data")
-    return Found(Skeleton(name, names, limbs, pairs, (SIGMA,) * len(names)), tuple(remarks))
+    return Found(Skeleton(name, names, limbs, pairs, sigmas or (SIGMA,) * len(names)), tuple(remarks))
+
+
+def sigmas_of(category: dict[str, Any]) -> tuple[float, ...]:
+    """A category's own `sigmas`; empty unless they are a positive number for each joint."""
+    sigmas = category.get("sigmas")
+    if not isinstance(sigmas, list) or len(sigmas) != len(category["keypoints"]):
+        return ()
+    return tuple(map(float, sigmas)) if all(is_number(sigma) and sigma > 0 for sigma in sigmas) else ()
 
 
 def numbered(num_keypoints: int) -> Skeleton:

@@ -11,9 +11,10 @@ import numpy as np
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import coordinates, copies, image_facts, orientation
 from inspose_jax.data.annotations import Dataset
-from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, numbered, words_of
+from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, words_of
 from inspose_jax.data.image_facts import ImageFacts
 from inspose_jax.data.values import NOT_READ, READ_FROM, is_inside
+from inspose_jax.errors import NotFound
 from inspose_jax.skeletons import Skeleton
 
 SEVERITIES = ("error", "warning", "remark")
@@ -59,6 +60,15 @@ def files_of(dataset: Dataset) -> image_facts.Files:
     entries = (entry for entry in dataset.content["images"] if isinstance(entry, dict))
     names = (entry["file_name"] for entry in entries if is_inside(entry.get("file_name")))
     return image_facts.on_disk(dataset.images / name for name in names)
+
+
+def refuse_without_images(files: image_facts.Files, name: Path) -> None:
+    """Raise NotFound if none of the image files of a dataset is there, since then their folder is at fault."""
+    if files and not any(path.is_file() for path in files):
+        raise NotFound(
+            f"{name}: none of the images that it lists ({len(files)}) is there, such as {next(iter(files))}; put them "
+            f"there, or give their folder with --images and the labels with --annotations"
+        )
 
 
 def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[Fault]:
@@ -253,6 +263,7 @@ def flip_faults(skeleton: Skeleton) -> Iterable[Fault]:
     """What the names of the joints say about the flip pairs: in a mirrored image a left joint becomes a right one."""
     names, order = skeleton.keypoint_names, skeleton.flip_order
     pairs = flip_pairs(names)
+    sides_are_named = False
     for joint, other in pairs:
         if order[joint] != other:
             now = "none" if order[joint] == joint else names[order[joint]]
@@ -262,9 +273,11 @@ def flip_faults(skeleton: Skeleton) -> Iterable[Fault]:
         if order[joint] == joint and OTHER_SIDE.keys() & words_of(names[joint]):
             message = f"joint {names[joint]} has no partner on the other side; flips would mix up the sides"
             yield about_dataset("warning", "flip", message)
-    if names == numbered(len(names)).keypoint_names and not skeleton.flip_pairs:
-        message = "joints have no names that tell left from right; flips would mix up the sides: name the joints"
-        yield about_dataset("warning", "flip", f"{message}, or set data.flip to 0")
+            sides_are_named = True
+    if len(names) > 1 and not (skeleton.flip_pairs or pairs or sides_are_named):
+        message = "no two joints change places in a mirrored image; if some are left and right of the same, flips would"
+        remedy = "mix up the sides: name them so, give flip_pairs (COCO) or flip_idx (YOLO), or set data.flip to 0"
+        yield about_dataset("warning", "flip", f"{message} {remedy}")
 
 
 def never_labelled(labels: coordinates.Labels, skeleton: Skeleton, has_errors: bool) -> Iterable[Fault]:

@@ -71,6 +71,10 @@ class CocoFolder:
         """The path of an image."""
         return self.images / self.labels.file_names[index]
 
+    def image_folders(self) -> set[Path]:
+        """The folders that hold its images."""
+        return {self.images / Path(name).parent for name in self.labels.file_names}
+
     def file_name(self, index: int) -> str:
         """The name of an image's file, as the labels give it."""
         return self.labels.file_names[index]
@@ -175,11 +179,17 @@ def checked(dataset: Dataset, name: Path, with_segmentations: bool) -> Labels:
     may_have_people = any(isinstance(image, dict) and NOT_READ in image for image in content["images"])
     if not everybody and not may_have_people:
         raise UserError(f"{name}: it holds no people (`annotations` is empty); there is nothing to use")
+    refuse_without_keypoints(content, name)
+    return as_labels(content, name, skeleton, with_segmentations)
+
+
+def refuse_without_keypoints(content: dict[str, Any], name: Path) -> None:
+    """Raise UserError if a file is of annotations that are all without joints, such as COCO's for detection."""
+    everybody = content["annotations"]
     if everybody and not any(isinstance(person, dict) and "keypoints" in person for person in everybody):
         raise UserError(
             f"{name}: no annotation has `keypoints`; give the person_keypoints file, not the instances file"
         )
-    return as_labels(content, name, skeleton, with_segmentations)
 
 
 def as_labels(content: dict[str, Any], name: Path, skeleton: Skeleton, with_segmentations: bool = False) -> Labels:

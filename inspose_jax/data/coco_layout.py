@@ -36,8 +36,13 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]
 def json_files(path: Path) -> list[Path]:
     """The JSON files that may hold annotations."""
     if path.is_file():
-        return [path] if path.suffix.lower() == ".json" else []
-    return sorted(path.glob("*.json")) + sorted((path / "annotations").glob("*.json"))
+        return [path] if is_json(path) else []
+    return [file for folder in (path, path / "annotations") for file in sorted(filter(is_json, folder.glob("*")))]
+
+
+def is_json(path: Path) -> bool:
+    """Whether the name is that of a JSON file."""
+    return path.suffix.lower() == ".json"
 
 
 def file_of(path: Path, split: Split) -> Path:
@@ -64,7 +69,8 @@ def image_folder(annotations: Path, content: dict[str, Any]) -> Path:
         return annotations.parent
     last = annotations.stem.rpartition("_")[2]  # train2017 of person_keypoints_train2017
     bases = [annotations.parent, annotations.parent.parent]
-    likely = [base / place for base in bases for place in ("", "images", "data", last, f"images/{last}")]
+    # The folder of the split comes first, since those of several splits may have files of the same names.
+    likely = [base / place for base in bases for place in (f"images/{last}", last, "", "images", "data")]
     info = content.get("info")
     if isinstance(info, dict) and isinstance(named := info.get(IMAGE_FOLDER), str):
         likely.insert(0, annotations.parent / named)

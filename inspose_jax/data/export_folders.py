@@ -1,15 +1,16 @@
 """Where labelling tools and datasets put a COCO file and its images, and how they name their splits.
 
 Roboflow: a folder for each split, with its images and `_annotations.coco.json`.  CVAT: `annotations/` has
-`person_keypoints_SPLIT.json`, `images/` the images, in a folder for each split or without one.  Label Studio:
-`result.json` beside `images/`.  CrowdPose: `json/` or `annotations/` has `crowdpose_SPLIT.json`, `images/` all images.
+`person_keypoints_SPLIT.json`, `images/` the images, in a folder for each split or without one; since COCO's own tree
+may look the same, the images are looked for as in any COCO folder.  Label Studio: `result.json` beside `images/`.
+CrowdPose: `json/` or `annotations/` has `crowdpose_SPLIT.json`, `images/` all images.
 """
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import splits
+from inspose_jax.data import coco_layout, splits
 from inspose_jax.data.splits import Split
 from inspose_jax.errors import NotFound, UserError
 
@@ -18,7 +19,7 @@ class Export(NamedTuple):
     """A COCO file and its images, as an export has them for one split."""
 
     annotations: Path
-    images: Path
+    images: Path | None  # None: where its file names are found
 
 
 def find(path: Path) -> dict[str, Export]:
@@ -42,6 +43,9 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]
     Raises UserError as `choose` does, and NotFound if the images were not exported.
     """
     export = choose(path, split)
+    if export.images is None:
+        content = annotation_file.parsed(export.annotations)
+        return content, coco_layout.image_folder(export.annotations, content)
     if not export.images.is_dir():
         raise NotFound(f"{export.images}: no such folder; the images of {export.annotations} belong there")
     return annotation_file.parsed(export.annotations), export.images
@@ -85,10 +89,5 @@ def crowdpose(path: Path) -> dict[str, Export]:
 
 def cvat(path: Path) -> dict[str, Export]:
     """`annotations/person_keypoints_default.json` and `images/`."""
-    found = {}
-    for file in sorted(path.glob("annotations/person_keypoints_*.json")):
-        split = file.stem.removeprefix("person_keypoints_")
-        if (path / "images").is_dir():
-            own = path / "images" / split
-            found[split] = Export(file, own if own.is_dir() else path / "images")
-    return found
+    files = sorted(path.glob("annotations/person_keypoints_*.json")) if (path / "images").is_dir() else []
+    return {file.stem.removeprefix("person_keypoints_"): Export(file, None) for file in files}

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from inspose_jax.data import check, copies, person_repair
 from inspose_jax.data.annotations import Dataset
+from inspose_jax.data.category_skeleton import SIGMA
 from inspose_jax.data.check import Facts, Fault, field_of, size_of
 from inspose_jax.data.values import NOT_READ, READ_FROM
 from inspose_jax.skeletons import PRESETS, Skeleton
@@ -56,6 +57,8 @@ def repaired(
         "skeleton": [[first + 1, second + 1] for first, second in skeleton.limbs],
         "flip_pairs": [list(pair) for pair in skeleton.flip_pairs],
     }
+    if skeleton.name not in PRESETS and set(skeleton.oks_sigmas) != {SIGMA}:  # not what a reader assumes
+        category["sigmas"] = list(skeleton.oks_sigmas)
     lists = {"images": list(kept.values()), "annotations": people, "categories": [category]}
     clean = Dataset({**content, **lists}, images, skeleton)
     left = [one for one in check.faults(clean, facts, others) if one.severity == "error"]

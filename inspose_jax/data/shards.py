@@ -67,7 +67,7 @@ class BuiltSet:
         with_masks: bool = False,
     ):
         path = paths.expanded(path).absolute()  # records are read later, when the working directory may have changed
-        self.folder = self.name = self.images = version_folder(path)  # the latter as a `CocoFolder` calls its places
+        self.folder = self.name = version_folder(path)  # the latter as a `CocoFolder` calls it
         known = shard_index.splits(self.folder)
         self.split = known[0] if len(known) == 1 else split
         self.joint_pixel_offset, self.with_masks = joint_pixel_offset, with_masks
@@ -81,6 +81,10 @@ class BuiltSet:
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    def image_folders(self) -> set[Path]:
+        """The folder that holds its images."""
+        return {self.folder}
 
     def file_name(self, index: int) -> str:
         """The name that the file of an image had."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import coco_layout, export_folders, image_files, label_studio, yolo_pose
-from inspose_jax.data.annotations import Dataset
+from inspose_jax.data.annotations import EXPORT, Dataset
 from inspose_jax.data.splits import WORDS, Split
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
@@ -55,6 +55,7 @@ KINDS = (
     ),
     Kind("COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read, by_file(coco_layout.file_of)),
 )
+CVAT_XML, CVAT_REMEDY = "annotations.xml", "export it as COCO Keypoints 1.0"
 READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
 
 
@@ -106,7 +107,7 @@ def has_file_per_image(path: Path) -> bool:
     """Whether a folder has a JSON beside every image, as LabelMe and VIA write them."""
     if not path.is_dir():
         return False
-    found = [file.stem for file in path.iterdir() if file.suffix == ".json"]
+    found = [file.stem for file in path.iterdir() if coco_layout.is_json(file)]
     images = {file.stem for file in path.iterdir() if file.suffix.lower() in image_files.SUFFIXES}
     return len(found) > 1 and images.issuperset(found)
 
@@ -114,21 +115,31 @@ def has_file_per_image(path: Path) -> bool:
 def looks_like(path: Path) -> str:
     """What a path that cannot be read looks like, and what to do."""
     remedy = f"give {READABLE}"
-    exported = "export it as COCO keypoints from the tool that wrote it"
     if path.is_file():
         if ".array_record" in path.name or ".tfrecord" in path.name:
             return f"looks like one of the files of a built set; give its folder {path.parent}"
+        if path.name == CVAT_XML:
+            return f"looks like CVAT's XML; {CVAT_REMEDY}"
+        if yolo_pose.is_label_file(path):
+            return "looks like the labels of one image of a YOLO dataset; give the data.yaml"
         for suffixes, words in FILES.items():
             if path.suffix.lower() in suffixes:
                 return f"looks like {words}"
         return f"is a {path.suffix or 'nameless kind of'} file, which is not read as a dataset; {remedy}"
     suffixes = {file.suffix.lower() for file in path.iterdir()}
     if has_file_per_image(path):
-        return f"looks like a folder of LabelMe, with a JSON for each image; {exported}"
+        return f"looks like a folder of LabelMe, with a JSON for each image; {EXPORT}"
+    if (path / CVAT_XML).is_file():
+        return f"looks like CVAT's XML; {CVAT_REMEDY}"
     if any(file.suffix.lower() == ".xml" for file in [*path.iterdir(), *path.glob("Annotations/*.xml")]):
-        return f"looks like Pascal VOC, with an XML for each image; {exported}"
+        return f"looks like Pascal VOC, with an XML for each image; {EXPORT}"
     if any(".tfrecord" in file.name for file in path.iterdir()):
-        return f"looks like TFRecord files, which only TensorFlow reads; {exported}"
+        return f"looks like TFRecord files, which only TensorFlow reads; {EXPORT}"
+    if yolo_pose.has_label_files(path):
+        return (
+            "looks like YOLO labels without data.yaml; give the folder that has it, or write one with kpt_shape, "
+            "flip_idx, names and train"
+        )
     if suffixes & set(image_files.SUFFIXES):
         return f"is a folder of images without labels; {remedy}, or find people in them with inspose predict"
     return f"no kind of dataset is recognised in it; {remedy}"

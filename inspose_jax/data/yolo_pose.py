@@ -5,15 +5,17 @@ image as a viewer shows it.  Converters divide COCO's numbers by the image's siz
 COCO's index of a pixel, while boxes are continuous in both.
 """
 
+import contextlib
 import os
 import warnings
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from inspose_jax import skeletons
-from inspose_jax.data import category_skeleton, orientation, splits
+from inspose_jax.data import categories, category_skeleton, orientation, splits
 from inspose_jax.data.image_files import SUFFIXES, read_image
 from inspose_jax.data.splits import Split
 from inspose_jax.data.values import NOT_READ, READ_FROM
@@ -22,6 +24,7 @@ from inspose_jax.errors import NotFound, UserError
 Pairs = tuple[tuple[int, int], ...]
 
 ROUNDING = 1e-6  # how far above 1 a fraction may lie
+LOOKED_AT = 100  # text files, of which some may be empty, that tell whether they are labels
 BOX = 5  # numbers of a row before its joints: class, x, y, width, height
 
 
@@ -196,14 +199,14 @@ def joint_names(file: Path, settings: dict[str, Any], number: int, pairs: Pairs 
 
 
 def choose_class(dataset: YoloDataset, category: str) -> int:
-    """The number of the class called `category`, or of the only one."""
+    """The number of the class called `category`, or of the only one; raises UserError if that is not clear."""
     listed = ", ".join(dataset.classes.values())
     if not category and len(dataset.classes) > 1:
         raise UserError(f"{dataset.path}: {len(dataset.classes)} classes ({listed}); choose one by --category NAME")
-    found = [number for number, name in dataset.classes.items() if category in ("", name)]
-    if not found:
-        raise UserError(f"{dataset.path}: no class {category}; it has {listed}")
-    return found[0]
+    if not category:
+        return next(iter(dataset.classes))
+    named_classes = [{"id": number, "name": name} for number, name in dataset.classes.items()]
+    return categories.named_category(named_classes, category, dataset.path)["id"]
 
 
 def list_images(dataset: YoloDataset, split: Split) -> list[Listed]:
@@ -306,6 +309,23 @@ def label_file(image: Path) -> Path:
             parts[place] = "labels"
             break
     return Path(*parts)
+
+
+def has_label_files(path: Path) -> bool:
+    """Whether a folder has text files of labels, in itself, one folder below, or in `labels` as YOLO's folders do."""
+    found = chain.from_iterable(map(path.glob, ("*.txt", "*/*.txt", "labels/**/*.txt", "*/labels/*.txt")))
+    return any(map(is_label_file, islice(found, LOOKED_AT)))
+
+
+def is_label_file(path: Path) -> bool:
+    """Whether a file is a text file whose first line may be a row: only numbers, and at least those of a box."""
+    if path.suffix.lower() != ".txt":
+        return False
+    with path.open("rb") as file:
+        words = file.readline().split()
+    with contextlib.suppress(ValueError):
+        return len([float(word) for word in words]) >= BOX
+    return False
 
 
 def read_rows(path: Path, dataset: YoloDataset) -> list[Row]:

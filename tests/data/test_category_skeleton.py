@@ -57,6 +57,10 @@ def test_a_skeleton_is_valid_and_says_what_it_assumes():
     )
     _, (first, _) = category_skeleton.skeleton_of({"keypoints": ["a", "b"]}, "a.json")
     assert first == "no joint has a name with left or right, so that none change places in a mirrored image"
+    own, (*_, last) = category_skeleton.skeleton_of({**category, "sigmas": [0.02, 0.1, 1]}, "a.json")
+    assert (own.oks_sigmas, last) == ((0.02, 0.1, 1.0), "OKS takes the file's own sigmas")
+    for wrong in ([0.1, 0.1], [0.1, 0.1, 0], [0.1, 0.1, -1], [0.1, 0.1, True], [0.1, 0.1, "1"], 0.1, None):
+        assert category_skeleton.skeleton_of({**category, "sigmas": wrong}, "a.json")[0] == made
     with pytest.raises(UserError, match=r'a\.json: horse names the joint "nose" twice'):
         category_skeleton.skeleton_of({"keypoints": ["nose", "nose"]}, "a.json: horse")
     assert skeletons.fault(category_skeleton.numbered(5)) == ""

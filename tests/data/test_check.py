@@ -231,10 +231,11 @@ def named(*names, pairs=()):
             named("nose", "LWrist"),
             ["warning: joint LWrist has no partner on the other side; flips would mix up the sides"],
         ),
-        (
-            category_skeleton.numbered(4),
-            ["warning: joints have no names that tell left from right; flips would mix up the sides: name the joints"],
+        *(
+            (joints, ["warning: no two joints change places in a mirrored image; if some are left and right of the"])
+            for joints in (category_skeleton.numbered(4), named("poll", "hoof_near", "hoof_off"), named("1", "2"))
         ),
+        (named("poll"), []),
     ],
 )
 def test_flips_that_do_not_pair_the_sides_are_named(skeleton, lines):

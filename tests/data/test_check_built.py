@@ -92,8 +92,9 @@ def test_leaks_are_found_between_its_splits_and_to_the_original(built, varied, f
 def test_a_set_without_fault_says_so(built, capsys):
     cli.main(["data", "check", "--data", str(built), "--split", "val"])
     version = built / "keypoints/all/1.0.0"
-    first, *_, last = capsys.readouterr().out.splitlines()
-    assert (first, last) == (f"inspose: {version}: a built set, split val", f"{version}: no fault found")
+    first, *_, verdict, others = capsys.readouterr().out.splitlines()
+    assert (first, verdict) == (f"inspose: {version}: a built set, split val", f"{version}: no fault found")
+    assert others.startswith("only val was checked; the other part: --split train; ")
 
 
 def test_it_is_measured_and_shown_as_the_folder(built, varied, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 
 import horses
 import pytest
@@ -108,3 +109,32 @@ def test_every_fault_of_a_yolo_folder_is_named_once_with_its_line_and_repaired(t
     assert ignored["keypoints"] == [0] * 15
     assert ignored["bbox"] == first["bbox"] == last["bbox"]
     assert found(capsys, "--images", folder / "images/train", "--annotations", clean) == (0, [])
+
+
+def test_joints_without_sides_are_a_warning_on_the_command_line_too(tmp_path, capsys):
+    folder = written(tmp_path, flip_idx=[0, 1, 2, 3, 4], kpt_names={0: ["poll", "withers", "tail", "near", "off"]})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(no area|joints of its own)")
+        assert found(capsys, "--data", folder) == (0, [("warning", "flip", ""), ("remark", "without-people", "")])
+
+
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own)")
+def test_results_may_lie_between_the_folders_of_images_but_not_in_them(tmp_path, capsys, monkeypatch):
+    written(tmp_path / "first", train=["images/train", "../second/images/train"])
+    written(tmp_path / "second")
+    monkeypatch.chdir(tmp_path)
+    cli.main(["data", "check", "--data", "first", "--fix", "first/clean.json"])
+    cli.main(["data", "show", "--data", "first", "--out", "labels.html"])
+    cli.main(["data", "stats", "--data", "first", "--recipe", "keypoints", "--out", "first/stats.html"])
+    for command in (
+        ["check", "--fix", "first/images/train/clean.json"],
+        ["show", "--out", "second/images/train/a.png"],
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["data", *command, "--data", "first"])
+        assert "is in a folder of images, which is never changed" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob("*.*") if path.suffix in (".json", ".html")) == [
+        "clean.json",
+        "labels.html",
+        "stats.html",
+    ]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import horses
 import numpy as np
@@ -220,7 +221,9 @@ def test_a_box_around_a_single_joint_is_left_to_be_filled_in():
 
 
 def write(folder, images, file, content):
-    horses.write_images(folder / images)
+    """Write a COCO file, and its images where its file names are when they start from `images`."""
+    below = Path(content["images"][0]["file_name"].replace("\\", "/")).parent
+    horses.write_images(folder / images / below)
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     (folder / file).write_text(json.dumps(content))
 
@@ -236,11 +239,34 @@ def roboflow():
     return content
 
 
-LAYOUTS = {  # kind: folder of images, file of labels, its content, the split's name here and in the folder
+def below(folder):
+    """CVAT's content whose file names begin with a folder."""
+    content = cvat()
+    for image in content["images"]:
+        image["file_name"] = f"{folder}/{image['file_name']}"
+    return content
+
+
+LAYOUTS = {  # kind: folder that file names start from, file of labels, its content, the split here and in the folder
     "Roboflow": ("valid", "valid/_annotations.coco.json", roboflow, "val", "valid"),
     "CVAT": ("images/default", "annotations/person_keypoints_default.json", cvat, "train", "default"),
     "CVAT with COCO's splits": ("images/val2017", "annotations/person_keypoints_val2017.json", cvat, "val", "val2017"),
     "CVAT without splits": ("images", "annotations/person_keypoints_train.json", cvat, "train", "train"),
+    "CVAT with COCO's tree": ("train2017", "annotations/person_keypoints_train2017.json", cvat, "train", "train2017"),
+    "CVAT with a file name that names the split": (
+        "images",
+        "annotations/person_keypoints_train.json",
+        lambda: below("train"),
+        "train",
+        "train",
+    ),
+    "CVAT with a file name that names all folders": (
+        ".",
+        "annotations/person_keypoints_default.json",
+        lambda: below("images/default"),
+        "train",
+        "default",
+    ),
     "CrowdPose": ("images", "json/crowdpose_test.json", crowdpose, "test", "test"),
 }
 
@@ -250,12 +276,13 @@ LAYOUTS = {  # kind: folder of images, file of labels, its content, the split's 
 def test_exports_are_found_and_their_labels_lie_on_their_pixels(tmp_path, kind):
     images, file, content, split, name = LAYOUTS[kind]
     write(tmp_path, images, file, content())
+    (tmp_path / "images/more").mkdir(parents=True)  # of something else
     assert export_folders.is_kind(tmp_path)
     assert list(export_folders.find(tmp_path)) == [name]
-    export = export_folders.choose(tmp_path, split)
-    assert (export.images, export.annotations) == (tmp_path / images, tmp_path / file)
+    assert export_folders.file_of(tmp_path, split) == tmp_path / file
     found = sources.read(tmp_path, split)
     assert (found.name, found.kind) == (tmp_path / file, f"COCO keypoints of {kind.split(' with')[0]}")
+    assert found.dataset.images == tmp_path / images
     source = CocoFolder.of(found.dataset, found.name, horses.OFFSET)
     assert source.skeleton.keypoint_names == (CROWDPOSE.keypoint_names if kind == "CrowdPose" else horses.NAMES)
     horses.check_lit_pixels(source, first=9 if kind == "CrowdPose" else 0)
@@ -292,14 +319,20 @@ def test_a_single_folder_of_roboflow_is_a_split_of_its_own(tmp_path):
 def test_splits_go_by_several_names(tmp_path):
     for name in ("train", "valid", "test"):
         write(tmp_path, name, f"{name}/_annotations.coco.json", roboflow())
-    chosen = [export_folders.choose(tmp_path, split).images.name for split in ("train", "val", "test")]
+    chosen = [export_folders.file_of(tmp_path, split).parent.name for split in ("train", "val", "test")]
     assert chosen == ["train", "valid", "test"]
 
 
 def test_cocos_own_names_of_splits_are_understood(tmp_path):
     for name in ("train2017", "val2017"):
         write(tmp_path, f"images/{name}", f"annotations/person_keypoints_{name}.json", cvat())
-    assert export_folders.choose(tmp_path, "val").images == tmp_path / "images/val2017"
+    assert export_folders.read(tmp_path, "val", "")[1] == tmp_path / "images/val2017"
+
+
+def test_the_folder_of_the_split_comes_before_one_with_files_of_the_same_names(tmp_path):
+    write(tmp_path, "images/val", "annotations/person_keypoints_val.json", cvat())
+    horses.write_images(tmp_path / "images")
+    assert export_folders.read(tmp_path, "val", "")[1] == tmp_path / "images/val"
 
 
 def test_a_split_that_is_not_there_is_refused_unless_there_is_only_one(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import test_yolo_pose
 from PIL import Image
 
-from inspose_jax.data import sources
+from inspose_jax.data import check, image_facts, repair, sources
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.evaluation import coco_ap
@@ -73,6 +73,8 @@ def check_dots(source, order=range(5)):
         ("images/default", "annotations/person_keypoints_default.json", ""),
         ("default", "annotations/person_keypoints_default.json", "annotations/person_keypoints_default.json"),
         ("images", "annotations/labels.json", "annotations"),
+        ("images", "labels.JSON", ""),
+        ("images", "annotations/Labels.Json", ""),
     ],
 )
 def test_labels_arrive_on_their_pixels_wherever_file_and_images_lie(tmp_path, images, labels, data):
@@ -125,6 +127,19 @@ def test_flip_pairs_that_are_none_are_refused(tmp_path, pairs):
         UserError, match=r"flip_pairs must be pairs of joints, counted from 0 to 4, such as \[\[1, 2\]\]"
     ):
         opened(dots(tmp_path, category=horse(flip_pairs=pairs)))
+
+
+def test_a_cleaned_file_keeps_sigmas_of_its_own(tmp_path):
+    sigmas = [0.02, 0.03, 0.03, 0.1, 0.2]
+    for category, written in ((horse(sigmas=sigmas), sigmas), (horse(), None)):
+        dots(tmp_path, category=category)
+        with pytest.warns(UserWarning, match="of its own"):
+            dataset = sources.read(tmp_path, "train").dataset
+        facts = image_facts.read(check.files_of(dataset), 1)
+        (clean,) = repair.repaired(dataset, facts, {}, [])[0].content["categories"]
+        assert clean.get("sigmas") == written
+        with pytest.warns(UserWarning, match="of its own"):
+            assert opened(dots(tmp_path, category=clean)).skeleton == dataset.skeleton
 
 
 def test_labels_as_predictions_have_an_ap_of_one(tmp_path):
@@ -202,6 +217,18 @@ def test_a_category_is_chosen_by_name_or_by_its_joints(tmp_path):
 
     with pytest.warns(UserWarning, match="of its own"):
         check_dots(opened(dots(tmp_path, change=unused)))  # only horses have labels
+
+
+@pytest.mark.parametrize("fields", [{}, {"keypoints": []}, {"keypoints": ["axle", "wheel"]}])
+def test_a_chosen_category_without_joints_is_refused(tmp_path, fields):
+    def with_cart(content):
+        content["categories"].append({"id": 3, "name": "cart", **fields})
+        box = {"id": 9, "image_id": 1, "category_id": 3, "bbox": [1, 1, 5, 5], "area": 25, "iscrowd": 0}
+        content["annotations"].append(box)
+
+    dots(tmp_path, change=with_cart)
+    with pytest.raises(UserError, match=r'category "cart" \(id 3\) has no labelled joints; "horse" \(id 8\) has$'):
+        opened(tmp_path, category="cart")
 
 
 def test_joints_without_names_are_numbered(tmp_path):

@@ -298,6 +298,11 @@ def test_a_part_that_cannot_be_used_may_be_left_out(tmp_path, capsys):
     ) in capsys.readouterr().err
     cli.main([*command, "--splits", "train"])
     assert shard_index.splits(shards.version_folder(tmp_path / "set")) == ["train"]
+    labels.replace(tmp_path / "train/_annotations.coco.json")  # train cannot be left out
+    test_coco_dialects.write(tmp_path, "test", "test/_annotations.coco.json", test_coco_dialects.roboflow())
+    with pytest.raises(SystemExit):
+        cli.main([*command[:-1], str(tmp_path / "other")])
+    assert capsys.readouterr().err.endswith("is it a COCO annotation file with labels?\n")
 
 
 def test_data_may_be_a_built_set(varied, folder, version, tmp_path, capsys):

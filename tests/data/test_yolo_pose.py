@@ -135,15 +135,17 @@ def test_one_of_several_classes_is_chosen(tmp_path):
     written(tmp_path, names=["cow", "horse"], kpt_names=None)
     path = tmp_path / "labels/train/1.txt"
     path.write_text(path.read_text() + "1" + path.read_text()[1:])
-    content, images = yolo_pose.read(tmp_path, "train", "horse")
+    content, images = yolo_pose.read(tmp_path, "train", "Horse")
     assert len(content["annotations"]) == 1
     skeleton = horses.opened((content, images)).skeleton
     assert skeleton.name == "horse"
     assert skeleton.keypoint_names == ("joint_0", "joint_1", "joint_2", "joint_3", "joint_4")
     with pytest.raises(UserError, match=r"data.yaml: 2 classes \(cow, horse\); choose one by --category NAME"):
         yolo_pose.read(tmp_path, "train", "")
-    with pytest.raises(UserError, match=r"data.yaml: no class dog; it has cow, horse"):
+    with pytest.raises(UserError, match=r'data.yaml: no category is named "dog"; there are cow, horse'):
         yolo_pose.read(tmp_path, "train", "dog")
+    with pytest.raises(UserError, match=r"did you mean horse\?"):
+        yolo_pose.read(tmp_path, "train", "horses")
 
 
 def test_seventeen_joints_with_cocos_pairs_are_cocos(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from inspose_jax import checkpoints, cli
 from inspose_jax.cli import config_flags
 from inspose_jax.cli import sweep as command
 from inspose_jax.errors import NotFinite, UserError
-from inspose_jax.sweep import results, runs, tables
+from inspose_jax.evaluation import evaluator
+from inspose_jax.sweep import hours, results, runs, tables
 from inspose_jax.sweep.results import Run
 from inspose_jax.sweep.rows import Row, Sweep
 
@@ -42,7 +44,7 @@ def recipe():
     return replace(demo, data=replace(demo.data, num_drawn=4), schedule=replace(demo.schedule, batch_size=8))
 """
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-STATISTICS = dict.fromkeys(tables.STATISTICS, 0.25)
+STATISTICS: dict[str, float] = dict.fromkeys(tables.STATISTICS, 0.25)
 
 
 @pytest.fixture
@@ -91,21 +93,23 @@ SUMMARY = """# Mine
 
 <!-- written by inspose sweep -->
 
-|  | row | paper's AP | AP here | runs here | at full size |
-| --- | --- | ---: | ---: | --- | --- |
-| [Depth?](table/README.md) | three layers | 63.1 | 30.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e` |
-| [Depth?](table/README.md) | one layer | 54.7 | 10.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e --DEPTH 1` |
-| [Nine](other/README.md) | three layers | 63.1 | 31.0 | 1 of 1 | `inspose train r50_coco_36e` |
-| [Nine](other/README.md) | low | 55.0 | 11.0 | 1 of 1 | `inspose eval --DEPTH 1 --NMS 0.3`, on the run of one layer |
+|  | row | paper's AP | on COCO's | AP here | runs here | at full size |
+| --- | --- | ---: | --- | ---: | --- | --- |
+| [Depth?](table/README.md) | three layers | 63.1 | minival | 30.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e` |
+| [Depth?](table/README.md) | one layer | 54.7 | minival | 10.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e --DEPTH 1` |
+| [Nine](other/README.md) | three layers | 63.1 | test-dev | 31.0 | 1 of 1 | `inspose train r50_coco_36e` |
+| [Nine](other/README.md) | low | 55.0 | test-dev | 11.0 | 1 of 1 | `inspose eval --test-dev NAME --DEPTH 1 --NMS 0.3`, on the run of one layer |
 
 <!-- end of what inspose sweep wrote -->
 
 after
-"""
+"""  # noqa: E501
 
 
 def test_several_sweeps_share_their_runs_and_a_summary(folder, made):
-    other = SWEEP.replace("seeds=(0, 1)", 'seeds=(1,), results="../table/results"').replace("Depth?", "Nine: NMS?")
+    other = SWEEP.replace("seeds=(0, 1)", 'seeds=(1,), results="../table/results", measured_on="test-dev"').replace(
+        "Depth?", "Nine: NMS?"
+    )
     other = other.replace(', paper={"AP": 54.7}', "").replace('0.3")', '0.3", paper={"AP": 55.0})')
     shutil.copytree(folder, folder.parent / "other")
     (folder.parent / "other/sweep.py").write_text(other.replace("one layer, strict NMS", "low"))
@@ -126,6 +130,7 @@ def test_the_tables_say_what_the_files_say(folder, made):
     assert text.startswith("# Mine\n\nbefore\n")
     assert text.endswith("\nafter\n")
     assert "former table" not in text
+    assert "those of COCO's minival" in text
     assert "| three layers | 63.1 | 30.5 ± 0.7 | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 |  | 2 of 2 | 3.4 |" in text
     assert (
         "| one layer, strict NMS |  | 10.5 ± 0.7 | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 |  | 2 of 2 | shared |" in text
@@ -152,6 +157,37 @@ def test_box_ap_is_shown_where_a_row_has_it():
     assert "| with | 52.5 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 1 of 3 | 2.0 |" in tables.as_markdown(sweep, made)
     assert tables.as_csv(made).splitlines()[0].endswith("APL,box AP")
     assert "box" not in tables.as_csv(made[:1])
+
+
+def test_recalls_and_seconds_are_shown_where_the_paper_has_them():
+    paper = {"AP": 60.3, "AR": 68.6, "AR75": 73.7, "seconds an image": 0.08}
+    sweep = Sweep("Recall?", (Row("one", paper=paper),), steps=1)
+    trained = [tables.Trained(0, "a", 1.0, {**STATISTICS, "AR": 0.5, "AR50": 0.75, "AR75": 0.3})]
+    line = tables.Line(sweep.rows[0], trained, "", 1.0)
+    header, _, row, *_ = tables.as_markdown(sweep, [line]).splitlines()
+    assert header.startswith("|  | paper's AP | paper's AR | paper's AR75 | paper's seconds an image | AP here |")
+    assert header.endswith("| APL here | AR here | AR75 here | runs | hours |"), "seconds are not measured here"
+    assert row == "| one | 60.3 | 68.6 | 73.7 | 0.08 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 30.0 | 1 of 3 | 1.0 |"
+    assert "AR" not in tables.as_csv([line._replace(row=Row("one"))]), "runs alone have recalls too"
+
+
+def test_the_commands_for_rows_on_test_dev_work(place, tmp_path, monkeypatch):
+    """As the text below the table completes them; `eval` refuses `--data` there."""
+    monkeypatch.setattr(hours, "multiply_adds", lambda *_: 1)  # they take long to count
+    planned = planned_in(EXPERIMENTS / "table5")
+    text = tables.as_markdown(planned.sweep, runs.table(planned))
+    assert "those of COCO's test-dev" in text
+    assert "`--data` and the run" not in text
+    completed = re.search(r"`eval` .*`(--images) .*`(--annotations) .*`(--out)`.*`(--checkpoint)`", text)
+    given = (place / "drawn/images", place / "drawn/annotations.json", tmp_path / "out", place / "run")
+    more = [word for pair in zip(completed.groups(), map(str, given), strict=True) for word in pair]
+    monkeypatch.setattr(evaluator, "find_all", lambda *_: [])
+    commands = re.findall(r"^inspose (eval .*?)    #", text, re.M)
+    assert len(commands) == 6
+    for command_line in {*commands, "eval --test-dev NAME"}:
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        cli.main([*command_line.split(), *more])
+        assert len(list((tmp_path / "out").iterdir())) == 1
 
 
 def test_a_run_that_fails_does_not_stop_the_others(folder, made, monkeypatch, capsys):

@@ -9,6 +9,12 @@ from pathlib import Path
 from inspose_jax.errors import NotFound, UserError
 
 FILE = "sweep.py"  # in a sweep's folder
+STATISTICS = ("AP", "AP50", "AP75", "APM", "APL")
+RECALLS = ("AR", "AR50", "AR75")
+BOX_AP = "box AP"
+SECONDS = "seconds an image"
+IN_PAPER = (*STATISTICS, *RECALLS, BOX_AP, SECONDS)  # what a row may have in the paper
+MINIVAL, TEST_DEV = "minival", "test-dev"  # parts of COCO; the labels of the second are secret
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Row:
     changes: str = ""
     changes_here: str = ""
     full_recipe: str = ""  # of this row at full size, if it is not the sweep's
-    paper: Mapping[str, float] = field(default_factory=dict)  # the paper's statistics in percent, such as AP: 63.1
+    paper: Mapping[str, float] = field(default_factory=dict)  # some of `IN_PAPER`; statistics in percent, as AP: 63.1
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Sweep:
     seeds: tuple[int, ...] = (0, 1, 2)
     num_images: int = 500
     results: str = "results"  # folder of the result files, from the sweep's folder; several sweeps may share it
+    measured_on: str = MINIVAL  # the part of COCO that the paper's numbers are of, MINIVAL or TEST_DEV
 
     def full_recipe_of(self, row: Row) -> str:
         """The recipe of a row for COCO."""

@@ -147,12 +147,13 @@ def table(planned: Planned) -> list[Line]:
         if statistics is not None:
             minutes = results.read(planned.results, run)["minutes"]
             found[label].append(Trained(run.config.schedule.seed, results.identity(run), minutes, statistics))
+    evaluate = "inspose eval --test-dev NAME" if planned.sweep.measured_on == rows.TEST_DEV else "inspose eval"
     lines, first = [], {}  # the label of the first row that trains something
     for row in planned.sweep.rows:
         config = planned.full[row.label]
         shares = first.setdefault(str(results.training_fields(config)), row.label)
         is_shared = shares != row.label
-        command = "inspose eval" if is_shared else f"inspose train {planned.sweep.full_recipe_of(row)}"
+        command = evaluate if is_shared else f"inspose train {planned.sweep.full_recipe_of(row)}"
         command = f"{command} {row.changes}".strip()
         lines.append(Line(row, found[row.label], command, hours.hours(config), shares if is_shared else ""))
     return lines

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,8 +194,11 @@ def test_the_commands_for_rows_on_test_dev_work(place, tmp_path, monkeypatch):
 def test_a_run_that_fails_does_not_stop_the_others(folder, made, monkeypatch, capsys):
     others = runs.make
 
+    tried = []
+
     def make(planned, group, *more):
         if group[0].config.model.kp_net.depth == 1:
+            tried.append(group[0].config.schedule.seed)
             raise NotFinite("loss is NaN at step 1")
         others(planned, group, *more)
 
@@ -204,6 +208,34 @@ def test_a_run_that_fails_does_not_stop_the_others(folder, made, monkeypatch, ca
     assert made == [(3, 0), (3, 1)]
     assert "2 of the runs failed" in capsys.readouterr().err
     assert "| one layer | 54.7 |  |  |  |  |  | 0 of 2 |" in (folder / "README.md").read_text()
+    monkeypatch.setenv(command.START, "a")  # as two processes that were started together
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", "table"])
+    assert tried == [0, 1, 0, 1], "a later start tries again"
+    cli.main(["sweep", "table"])
+    assert tried == [0, 1, 0, 1], "but each run once"
+
+
+@pytest.mark.parametrize(
+    ("codes", "code", "line"),
+    [
+        ((0, 0), 0, ""),
+        ((130, 0), 130, "stopped"),
+        ((-signal.SIGTERM, 130), 130, "stopped"),  # the first was between two runs
+        ((130, 2), 2, "error: 1 of 2 processes failed; their own lines say why"),
+        ((-signal.SIGKILL, 1), 2, "error: 2 of 2 processes failed; their own lines say why"),
+    ],
+)
+def test_processes_that_are_stopped_have_not_failed(folder, monkeypatch, capsys, codes, code, line):
+    ends = iter(codes)
+    monkeypatch.setattr(command.subprocess, "Popen", lambda *_, **__: SimpleNamespace(wait=lambda: next(ends)))
+    ended = 0
+    try:
+        cli.main(["sweep", "table", "--processes", "2"])
+    except SystemExit as ending:
+        ended = ending.code
+    assert (ended, capsys.readouterr().err) == (code, f"inspose: {line}\n" if line else "")
+    assert "0 of 2" in (folder / "README.md").read_text(), "the tables are written in any case"
 
 
 def test_a_run_that_another_process_makes_is_left_to_it(folder, made):

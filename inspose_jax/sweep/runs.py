@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from inspose_jax import checkpoints, provenance, recipes
+from inspose_jax import checkpoints, files, provenance, recipes
 from inspose_jax.config import Config
 from inspose_jax.data.pipeline import LabelledSource
 from inspose_jax.data.splits import Split
@@ -81,25 +81,29 @@ def own_config(name: str) -> Config:
     return recipe.config
 
 
-def make_missing(planned: Planned, workdirs: Path, drawn: Drawn, after: Callable[[], None]) -> list[str]:
+def make_missing(planned: Planned, workdirs: Path, drawn: Drawn, after: Callable[[], None], start: str) -> list[str]:
     """Make the runs without a result that no other process is making, and call `after` after each of them.
 
-    `workdirs` and the folder of results must exist.  A run whose loss is not finite is left out; returns the reasons
-    of all such runs.  Raises KeyboardInterrupt if a run was stopped.
+    `workdirs` and the folder of results must exist.  A run whose loss is not finite is left out, also by others with
+    the same `start`; returns the reasons of all such runs.  Raises KeyboardInterrupt if a run was stopped.
     """
     groups: dict[str, list[tuple[str, Run]]] = {}
     for label, run in planned.runs():
         groups.setdefault(results.identity(run), []).append((label, run))
     failed = []
     for number, (name, group) in enumerate(groups.items(), start=1):
+        failure = workdirs / f"{name}.failed"  # holds the start in which the run failed last
         with claimed(workdirs / f"{name}.lock") as is_mine:
-            if not is_mine or all(planned.statistics(run) is not None for _, run in group):
+            if not is_mine or (failure.exists() and failure.read_text() == start):
+                continue
+            if all(planned.statistics(run) is not None for _, run in group):
                 continue
             labels = f"{' / '.join(label for label, _ in group)}, seed {group[0][1].config.schedule.seed}"
             print(f"run {number} of {len(groups)}: {labels}", flush=True)
             try:
                 make(planned, [run for _, run in group], workdirs / name, drawn, f"run {number}/{len(groups)}")
             except NotFinite as error:
+                files.write(failure, start)
                 failed.append(f"{labels}: {error}")
                 continue
             after()

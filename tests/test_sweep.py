@@ -228,7 +228,8 @@ def test_a_run_that_fails_does_not_stop_the_others(folder, made, monkeypatch, ca
 )
 def test_processes_that_are_stopped_have_not_failed(folder, monkeypatch, capsys, codes, code, line):
     ends = iter(codes)
-    monkeypatch.setattr(command.subprocess, "Popen", lambda *_, **__: SimpleNamespace(wait=lambda: next(ends)))
+    processes = SimpleNamespace(Popen=lambda *_, **__: SimpleNamespace(wait=lambda: next(ends)))
+    monkeypatch.setattr(command, "subprocess", processes)
     ended = 0
     try:
         cli.main(["sweep", "table", "--processes", "2"])

@@ -1,6 +1,7 @@
 """`inspose sweep`: every run is made once, a killed sweep goes on, and the tables say what the result files say."""
 
 import csv
+import errno
 import json
 import re
 import shutil
@@ -160,6 +161,30 @@ def test_box_ap_is_shown_where_a_row_has_it():
     assert "box" not in tables.as_csv(made[:1])
 
 
+def test_the_plot_shows_the_papers_numbers_every_run_and_their_means():
+    aps = {"first": (63.1, [0.25, 0.5]), "second": (None, [0.125]), "third": (54.7, [])}
+    table = [
+        tables.Line(
+            Row(label, paper={} if paper is None else {"AP": paper}),
+            [tables.Trained(seed, "a", 1.0, {**STATISTICS, "AP": ap}) for seed, ap in enumerate(here)],
+            "",
+            None,
+        )
+        for label, (paper, here) in aps.items()
+    ]
+    of_paper, of_here = tables.figure_of(table).axes
+    (points,) = of_paper.lines
+    np.testing.assert_array_equal(points.get_xdata(), [63.1, np.nan, 54.7])
+    np.testing.assert_array_equal(points.get_ydata(), [0, 1, 2])
+    dots, means = ([line.get_xydata().tolist() for line in of_here.lines if line.get_marker() == m] for m in "o|")
+    assert dots == [[[25, 0], [50, 0]], [[12.5, 1]], []]
+    assert means == [[[37.5, 0]], [[12.5, 1]]]
+    assert [text.get_text() for text in of_paper.get_yticklabels()] == list(aps)
+    assert of_paper.get_ylim() == (2.5, -0.5), "the first row on top"
+    (alone,) = tables.figure_of(table[1:2]).axes
+    assert [line.get_xydata().tolist() for line in alone.lines] == [[[12.5, 0]]] * 2, "no panel for the paper"
+
+
 def test_recalls_and_seconds_are_shown_where_the_paper_has_them():
     paper = {"AP": 60.3, "AR": 68.6, "AR75": 73.7, "seconds an image": 0.08}
     sweep = Sweep("Recall?", (Row("one", paper=paper),), steps=1)
@@ -248,21 +273,51 @@ def test_a_run_that_another_process_makes_is_left_to_it(folder, made):
     assert made == [(1, 0), (3, 1), (1, 1)]
 
 
+def test_a_file_system_without_locks_stops_no_sweep(folder, made, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(runs.fcntl, "flock", flock)
+    cli.main(["sweep", "table"])
+    assert len(made) == 4
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Training takes no time and gives a checkpoint with the hash `a..`, whose AP is the threshold of the NMS."""
+    loaded = checkpoints.Loaded(tiny.CONFIG, None, {}, 2, {})
+    monkeypatch.setattr(runs.loop, "train", lambda *_, **__: 2)
+    monkeypatch.setattr(runs.checkpoints, "load", lambda _: loaded)
+    monkeypatch.setattr(runs.checkpoints, "identity", lambda _: "a" * 64)
+    monkeypatch.setattr(runs, "read_run", lambda _: SimpleNamespace(metrics={}))
+    monkeypatch.setattr(runs, "Predictor", lambda config, _: config.model.decoding.nms_threshold)
+    monkeypatch.setattr(runs.evaluator, "evaluate", lambda nms, _: ({**STATISTICS, "AP": nms}, []))
+
+
+def test_all_seeds_are_evaluated_on_the_same_images(folder, untrained):
+    """Each trains on images of its own."""
+    planned = planned_in(folder)
+    (folder / "results").mkdir()
+    asked = []
+
+    def drawn(config, split, count):
+        asked.append((split, config.schedule.seed, count))
+
+    for run in (run for label, run in planned.runs() if label == "three layers"):
+        runs.make(planned, [run], folder / "run", drawn, "")
+    assert asked == [("train", 0, 4), ("test", 0, 3), ("train", 1, 4), ("test", 0, 3)]
+
+
 @pytest.mark.parametrize("is_made_again", [False, True])
-def test_evaluations_of_an_earlier_training_are_dropped(folder, monkeypatch, is_made_again):
+def test_evaluations_of_an_earlier_training_are_dropped(folder, untrained, monkeypatch, is_made_again):
     """One of two evaluations is stored; the run's checkpoint is the one that it was of, or another."""
     planned = planned_in(folder)
     group = [run for label, run in planned.runs() if label.startswith("one layer") and run.config.schedule.seed == 0]
     (folder / "results").mkdir()
     old = results.evaluation(group[0].config, 3, {**STATISTICS, "AP": 0.9})
     results.write(planned.results, group[0], {"minutes": 1.0, results.CHECKPOINT: "a" * 12}, [old])
-    monkeypatch.setattr(runs.loop, "train", lambda *_, **__: 2)
-    loaded = checkpoints.Loaded(tiny.CONFIG, None, {}, 2, {})
-    monkeypatch.setattr(runs.checkpoints, "load", lambda _: loaded)
-    monkeypatch.setattr(runs.checkpoints, "identity", lambda _: ("b" if is_made_again else "a") * 64)
-    monkeypatch.setattr(runs, "read_run", lambda _: SimpleNamespace(metrics={}))
-    monkeypatch.setattr(runs, "Predictor", lambda config, _: config.model.decoding.nms_threshold)
-    monkeypatch.setattr(runs.evaluator, "evaluate", lambda nms, _: ({**STATISTICS, "AP": nms}, []))
+    if is_made_again:
+        monkeypatch.setattr(runs.checkpoints, "identity", lambda _: "b" * 64)
     runs.make(planned, group, folder / "run", lambda *_: None, "")
     assert [planned.statistics(run)["AP"] for run in group] == [0.6 if is_made_again else 0.9, 0.3]
 
@@ -331,6 +386,9 @@ def test_a_result_that_is_damaged_or_of_another_run_is_named(tmp_path, content, 
         (SWEEP.replace('"one layer",', '"three layers",'), "no label twice"),
         (SWEEP.replace("steps=2", "steps=0"), "`steps` is 0"),
         (SWEEP.replace("seeds=(0, 1)", "seeds=()"), "`seeds` must hold"),
+        (SWEEP.replace("seeds=(0, 1)", "seeds=(-1,)"), r"`seeds` is \(-1,\); it must be a tuple of whole numbers"),
+        (SWEEP.replace('{"AP": 63.1}', '{"PA": 63.1}'), "row three layers: `paper` has 'PA'; it may have AP, AP50"),
+        (SWEEP.replace("seeds=(0, 1)", 'measured_on="val"'), "`measured_on` is 'val'; it must be minival or test-dev"),
         (SWEEP.replace("depth 1", "depth 0"), "row one layer: .*depth is 0"),
         (SWEEP.replace("depth 1", "depth '1"), "row one layer: its changes .*No closing quotation"),
         (SWEEP.replace("small.py", "r50_coco_36e"), "does not draw its images"),
@@ -345,6 +403,28 @@ def test_a_wrong_sweep_is_named_before_any_run(folder, made, text, expected):
         command.run(["table"])
     assert not made
     assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("holder", "name", "value", "expected"),
+    [
+        ("made", "seeds", "(0.5,)", r"`seeds` is \(0.5,\); it must be a tuple of whole numbers of at least 0"),
+        ("made", "seeds", "3", "`seeds` is 3; "),
+        ("made", "recipe", "3", "`recipe` is 3; it must be text"),
+        ("made", "steps", "2.5", "`steps` is 2.5; it must be a whole number"),
+        ("made", "rows", "(Row('x'), 3, 4)", "`rows` must be a tuple of Rows only"),
+        ("made", "rows", "3", "`rows` must be a tuple of Rows only"),
+        ("made.rows[0]", "changes", "3", "row three layers: `changes` is 3; it must be text"),
+        ("made.rows[0]", "paper", "None", "row three layers: `paper` is None; it must map"),
+        ("made.rows[0]", "paper", "{'AP': 'x'}", "row three layers: `paper` has 'x' for AP; give a number"),
+    ],
+)
+def test_a_value_of_another_type_is_named(folder, holder, name, value, expected):
+    """It is set past the type checks that run in tests alone."""
+    wrong = f"    made = right()\n    object.__setattr__({holder}, {name!r}, {value})\n    return made\n"
+    (folder / "sweep.py").write_text(f"{SWEEP}\n\nright = sweep\n\n\ndef sweep():\n{wrong}")
+    with pytest.raises(UserError, match=expected):
+        command.run(["table", "--list"])
 
 
 def test_spread_is_the_sample_standard_deviation_of_what_was_measured():

@@ -165,11 +165,16 @@ def table(planned: Planned) -> list[Line]:
 
 @contextlib.contextmanager
 def claimed(lock: Path) -> Iterator[bool]:
-    """Whether this process alone may make a run; the system releases the claim of a process that ends in any way."""
+    """Whether this process alone may make a run; the system releases the claim of a process that ends in any way.
+
+    On a file system without locks every process may.
+    """
     with lock.open("w") as file:
+        is_mine = True
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
-            return
-        yield True
+            is_mine = False
+        except OSError:  # a file system without locks
+            pass
+        yield is_mine

@@ -176,28 +176,34 @@ def spread(values: list[float]) -> str:
 
 
 def plot(table: Table, path: Path) -> None:
-    """AP of every row: the paper's in one panel, if it has any; every run here, with the rows' means, in another."""
+    """Write `figure_of` as an SVG."""
     import matplotlib
+
+    with matplotlib.rc_context(rc=STYLE):
+        figure_of(table).savefig(path, format="svg", metadata={"Date": None})
+
+
+def figure_of(table: Table) -> Any:
+    """AP of every row: the paper's in one panel, if it has any; every run here, with the rows' means, in another."""
     from matplotlib.figure import Figure
 
     has_paper = any("AP" in line.row.paper for line in table)
-    with matplotlib.rc_context(rc=STYLE):
-        figure = Figure(figsize=(3.4 * (1 + has_paper), 0.9 + 0.36 * len(table)), layout="constrained")
-        axes: Any = figure.subplots(1, 1 + has_paper, squeeze=False, sharey=True)[0]
-        places = range(len(table))
-        if has_paper:
-            axes[0].plot([line.row.paper.get("AP", np.nan) for line in table], places, "D", color=INK, markersize=4.5)
-            axes[0].set_xlabel("AP in the paper, %")
-        for place, line in zip(places, table, strict=True):
-            values = [100 * run.statistics["AP"] for run in line.runs]
-            axes[-1].plot(values, [place] * len(values), "o", color=COLOURS[0], markersize=3.5, alpha=0.6)
-            if values:
-                axes[-1].plot([np.mean(values)], [place], "|", color=COLOURS[1], markersize=13, markeredgewidth=2)
-        axes[-1].set_xlabel("AP here, %: every run, and the mean")
-        axes[0].set_yticks(list(places), [line.row.label for line in table], color=INK)
-        axes[0].set_ylim(len(table) - 0.5, -0.5)
-        for axis in axes:
-            axis.margins(x=0.1)
-            axis.tick_params(axis="y", length=0)
-            axis.xaxis.label.set_color(FAINT)
-        figure.savefig(path, format="svg", metadata={"Date": None})
+    figure = Figure(figsize=(3.4 * (1 + has_paper), 0.9 + 0.36 * len(table)), layout="constrained")
+    axes: Any = figure.subplots(1, 1 + has_paper, squeeze=False, sharey=True)[0]
+    places = range(len(table))
+    if has_paper:
+        axes[0].plot([line.row.paper.get("AP", np.nan) for line in table], places, "D", color=INK, markersize=4.5)
+        axes[0].set_xlabel("AP in the paper, %")
+    for place, line in zip(places, table, strict=True):
+        values = [100 * run.statistics["AP"] for run in line.runs]
+        axes[-1].plot(values, [place] * len(values), "o", color=COLOURS[0], markersize=3.5, alpha=0.6)
+        if values:
+            axes[-1].plot([np.mean(values)], [place], "|", color=COLOURS[1], markersize=13, markeredgewidth=2)
+    axes[-1].set_xlabel("AP here, %: every run, and the mean")
+    axes[0].set_yticks(list(places), [line.row.label for line in table], color=INK)
+    axes[0].set_ylim(len(table) - 0.5, -0.5)
+    for axis in axes:
+        axis.margins(x=0.1)
+        axis.tick_params(axis="y", length=0)
+        axis.xaxis.label.set_color(FAINT)
+    return figure

@@ -222,6 +222,20 @@ def test_people_of_all_passes_are_merged_as_a_plain_loop_does(by):
         np.testing.assert_allclose(found.scores[found.is_person], [score for _, score in expected], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("by", "expected"), [("boxes", [7, 9]), ("oks", [7, 8])])
+def test_predicted_boxes_decide_whom_a_merge_by_boxes_drops(by, expected):
+    """Of the best one, the second has the box but not the joints, the third the joints but not the box."""
+    rng = np.random.default_rng(0)
+    joints = rng.uniform(0, 40, (17, 2)).astype(np.float32)
+    keypoints = np.stack([joints, joints + 100, joints])
+    boxes = np.float32([[0, 0, 40, 40], [0, 0, 40, 40], [100, 100, 140, 140]])
+    scores = np.float32([0.9, 0.8, 0.7])
+    found = Poses(keypoints, np.ones((3, 17)), scores, scores, np.ones(3, bool), np.array([7, 8, 9]), boxes)
+    given = Passes(test_merge=by, test_merge_threshold=0.5)
+    people = passes.merged(jax.tree.map(jnp.asarray, found), 3, COCO.oks_sigmas, given)
+    assert people.location[people.is_person].tolist() == expected
+
+
 # --- scales ---------------------------------------------------------------------------------------------------------
 
 

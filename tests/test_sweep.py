@@ -1,8 +1,11 @@
 """`inspose sweep`: every run is made once, a killed sweep goes on, and the tables say what the result files say."""
 
 import csv
+import errno
 import json
+import re
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +19,8 @@ from inspose_jax import checkpoints, cli
 from inspose_jax.cli import config_flags
 from inspose_jax.cli import sweep as command
 from inspose_jax.errors import NotFinite, UserError
-from inspose_jax.sweep import results, runs, tables
+from inspose_jax.evaluation import evaluator
+from inspose_jax.sweep import hours, results, runs, tables
 from inspose_jax.sweep.results import Run
 from inspose_jax.sweep.rows import Row, Sweep
 
@@ -42,7 +46,7 @@ def recipe():
     return replace(demo, data=replace(demo.data, num_drawn=4), schedule=replace(demo.schedule, batch_size=8))
 """
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-STATISTICS = dict.fromkeys(tables.STATISTICS, 0.25)
+STATISTICS: dict[str, float] = dict.fromkeys(tables.STATISTICS, 0.25)
 
 
 @pytest.fixture
@@ -91,21 +95,23 @@ SUMMARY = """# Mine
 
 <!-- written by inspose sweep -->
 
-|  | row | paper's AP | AP here | runs here | at full size |
-| --- | --- | ---: | ---: | --- | --- |
-| [Depth?](table/README.md) | three layers | 63.1 | 30.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e` |
-| [Depth?](table/README.md) | one layer | 54.7 | 10.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e --DEPTH 1` |
-| [Nine](other/README.md) | three layers | 63.1 | 31.0 | 1 of 1 | `inspose train r50_coco_36e` |
-| [Nine](other/README.md) | low | 55.0 | 11.0 | 1 of 1 | `inspose eval --DEPTH 1 --NMS 0.3`, on the run of one layer |
+|  | row | paper's AP | on COCO's | AP here | runs here | at full size |
+| --- | --- | ---: | --- | ---: | --- | --- |
+| [Depth?](table/README.md) | three layers | 63.1 | minival | 30.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e` |
+| [Depth?](table/README.md) | one layer | 54.7 | minival | 10.5 ± 0.7 | 2 of 2 | `inspose train r50_coco_36e --DEPTH 1` |
+| [Nine](other/README.md) | three layers | 63.1 | test-dev | 31.0 | 1 of 1 | `inspose train r50_coco_36e` |
+| [Nine](other/README.md) | low | 55.0 | test-dev | 11.0 | 1 of 1 | `inspose eval --test-dev NAME --DEPTH 1 --NMS 0.3`, on the run of one layer |
 
 <!-- end of what inspose sweep wrote -->
 
 after
-"""
+"""  # noqa: E501
 
 
 def test_several_sweeps_share_their_runs_and_a_summary(folder, made):
-    other = SWEEP.replace("seeds=(0, 1)", 'seeds=(1,), results="../table/results"').replace("Depth?", "Nine: NMS?")
+    other = SWEEP.replace("seeds=(0, 1)", 'seeds=(1,), results="../table/results", measured_on="test-dev"').replace(
+        "Depth?", "Nine: NMS?"
+    )
     other = other.replace(', paper={"AP": 54.7}', "").replace('0.3")', '0.3", paper={"AP": 55.0})')
     shutil.copytree(folder, folder.parent / "other")
     (folder.parent / "other/sweep.py").write_text(other.replace("one layer, strict NMS", "low"))
@@ -126,6 +132,7 @@ def test_the_tables_say_what_the_files_say(folder, made):
     assert text.startswith("# Mine\n\nbefore\n")
     assert text.endswith("\nafter\n")
     assert "former table" not in text
+    assert "those of COCO's minival" in text
     assert "| three layers | 63.1 | 30.5 ± 0.7 | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 |  | 2 of 2 | 3.4 |" in text
     assert (
         "| one layer, strict NMS |  | 10.5 ± 0.7 | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 |  | 2 of 2 | shared |" in text
@@ -154,11 +161,69 @@ def test_box_ap_is_shown_where_a_row_has_it():
     assert "box" not in tables.as_csv(made[:1])
 
 
+def test_the_plot_shows_the_papers_numbers_every_run_and_their_means():
+    aps = {"first": (63.1, [0.25, 0.5]), "second": (None, [0.125]), "third": (54.7, [])}
+    table = [
+        tables.Line(
+            Row(label, paper={} if paper is None else {"AP": paper}),
+            [tables.Trained(seed, "a", 1.0, {**STATISTICS, "AP": ap}) for seed, ap in enumerate(here)],
+            "",
+            None,
+        )
+        for label, (paper, here) in aps.items()
+    ]
+    of_paper, of_here = tables.figure_of(table).axes
+    (points,) = of_paper.lines
+    np.testing.assert_array_equal(points.get_xdata(), [63.1, np.nan, 54.7])
+    np.testing.assert_array_equal(points.get_ydata(), [0, 1, 2])
+    dots, means = ([line.get_xydata().tolist() for line in of_here.lines if line.get_marker() == m] for m in "o|")
+    assert dots == [[[25, 0], [50, 0]], [[12.5, 1]], []]
+    assert means == [[[37.5, 0]], [[12.5, 1]]]
+    assert [text.get_text() for text in of_paper.get_yticklabels()] == list(aps)
+    assert of_paper.get_ylim() == (2.5, -0.5), "the first row on top"
+    (alone,) = tables.figure_of(table[1:2]).axes
+    assert [line.get_xydata().tolist() for line in alone.lines] == [[[12.5, 0]]] * 2, "no panel for the paper"
+
+
+def test_recalls_and_seconds_are_shown_where_the_paper_has_them():
+    paper = {"AP": 60.3, "AR": 68.6, "AR75": 73.7, "seconds an image": 0.08}
+    sweep = Sweep("Recall?", (Row("one", paper=paper),), steps=1)
+    trained = [tables.Trained(0, "a", 1.0, {**STATISTICS, "AR": 0.5, "AR50": 0.75, "AR75": 0.3})]
+    line = tables.Line(sweep.rows[0], trained, "", 1.0)
+    header, _, row, *_ = tables.as_markdown(sweep, [line]).splitlines()
+    assert header.startswith("|  | paper's AP | paper's AR | paper's AR75 | paper's seconds an image | AP here |")
+    assert header.endswith("| APL here | AR here | AR75 here | runs | hours |"), "seconds are not measured here"
+    assert row == "| one | 60.3 | 68.6 | 73.7 | 0.08 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 30.0 | 1 of 3 | 1.0 |"
+    assert "AR" not in tables.as_csv([line._replace(row=Row("one"))]), "runs alone have recalls too"
+
+
+def test_the_commands_for_rows_on_test_dev_work(place, tmp_path, monkeypatch):
+    """As the text below the table completes them; `eval` refuses `--data` there."""
+    monkeypatch.setattr(hours, "multiply_adds", lambda *_: 1)  # they take long to count
+    planned = planned_in(EXPERIMENTS / "table5")
+    text = tables.as_markdown(planned.sweep, runs.table(planned))
+    assert "those of COCO's test-dev" in text
+    assert "`--data` and the run" not in text
+    completed = re.search(r"`eval` .*`(--images) .*`(--annotations) .*`(--out)`.*`(--checkpoint)`", text)
+    given = (place / "drawn/images", place / "drawn/annotations.json", tmp_path / "out", place / "run")
+    more = [word for pair in zip(completed.groups(), map(str, given), strict=True) for word in pair]
+    monkeypatch.setattr(evaluator, "find_all", lambda *_: [])
+    commands = re.findall(r"^inspose (eval .*?)    #", text, re.M)
+    assert len(commands) == 6
+    for command_line in {*commands, "eval --test-dev NAME"}:
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        cli.main([*command_line.split(), *more])
+        assert len(list((tmp_path / "out").iterdir())) == 1
+
+
 def test_a_run_that_fails_does_not_stop_the_others(folder, made, monkeypatch, capsys):
     others = runs.make
 
+    tried = []
+
     def make(planned, group, *more):
         if group[0].config.model.kp_net.depth == 1:
+            tried.append(group[0].config.schedule.seed)
             raise NotFinite("loss is NaN at step 1")
         others(planned, group, *more)
 
@@ -168,6 +233,35 @@ def test_a_run_that_fails_does_not_stop_the_others(folder, made, monkeypatch, ca
     assert made == [(3, 0), (3, 1)]
     assert "2 of the runs failed" in capsys.readouterr().err
     assert "| one layer | 54.7 |  |  |  |  |  | 0 of 2 |" in (folder / "README.md").read_text()
+    monkeypatch.setenv(command.START, "a")  # as two processes that were started together
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", "table"])
+    assert tried == [0, 1, 0, 1], "a later start tries again"
+    cli.main(["sweep", "table"])
+    assert tried == [0, 1, 0, 1], "but each run once"
+
+
+@pytest.mark.parametrize(
+    ("codes", "code", "line"),
+    [
+        ((0, 0), 0, ""),
+        ((130, 0), 130, "stopped"),
+        ((-signal.SIGTERM, 130), 130, "stopped"),  # the first was between two runs
+        ((130, 2), 2, "error: 1 of 2 processes failed; their own lines say why"),
+        ((-signal.SIGKILL, 1), 2, "error: 2 of 2 processes failed; their own lines say why"),
+    ],
+)
+def test_processes_that_are_stopped_have_not_failed(folder, monkeypatch, capsys, codes, code, line):
+    ends = iter(codes)
+    processes = SimpleNamespace(Popen=lambda *_, **__: SimpleNamespace(wait=lambda: next(ends)))
+    monkeypatch.setattr(command, "subprocess", processes)
+    ended = 0
+    try:
+        cli.main(["sweep", "table", "--processes", "2"])
+    except SystemExit as ending:
+        ended = ending.code
+    assert (ended, capsys.readouterr().err) == (code, f"inspose: {line}\n" if line else "")
+    assert "0 of 2" in (folder / "README.md").read_text(), "the tables are written in any case"
 
 
 def test_a_run_that_another_process_makes_is_left_to_it(folder, made):
@@ -179,21 +273,51 @@ def test_a_run_that_another_process_makes_is_left_to_it(folder, made):
     assert made == [(1, 0), (3, 1), (1, 1)]
 
 
+def test_a_file_system_without_locks_stops_no_sweep(folder, made, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(runs.fcntl, "flock", flock)
+    cli.main(["sweep", "table"])
+    assert len(made) == 4
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Training takes no time and gives a checkpoint with the hash `a..`, whose AP is the threshold of the NMS."""
+    loaded = checkpoints.Loaded(tiny.CONFIG, None, {}, 2, {})
+    monkeypatch.setattr(runs.loop, "train", lambda *_, **__: 2)
+    monkeypatch.setattr(runs.checkpoints, "load", lambda _: loaded)
+    monkeypatch.setattr(runs.checkpoints, "identity", lambda _: "a" * 64)
+    monkeypatch.setattr(runs, "read_run", lambda _: SimpleNamespace(metrics={}))
+    monkeypatch.setattr(runs, "Predictor", lambda config, _: config.model.decoding.nms_threshold)
+    monkeypatch.setattr(runs.evaluator, "evaluate", lambda nms, _: ({**STATISTICS, "AP": nms}, []))
+
+
+def test_all_seeds_are_evaluated_on_the_same_images(folder, untrained):
+    """Each trains on images of its own."""
+    planned = planned_in(folder)
+    (folder / "results").mkdir()
+    asked = []
+
+    def drawn(config, split, count):
+        asked.append((split, config.schedule.seed, count))
+
+    for run in (run for label, run in planned.runs() if label == "three layers"):
+        runs.make(planned, [run], folder / "run", drawn, "")
+    assert asked == [("train", 0, 4), ("test", 0, 3), ("train", 1, 4), ("test", 0, 3)]
+
+
 @pytest.mark.parametrize("is_made_again", [False, True])
-def test_evaluations_of_an_earlier_training_are_dropped(folder, monkeypatch, is_made_again):
+def test_evaluations_of_an_earlier_training_are_dropped(folder, untrained, monkeypatch, is_made_again):
     """One of two evaluations is stored; the run's checkpoint is the one that it was of, or another."""
     planned = planned_in(folder)
     group = [run for label, run in planned.runs() if label.startswith("one layer") and run.config.schedule.seed == 0]
     (folder / "results").mkdir()
     old = results.evaluation(group[0].config, 3, {**STATISTICS, "AP": 0.9})
     results.write(planned.results, group[0], {"minutes": 1.0, results.CHECKPOINT: "a" * 12}, [old])
-    monkeypatch.setattr(runs.loop, "train", lambda *_, **__: 2)
-    loaded = checkpoints.Loaded(tiny.CONFIG, None, {}, 2, {})
-    monkeypatch.setattr(runs.checkpoints, "load", lambda _: loaded)
-    monkeypatch.setattr(runs.checkpoints, "identity", lambda _: ("b" if is_made_again else "a") * 64)
-    monkeypatch.setattr(runs, "read_run", lambda _: SimpleNamespace(metrics={}))
-    monkeypatch.setattr(runs, "Predictor", lambda config, _: config.model.decoding.nms_threshold)
-    monkeypatch.setattr(runs.evaluator, "evaluate", lambda nms, _: ({**STATISTICS, "AP": nms}, []))
+    if is_made_again:
+        monkeypatch.setattr(runs.checkpoints, "identity", lambda _: "b" * 64)
     runs.make(planned, group, folder / "run", lambda *_: None, "")
     assert [planned.statistics(run)["AP"] for run in group] == [0.6 if is_made_again else 0.9, 0.3]
 
@@ -262,6 +386,9 @@ def test_a_result_that_is_damaged_or_of_another_run_is_named(tmp_path, content, 
         (SWEEP.replace('"one layer",', '"three layers",'), "no label twice"),
         (SWEEP.replace("steps=2", "steps=0"), "`steps` is 0"),
         (SWEEP.replace("seeds=(0, 1)", "seeds=()"), "`seeds` must hold"),
+        (SWEEP.replace("seeds=(0, 1)", "seeds=(-1,)"), r"`seeds` is \(-1,\); it must be a tuple of whole numbers"),
+        (SWEEP.replace('{"AP": 63.1}', '{"PA": 63.1}'), "row three layers: `paper` has 'PA'; it may have AP, AP50"),
+        (SWEEP.replace("seeds=(0, 1)", 'measured_on="val"'), "`measured_on` is 'val'; it must be minival or test-dev"),
         (SWEEP.replace("depth 1", "depth 0"), "row one layer: .*depth is 0"),
         (SWEEP.replace("depth 1", "depth '1"), "row one layer: its changes .*No closing quotation"),
         (SWEEP.replace("small.py", "r50_coco_36e"), "does not draw its images"),
@@ -276,6 +403,28 @@ def test_a_wrong_sweep_is_named_before_any_run(folder, made, text, expected):
         command.run(["table"])
     assert not made
     assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("holder", "name", "value", "expected"),
+    [
+        ("made", "seeds", "(0.5,)", r"`seeds` is \(0.5,\); it must be a tuple of whole numbers of at least 0"),
+        ("made", "seeds", "3", "`seeds` is 3; "),
+        ("made", "recipe", "3", "`recipe` is 3; it must be text"),
+        ("made", "steps", "2.5", "`steps` is 2.5; it must be a whole number"),
+        ("made", "rows", "(Row('x'), 3, 4)", "`rows` must be a tuple of Rows only"),
+        ("made", "rows", "3", "`rows` must be a tuple of Rows only"),
+        ("made.rows[0]", "changes", "3", "row three layers: `changes` is 3; it must be text"),
+        ("made.rows[0]", "paper", "None", "row three layers: `paper` is None; it must map"),
+        ("made.rows[0]", "paper", "{'AP': 'x'}", "row three layers: `paper` has 'x' for AP; give a number"),
+    ],
+)
+def test_a_value_of_another_type_is_named(folder, holder, name, value, expected):
+    """It is set past the type checks that run in tests alone."""
+    wrong = f"    made = right()\n    object.__setattr__({holder}, {name!r}, {value})\n    return made\n"
+    (folder / "sweep.py").write_text(f"{SWEEP}\n\nright = sweep\n\n\ndef sweep():\n{wrong}")
+    with pytest.raises(UserError, match=expected):
+        command.run(["table", "--list"])
 
 
 def test_spread_is_the_sample_standard_deviation_of_what_was_measured():

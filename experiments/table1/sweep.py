@@ -3,10 +3,11 @@
 from inspose_jax.sweep.rows import Row, Sweep
 
 PAPER = {
-    "neither": {"AP": 60.3, "AP50": 85.4, "AP75": 65.5, "APM": 55.0, "APL": 68.4},
-    "disk offsets": {"AP": 62.1, "AP50": 86.0, "AP75": 67.5, "APM": 57.6, "APL": 69.1},
-    "disk offsets and heatmaps": {"AP": 63.1, "AP50": 86.2, "AP75": 68.5, "APM": 58.5, "APL": 70.1},
+    "neither": (60.3, 85.4, 65.5, 55.0, 68.4, 68.6, 91.0, 73.7),
+    "disk offsets": (62.1, 86.0, 67.5, 57.6, 69.1, 70.2, 91.4, 75.3),
+    "disk offsets and heatmaps": (63.1, 86.2, 68.5, 58.5, 70.1, 70.9, 91.2, 76.1),
 }
+NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75")
 CHANGES = {
     "neither": "--config.model.no-disk-offset --config.model.no-heatmap",
     "disk offsets": "--config.model.no-heatmap",
@@ -18,7 +19,7 @@ def sweep() -> Sweep:
     """The paper's three rows."""
     return Sweep(
         question="Table 1: what do disk offsets and the heatmap branch add?",
-        rows=tuple(Row(label, CHANGES[label], paper=paper) for label, paper in PAPER.items()),
+        rows=tuple(Row(label, CHANGES[label], paper=dict(zip(NAMES, PAPER[label], strict=True))) for label in PAPER),
         steps=1200,
         results="../results",
     )

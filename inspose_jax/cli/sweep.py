@@ -1,6 +1,7 @@
 """`inspose sweep`: train and evaluate every row of a table that has no result yet, and write the table."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from inspose_jax.cli import arguments
 from inspose_jax.errors import NotFound, UserError
 
 DEVICES = "CUDA_VISIBLE_DEVICES"  # what tells a process which GPUs it may use
+START = "INSPOSE_SWEEP_START"  # tells processes that share the runs that they were started together
+STOPPED = (130, -signal.SIGTERM)  # how a process ends that a signal stops in a run, or between two of them
 
 
 @dataclass
@@ -54,15 +57,16 @@ def run(argv: list[str]) -> None:
     # All of them before any training, so that a wrong row is named at once.
     sweeps = [runs.plan(folder, config_flags.override) for folder in launch.folders]
     failed: list[str] = []
-    wrong = ""
+    codes: list[int] = []
     if launch.list:
         for planned in sweeps:
             for label, one in planned.runs():
                 state = "open" if planned.statistics(one) is None else "done"
                 print(f"{results.identity(one)}  {state}  seed {one.config.schedule.seed}  {label}")
     elif launch.processes > 1:
-        wrong = share(launch)
+        codes = share(launch)
     else:
+        start = os.environ.get(START) or secrets.token_hex(8)
         for planned in sweeps:
             with files.results_folder(planned.results), files.results_folder(launch.workdirs):
                 failed += runs.make_missing(
@@ -70,6 +74,7 @@ def run(argv: list[str]) -> None:
                     launch.workdirs,
                     sources.drawn,
                     lambda planned=planned: tables.write(planned.folder, planned.sweep, runs.table(planned)),
+                    start,
                 )
     lines = [runs.table(planned) for planned in sweeps]
     for planned, table in zip(sweeps, lines, strict=True):
@@ -80,13 +85,15 @@ def run(argv: list[str]) -> None:
         tables.write_summary(launch.summary, named)
         print(f"{launch.summary}: the rows of the paper's tables")
     if failed:
-        wrong = f"{len(failed)} of the runs failed, the others have their results: {'; '.join(failed)}"
-    if wrong:
-        raise UserError(wrong)
+        raise UserError(f"{len(failed)} of the runs failed, the others have their results: {'; '.join(failed)}")
+    if broken := [code for code in codes if code not in (0, *STOPPED)]:
+        raise UserError(f"{len(broken)} of {len(codes)} processes failed; their own lines say why")
+    if any(codes):
+        raise KeyboardInterrupt
 
 
-def share(launch: Sweep) -> str:
-    """Let processes share the runs, each with one visible GPU; returns how many failed, as text, empty if none did.
+def share(launch: Sweep) -> list[int]:
+    """Let processes share the runs, each with one visible GPU; returns their exit codes.
 
     SIGTERM is passed on to them, so that each saves its run.
     """
@@ -96,8 +103,9 @@ def share(launch: Sweep) -> str:
     if given and len(given) < launch.processes:
         raise UserError(f"--processes is {launch.processes}, but {DEVICES} names {len(given)} devices; give as many")
     devices = given or [str(number) for number in range(launch.processes)]
+    environment = {**os.environ, START: secrets.token_hex(8)}
     children = [
-        subprocess.Popen(command, env={**os.environ, DEVICES: device}) for device in devices[: launch.processes]
+        subprocess.Popen(command, env={**environment, DEVICES: device}) for device in devices[: launch.processes]
     ]
 
     def pass_on(number: int, _: object) -> None:
@@ -106,11 +114,8 @@ def share(launch: Sweep) -> str:
 
     before = signal.signal(signal.SIGTERM, pass_on)
     try:
-        codes = [child.wait() for child in children]
+        return [child.wait() for child in children]
     except KeyboardInterrupt:  # the terminal sends it to the children too; each saves its run first
-        for child in children:
-            child.wait()
-        raise
+        return [child.wait() for child in children]
     finally:
         signal.signal(signal.SIGTERM, before)
-    return f"{sum(map(bool, codes))} of {len(codes)} processes failed; their own lines say why" if any(codes) else ""

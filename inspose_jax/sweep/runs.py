@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from inspose_jax import checkpoints, provenance, recipes
+from inspose_jax import checkpoints, files, provenance, recipes
 from inspose_jax.config import Config
 from inspose_jax.data.pipeline import LabelledSource
 from inspose_jax.data.splits import Split
@@ -81,25 +81,29 @@ def own_config(name: str) -> Config:
     return recipe.config
 
 
-def make_missing(planned: Planned, workdirs: Path, drawn: Drawn, after: Callable[[], None]) -> list[str]:
+def make_missing(planned: Planned, workdirs: Path, drawn: Drawn, after: Callable[[], None], start: str) -> list[str]:
     """Make the runs without a result that no other process is making, and call `after` after each of them.
 
-    `workdirs` and the folder of results must exist.  A run whose loss is not finite is left out; returns the reasons
-    of all such runs.  Raises KeyboardInterrupt if a run was stopped.
+    `workdirs` and the folder of results must exist.  A run whose loss is not finite is left out, also by others with
+    the same `start`; returns the reasons of all such runs.  Raises KeyboardInterrupt if a run was stopped.
     """
     groups: dict[str, list[tuple[str, Run]]] = {}
     for label, run in planned.runs():
         groups.setdefault(results.identity(run), []).append((label, run))
     failed = []
     for number, (name, group) in enumerate(groups.items(), start=1):
+        failure = workdirs / f"{name}.failed"  # holds the start in which the run failed last
         with claimed(workdirs / f"{name}.lock") as is_mine:
-            if not is_mine or all(planned.statistics(run) is not None for _, run in group):
+            if not is_mine or (failure.exists() and failure.read_text() == start):
+                continue
+            if all(planned.statistics(run) is not None for _, run in group):
                 continue
             labels = f"{' / '.join(label for label, _ in group)}, seed {group[0][1].config.schedule.seed}"
             print(f"run {number} of {len(groups)}: {labels}", flush=True)
             try:
                 make(planned, [run for _, run in group], workdirs / name, drawn, f"run {number}/{len(groups)}")
             except NotFinite as error:
+                files.write(failure, start)
                 failed.append(f"{labels}: {error}")
                 continue
             after()
@@ -147,12 +151,13 @@ def table(planned: Planned) -> list[Line]:
         if statistics is not None:
             minutes = results.read(planned.results, run)["minutes"]
             found[label].append(Trained(run.config.schedule.seed, results.identity(run), minutes, statistics))
+    evaluate = "inspose eval --test-dev NAME" if planned.sweep.measured_on == rows.TEST_DEV else "inspose eval"
     lines, first = [], {}  # the label of the first row that trains something
     for row in planned.sweep.rows:
         config = planned.full[row.label]
         shares = first.setdefault(str(results.training_fields(config)), row.label)
         is_shared = shares != row.label
-        command = "inspose eval" if is_shared else f"inspose train {planned.sweep.full_recipe_of(row)}"
+        command = evaluate if is_shared else f"inspose train {planned.sweep.full_recipe_of(row)}"
         command = f"{command} {row.changes}".strip()
         lines.append(Line(row, found[row.label], command, hours.hours(config), shares if is_shared else ""))
     return lines
@@ -160,11 +165,16 @@ def table(planned: Planned) -> list[Line]:
 
 @contextlib.contextmanager
 def claimed(lock: Path) -> Iterator[bool]:
-    """Whether this process alone may make a run; the system releases the claim of a process that ends in any way."""
+    """Whether this process alone may make a run; the system releases the claim of a process that ends in any way.
+
+    On a file system without locks every process may.
+    """
     with lock.open("w") as file:
+        is_mine = True
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
-            return
-        yield True
+            is_mine = False
+        except OSError:  # a file system without locks
+            pass
+        yield is_mine

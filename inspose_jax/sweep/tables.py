@@ -16,16 +16,22 @@ from inspose_jax import files
 from inspose_jax.report.curves import COLOURS
 from inspose_jax.report.figure import FAINT, INK, STYLE
 from inspose_jax.sweep.hours import ASSUMED
-from inspose_jax.sweep.rows import Row, Sweep
+from inspose_jax.sweep.rows import BOX_AP, MINIVAL, RECALLS, SECONDS, STATISTICS, TEST_DEV, Row, Sweep
 
-STATISTICS = ("AP", "AP50", "AP75", "APM", "APL")
-BOX_AP = "box AP"  # one more, if a row's model has a box head
 CSV, README, PLOT = "results.csv", "README.md", "plot.svg"
 BEGIN, END = "<!-- written by inspose sweep -->", "<!-- end of what inspose sweep wrote -->"
-FULL = (
-    "The rows at full size, on COCO; `train` also needs `--data`, `--init` and a `--workdir` of its own, `eval` needs "
-    "`--data` and the run that is named as `--checkpoint`:"
-)
+OF_PAPER = {
+    MINIVAL: "The paper's numbers are those of COCO's minival, the images of val2017.",
+    TEST_DEV: "The paper's numbers are those of COCO's test-dev, whose labels are secret.",
+}
+FULL = {
+    MINIVAL: "The rows at full size, on COCO; `train` also needs `--data`, `--init` and a `--workdir` of its own, "
+    "`eval` needs `--data` and the run that is named as `--checkpoint`:",
+    TEST_DEV: "The rows at full size, on COCO; `train` also needs `--data`, `--init` and a `--workdir` of its own. "
+    "`eval` writes the file from which COCO's server computes the numbers; it also needs `--images coco/test2017`, "
+    "`--annotations coco/annotations/image_info_test-dev2017.json`, a folder as `--out`, and as `--checkpoint` the run "
+    "that is named. So does the evaluation of a row that is trained, by `inspose eval --test-dev NAME`:",
+}
 
 
 class Trained(NamedTuple):
@@ -62,13 +68,12 @@ def write(folder: Path, sweep: Sweep, table: Table) -> None:
 
 
 def columns(table: Table) -> tuple[str, ...]:
-    """The statistics that a table shows."""
-    has_boxes = any(
-        BOX_AP in statistics
-        for line in table
-        for statistics in (line.row.paper, *(run.statistics for run in line.runs))
-    )
-    return (*STATISTICS, BOX_AP) if has_boxes else STATISTICS
+    """The statistics that a table shows: average recall if the paper has it, box AP if the paper or a run has it."""
+    papers = [line.row.paper for line in table]
+    statistics = [run.statistics for line in table for run in line.runs]
+    recalls = [name for name in RECALLS if any(name in paper for paper in papers)]
+    boxes = [BOX_AP] if any(BOX_AP in values for values in (*papers, *statistics)) else []
+    return (*STATISTICS, *recalls, *boxes)
 
 
 def as_csv(table: Table) -> str:
@@ -95,14 +100,16 @@ def with_table(readme: str, table: str) -> str:
 def as_markdown(sweep: Sweep, table: Table) -> str:
     """A line for each row: the paper's numbers, and the mean and standard deviation of the seeds here, in percent."""
     shown = columns(table)
-    in_paper = [name for name in shown if any(name in line.row.paper for line in table)]
+    in_paper = [name for name in (*shown, SECONDS) if any(name in line.row.paper for line in table)]
     header = ["", *(f"paper's {name}" for name in in_paper), *(f"{name} here" for name in shown), "runs", "hours"]
     cells = []
     for line in table:
-        paper = [f"{line.row.paper[name]:.1f}" if name in line.row.paper else "" for name in in_paper]
+        paper = [of_paper(line.row, name) for name in in_paper]
         hours = "shared" if line.shares else "" if line.hours is None else f"{line.hours:.1f}"
         cells.append([line.row.label, *paper, *(mean(line, name) for name in shown), made(sweep, line), hours])
     text = markdown_table(header, cells)
+    if in_paper:
+        text += f"\n\n{OF_PAPER[sweep.measured_on]}"
     minutes = [run.minutes for line in table for run in line.runs]
     if minutes:
         text += (
@@ -113,7 +120,7 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
     commands = "\n".join(
         f"{line.command}    # {line.row.label}{line.shares and f': the run of {line.shares}'}" for line in table
     )
-    return f"{text}\n\n{FULL}\n\n```sh\n{commands}\n```\n\n{ASSUMED}\n"
+    return f"{text}\n\n{FULL[sweep.measured_on]}\n\n```sh\n{commands}\n```\n\n{ASSUMED}\n"
 
 
 def write_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> None:
@@ -129,11 +136,11 @@ def as_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> str:
         link = f"[{sweep.question.partition(':')[0]}]({os.path.relpath(folder / README, path.parent)})"
         for line in table:
             if "AP" in line.row.paper:
-                paper, here = f"{line.row.paper['AP']:.1f}", mean(line, "AP")
+                paper, here = of_paper(line.row, "AP"), mean(line, "AP")
                 command = f"`{line.command}`{line.shares and f', on the run of {line.shares}'}"
-                cells.append([link, line.row.label, paper, here, made(sweep, line), command])
-    header = ["", "row", "paper's AP", "AP here", "runs here", "at full size"]
-    return markdown_table(header, cells, numbers=(2, 3)) + "\n"
+                cells.append([link, line.row.label, paper, sweep.measured_on, here, made(sweep, line), command])
+    header = ["", "row", "paper's AP", "on COCO's", "AP here", "runs here", "at full size"]
+    return markdown_table(header, cells, numbers=(2, 4)) + "\n"
 
 
 def markdown_table(header: list[str], cells: list[list[str]], numbers: Iterable[int] | None = None) -> str:
@@ -141,6 +148,11 @@ def markdown_table(header: list[str], cells: list[list[str]], numbers: Iterable[
     right = range(1, len(header)) if numbers is None else numbers
     rule = ["---:" if i in right else "---" for i in range(len(header))]
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *cells))
+
+
+def of_paper(row: Row, name: str) -> str:
+    """A number of a row in the paper, with as many decimals as there; empty if it has none."""
+    return f"{row.paper[name]:.{2 if name == SECONDS else 1}f}" if name in row.paper else ""
 
 
 def mean(line: Line, name: str) -> str:
@@ -164,28 +176,34 @@ def spread(values: list[float]) -> str:
 
 
 def plot(table: Table, path: Path) -> None:
-    """AP of every row: the paper's in one panel, if it has any; every run here, with the rows' means, in another."""
+    """Write `figure_of` as an SVG."""
     import matplotlib
+
+    with matplotlib.rc_context(rc=STYLE):
+        figure_of(table).savefig(path, format="svg", metadata={"Date": None})
+
+
+def figure_of(table: Table) -> Any:
+    """AP of every row: the paper's in one panel, if it has any; every run here, with the rows' means, in another."""
     from matplotlib.figure import Figure
 
     has_paper = any("AP" in line.row.paper for line in table)
-    with matplotlib.rc_context(rc=STYLE):
-        figure = Figure(figsize=(3.4 * (1 + has_paper), 0.9 + 0.36 * len(table)), layout="constrained")
-        axes: Any = figure.subplots(1, 1 + has_paper, squeeze=False, sharey=True)[0]
-        places = range(len(table))
-        if has_paper:
-            axes[0].plot([line.row.paper.get("AP", np.nan) for line in table], places, "D", color=INK, markersize=4.5)
-            axes[0].set_xlabel("AP in the paper, %")
-        for place, line in zip(places, table, strict=True):
-            values = [100 * run.statistics["AP"] for run in line.runs]
-            axes[-1].plot(values, [place] * len(values), "o", color=COLOURS[0], markersize=3.5, alpha=0.6)
-            if values:
-                axes[-1].plot([np.mean(values)], [place], "|", color=COLOURS[1], markersize=13, markeredgewidth=2)
-        axes[-1].set_xlabel("AP here, %: every run, and the mean")
-        axes[0].set_yticks(list(places), [line.row.label for line in table], color=INK)
-        axes[0].set_ylim(len(table) - 0.5, -0.5)
-        for axis in axes:
-            axis.margins(x=0.1)
-            axis.tick_params(axis="y", length=0)
-            axis.xaxis.label.set_color(FAINT)
-        figure.savefig(path, format="svg", metadata={"Date": None})
+    figure = Figure(figsize=(3.4 * (1 + has_paper), 0.9 + 0.36 * len(table)), layout="constrained")
+    axes: Any = figure.subplots(1, 1 + has_paper, squeeze=False, sharey=True)[0]
+    places = range(len(table))
+    if has_paper:
+        axes[0].plot([line.row.paper.get("AP", np.nan) for line in table], places, "D", color=INK, markersize=4.5)
+        axes[0].set_xlabel("AP in the paper, %")
+    for place, line in zip(places, table, strict=True):
+        values = [100 * run.statistics["AP"] for run in line.runs]
+        axes[-1].plot(values, [place] * len(values), "o", color=COLOURS[0], markersize=3.5, alpha=0.6)
+        if values:
+            axes[-1].plot([np.mean(values)], [place], "|", color=COLOURS[1], markersize=13, markeredgewidth=2)
+    axes[-1].set_xlabel("AP here, %: every run, and the mean")
+    axes[0].set_yticks(list(places), [line.row.label for line in table], color=INK)
+    axes[0].set_ylim(len(table) - 0.5, -0.5)
+    for axis in axes:
+        axis.margins(x=0.1)
+        axis.tick_params(axis="y", length=0)
+        axis.xaxis.label.set_color(FAINT)
+    return figure

@@ -89,8 +89,11 @@ def averaged(
     read = people._replace(keypoints=keypoints, keypoint_scores=keypoint_scores, scores=scores)
     # The second of two equal poses, which a merging threshold of 1 keeps, is nobody's partner, and stays as it is.
     is_read = pairs.is_found.any(-1)
-    chosen = jax.vmap(jax.vmap(lambda given, a, b: jax.tree.map(partial(jnp.where, given), a, b)))
-    return jax.vmap(nms.best_first)(chosen(is_read, read, people))
+
+    def chosen(new: Array, old: Array) -> Array:
+        return jnp.where(jnp.expand_dims(is_read, range(2, new.ndim)), new, old)
+
+    return jax.vmap(nms.best_first)(jax.tree.map(chosen, read, people))
 
 
 def read_both(

@@ -86,14 +86,14 @@ def averaged(
     keypoints, keypoint_scores = jax.lax.fori_loop(0, (most + width - 1) // width, visit, bare)
     weights = pairs.is_found.astype(people.scores.dtype)
     scores = (weights * pairs.score).sum(-1) / 2
-    read = people._replace(keypoints=keypoints, keypoint_scores=keypoint_scores, scores=scores)
+    read_again = people._replace(keypoints=keypoints, keypoint_scores=keypoint_scores, scores=scores)
     # The second of two equal poses, which a merging threshold of 1 keeps, is nobody's partner, and stays as it is.
     is_read = pairs.is_found.any(-1)
 
     def chosen(new: Array, old: Array) -> Array:
         return jnp.where(jnp.expand_dims(is_read, range(2, new.ndim)), new, old)
 
-    return jax.vmap(nms.best_first)(jax.tree.map(chosen, read, people))
+    return jax.vmap(nms.best_first)(jax.tree.map(chosen, read_again, people))
 
 
 def read_both(

@@ -222,9 +222,7 @@ def test_a_box_around_a_single_joint_is_left_to_be_filled_in():
 
 def write(folder, images, file, content):
     """Write a COCO file, and its images where its file names are when they start from `images`."""
-    last = content["images"][-1]["file_name"].replace(
-        "\\", "/"
-    )  # of the horses' 4.png, which is in no folder of its own
+    last = content["images"][-1]["file_name"].replace("\\", "/")  # 4.png, in no folder of its own
     horses.write_images(folder / images / Path(last).parent)
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     (folder / file).write_text(json.dumps(content))

@@ -23,7 +23,7 @@ from inspose_jax.skeletons import COCO, FROM_DATA, Skeleton
 
 KEPT_BYTES = 4e9  # most memory for drawn images that are kept rather than redrawn in every epoch
 NUM_DRAWN = 500  # images on which a recipe over drawn people is evaluated during training
-FOR_COCO, FOR_OTHER_JOINTS = "r50_coco_36e", "keypoints"  # recipes; both place joints alike
+FOR_COCO, FOR_OTHER_JOINTS = "r50_coco_36e", "keypoints"  # recipes, with the same `joint_pixel_offset`
 GIVE = "--data FOLDER_OR_FILE, or --images FOLDER and --annotations JSON"
 
 

@@ -319,7 +319,7 @@ def has_label_files(path: Path) -> bool:
 
 def is_label_file(path: Path) -> bool:
     """Whether a file is a text file whose first line may be a row: only numbers, and at least those of a box."""
-    if path.suffix.lower() != ".txt":
+    if path.suffix.lower() != ".txt" or not path.is_file():
         return False
     with path.open("rb") as file:
         words = file.readline().split()

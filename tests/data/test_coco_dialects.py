@@ -222,8 +222,8 @@ def test_a_box_around_a_single_joint_is_left_to_be_filled_in():
 
 def write(folder, images, file, content):
     """Write a COCO file, and its images where its file names are when they start from `images`."""
-    below = Path(content["images"][0]["file_name"].replace("\\", "/")).parent
-    horses.write_images(folder / images / below)
+    last = content["images"][-1]["file_name"].replace("\\", "/")  # 4.png, in no folder of its own
+    horses.write_images(folder / images / Path(last).parent)
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     (folder / file).write_text(json.dumps(content))
 
@@ -291,7 +291,7 @@ def test_exports_are_found_and_their_labels_lie_on_their_pixels(tmp_path, kind):
 
 @pytest.mark.filterwarnings("ignore:.*(have no area|joints of its own)")
 def test_label_studios_folder_is_found(tmp_path):
-    write(tmp_path, "images", "result.json", label_studio())
+    write(tmp_path, ".", "result.json", label_studio())
     assert export_folders.choose(tmp_path, "val") == export_folders.Export(tmp_path / "result.json", tmp_path)
     assert sources.read(tmp_path, "val").kind == "COCO keypoints of Label Studio"
 

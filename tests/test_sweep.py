@@ -467,9 +467,10 @@ def ended(process):
 
 
 def results_in(folder):
-    """The result files of a sweep by name, but for how long it took and for the hash of how the model is stored."""
+    """The result files of a sweep by name, but for what differs from run to run: time, commit, hash of the files."""
     found = {path.name: json.loads(path.read_text()) for path in (folder / "results").glob("*.json")}
-    return {name: {**result, "minutes": None, results.CHECKPOINT: None} for name, result in found.items()}
+    differs = ("minutes", "made_by", results.CHECKPOINT)
+    return {name: {key: value for key, value in one.items() if key not in differs} for name, one in found.items()}
 
 
 def write_long(folder):

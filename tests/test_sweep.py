@@ -3,9 +3,13 @@
 import csv
 import errno
 import json
+import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +18,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
+import train_process
 
 from inspose_jax import checkpoints, cli
 from inspose_jax.cli import config_flags
@@ -447,29 +452,109 @@ def test_a_sweep_trains_evaluates_and_resumes(folder):
     assert again["evaluations"] == json.loads(kept[lost])["evaluations"], "the run's folder is still there"
 
 
-def test_the_sweeps_of_this_repository_fit_their_recipes():
-    folders = sorted(path.parent for path in EXPERIMENTS.rglob("sweep.py"))
-    assert len(folders) > 3
-    for folder in folders:
-        planned = planned_in(folder)
+def start(folder, *more):
+    """`inspose sweep` in a process of its own."""
+    words = [sys.executable, "-m", "inspose_jax", "sweep", folder.name, *more]
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, cwd=folder.parent, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def ended(process):
+    """The exit code of a process and the last line of its errors."""
+    _, error = process.communicate(timeout=500)
+    return process.returncode, error.splitlines()[-1]
+
+
+def results_in(folder):
+    """The result files of a sweep by name, but for what differs from run to run: time, commit, hash of the files."""
+    found = {path.name: json.loads(path.read_text()) for path in (folder / "results").glob("*.json")}
+    differs = ("minutes", "made_by", results.CHECKPOINT)
+    return {name: {key: value for key, value in one.items() if key not in differs} for name, one in found.items()}
+
+
+def write_long(folder):
+    """The sweep and its recipe, but as two runs of 400 small steps."""
+    (folder / "sweep.py").write_text(SWEEP.replace("steps=2", "steps=400").replace("seeds=(0, 1)", "seeds=(0,)"))
+    train_process.write_recipe(folder.parent / "small.py", save_every=20)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The folder of a sweep that was never stopped."""
+    straight = tmp_path_factory.mktemp("straight") / "table"
+    straight.mkdir()
+    write_long(straight)
+    assert ended(start(straight))[0] == 0
+    return straight
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "stop"), [(1, signal.SIGKILL), (2, signal.SIGTERM)])
+def test_a_sweep_that_ends_within_its_runs_goes_on_to_the_same_results(folder, straight, number, stop):
+    write_long(folder)
+    workdirs = folder.parent / "runs/sweep"
+    process = start(folder, "--processes", f"{number}")
+    while sum(len(path.read_text().splitlines()) > 60 for path in workdirs.glob("*/metrics.jsonl")) < number:
+        assert process.poll() is None, process.communicate()[1][-2000:]
+        time.sleep(0.05)
+    process.send_signal(stop)
+    code, line = ended(process)
+    assert code == (130 if stop == signal.SIGTERM else -stop)
+    if stop == signal.SIGTERM:
+        assert line == "inspose: stopped"
+        assert "0 of 1" in (folder / "README.md").read_text()
+    assert not results_in(folder)
+    assert ended(start(folder))[0] == 0
+    histories = [path.read_text().splitlines() for path in workdirs.glob("*/history.jsonl")]
+    assert sum(len(lines) == 2 and 20 <= json.loads(lines[1])["step"] < 400 for lines in histories) == number
+    assert len(results_in(straight)) == 2
+    assert results_in(folder) == results_in(straight)
+    for name in results_in(folder):
+        ends = [
+            checkpoints.newest(place / "runs/sweep" / Path(name).stem / "checkpoints")
+            for place in (folder.parent, straight.parent)
+        ]
+        jax.tree.map(np.testing.assert_array_equal, ends[0][1], ends[1][1])
+
+
+@pytest.fixture(scope="module")
+def sweeps():
+    """The sweeps of this repository, planned once, which takes seconds."""
+    return [planned_in(path.parent) for path in sorted(EXPERIMENTS.rglob("sweep.py"))]
+
+
+def test_the_sweeps_of_this_repository_fit_their_recipes(sweeps):
+    assert len(sweeps) > 3
+    for planned in sweeps:
         made = {(results.identity(run), str(results.tested_fields(run.config))) for _, run in planned.runs()}
         assert len(made) == len(planned.sweep.rows) * len(planned.sweep.seeds), "no two rows are equal"
         assert planned.results == EXPERIMENTS / "results", "all of them share their runs"
 
 
-def test_the_names_of_runs_that_have_been_made_stay():
+def test_the_names_of_runs_that_have_been_made_stay(sweeps):
     """Each costs ten minutes; a change of a default or of a recipe that renames them all must not go unnoticed."""
-    run = planned_in(EXPERIMENTS / "table2").runs()[2][1]
+    (planned,) = (planned for planned in sweeps if planned.folder.name == "table2")
+    run = planned.runs()[2][1]
     assert (run.config.model.kp_net.depth, run.config.schedule.seed, run.steps) == (3, 0, 1200)
     assert results.identity(run) == "3e7b2841de5a"
 
 
-@pytest.mark.slow
-def test_the_committed_tables_are_those_of_the_committed_results():
-    """After new results or another sweep: `inspose sweep experiments/table? .. --list --summary README.md`."""
+@pytest.mark.parametrize("with_hours", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_committed_tables_are_those_of_the_committed_results(sweeps, monkeypatch, with_hours):
+    """After new results or another sweep: `inspose sweep experiments/table? .. --list --summary README.md`.
+
+    Hours are counted from the operations of networks of full size, which takes long.
+    """
+    if not with_hours:
+        monkeypatch.setattr(hours, "hours", lambda _: None)
+
+    def compared(readme):
+        return readme if with_hours else re.sub(r"\| [0-9.]+ \|$", "|  |", readme, flags=re.M)
+
     of_the_paper = []
-    for folder in sorted(path.parent for path in EXPERIMENTS.rglob("sweep.py")):
-        planned, readme = planned_in(folder), (folder / tables.README).read_text()
+    for planned in sweeps:
+        folder, readme = planned.folder, compared((planned.folder / tables.README).read_text())
         with jax.numpy_dtype_promotion("standard"):  # `modern` computes in bfloat16, which is not strict
             table = runs.table(planned)
         assert tables.with_table(readme, tables.as_markdown(planned.sweep, table)) == readme, folder

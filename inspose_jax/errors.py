@@ -1,7 +1,8 @@
 """Errors that a user can correct; their messages say what was found, what was expected and the remedy.
 
 The command line shows them, and system errors such as "Permission denied", as one line.  Any other exception is a bug,
-here or in a library, and shows its traceback.  `except ValueError` catches all errors of this module.
+here or in a library, and shows its traceback.  `except ValueError` catches all errors of this module.  What is worth
+a line but no error is a warning, or a `Note`.
 """
 
 import difflib
@@ -22,6 +23,10 @@ class NotWritten(UserError, OSError):
 
 class NotFinite(UserError, FloatingPointError):
     """A loss or gradient is NaN or infinite."""
+
+
+class Note(UserWarning):
+    """What a user should know of how the input is understood; nothing is wrong with it."""
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:

@@ -20,7 +20,7 @@ from inspose_jax import checkpoints, cli
 from inspose_jax.cli import compilation_cache, config_flags, predict, sources
 from inspose_jax.config import Augmentation, Config, Data, Scene
 from inspose_jax.data import pipeline
-from inspose_jax.errors import UserError
+from inspose_jax.errors import Note, UserError
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.predictor import Predictor
 from inspose_jax.training import loop
@@ -231,6 +231,12 @@ def test_a_bug_passes_through_the_command_line(error, monkeypatch):
     with pytest.raises(type(error)) as raised:
         cli.main(["predict", "x.jpg"])
     assert raised.value is error
+
+
+def test_a_note_is_no_warning(capsys):
+    for category in (Note, UserWarning):
+        cli.show_warning(category("5 joints"), category, "a.py", 1)
+    assert capsys.readouterr().err.splitlines() == ["inspose: note: 5 joints", "inspose: warning: 5 joints"]
 
 
 def test_a_user_error_shows_its_traceback_on_request(monkeypatch, capsys):

@@ -18,7 +18,7 @@ from typing import Any
 
 from inspose_jax import versions
 from inspose_jax.cli import compilation_cache, distributed
-from inspose_jax.errors import UserError, did_you_mean
+from inspose_jax.errors import Note, UserError, did_you_mean
 
 COMMANDS = {
     "demo": ("demo", "train, evaluate and show a small model; needs no data and no GPU"),
@@ -82,9 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(code)
 
 
-def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Print a warning as one line, without its location in the code."""
-    print(f"inspose: warning: {message}", file=sys.stderr)
+def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Print a warning or a note as one line, without its location in the code."""
+    print(f"inspose: {'note' if issubclass(category, Note) else 'warning'}: {message}", file=sys.stderr)
 
 
 def silence_background_errors() -> None:

@@ -20,7 +20,7 @@ from inspose_jax.data.values import (
     is_whole_number,
     whole,
 )
-from inspose_jax.errors import NotFound, UserError
+from inspose_jax.errors import Note, NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 
 EXPORT = "export it as COCO keypoints from the tool that wrote it"  # the remedy for labels of another kind
@@ -201,7 +201,7 @@ def prepared(
 
     What datasets and tools write otherwise than COCO is rewritten, joints are sorted into the order of the skeleton,
     annotations of other categories are dropped, `categories` is reduced to the one that is left, and missing fields are
-    filled in; a warning, which begins with `name`, names each change.  Raises UserError as `read` does.
+    filled in; a `Note`, which begins with `name`, names each change.  Raises UserError as `read` does.
     """
     tool = coco_dialects.rewritten(content, str(name))
     whole_ids(content)
@@ -209,7 +209,7 @@ def prepared(
     left_out = categories.keep_people(content, person, is_chosen=bool(category))
     filled = missing_fields.fill_in(content)
     for remark in (*person.remarks, *left_out, *filled):
-        warnings.warn(f"{name}: {remark}", stacklevel=2)
+        warnings.warn(f"{name}: {remark}", Note, stacklevel=2)
     content["categories"] = [{"id": person.category_id, "name": "person"}]
     return Dataset(content, images, person.skeleton, tool)
 

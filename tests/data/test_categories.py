@@ -45,11 +45,11 @@ def sort_by_name(truth, spelt=lambda name: name):
 def test_joints_in_another_order_are_sorted_by_their_names(folder, changed, spelt):
     original = read(folder, folder / "annotations.json")
     annotations = changed(lambda truth: sort_by_name(truth, spelt))
-    with pytest.warns(UserWarning, match=r"changed.json: its joints are in another order than coco's; they are sor"):
+    with pytest.warns(Note, match=r"changed.json: its joints are in another order than coco's; they are sor"):
         source = read(folder, annotations)
     for ours, other in zip(original, source, strict=False):
         np.testing.assert_array_equal(ours.keypoints, other.keypoints)
-    with pytest.warns(UserWarning, match="another order") as warned:
+    with pytest.warns(Note, match="another order") as warned:
         assert checked.faults(folder / "images", annotations, COCO) == []
     assert len(warned) == 1
     # What is found comes in our order: results that are right in the original file are right in this one.
@@ -82,7 +82,7 @@ def test_joints_without_names_are_assumed_to_be_in_our_order_with_a_warning(fold
             del truth["categories"]
 
     annotations = changed(change)
-    with pytest.warns(UserWarning, match="`categories` names no joints; they are assumed to be in coco") as warned:
+    with pytest.warns(Note, match="`categories` names no joints; they are assumed to be in coco") as warned:
         source = read(folder, annotations)
     assert len(warned) == 1
     np.testing.assert_array_equal(source[0].keypoints, read(folder, folder / "annotations.json")[0].keypoints)
@@ -95,7 +95,7 @@ def test_a_category_of_any_name_and_id_with_our_joints_is_the_person_category(fo
             person["category_id"] = 7
 
     annotations = changed(change)
-    with pytest.warns(UserWarning, match=r'changed.json: category "worker" .id 7. is used as the person category'):
+    with pytest.warns(Note, match=r'changed.json: category "worker" .id 7. is used as the person category'):
         source = read(folder, annotations)
     results = [{**person, "score": 1.0} for person in source.ground_truth()["annotations"] if person["num_keypoints"]]
     assert {result["category_id"] for result in results} == {1}  # COCO's, as in all results
@@ -112,10 +112,10 @@ def car(truth, **fields):
 def test_annotations_of_other_categories_are_left_out_and_counted(folder, changed):
     annotations = changed(car)
     line = r'changed.json: 2 annotations of other categories are left out .*"car" .id 3.: 2'
-    with pytest.warns(UserWarning, match=line):
+    with pytest.warns(Note, match=line):
         source = read(folder, annotations)
     assert len(source[0].boxes_xyxy) == len(read(folder, folder / "annotations.json")[0].boxes_xyxy)
-    with pytest.warns(UserWarning, match=line):
+    with pytest.warns(Note, match=line):
         assert checked.faults(folder / "images", annotations, COCO) == []
 
 
@@ -133,14 +133,14 @@ def test_of_several_categories_with_joints_the_one_with_ours_is_the_person_categ
         sort_by_name({"categories": truth["categories"][1:], "annotations": truth["annotations"][:-2]})
 
     annotations = changed(change)
-    with pytest.warns(UserWarning, match=r"changed\.json") as warned:
+    with pytest.warns(Note, match=r"changed\.json") as warned:
         source = read(folder, annotations)
     sort, left_out = [str(warning.message) for warning in warned]
     assert "another order" in sort
     assert '2 annotations of other categories are left out ("dog" (id 3): 2)' in left_out
     for ours, other in zip(read(folder, folder / "annotations.json"), source, strict=False):
         np.testing.assert_array_equal(ours.keypoints, other.keypoints)
-    with pytest.warns(UserWarning, match=r"changed\.json") as warned:
+    with pytest.warns(Note, match=r"changed\.json") as warned:
         assert checked.faults(folder / "images", annotations, COCO) == []
     assert len(warned) == 2
 
@@ -202,7 +202,7 @@ def test_labels_belong_to_the_rotated_image_if_its_size_says_so(folder, tmp_path
     content = {"images": images, "annotations": [person], "categories": [category]}
     (tmp_path / "a.json").write_text(json.dumps(content))
     line = "3 of 3 images have an EXIF orientation other than 1; 2 are rotated accordingly, .*; 1 stay as stored"
-    with pytest.warns(UserWarning, match=line):
+    with pytest.warns(Note, match=line):
         source = read(tmp_path, tmp_path / "a.json")
     assert source.sizes.tolist() == [list(sizes[i]) for i in (1, 2, 3)]
     assert [source[i].image.shape[:2] for i in range(3)] == list(sizes.values())

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from inspose_jax.data import annotations, check, coco, image_facts
+from inspose_jax.errors import Note
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
 
@@ -202,7 +203,7 @@ def test_labels_belong_to_the_rotated_image_if_its_size_says_so(folder, tmp_path
     content = {"images": images, "annotations": [person], "categories": [category]}
     (tmp_path / "a.json").write_text(json.dumps(content))
     line = "3 of 3 images have an EXIF orientation other than 1; 2 are rotated accordingly, .*; 1 stay as stored"
-    with pytest.warns(Note, match=line):
+    with pytest.warns(UserWarning, match=line):
         source = read(tmp_path, tmp_path / "a.json")
     assert source.sizes.tolist() == [list(sizes[i]) for i in (1, 2, 3)]
     assert [source[i].image.shape[:2] for i in range(3)] == list(sizes.values())

@@ -84,16 +84,14 @@ def averaged(
     most = people.is_person.sum(1, dtype=jnp.int32).max()
     bare = people.keypoints, people.keypoint_scores
     keypoints, keypoint_scores = jax.lax.fori_loop(0, (most + width - 1) // width, visit, bare)
-    weights = pairs.is_found.astype(people.scores.dtype)
-    scores = (weights * pairs.score).sum(-1) / 2
-    read_again = people._replace(keypoints=keypoints, keypoint_scores=keypoint_scores, scores=scores)
-    # The second of two equal poses, which a merging threshold of 1 keeps, is nobody's partner, and stays as it is.
+    # The second of two equal poses, which a merging threshold of 1 keeps, is nobody's partner: its joints stay.
     is_read = pairs.is_found.any(-1)
-
-    def chosen(new: Array, old: Array) -> Array:
-        return jnp.where(jnp.expand_dims(is_read, range(2, new.ndim)), new, old)
-
-    return jax.vmap(nms.best_first)(jax.tree.map(chosen, read_again, people))
+    weights = pairs.is_found.astype(people.scores.dtype)
+    scores = jnp.where(is_read, (weights * pairs.score).sum(-1), people.scores) / 2
+    keypoints = jnp.where(is_read[..., None, None], keypoints, people.keypoints)
+    keypoint_scores = jnp.where(is_read[..., None], keypoint_scores, people.keypoint_scores)
+    read_again = people._replace(keypoints=keypoints, keypoint_scores=keypoint_scores, scores=scores)
+    return jax.vmap(nms.best_first)(read_again)
 
 
 def read_both(

@@ -82,11 +82,12 @@ def refuse_filled(folder: Path) -> None:
 def refuse_among_images(target: Path, folders: Iterable[Path], option: str) -> None:
     """Raise UserError if `target` lies in or below a folder that holds images of a dataset, which is never changed.
 
-    The message names the nearest place above all of them, as a value of `option`.
+    The message names a place beside the dataset, as a value of `option`: two folders above, since a file of labels
+    often lies between.
     """
     holding = {folder.resolve() for folder in folders}
     if around := [folder for folder in target.resolve().parents if folder in holding]:
-        free = around[-1].parent / target.name
+        free = around[-1].parent.parent / target.name
         free = free if target.is_absolute() else Path(os.path.relpath(free))
         raise UserError(
             f"{target}: is in a folder of images, which is never changed; choose another place, such as {option} "

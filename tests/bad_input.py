@@ -300,7 +300,7 @@ CASES: dict[str, list[Case]] = {
              folder("a.png")),
         Case("over an image of the dataset", f"{SHOW} --out {FIRST}",
              f"{FIRST}: is in a folder of images, which is never changed; choose another place, such as --out "
-             "drawn/000000000000.jpg"),
+             "000000000000.jpg"),
         Case("a read-only folder", f"{SHOW} --out locked/a.html",
              f"locked/a.html: cannot be written (Permission denied); {NO_ROOM}", LOCKED, needs_rights=True),
         Case("a broken image", SHOW, f"{FIRST}: {NOT_AN_IMAGE}", file(FIRST, "hello")),
@@ -598,7 +598,8 @@ CASES: dict[str, list[Case]] = {
              "drawn: holds 3 JSON files, and 2 of them are for train (a_train.json, train.json); give the file itself",
              copied(JSON, "drawn/a_train.json", "drawn/train.json")),
         Case("images that are not found", f"{CHECK} --data away/annotations.json",
-             "away/annotations.json: its image 000000000000.jpg is neither beside it nor in images or annotations; …",
+             "away/annotations.json: its images, such as 000000000000.jpg, are neither beside it nor in a folder "
+             "images, data; …",
              both(folder("away"), copied(JSON, "away/annotations.json"))),
         Case("no such category", f"{CHECK} --data drawn --category persn",
              f'{JSON}: no category is named "persn"; did you mean person?'),
@@ -729,7 +730,7 @@ CASES: dict[str, list[Case]] = {
              f"{JSON}: would overwrite the file that is checked; choose another --fix"),
         Case("`--fix` into the images", f"{CHECK} {IMAGES} {LABELS} --fix drawn/images/a.json",
              "drawn/images/a.json: is in a folder of images, which is never changed; choose another place, such as "
-             "--fix drawn/a.json"),
+             "--fix a.json"),
         Case("nothing that `--fix` can repair", f"{CHECK} {IMAGES} {LABELS} --fix clean.json",
              f"{JSON}: no person has a labelled joint; --fix does not repair this, so correct it first",
              labels(lambda content: [image.update(width=99) for image in content["images"]])),
@@ -796,8 +797,9 @@ CASES: dict[str, list[Case]] = {
              "cvat/annotations/person_keypoints_val.json: not JSON (…); is it damaged or cut off?",
              both(folder("cvat/images"), placed(*CVAT), half(CVAT[1]))),
         Case("CVAT: exported without images", f"{CHECK} --data cvat",
-             "cvat/annotations/person_keypoints_train.json: its image 000000000000.jpg is neither beside it nor in "
-             "images or train; give the folder with --images FOLDER --annotations …", placed(*CVAT)),
+             "cvat/annotations/person_keypoints_train.json: its images, such as 000000000000.jpg, are neither beside "
+             "it nor in a folder images/train, train, images, data; give theirs with --images FOLDER --annotations …",
+             placed(*CVAT)),
         Case("CVAT: a part that is not there", f"{CHECK} --data cvat --split test",
              "cvat: has no part for test, only train, val; give the folder or the file of that part",
              both(folder("cvat/images"), placed(*CVAT))),
@@ -814,8 +816,8 @@ CASES: dict[str, list[Case]] = {
              f"{OCHUMAN[0]}: not JSON (…); is it damaged or cut off?",
              both(folder("occluded/images"), placed(*OCHUMAN), half(OCHUMAN[0]))),
         Case("OCHuman: no images", f"{CHECK} --data occluded --split test",
-             f"{OCHUMAN[1]}: its image 000000000000.jpg is neither beside it nor in images or 1.00; give the folder "
-             "with --images FOLDER --annotations …", placed(*OCHUMAN)),
+             f"{OCHUMAN[1]}: its images, such as 000000000000.jpg, are neither beside it nor in a folder images/1.00, "
+             "1.00, images, data; give theirs with --images FOLDER --annotations …", placed(*OCHUMAN)),
         Case("OCHuman: a part that it does not have", f"{CHECK} --data occluded",
              "occluded: holds 2 JSON files, and none of them is for train by its name "
              "(ochuman_coco_format_test_range_0.00_1.00.json, ochuman_coco_format_val_range_0.00_1.00.json); give the "

@@ -145,7 +145,7 @@ def test_a_device_or_a_folder_is_not_replaced(tmp_path):
             files.write(type(tmp_path)(place), "x")
 
 
-def test_a_place_in_or_below_a_folder_of_images_is_refused_and_one_above_them_is_named(tmp_path, monkeypatch):
+def test_a_place_in_or_below_a_folder_of_images_is_refused_and_one_beside_the_dataset_is_named(tmp_path, monkeypatch):
     for folder in ("set/a/more", "set/b", "set/labels"):
         (tmp_path / folder).mkdir(parents=True)
     folders = {tmp_path / "set/a", tmp_path / "set/a/more", tmp_path / "set/b"}
@@ -153,7 +153,7 @@ def test_a_place_in_or_below_a_folder_of_images_is_refused_and_one_above_them_is
     for free in ("../x.html", "../labels/x.html", tmp_path / "x.html"):
         files.refuse_among_images(Path(free), folders, "--out")
     for taken in ("x.html", "more/x.html", "../labels/../a/new/x.html"):
-        with pytest.raises(UserError, match=r"is in a folder of images, .* place, such as --out \.\./x\.html$"):
+        with pytest.raises(UserError, match=r"is in a folder of images, .* place, such as --out \.\./\.\./x\.html$"):
             files.refuse_among_images(Path(taken), folders, "--out")
-    with pytest.raises(UserError, match=rf"such as --out {tmp_path}/set/x.html$"):
+    with pytest.raises(UserError, match=rf"such as --out {tmp_path}/x.html$"):
         files.refuse_among_images(tmp_path / "set/b/x.html", folders, "--out")

@@ -184,7 +184,7 @@ def test_a_pose_counts_as_found_for_one_person_only():
     assert pairs.is_found.tolist() == [[False, True], [True, False]]
 
 
-def test_a_pose_that_no_pass_counts_as_found_stays_as_it_is():
+def test_a_pose_that_no_pass_counts_as_found_stays_where_it_is():
     """Of two equal poses, which a threshold of 1 keeps, only the first is its own nearest pose."""
     pose = noise(1, 17)[..., :2].astype(np.float32)
     scores = np.float32([0.9, 0.8, 0.0, 0.0])
@@ -200,8 +200,8 @@ def test_a_pose_that_no_pass_counts_as_found_stays_as_it_is():
     alone = jax.tree.map(lambda x: x[None], (people, pairs))
     outputs, size = jnp.zeros((2, 1)), jnp.array([[64, 64]])
     read = averaged_maps.averaged(*alone, outputs, lambda *_: elsewhere, size, (64, 64), COCO)
-    np.testing.assert_allclose(read.scores[0], [0.8, 0.45])
-    np.testing.assert_array_equal(read.keypoints[0], [pose[0], np.full((17, 2), 7)])
+    np.testing.assert_allclose(read.scores[0], [0.45, 0.4])
+    np.testing.assert_array_equal(read.keypoints[0], [np.full((17, 2), 7), pose[0]])
 
 
 # --- merging --------------------------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ def run(argv: list[str]) -> None:
     from inspose_jax.cli import sources
     from inspose_jax.data import coco_layout, image_facts, repair
     from inspose_jax.data.check import SEVERITIES, faults
+    from inspose_jax.data.coco import refuse_without_keypoints
 
     given = launch.given
     is_built = sources.is_built(given)
@@ -53,9 +54,14 @@ def run(argv: list[str]) -> None:
             f"{given.data}: a built set, whose images no cleaned file can name; clean what it was built from with "
             f"--fix, and build it again"
         )
-    with warnings.catch_warnings(record=True, action="always") if launch.json else contextlib.nullcontext([]) as notes:
+    with (
+        warnings.catch_warnings(record=True, action="always", category=UserWarning)
+        if launch.json
+        else contextlib.nullcontext([]) as notes
+    ):
         checked = sources.checkable(given)
     dataset, image_files, name, line = checked
+    refuse_without_keypoints(dataset.content, name)
     if launch.fix:
         refuse_target(launch.fix, name)
         files.refuse_among_images(launch.fix, {path.parent for path in image_files}, "--fix")
@@ -110,20 +116,16 @@ def run(argv: list[str]) -> None:
 
 
 def other_parts(given: arguments.Given, against: tuple[Path, ...]) -> str:
-    """Which parts of --data were neither checked nor compared, and the options that do; empty if there are none."""
+    """Which parts of --data were not checked, and the options that check and compare them; empty if there are none."""
     from inspose_jax.cli import sources
-    from inspose_jax.data import splits
 
     known = sources.splits(given.data) if given.data else ()
-    seen = {given.split, *(splits.named(str(other)) for other in against)}
-    others = [split for split in known if split not in seen]
+    others = [split for split in known if split != given.split]
     if len(known) < 2 or not others:
         return ""
     each = ", ".join(f"--split {split}" for split in others)
-    return (
-        f"only {given.split} was checked; the other part{'s' * (len(others) > 1)}: {each}; images in more than one "
-        f"part: --against {' '.join(others)}"
-    )
+    compared = "" if against else f"; images in more than one part: --against {' '.join(others)}"
+    return f"only {given.split} was checked; the other part{'s' * (len(others) > 1)}: {each}{compared}"
 
 
 def files_of(other: Path, given: arguments.Given, checked: Any) -> Any:

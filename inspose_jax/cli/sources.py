@@ -11,7 +11,7 @@ from inspose_jax.config import Config
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import check, pipeline, shard_index, shards, sources
 from inspose_jax.data.annotations import Dataset
-from inspose_jax.data.coco import CocoFolder, refuse_without_keypoints
+from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.data.image_facts import Files
 from inspose_jax.data.pipeline import Source
@@ -111,12 +111,11 @@ def dataset(given: Given, skeleton: Skeleton) -> tuple[Dataset, Path, str]:
 
 
 def checkable(given: Given) -> Checkable:
-    """What the options name, to be checked; raises as `dataset` and `built`, and if it has no joints or no images."""
+    """What the options name, to be checked or compared; raises as `dataset` and `built`, and if no image is there."""
     if is_built(given):
         source = built(given, FROM_DATA, 0.0, with_masks=False)
         return Checkable(source.dataset(), source.files(), source.name, line_of(source))
     found, name, line = dataset(given, FROM_DATA)
-    refuse_without_keypoints(found.content, name)
     files = check.files_of(found)
     check.refuse_without_images(files, name)
     return Checkable(found, files, name, line)
@@ -129,12 +128,12 @@ def measurable(given: Given, recipe: str, fields: list[str]) -> Measurable:
     `config_flags.override`; a recipe is read before the data.
     """
     chosen = recipe or FOR_COCO
-    config = config_flags.override(recipes.read(chosen).config, fields)
+    config = recipes.read(chosen).config
     source = annotated(given, FROM_DATA, config.data.joint_pixel_offset)
     if not recipe and source.skeleton != COCO:
         chosen = FOR_OTHER_JOINTS
-        config = config_flags.override(recipes.read(chosen).config, fields)
-    return Measurable(source, chosen, config)
+        config = recipes.read(chosen).config
+    return Measurable(source, chosen, config_flags.override(config, fields))
 
 
 def training_source(config: Config, given: Given) -> pipeline.LabelledSource:

@@ -15,7 +15,7 @@ from inspose_jax.errors import NotFound, UserError
 
 DEVICES = "CUDA_VISIBLE_DEVICES"  # what tells a process which GPUs it may use
 START = "INSPOSE_SWEEP_START"  # tells processes that share the runs that they were started together
-STOPPED = (130, -signal.SIGTERM)  # how a process ends that a signal stops in a run, or between two of them
+STOPPED = (130, -signal.SIGTERM, -signal.SIGINT)  # how a process ends that a signal stops in a run, or elsewhere
 
 
 @dataclass
@@ -97,11 +97,18 @@ def share(launch: Sweep) -> list[int]:
 
     SIGTERM is passed on to them, so that each saves its run.
     """
+    from inspose_jax.sweep import runs
+
     folders = [str(folder) for folder in launch.folders]
     command = [sys.executable, "-m", "inspose_jax", "sweep", *folders, "--workdirs", str(launch.workdirs)]
     given = [device for device in os.environ.get(DEVICES, "").split(",") if device]
     if given and len(given) < launch.processes:
         raise UserError(f"--processes is {launch.processes}, but {DEVICES} names {len(given)} devices; give as many")
+    if not runs.has_locks(launch.workdirs):
+        raise UserError(
+            f"{launch.workdirs}: its file system has no locks, by which processes share the runs; choose other "
+            f"--workdirs, or one process"
+        )
     devices = given or [str(number) for number in range(launch.processes)]
     environment = {**os.environ, START: secrets.token_hex(8)}
     children = [
@@ -116,6 +123,6 @@ def share(launch: Sweep) -> list[int]:
     try:
         return [child.wait() for child in children]
     except KeyboardInterrupt:  # the terminal sends it to the children too; each saves its run first
-        return [child.wait() for child in children]
+        return [child.wait() or 130 for child in children]
     finally:
         signal.signal(signal.SIGTERM, before)

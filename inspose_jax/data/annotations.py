@@ -200,8 +200,9 @@ def prepared(
     """The content of a COCO file, changed in place, with the people of one category and all fields that are needed.
 
     What datasets and tools write otherwise than COCO is rewritten, joints are sorted into the order of the skeleton,
-    annotations of other categories are dropped, `categories` is reduced to the one that is left, and missing fields are
-    filled in; a `Note`, which begins with `name`, names each change.  Raises UserError as `read` does.
+    annotations of other categories are dropped, `categories` is reduced to the one that is left, with `flip_pairs` only
+    if it states them, and missing fields are filled in; a `Note`, which begins with `name`, names each change.  Raises
+    UserError as `read` does.
     """
     tool = coco_dialects.rewritten(content, str(name))
     whole_ids(content)
@@ -210,7 +211,8 @@ def prepared(
     filled = missing_fields.fill_in(content)
     for remark in (*person.remarks, *left_out, *filled):
         warnings.warn(f"{name}: {remark}", Note, stacklevel=2)
-    content["categories"] = [{"id": person.category_id, "name": "person"}]
+    stated = {"flip_pairs": [list(pair) for pair in person.skeleton.flip_pairs]} if person.states_pairs else {}
+    content["categories"] = [{"id": person.category_id, "name": "person"} | stated]
     return Dataset(content, images, person.skeleton, tool)
 
 

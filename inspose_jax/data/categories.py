@@ -19,6 +19,7 @@ class Person(NamedTuple):
     skeleton: Skeleton
     order: tuple[int, ...]  # for each joint of the skeleton, its index in the file
     remarks: tuple[str, ...]  # what the user should know, one line each
+    states_pairs: bool  # whether it says itself which joints change places in a mirrored image
 
 
 def find_person(content: dict[str, Any], path: Path, skeleton: Skeleton | None, name: str = "") -> Person:
@@ -49,8 +50,9 @@ def find_person(content: dict[str, Any], path: Path, skeleton: Skeleton | None, 
 
 
 def named_category(listed: list[dict[str, Any]], name: str, path: Path) -> dict[str, Any]:
-    """The category of a name; raises UserError if there is none, or more than one."""
-    found = [category for category in listed if simplified(str(category.get("name"))) == simplified(name)]
+    """The category of exactly this name, or of one with the same letters; UserError if there is none, or several."""
+    found = [category for category in listed if str(category.get("name")) == name]
+    found = found or [one for one in listed if simplified(str(one.get("name"))) == simplified(name)]
     if len(found) != 1:
         known = [str(category.get("name")) for category in listed]
         fault = (
@@ -130,7 +132,7 @@ def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skelet
         )
     if skeleton in PRESETS.values() and simplified(str(found.get("name"))) != "person":
         remarks.append(f"category {title(found)} is used as the person category")
-    return Person(found["id"], skeleton, order, tuple(remarks))
+    return Person(found["id"], skeleton, order, tuple(remarks), "flip_pairs" in found)
 
 
 def assumed_skeleton(content: dict[str, Any], category_id: int) -> Skeleton:

@@ -94,7 +94,7 @@ def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[
         wrong = label_faults(entry, size_of(image) if image else None, skeleton)
         found += [about("annotation", index, entry, image, *what) for what in wrong if what[1] not in explained]
     found += [about_dataset("error", "coordinates", finding.line) for finding in about_all]
-    found += flip_faults(skeleton)
+    found += flip_faults(skeleton, "flip_pairs" in content["categories"][0])
     found += never_labelled(labels, skeleton, any(one.severity == "error" for one in found))
     if not about_all and (remark := coordinates.remark(labels, skeleton)):
         found.append(about_dataset("warning", "posture", remark))
@@ -259,8 +259,11 @@ def has_area(box: Sequence[int | float], size: tuple[int, int]) -> bool:
     return min(x + width, size[1]) > max(x, 0) and min(y + height, size[0]) > max(y, 0)
 
 
-def flip_faults(skeleton: Skeleton) -> Iterable[Fault]:
-    """What the names of the joints say about the flip pairs: in a mirrored image a left joint becomes a right one."""
+def flip_faults(skeleton: Skeleton, are_stated: bool) -> Iterable[Fault]:
+    """What the names of the joints say about the flip pairs: in a mirrored image a left joint becomes a right one.
+
+    That there are no pairs is suspicious unless the data states it.
+    """
     names, order = skeleton.keypoint_names, skeleton.flip_order
     pairs = flip_pairs(names)
     sides_are_named = False
@@ -277,7 +280,7 @@ def flip_faults(skeleton: Skeleton) -> Iterable[Fault]:
     if len(names) > 1 and not (skeleton.flip_pairs or pairs or sides_are_named):
         message = "no two joints change places in a mirrored image; if some are left and right of the same, flips would"
         remedy = "mix up the sides: name them so, give flip_pairs (COCO) or flip_idx (YOLO), or set data.flip to 0"
-        yield about_dataset("warning", "flip", f"{message} {remedy}")
+        yield about_dataset("remark" if are_stated else "warning", "flip", f"{message} {remedy}")
 
 
 def never_labelled(labels: coordinates.Labels, skeleton: Skeleton, has_errors: bool) -> Iterable[Fault]:

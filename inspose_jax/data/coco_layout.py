@@ -14,7 +14,7 @@ from inspose_jax.data.splits import Split
 from inspose_jax.data.values import is_inside
 from inspose_jax.errors import NotFound, UserError
 
-LOOKED_FOR = 10  # images whose files tell which folder is theirs
+LOOKED_FOR = 100  # images, spread over a file, that tell which folder is theirs
 IMAGE_FOLDER = "image_folder"  # a field of `info` in files that this package writes
 
 
@@ -34,10 +34,11 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]
 
 
 def json_files(path: Path) -> list[Path]:
-    """The JSON files that may hold annotations."""
+    """The JSON files that may hold annotations; COCO's image_info files of a folder only list images."""
     if path.is_file():
         return [path] if is_json(path) else []
-    return [file for folder in (path, path / "annotations") for file in sorted(filter(is_json, folder.glob("*")))]
+    found = [file for folder in (path, path / "annotations") for file in sorted(filter(is_json, folder.glob("*")))]
+    return [file for file in found if not file.name.startswith("image_info_")]
 
 
 def is_json(path: Path) -> bool:
@@ -64,22 +65,26 @@ def image_folder(annotations: Path, content: dict[str, Any]) -> Path:
     The likeliest is the one that the file names, if `with_image_folder` made it.
     """
     listed = (entry.get("file_name") for entry in content["images"] if isinstance(entry, dict))
-    names = [name for name in listed if is_inside(name)][:LOOKED_FOR]
+    names = [name for name in listed if is_inside(name)]
     if not names:  # nothing to look for; the rules for the entries report it
         return annotations.parent
-    last = annotations.stem.rpartition("_")[2]  # train2017 of person_keypoints_train2017
-    bases = [annotations.parent, annotations.parent.parent]
-    # The folder of the split comes first, since those of several splits may have files of the same names.
-    likely = [base / place for base in bases for place in (f"images/{last}", last, "", "images", "data")]
+    names = names[:: -(-len(names) // LOOKED_FOR)]
+    last = annotations.stem.rpartition("_")[2]  # train2017 of person_keypoints_train2017, default of CVAT's
+    places = ["", "images", "data"]
+    if last != annotations.stem:
+        # The folder of the split comes first, since those of several splits may have files of the same names.
+        places = [f"images/{last}", last, *places]
+    likely = [base / place for base in (annotations.parent, annotations.parent.parent) for place in places]
     info = content.get("info")
     if isinstance(info, dict) and isinstance(named := info.get(IMAGE_FOLDER), str):
         likely.insert(0, annotations.parent / named)
     for folder in likely:
         if any((folder / name).is_file() for name in names):
             return folder
+    known = ", ".join(filter(None, places))
     raise NotFound(
-        f"{annotations}: its image {names[0]} is neither beside it nor in images or {last}; give the folder with "
-        f"--images FOLDER --annotations {annotations}"
+        f"{annotations}: its images, such as {names[0]}, are neither beside it nor in a folder {known}; give theirs "
+        f"with --images FOLDER --annotations {annotations}"
     )
 
 

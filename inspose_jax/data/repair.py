@@ -55,9 +55,10 @@ def repaired(
         "name": "person" if skeleton.name in PRESETS else skeleton.name,
         "keypoints": list(skeleton.keypoint_names),
         "skeleton": [[first + 1, second + 1] for first, second in skeleton.limbs],
-        "flip_pairs": [list(pair) for pair in skeleton.flip_pairs],
     }
-    if skeleton.name not in PRESETS and set(skeleton.oks_sigmas) != {SIGMA}:  # not what a reader assumes
+    if skeleton.flip_pairs:
+        category["flip_pairs"] = [list(pair) for pair in skeleton.flip_pairs]
+    if skeleton not in PRESETS.values() and set(skeleton.oks_sigmas) != {SIGMA}:  # not what a reader assumes
         category["sigmas"] = list(skeleton.oks_sigmas)
     lists = {"images": list(kept.values()), "annotations": people, "categories": [category]}
     clean = Dataset({**content, **lists}, images, skeleton)

@@ -318,13 +318,11 @@ def has_label_files(path: Path) -> bool:
 
 
 def is_label_file(path: Path) -> bool:
-    """Whether a file is a text file whose first line may be a row: only numbers, and at least those of a box."""
+    """Whether a file is a text file whose first line may be a row: only numbers, and more than those of a box."""
     if path.suffix.lower() != ".txt" or not path.is_file():
         return False
-    with path.open("rb") as file:
-        words = file.readline().split()
-    with contextlib.suppress(ValueError):
-        return len([float(word) for word in words]) >= BOX
+    with contextlib.suppress(ValueError), path.open(encoding="utf-8-sig") as file:  # so is what is no UTF-8
+        return len([float(word) for word in file.readline().split()]) > BOX
     return False
 
 

@@ -5,8 +5,10 @@ What reads the command line and what chooses data belongs to `cli`, which hands 
 """
 
 import contextlib
+import errno
 import fcntl
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from inspose_jax.sweep.rows import Sweep
 from inspose_jax.sweep.tables import Line, Trained
 from inspose_jax.training import loop
 
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system that cannot lock files answers
 HELD_OUT_SEED = 0  # of the images that all runs of all seeds are evaluated on
 
 Override = Callable[[Config, list[str]], Config]
@@ -167,7 +170,7 @@ def table(planned: Planned) -> list[Line]:
 def claimed(lock: Path) -> Iterator[bool]:
     """Whether this process alone may make a run; the system releases the claim of a process that ends in any way.
 
-    On a file system without locks every process may.
+    On a file system without locks every process may, which is to be the only one.
     """
     with lock.open("w") as file:
         is_mine = True
@@ -175,6 +178,19 @@ def claimed(lock: Path) -> Iterator[bool]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             is_mine = False
-        except OSError:  # a file system without locks
-            pass
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
         yield is_mine
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether the file system of a folder, which is made if it is not there, can lock files."""
+    with files.results_folder(folder), tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            return False
+    return True

@@ -239,16 +239,21 @@ def named(*names, pairs=()):
     ],
 )
 def test_flips_that_do_not_pair_the_sides_are_named(skeleton, lines):
-    given = [one.line() for one in check.flip_faults(skeleton)]
+    given = [one.line() for one in check.flip_faults(skeleton, are_stated=False)]
     assert len(given) == len(lines)
     assert all(one.startswith(line) for one, line in zip(given, lines, strict=True))
 
 
+def test_joints_without_pairs_are_only_remarked_on_if_the_data_states_it():
+    (one,) = check.flip_faults(named("poll", "tail"), are_stated=True)
+    assert one.line().startswith("remark: no two joints change places")
+
+
 def test_a_preset_with_one_pair_left_out_is_named():
     for preset in skeletons.PRESETS.values():
-        assert list(check.flip_faults(preset)) == []
+        assert list(check.flip_faults(preset, are_stated=False)) == []
         fewer = dataclasses.replace(preset, flip_pairs=preset.flip_pairs[:-1])
-        (one,) = check.flip_faults(fewer)
+        (one,) = check.flip_faults(fewer, are_stated=True)
         first, second = (preset.keypoint_names[joint] for joint in preset.flip_pairs[-1])
         assert one.message.startswith(f"the flip partner of {first} is none, not {second}")
 

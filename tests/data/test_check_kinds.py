@@ -2,7 +2,7 @@
 
 import json
 import re
-import warnings
+import shutil
 
 import horses
 import pytest
@@ -111,11 +111,20 @@ def test_every_fault_of_a_yolo_folder_is_named_once_with_its_line_and_repaired(t
     assert found(capsys, "--images", folder / "images/train", "--annotations", clean) == (0, [])
 
 
-def test_joints_without_sides_are_a_warning_on_the_command_line_too(tmp_path, capsys):
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own)")
+def test_joints_without_sides_are_a_warning_unless_the_data_states_it(tmp_path, place, capsys):
     folder = written(tmp_path, flip_idx=[0, 1, 2, 3, 4], kpt_names={0: ["poll", "withers", "tail", "near", "off"]})
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*(no area|joints of its own)")
-        assert found(capsys, "--data", folder) == (0, [("warning", "flip", ""), ("remark", "without-people", "")])
+    assert found(capsys, "--data", folder) == (0, [("remark", "flip", ""), ("remark", "without-people", "")])
+    shutil.copytree(place / "drawn", tmp_path / "drawn")
+    labels = tmp_path / "drawn/annotations.json"
+    content = json.loads(labels.read_text())
+    (category,) = content["categories"]
+    category |= {"name": "worm", "keypoints": [f"ring{i}" for i in range(17)]}
+    for severity in ("warning", "remark"):
+        labels.write_text(json.dumps(content))
+        faults = found(capsys, "--data", tmp_path / "drawn")[1]
+        assert [one for one in faults if one[1] == "flip"] == [(severity, "flip", "")]
+        category["flip_pairs"] = []
 
 
 @pytest.mark.filterwarnings("ignore:.*(no area|joints of its own)")

@@ -1,6 +1,7 @@
 """`--data`: files and folders as people have them are recognised, and labels arrive on their pixels."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -294,13 +295,32 @@ def test_a_record_is_the_file_with_its_labels(tmp_path):
     assert isinstance(rle["counts"], str)
 
 
+@pytest.mark.filterwarnings("ignore:.*joints of its own")
+def test_a_folder_that_is_called_like_the_file_but_for_no_split_may_hold_other_images(tmp_path):
+    dots(tmp_path)
+    shutil.copytree(tmp_path / "images", tmp_path / "labels")  # masks, say, beside labels.json
+    assert opened(tmp_path).images == tmp_path / "images"
+
+
+@pytest.mark.filterwarnings("ignore:.*joints of its own")
+def test_the_folder_is_told_even_if_the_first_images_are_missing(tmp_path):
+    dots(tmp_path)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    missing = [{**content["images"][0], "id": 100 + i, "file_name": f"gone{i}.png"} for i in range(300)]
+    (tmp_path / "labels.json").write_text(json.dumps({**content, "images": [*missing, *content["images"]]}))
+    dataset = sources.read(tmp_path, "train").dataset
+    assert dataset.images == tmp_path / "images"
+
+
 def test_an_image_that_is_missing_is_named(tmp_path):
     dots(tmp_path)
     (tmp_path / "images/2.png").unlink()
     with pytest.warns(UserWarning, match="of its own"), pytest.raises(NotFound, match=r"images/2\.png: no such image"):
         opened(tmp_path)
     (tmp_path / "images/1.png").unlink()
-    with pytest.raises(NotFound, match=r"labels.json: its image 1\.png is neither beside it nor in images or labels;"):
+    with pytest.raises(
+        NotFound, match=r"labels.json: its images, such as 1\.png, are neither beside it nor in a folder images, data;"
+    ):
         opened(tmp_path)
 
 

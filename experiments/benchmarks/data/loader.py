@@ -9,6 +9,8 @@ machine slows all of it down alike; medians.  Both wall time and processor time 
 second says anything, and it leaves out what threads wait for each other.  That of worker processes is not counted.
 """
 
+import contextlib
+import io
 import multiprocessing
 import statistics
 import sys
@@ -140,7 +142,8 @@ def rate_of(work: Work, steps: list[PlannedStep]) -> Rate:
 def opened(data: str) -> tuple[config.Config, CocoFolder | BuiltSet, Plan]:
     """The recipe, the data and its plan."""
     recipe = recipes.read("r50_coco_36e").config
-    source = sources.annotated(Given(Path(data)), COCO, recipe.data.joint_pixel_offset)
+    with contextlib.redirect_stdout(io.StringIO()):  # worker processes would print in the middle of the tables
+        source = sources.annotated(Given(Path(data)), COCO, recipe.data.joint_pixel_offset)
     return recipe, source, pipeline.make_plan(source, recipe, train=True)
 
 

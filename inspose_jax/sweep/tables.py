@@ -179,7 +179,7 @@ def plot(table: Table, path: Path) -> None:
     """Write `figure_of` as an SVG."""
     import matplotlib
 
-    with matplotlib.rc_context(rc=STYLE):
+    with matplotlib.rc_context(rc=STYLE | {"svg.hashsalt": "inspose"}):  # the same file for the same runs
         figure_of(table).savefig(path, format="svg", metadata={"Date": None})
 
 

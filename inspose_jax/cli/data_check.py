@@ -120,9 +120,9 @@ def other_parts(given: arguments.Given, against: tuple[Path, ...]) -> str:
     from inspose_jax.cli import sources
 
     known = sources.splits(given.data) if given.data else ()
-    others = [split for split in known if split != given.split]
-    if len(known) < 2 or not others:
+    if len(known) < 2:
         return ""
+    others = [split for split in known if split != given.split]
     each = ", ".join(f"--split {split}" for split in others)
     compared = "" if against else f"; images in more than one part: --against {' '.join(others)}"
     return f"only {given.split} was checked; the other part{'s' * (len(others) > 1)}: {each}{compared}"

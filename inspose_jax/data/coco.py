@@ -1,6 +1,7 @@
 """Read a COCO folder (images and one JSON file) as samples, and write samples of drawn people as a COCO folder."""
 
 import json
+import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -73,7 +74,7 @@ class CocoFolder:
 
     def image_folders(self) -> set[Path]:
         """The folders that hold its images."""
-        return {self.images / Path(name).parent for name in self.labels.file_names}
+        return {self.images / folder for folder in set(map(os.path.dirname, self.labels.file_names))}
 
     def file_name(self, index: int) -> str:
         """The name of an image's file, as the labels give it."""

@@ -188,7 +188,7 @@ def figure_of(table: Table) -> Any:
     from matplotlib.figure import Figure
 
     has_paper = any("AP" in line.row.paper for line in table)
-    figure = Figure(figsize=(3.4 * (1 + has_paper), 0.9 + 0.36 * len(table)), layout="constrained")
+    figure = Figure(figsize=(2.4 + 2.4 * (1 + has_paper), 0.9 + 0.36 * len(table)), layout="constrained")
     axes: Any = figure.subplots(1, 1 + has_paper, squeeze=False, sharey=True)[0]
     places = range(len(table))
     if has_paper:

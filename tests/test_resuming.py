@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,39 +9,42 @@ from PIL import Image
 from test_own_joints import horses, run  # noqa: F401 (a fixture)
 
 from inspose_jax.cli import resuming
-from inspose_jax.cli.train import Train
+from inspose_jax.cli.arguments import Parts
+from inspose_jax.cli.resuming import Options
 from inspose_jax.errors import UserError
 
+NOTHING = Options(Parts(), None)
 
-def started(folder, *launches):
-    lines = [json.dumps({"step": 0, "options": resuming.given(one)} if one else {"step": 0}) for one in launches]
+
+def started(folder, *starts):
+    lines = [json.dumps({"step": 0, "options": one.given()} if one else {"step": 0}) for one in starts]
     (folder / "history.jsonl").write_text("\n".join(lines) + "\n")
     return folder
 
 
 def test_what_is_not_given_is_taken_from_the_latest_start_that_gave_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first = Train(data=Path("old"), category="cow")
-    second = Train(images=Path("i"), annotations=Path("a.json"), val_data=Path("v"), category="horse", eval_every=7)
-    started(tmp_path, first, second, None)
-    completed, words = resuming.completed(Train(), tmp_path)
+    first = Options(Parts(data=Path("old"), category="cow"), None)
+    images = {"images": Path("i"), "annotations": Path("a.json"), "val_data": Path("v")}
+    started(tmp_path, first, Options(Parts(**images, category="horse"), 7), None)
+    completed, words = resuming.completed(NOTHING, tmp_path)
     here = tmp_path
-    absolute = {"images": here / "i", "annotations": here / "a.json", "val_data": here / "v"}
-    assert completed == replace(second, **absolute)
+    assert completed == Options(Parts(**{name: here / path for name, path in images.items()}, category="horse"), 7)
     assert words == f"--images {here}/i --annotations {here}/a.json --val-data {here}/v --category horse --eval-every 7"
 
 
 def test_what_is_given_counts_and_options_that_go_together_are_not_mixed(tmp_path):
-    started(tmp_path, Train(images=Path("/i"), annotations=Path("/a.json"), val_data=Path("/v")))
-    given = Train(data=Path("new"), val_images=Path("x"), val_annotations=Path("y"), category="dog", eval_every=3)
+    images = Parts(images=Path("/i"), annotations=Path("/a.json"), val_data=Path("/v"))
+    started(tmp_path, Options(images, None))
+    given = Options(Parts(data=Path("new"), val_images=Path("x"), val_annotations=Path("y"), category="dog"), 3)
     assert resuming.completed(given, tmp_path) == (given, "")
-    assert resuming.completed(Train(data=Path("new")), tmp_path)[0].images is None
+    assert resuming.completed(Options(Parts(data=Path("new")), None), tmp_path)[0].parts.images is None
 
 
 def test_a_run_without_history_or_with_a_broken_one_adds_nothing(tmp_path):
-    assert resuming.completed(Train(), tmp_path) == (Train(), "")
+    assert resuming.completed(NOTHING, tmp_path) == (NOTHING, "")
     (tmp_path / "history.jsonl").write_text('[1]\n{"options": 3}\n{"step')
-    assert resuming.completed(Train(), tmp_path) == (Train(), "")
+    assert resuming.completed(NOTHING, tmp_path) == (NOTHING, "")
 
 
 def test_a_method_of_its_own_is_known_only_to_its_recipe(tmp_path):

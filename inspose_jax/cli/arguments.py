@@ -65,8 +65,39 @@ class Given:
     """The category to use, if several have joints."""
 
 
-GivenData = Annotated[Given, tyro.conf.arg(name="")]  # in a command's dataclass: these options, without a prefix
-OF_TRAIN, OF_VAL = Given(), Given(split="val")  # its defaults
+@dataclass(frozen=True)
+class Parts:
+    """The options that name annotated images for training, and others for validation."""
+
+    data: Place = None
+    """Annotated images: a file or folder of any kind that docs/data.md lists."""
+    images: Place = None
+    """Instead of --data: the folder of images .."""
+    annotations: Place = None
+    """.. and their COCO keypoint JSON."""
+    val_data: Place = None
+    """Annotated images for validation, in the same way."""
+    val_images: Place = None
+    """Instead of --val-data: the folder of images .."""
+    val_annotations: Place = None
+    """.. and their COCO keypoint JSON."""
+    category: Category = ""
+    """The category to use, if several have joints."""
+
+    def train(self, split: Split = "train") -> Given:
+        """What --data or --images and --annotations name."""
+        return Given(self.data, self.images, self.annotations, split, self.category)
+
+    def val(self) -> Given | None:
+        """What the options for validation name; None if there are none."""
+        given = Given(self.val_data, self.val_images, self.val_annotations, "val", self.category)
+        return given if given.data or given.images or given.annotations else None
+
+
+# In a command's dataclass: these options, without a prefix.
+GivenData = Annotated[Given, tyro.conf.arg(name="")]
+GivenParts = Annotated[Parts, tyro.conf.arg(name="")]
+OF_TRAIN, OF_VAL, OF_NOTHING = Given(), Given(split="val"), Parts()  # their defaults
 
 
 def parse(
@@ -109,7 +140,7 @@ def flags_of(launch: Any) -> list[str]:
     found = []
     for field in dataclasses.fields(launch):
         value = getattr(launch, field.name)
-        found += flags_of(value) if isinstance(value, Given) else [f"--{field.name.replace('_', '-')}"]
+        found += flags_of(value) if isinstance(value, (Given, Parts)) else [f"--{field.name.replace('_', '-')}"]
     return found
 
 
@@ -131,7 +162,7 @@ def with_home(launch: Launch) -> Launch:
     def expanded(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(expanded, value))
-        if isinstance(value, Given):
+        if isinstance(value, (Given, Parts)):
             return with_home(value)
         return paths.expanded(value) if isinstance(value, Path) else value
 

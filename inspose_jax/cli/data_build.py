@@ -1,6 +1,6 @@
 """`inspose data build`: copy a dataset into a few large files, for training on many machines and for TFDS."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -22,25 +22,12 @@ class Build:
 
     out: Path
     """A new or empty folder."""
-    data: arguments.Place = None
-    """Annotated images: a file or folder of any kind that docs/data.md lists."""
-    images: arguments.Place = None
-    """Instead of --data: the folder of images .."""
-    annotations: arguments.Place = None
-    """.. and their COCO keypoint JSON."""
-    val_data: arguments.Place = None
-    """The images of the split `val`, if they are not a part of --data."""
-    val_images: arguments.Place = None
-    """Instead of --val-data: the folder of images .."""
-    val_annotations: arguments.Place = None
-    """.. and their COCO keypoint JSON."""
+    given: arguments.GivenParts = arguments.OF_NOTHING
     splits: Annotated[
         tuple[arguments.SplitOf, ...],
         tyro.conf.arg(metavar="train|val|test ..", help_behavior_hint=""),
     ] = ()
     """Which parts of --data to build; by default all that it has."""
-    category: arguments.Category = ""
-    """The category to take, if several have joints."""
     skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON")] = "data"
     """The joints: a preset, a JSON file, or data: those of the data."""
     only_labelled: bool = False
@@ -73,9 +60,9 @@ def run(argv: list[str]) -> None:
             # Joints are stored as they stand in the file; whoever trains from it adds `joint_pixel_offset`.
             splits[split] = sources.annotated(one, skeleton, 0.0, with_masks=True)
         except UserError as error:
-            others = [name for name in given if name != split and given[name].data == launch.data]
+            others = [name for name in given if name != split and given[name].data == launch.given.data]
             # Without the part for training a set is rarely wanted, so that leaving it out is no advice.
-            if launch.splits or one.data != launch.data or not others or split == "train":
+            if launch.splits or one.data != launch.given.data or not others or split == "train":
                 raise
             raise UserError(f"{error}; or build without this part: --splits {' '.join(others)}") from None
     if "train" in splits and "val" in splits:
@@ -90,17 +77,15 @@ def given_splits(launch: Build) -> dict[Split, arguments.Given]:
     """The options that name what to build, by its split."""
     from inspose_jax.cli import sources
 
-    own_val = bool(launch.val_data or launch.val_images or launch.val_annotations)
+    train, val = launch.given.train(), launch.given.val()
     names: list[Split] = ["train"]
-    if launch.data and not (launch.images or launch.annotations):
-        known = launch.splits or sources.splits(launch.data)
-        names = [name for name in known if not (own_val and name == "val")]
+    if train.data and not (train.images or train.annotations):
+        known = launch.splits or sources.splits(train.data)
+        names = [name for name in known if not (val and name == "val")]
         names = names or ([] if launch.splits else ["train"])
     elif launch.splits:
         raise UserError("--splits chooses parts of --data; --images and --annotations are one part, train")
-    train = arguments.Given(launch.data, launch.images, launch.annotations, "train", launch.category)
-    given = {name: replace(train, split=name) for name in names}
-    if own_val:
-        val = (launch.val_data, launch.val_images, launch.val_annotations)
-        given["val"] = arguments.Given(*val, "val", launch.category)
+    given = {name: launch.given.train(name) for name in names}
+    if val:
+        given["val"] = val
     return {name: given[name] for name in WORDS if name in given}

@@ -6,16 +6,15 @@ Every start writes the options that name data into a line of the run's history; 
 import json
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from inspose_jax import run_folder
+from inspose_jax.cli.arguments import Parts
 from inspose_jax.config import Config
 from inspose_jax.errors import NotFound, UserError
 
-Launch = TypeVar("Launch")
-OPTIONS = (  # of `inspose train`; those of a row are given together
+TOGETHER = (  # options of `inspose train`; those of a row are given together
     ("data", "images", "annotations"),
     ("val_data", "val_images", "val_annotations"),
     ("category",),
@@ -23,25 +22,40 @@ OPTIONS = (  # of `inspose train`; those of a row are given together
 )
 
 
-def given(launch: Any) -> dict[str, Any]:
-    """The options that name data, by name, as JSON has them; paths are absolute."""
-    values = {name: getattr(launch, name) for row in OPTIONS for name in row}
-    return {name: str(one.absolute()) if isinstance(one, Path) else one for name, one in values.items() if one}
+class Options(NamedTuple):
+    """The options that a start which resumes may leave out."""
+
+    parts: Parts
+    eval_every: int | None
+
+    def by_name(self) -> dict[str, Any]:
+        """The value of each."""
+        return {**vars(self.parts), "eval_every": self.eval_every}
+
+    def given(self) -> dict[str, Any]:
+        """Those that have a value, as JSON has them; paths are absolute."""
+        return {
+            name: str(value.absolute()) if isinstance(value, Path) else value
+            for name, value in self.by_name().items()
+            if value
+        }
 
 
-def completed(launch: Launch, workdir: Path) -> tuple[Launch, str]:
+def completed(options: Options, workdir: Path) -> tuple[Options, str]:
     """The options of a start that resumes, with those of the run's earlier one where it gives none.
 
     The second value is what was added, as the user would type it.
     """
     earlier = next((found for found in starts(workdir) if found), {})
-    missing = [name for row in OPTIONS if not any(getattr(launch, name) for name in row) for name in row]
+    values = options.by_name()
+    missing = [name for row in TOGETHER if not any(values[name] for name in row) for name in row]
     if "data" not in missing:  # other data, which need not have the category
         missing = [name for name in missing if name != "category"]
     added = {name: earlier[name] for name in missing if name in earlier}
-    values = {name: value if name in ("category", "eval_every") else Path(value) for name, value in added.items()}
+    values |= {name: value if name in ("category", "eval_every") else Path(value) for name, value in added.items()}
     words = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in added.items())
-    return replace(launch, **values), words  # pyright: ignore[reportArgumentType]
+    eval_every = values.pop("eval_every")
+    return Options(Parts(**values), eval_every), words
 
 
 def starts(workdir: Path) -> Iterator[dict[str, Any]]:

@@ -170,16 +170,16 @@ def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
     return pipeline.InMemory(source) if is_small else source
 
 
-def validation_source(config: Config, given: Given, eval_every: int | None) -> pipeline.LabelledSource | None:
-    """The data on which training is evaluated: the given folder, held-out drawn people, or None.
+def validation_source(config: Config, given: Given | None, eval_every: int | None) -> pipeline.LabelledSource | None:
+    """The data on which training is evaluated: what is given, held-out drawn people, or None.
 
     Raises UserError if only one of --val-images and --val-annotations is given, or if --eval-every has nothing to
     evaluate on.
     """
-    if given.data or (given.images and given.annotations):
-        return annotated(given, config.model.skeleton, config.data.joint_pixel_offset)
-    if given.images or given.annotations:
+    if given and not (given.data or (given.images and given.annotations)):
         raise UserError("--val-images and --val-annotations go together: give the folder and its COCO keypoint JSON")
+    if given:
+        return annotated(given, config.model.skeleton, config.data.joint_pixel_offset)
     if eval_every is None:
         return None
     if config.data.source == "drawn":

@@ -29,14 +29,7 @@ class Train:
     """A recipe's name, or its file."""
     workdir: arguments.Place = None
     """Folder of the run; by default runs/RECIPE."""
-    data: arguments.Place = None
-    """Annotated images of a kind in docs/data.md."""
-    images: arguments.Place = None
-    """Instead of --data: the folder of images .."""
-    annotations: arguments.Place = None
-    """.. and their COCO keypoint JSON."""
-    category: arguments.Category = ""
-    """The category to learn, if several have joints."""
+    given: arguments.GivenParts = arguments.OF_NOTHING
     init: arguments.Place = None
     """Weights: a run, a checkpoint or a released file, also of other joints, or a backbone from ImageNet."""
     skeleton: Annotated[str, tyro.conf.arg(metavar="PRESET|JSON", help_behavior_hint="")] = ""
@@ -47,14 +40,8 @@ class Train:
     """Stop early, after this step; --resume goes on."""
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Go on from the newest checkpoint in the workdir."""
-    val_data: arguments.Place = None
-    """Evaluate on this in between; keeps WORKDIR/best."""
-    val_images: arguments.Place = None
-    """Instead of --val-data: the folder of images .."""
-    val_annotations: arguments.Place = None
-    """.. and their COCO keypoint JSON."""
     eval_every: arguments.Count = None
-    """Steps between evaluations; by default a tenth of the run, if there is something to evaluate on."""
+    """Steps between evaluations, the best of which keeps its weights in WORKDIR/best; by default a tenth of the run."""
     on_nan: Literal["stop", "skip"] = "stop"
     """If a loss is not finite: stop the run, or skip that step."""
     distributed: bool = False
@@ -99,16 +86,15 @@ def run(argv: list[str]) -> None:
     from inspose_jax.data import pipeline, shapes
 
     devices.check()
+    options = resuming.Options(launch.given, launch.eval_every)
     if launch.resume:
-        launch, added = resuming.completed(launch, workdir)
+        options, added = resuming.completed(options, workdir)
         if added and processes.is_first():
             print(f"inspose: {workdir}: goes on with {added}")
-    given = sources.Given(launch.data, launch.images, launch.annotations, "train", launch.category)
-    source = sources.training_source(config, given)
+    source = sources.training_source(config, options.parts.train())
     config = pipeline.for_data(config, source)
-    given = sources.Given(launch.val_data, launch.val_images, launch.val_annotations, "val", launch.category)
-    validation = sources.validation_source(config, given, launch.eval_every)
-    if given != sources.Given(split="val", category=launch.category):
+    validation = sources.validation_source(config, options.parts.val(), options.eval_every)
+    if options.parts.val():
         sources.warn_if_same(source, validation)
 
     from inspose_jax.evaluation import evaluator
@@ -125,12 +111,12 @@ def run(argv: list[str]) -> None:
     evaluate, try_out = (None, None) if validation is None else make_evaluation(config, method, validation)
     extras = loop.Extras(
         evaluate,
-        launch.eval_every or -(-num_steps // 10),
+        options.eval_every or -(-num_steps // 10),
         launch.on_nan,
         profile,
         evaluator.fingerprint(config, validation) if validation is not None else "",
         try_out,
-        resuming.given(launch),
+        options.given(),
     )
     if launch.resume and is_first and not has_checkpoint(workdir):
         print(f"inspose: {workdir}: no checkpoint to resume from; the run starts at its first step")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from inspose_jax.data import categories, coco_dialects, missing_fields
+from inspose_jax.data import categories, coco_dialects, garbage, missing_fields
 from inspose_jax.data.values import (
     NOT_READ,
     READ_FROM,
@@ -160,11 +160,12 @@ def check_places(images: Path, annotations: Path) -> None:
         raise NotFound(f"{images}: {fault}; give the folder of images that {annotations} lists")
 
 
+@garbage.paused()
 def parsed(annotations: Path, lists: tuple[str, ...] = ("images", "annotations")) -> dict[str, Any]:
     """The content of a JSON file, if it has the lists of an annotation file; otherwise raises UserError."""
     data = annotations.read_bytes()
     try:
-        content = msgspec.json.decode(data)  # in half the time of json, and in no more memory
+        content = msgspec.json.decode(data)  # in less than half the time of json, in no more memory
     except (ValueError, RecursionError):  # a fault, which json words; or what json takes: NaN, a byte order mark
         try:
             content = json.loads(data.decode("utf-8-sig"))
@@ -190,6 +191,7 @@ def tool_of(content: Any) -> str:
     return "VIA" if is_image or "_via_settings" in content else ""
 
 
+@garbage.paused()
 def prepared(
     content: dict[str, Any],
     images: Path,

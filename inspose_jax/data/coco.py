@@ -12,7 +12,7 @@ import numpy as np
 
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
-from inspose_jax.data import coco_dialects, image_files, labels, masks, orientation
+from inspose_jax.data import coco_dialects, garbage, image_files, labels, masks, orientation
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.labels import Labels
 from inspose_jax.data.values import NOT_READ, READ_FROM
@@ -51,6 +51,7 @@ class CocoFolder:
         source.take(dataset, name, joint_pixel_offset, with_masks)
         return source
 
+    @garbage.paused()
     def take(self, dataset: Dataset, name: Path, joint_pixel_offset: float, with_masks: bool) -> None:
         """Check everything and keep the labels."""
         self.name = name

@@ -64,11 +64,11 @@ def image_folder(annotations: Path, content: dict[str, Any]) -> Path:
 
     The likeliest is the one that the file names, if `with_image_folder` made it.
     """
-    listed = (entry.get("file_name") for entry in content["images"] if isinstance(entry, dict))
+    some = content["images"][:: -(-len(content["images"]) // LOOKED_FOR) or 1]
+    listed = (entry.get("file_name") for entry in some if isinstance(entry, dict))
     names = [name for name in listed if is_inside(name)]
     if not names:  # nothing to look for; the rules for the entries report it
         return annotations.parent
-    names = names[:: -(-len(names) // LOOKED_FOR)]
     last = annotations.stem.rpartition("_")[2]  # train2017 of person_keypoints_train2017, default of CVAT's
     places = ["", "images", "data"]
     if last != annotations.stem:

@@ -1,5 +1,6 @@
 """COCO folders: read according to COCO, read back after writing, refused with one line."""
 
+import gc
 import json
 
 import checked
@@ -8,8 +9,9 @@ import pytest
 from PIL import Image
 
 from inspose_jax.config import Scene
-from inspose_jax.data import coco
+from inspose_jax.data import annotations, coco
 from inspose_jax.data.drawn.people import DrawnPeople
+from inspose_jax.errors import UserError
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
 
@@ -45,6 +47,25 @@ def test_limbs_are_written_as_coco_counts_from_one(folder):
     (category,) = json.loads((folder / "annotations.json").read_text())["categories"]
     names = category["keypoints"]
     assert [names[a - 1] for a in category["skeleton"][0]] == ["left_ankle", "left_knee"]
+
+
+def test_no_garbage_is_searched_for_while_an_annotation_file_is_parsed(tmp_path):
+    file, searches = tmp_path / "labels.json", []
+    file.write_text(json.dumps({"images": [{"id": i} for i in range(5000)], "annotations": []}))
+    gc.callbacks.append(lambda phase, _: searches.append(phase))
+    try:
+        json.loads(file.read_text())
+        assert len(searches) > 4, "so many objects make the collector search again and again"
+        searches.clear()
+        content = annotations.parsed(file)
+        assert len(searches) <= 2, "the beginning and the end of one search, when it may search again"
+    finally:
+        gc.callbacks.pop()
+    assert len(content["images"]) == 5000
+    file.write_text("{")
+    with pytest.raises(UserError, match="not JSON"):
+        annotations.parsed(file)
+    assert gc.isenabled()
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
         text += (
             f"\n\nHere: {sweep.steps} steps of `{sweep.recipe}`, evaluated on {sweep.num_images} held-out images. Mean "
             "± standard deviation of the seeds, in percent. "
-            f"Training took {np.median(minutes):.0f} minutes a run in the median.\n\n![paper and here]({PLOT})"
+            f"Training took {np.median(minutes):.0f} minutes a run in the median.\n\n![AP of every row]({PLOT})"
         )
     commands = "\n".join(
         f"{line.command}    # {line.row.label}{line.shares and f': the run of {line.shares}'}" for line in table
@@ -188,7 +188,9 @@ def figure_of(table: Table) -> Any:
     from matplotlib.figure import Figure
 
     has_paper = any("AP" in line.row.paper for line in table)
-    figure = Figure(figsize=(2.4 + 2.4 * (1 + has_paper), 0.9 + 0.36 * len(table)), layout="constrained")
+    longest = max(len(line.row.label) for line in table)  # characters, of .085 inches
+    size = (0.085 * longest + 3 * (1 + has_paper), 0.9 + 0.36 * len(table))
+    figure = Figure(figsize=size, layout="constrained")
     axes: Any = figure.subplots(1, 1 + has_paper, squeeze=False, sharey=True)[0]
     places = range(len(table))
     if has_paper:

@@ -5,5 +5,6 @@ from inspose_jax.sweep.rows import Row, Sweep
 
 def sweep() -> Sweep:
     """R of Sec. 3.3 in map cells; 2 is this package's choice."""
-    rows = tuple(Row(f"{radius} cell{'s' * (radius > 1)}", f"--config.model.disk-radius {radius}") for radius in (1, 2, 3))
+    labels = "1 cell", "2 cells", "3 cells"
+    rows = tuple(Row(label, f"--config.model.disk-radius {label[0]}") for label in labels)
     return Sweep("Disk radius: how far from a joint are offsets learnt?", rows, steps=1200, results="../../results")

@@ -3,7 +3,8 @@
     inspose train drawn_people --workdir runs/drawn
 
 Smaller than the paper's and laid out for small images: maps at stride 4 (what counts is a person's size in map
-cells), two levels, one trunk for all dense branches, poses ranked by class score times mean softmax peak.
+cells), offsets up to 8 pixels from a joint, two levels, one trunk for all dense branches, poses ranked by class score
+times mean softmax peak.
 """
 
 from inspose_jax.config import Assignment, Config, Data, Decoding, Machine, Model, Network, Schedule
@@ -28,7 +29,7 @@ def recipe() -> Config:
             keypoint_depth=2,
             shared_trunk=True,
         ),
-        assignment=Assignment(level_limits=(64.0,), num_slots=16),
+        assignment=Assignment(level_limits=(64.0,), num_slots=16, disk_radius=2.0),
         decoding=Decoding(num_candidates=64, num_poses=20, pose_score="class_times_peak"),
     )
     data = Data(

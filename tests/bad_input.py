@@ -353,7 +353,7 @@ CASES: dict[str, list[Case]] = {
         Case("no processes", "sweep table --processes 0", "--processes is 0; it must be 1 to 1024", sweep("1")),
         Case("a result that is no result", "sweep table --list",
              "table/results/….json: not a result of a run; remove it, and the run is made again",
-             both(sweep("3"), file("table/results/614855df2fef.json", "{"))),
+             both(sweep("3"), file("table/results/af37376216f5.json", "{"))),
     ],
     "Checkpoints": [
         Case("no such folder", f"predict --checkpoint gone {FIRST}",

@@ -41,7 +41,7 @@ class Train:
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Go on from the newest checkpoint in the workdir."""
     eval_every: arguments.Count = None
-    """Steps between evaluations, the best of which keeps its weights in WORKDIR/best; by default a tenth of the run."""
+    """Steps between evaluations, which keep WORKDIR/best; by default a tenth of the run."""
     on_nan: Literal["stop", "skip"] = "stop"
     """If a loss is not finite: stop the run, or skip that step."""
     distributed: bool = False

@@ -50,8 +50,8 @@ SplitOf = Annotated[
 
 
 @dataclass(frozen=True)
-class Given:
-    """The options that name annotated images."""
+class Named:
+    """The options by which any command names annotated images."""
 
     data: Place = None
     """Annotated images: a file or folder of any kind that docs/data.md lists."""
@@ -59,6 +59,12 @@ class Given:
     """Instead of --data: the folder of images .."""
     annotations: Place = None
     """.. and their COCO keypoint JSON."""
+
+
+@dataclass(frozen=True)
+class Given(Named):
+    """The options of a command that takes one part of them."""
+
     split: SplitOf = "train"
     """Which part of --data, if it has several."""
     category: Category = ""
@@ -66,15 +72,9 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The options that name annotated images for training, and others for validation."""
+class Parts(Named):
+    """The options of a command that takes images for training, and others for validation."""
 
-    data: Place = None
-    """Annotated images: a file or folder of any kind that docs/data.md lists."""
-    images: Place = None
-    """Instead of --data: the folder of images .."""
-    annotations: Place = None
-    """.. and their COCO keypoint JSON."""
     val_data: Place = None
     """Annotated images for validation, in the same way."""
     val_images: Place = None
@@ -140,7 +140,7 @@ def flags_of(launch: Any) -> list[str]:
     found = []
     for field in dataclasses.fields(launch):
         value = getattr(launch, field.name)
-        found += flags_of(value) if isinstance(value, (Given, Parts)) else [f"--{field.name.replace('_', '-')}"]
+        found += flags_of(value) if isinstance(value, Named) else [f"--{field.name.replace('_', '-')}"]
     return found
 
 
@@ -162,7 +162,7 @@ def with_home(launch: Launch) -> Launch:
     def expanded(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(expanded, value))
-        if isinstance(value, (Given, Parts)):
+        if isinstance(value, Named):
             return with_home(value)
         return paths.expanded(value) if isinstance(value, Path) else value
 

@@ -144,8 +144,7 @@ def rate_of(work: Work, plan: Plan, start: int = 0) -> Rate:
 def opened(data: str) -> tuple[config.Config, CocoFolder | BuiltSet, Plan]:
     """The recipe, the data and its plan."""
     recipe = recipes.read("r50_coco_36e").config  # its sizes of images; joints and padded shapes are the data's
-    model, shapes = replace(recipe.model, skeleton=FROM_DATA), replace(recipe.data, shapes=())
-    recipe = replace(recipe, model=model, data=shapes)
+    recipe = replace(recipe, model=replace(recipe.model, skeleton=FROM_DATA), data=replace(recipe.data, shapes=()))
     with contextlib.redirect_stdout(io.StringIO()):  # worker processes would print in the middle of the tables
         source = sources.annotated(Given(Path(data)), FROM_DATA, recipe.data.joint_pixel_offset)
     recipe = pipeline.with_shapes(source, pipeline.for_data(recipe, source))

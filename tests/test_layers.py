@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "inspose_jax"
 LAYERS = [
     {"errors", "versions"},
-    {"paths", "structures", "files", "devices", "processes", "provenance", "seals"},
+    {"paths", "structures", "files", "devices", "processes", "provenance"},
     {"skeletons", "run_folder"},
     {"config"},
     {"config_check"},

@@ -2,7 +2,7 @@
 
     inspose train drawn_people_p3 --workdir runs/p3
 
-The small recipe of the experiments: what the paper's tables change, this model has as the paper's does.
+The small recipe of the experiments: whatever the paper's tables vary exists in this model too.
 """
 
 from inspose_jax import recipes

@@ -3,7 +3,10 @@
 A map of the package: `network/` is Figure 3 of the paper, one file per box; `targets`, `losses`, `decode` and `nms`
 implement Sections 3.1 to 3.4; `data/` turns images into batches; `training/` runs the training loop and `evaluation/`
 measures accuracy; `predictor` is the only path from an image to people; both see a model only as a `Method`, and
-`methods.py` lists those that there are; `cli/` is the command line.  Read `structures.py` first.
+`methods.py` lists those that there are: `paper.py`, and in `released/` the model that the paper's authors published.
+`checkpoints/` saves and loads what was trained, and `torch_bridge/` exchanges it with PyTorch; `report/` is the page
+about a run, and `sweep/` trains and compares the rows of tables; `cli/` is the command line.  Read `structures.py`
+first.
 """
 
 from pathlib import Path

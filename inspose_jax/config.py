@@ -41,7 +41,12 @@ FRACTION = Range(lambda value: 0 <= value <= 1, "lie between 0 and 1")
 PEOPLE = Range(lambda value: 0 < value <= 10_000, "be 1 to 10,000")
 BATCH = Range(lambda value: 0 < value <= 1_000_000, "be 1 to 1,000,000")
 RISING = Range(
-    lambda values: list(values) == sorted(values) and min(values, default=0) >= 0, "increase, starting at 0 or above"
+    lambda values: list(values) == sorted(set(values)) and min(values, default=0) >= 0,
+    "increase, starting at 0 or above",
+)
+RISING_FRACTIONS = Range(
+    lambda values: list(values) == sorted(set(values)) and all(0 < value < 1 for value in values),
+    "increase, between 0 and 1",
 )
 STAGES = Range(
     lambda values: not values or (len(values) == 4 and min(values) >= 1), "be 4 numbers of at least 1, one per stage"
@@ -395,7 +400,7 @@ class Schedule:
         "step", ANY, "Divide the rate by 10 at `drop_at`, or let it follow half a cosine to 0."
     )
     drop_at: tuple[float, ...] = setting(
-        (27 / 36, 33 / 36), RISING, "Fractions of the run, so that a short run has its drops too."
+        (27 / 36, 33 / 36), RISING_FRACTIONS, "Fractions of the run, so that a short run has its drops too."
     )
     warmup_steps: int = setting(1000, NOT_BELOW_0, "Steps of linear warm-up; at most a tenth of the run.")
     warmup_from: float = setting(1 / 3, FRACTION, "Fraction of the rate with which the warm-up starts.")

@@ -6,6 +6,7 @@ Axes: B images, L locations, M slots, N people, K keypoints, P parameters, h w m
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from inspose_jax import geometry
 from inspose_jax.network.instance_heads import theta_at
 from inspose_jax.network.per_person import PerPerson, at_least_float32
 from inspose_jax.structures import Batch, Outputs, Targets
+from inspose_jax.targets import at_slot_locations
 
 
 class Counts(NamedTuple):
@@ -103,7 +105,8 @@ def varifocal_loss(
     logits: Float[Array, "B L"], oks: Float[Array, "B M"], targets: Targets, num_positives: Int32[Array, ""]
 ) -> Float[Array, ""]:
     """Varifocal loss (Zhang et al. 2021) towards the OKS of the slots, over the same locations and count as focal."""
-    true = at_slot_locations(oks, targets.slot_location, targets.is_slot, logits.shape[1])
+    at_locations = jax.vmap(partial(at_slot_locations, num_locations=logits.shape[1]))
+    true = at_locations(oks, targets.slot_location, targets.is_slot)
     loss = varifocal(at_least_float32(logits), true, targets.is_positive)
     return over_count(jnp.where(targets.is_ignored, 0, loss), num_positives)
 
@@ -195,17 +198,6 @@ def varifocal(
     """
     weight = jnp.where(is_positive, true, 0.75 * jnp.square(jax.nn.sigmoid(logits)))
     return weight * (true * jax.nn.softplus(-logits) + (1 - true) * jax.nn.softplus(logits))
-
-
-def at_slot_locations(
-    values: Float[Array, "B M"], slot_location: Int32[Array, "B M"], is_slot: Bool[Array, "B M"], num_locations: int
-) -> Float[Array, "B L"]:
-    """The values of filled slots at their locations, and 0 elsewhere."""
-    # Empty slots write to index L, which is out of bounds and dropped.
-    location = jnp.where(is_slot, slot_location, num_locations)
-    return jax.vmap(
-        lambda values, location: jnp.zeros_like(values, shape=num_locations).at[location].set(values, mode="drop")
-    )(values, location)
 
 
 def over_count(values: Float[Array, "*shape"], count: Int32[Array, ""]) -> Float[Array, ""]:

@@ -71,7 +71,7 @@ def pose_overlaps(
 
 def extents(keypoints: Float[Array, "N K 2"], boxes: Float[Array, "N 4"] | None) -> Float[Array, "N 4"]:
     """The boxes of a box head, as in Table 4, or without one the rectangles around the joints (Sec. 3.4)."""
-    return rectangles(keypoints) if boxes is None else boxes
+    return boxes_around(keypoints) if boxes is None else boxes
 
 
 def pose_oks(
@@ -83,13 +83,13 @@ def pose_oks(
     `others`, of all poses with one another.
     """
     others = keypoints if others is None else others
-    areas = geometry.box_area(rectangles(keypoints))
+    areas = geometry.box_area(boxes_around(keypoints))
     (x, y), (x_of_others, y_of_others) = jnp.moveaxis(keypoints, -1, 0), jnp.moveaxis(others, -1, 0)
     squares = jnp.square(x[:, None] - x_of_others) + jnp.square(y[:, None] - y_of_others)
     return geometry.oks(squares, jnp.ones((1, 1, len(sigmas)), bool), areas[:, None], sigmas)
 
 
-def rectangles(keypoints: Float[Array, "N K 2"]) -> Float[Array, "N 4"]:
+def boxes_around(keypoints: Float[Array, "N K 2"]) -> Float[Array, "N 4"]:
     """Smallest rectangle around each pose; sides are at least one pixel, so that a collapsed pose overlaps itself."""
     every = jnp.ones(keypoints.shape[:2], bool)
     boxes: Float[Array, "N 4"] = geometry.pseudo_boxes(keypoints, every)

@@ -29,7 +29,7 @@ from inspose_jax.data.plan import Plan, at_other_scales, at_test_scales
 from inspose_jax.errors import UserError
 from inspose_jax.method import Method
 from inspose_jax.skeletons import Skeleton
-from inspose_jax.structures import Batch, Poses
+from inspose_jax.structures import Batch, KeypointMaps, Poses
 from inspose_jax.torch_bridge import reading
 
 BATCH = 8  # images of a list that go through the network at once
@@ -143,7 +143,7 @@ class Predictor:
             static_argnums=1,
         )
         self.has_boxes: bool = getattr(getattr(config.model, "network", None), "box_head", False)
-        self.explain = jax.jit(self.method.maps, static_argnums=2) if self.method.maps else None
+        self.explain = jax.jit(self.maps_of, static_argnums=2) if self.method.maps else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the config, the variables and a given method; functions are compiled again.
@@ -160,6 +160,11 @@ class Predictor:
         """u8[B,H,W,3] padded images and their sizes -> the method's outputs and poses, in padded pixels (Sec. 3.4)."""
         outputs, _ = self.method.apply(variables, image, size, train=False)
         return outputs, self.method.decode(outputs, size, (image.shape[1], image.shape[2]))
+
+    def maps_of(self, outputs: Any, size: jax.Array, image_size: tuple[int, int], location: jax.Array) -> KeypointMaps:
+        """The method's maps of the people at some locations of one padded image, without where cells put joints."""
+        assert self.method.maps is not None
+        return self.method.maps(outputs, size, image_size, location)._replace(joints=None)
 
     def poses_of(self, variables: Any, image: jax.Array, size: jax.Array) -> Poses:
         """The poses of `forward`, also of the mirrored images if the config says so, computed on all devices.
@@ -219,16 +224,18 @@ class Predictor:
         (found,) = to_original_pixels(jax.device_get(poses), batch)
         kept = np.flatnonzero(found.scores >= threshold)[:most]
         found = jax.tree.map(lambda x: x[kept], found)
-        padded = batch.image.shape[1:3]
-        made_by = self.explain(outputs, batch.size, padded, found.location[None])
-        made_by = jax.tree.map(lambda x: x[0], jax.device_get(made_by._replace(joints=None)))
+        padded, number = batch.image.shape[1:3], len(kept)
+        # For a power of two of people, so that images with other numbers of them need few more programs.
+        location = np.zeros((1, 1 << max(number - 1, 0).bit_length()), found.location.dtype)
+        location[0, :number] = found.location
+        made_by = jax.tree.map(lambda x: x[0], jax.device_get(self.explain(outputs, batch.size, padded, location)))
         height, width = batch.size[0]
         return PeopleMaps(
             self.people_of(found, pixels, path_of(image)),
-            made_by.maps,
-            made_by.theta,
+            made_by.maps[:number],
+            made_by.theta[:number],
             made_by.features,
-            made_by.points,
+            made_by.points[:number],
             batch.image[0, :height, :width],
             padded[0] // made_by.maps.shape[2],
         )
@@ -368,7 +375,7 @@ def as_array(image: Any) -> UInt8[np.ndarray, "H W 3"]:
 def load(path: str | Path, devices: Sequence[Any] = (), recipe: str | Path | None = None) -> Predictor:
     """Load a predictor from a workdir, a checkpoint's folder, a file of PyTorch's weights or an exported folder.
 
-    Raises the errors of `reading.load`.
+    Raises the errors of `torch_bridge.reading.load`.
 
     `devices` is as in `Predictor`.  `recipe` is the recipe file; it is needed only if the run was trained with the
     recipe's own method.

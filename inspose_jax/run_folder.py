@@ -56,6 +56,6 @@ def read_metrics_lines(workdir: Path) -> Iterator[tuple[int, dict[str, Any], str
 
 
 def drop_lines_after(workdir: Path, step: int) -> None:
-    """Remove from the metrics all lines of later steps and a partial last line; raises UserError as `measured` does."""
+    """Remove from the metrics all lines of later steps and a partial last line; raises as `read_metrics_lines` does."""
     if (workdir / METRICS).is_file():
         files.write(workdir / METRICS, "".join(line for at, _, line in read_metrics_lines(workdir) if at <= step))

@@ -63,8 +63,8 @@ class Batch(NamedTuple):
     annotated_boxes: Array  # f32[B,N,4]
     area: Array  # f32[B,N] pixels of the person's visible mask
     is_person: Array  # bool[B,N] a training target: labelled (if the method does not want all), not a crowd
-    ignore_boxes: Array  # f32[B,G,4] crowds and people without a labelled joint; (0, 0, 0, 0) is padding
-    people_dropped: Array  # i32[B] number of labelled people beyond N, which become ignore regions
+    ignore_boxes: Array  # f32[B,G,4] of people that are no targets, as `data.buckets` decides; (0, 0, 0, 0) is padding
+    people_dropped: Array  # i32[B] number of targets beyond N, which become ignore regions
     is_real: Array  # bool[B] False for the blank images that fill the last batch
     scale: Array  # f32[B,2] ratio resized / original in x and y
 

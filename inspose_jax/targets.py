@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Int32
+from jaxtyping import Array, Bool, Float, Int, Int32, Shaped
 
 from inspose_jax import config, geometry
 from inspose_jax.structures import Batch, Targets
@@ -48,9 +48,7 @@ def image_targets(
     slot_location, slot_person, is_slot, slots_dropped = fill_slots(
         owner, assigned, grid, assignment.centre_radius, assignment.num_slots
     )
-    # Empty slots write to index L, which is out of bounds and dropped, so that they do not mark location 0.
-    chosen = jnp.where(is_slot, slot_location, len(grid.points))
-    is_positive = jnp.zeros(len(grid.points), bool).at[chosen].set(True, mode="drop")
+    is_positive = at_slot_locations(is_slot, slot_location, is_slot, len(grid.points))
     in_ignore_region = in_boxes(jnp.asarray(grid.points), ignore_boxes).any(0)
     # An owned location without a slot is neither a person nor background.
     is_ignored = ~is_positive & (~is_answerable | in_ignore_region | (owner >= 0))
@@ -136,6 +134,15 @@ def fill_slots(
     num_own = is_own.sum(dtype=jnp.int32)
     is_slot = jnp.arange(num_slots) < num_own
     return slot_location, slot_person, is_slot, jnp.maximum(num_own - num_slots, 0)
+
+
+def at_slot_locations(
+    values: Shaped[Array, " M"], slot_location: Int32[Array, " M"], is_slot: Bool[Array, " M"], num_locations: int
+) -> Shaped[Array, " L"]:
+    """The values of an image's filled slots at their locations, and 0 elsewhere."""
+    # Empty slots write to index L, which is out of bounds and dropped, so that they do not write to location 0.
+    location = jnp.where(is_slot, slot_location, num_locations)
+    return jnp.zeros_like(values, shape=num_locations).at[location].set(values, mode="drop")
 
 
 def slot_counts(targets: Any) -> dict[str, Array]:

@@ -433,8 +433,8 @@ def test_a_value_of_another_type_is_named(folder, holder, name, value, expected)
 
 
 def test_spread_is_the_sample_standard_deviation_of_what_was_measured():
-    assert tables.spread([0.1, 0.2, -1.0]) == f"15.0 ± {np.std([10, 20], ddof=1):.1f}"
-    assert (tables.spread([0.123]), tables.spread([-1.0])) == ("12.3", "")
+    assert tables.in_percent([0.1, 0.2, -1.0]) == f"15.0 ± {np.std([10, 20], ddof=1):.1f}"
+    assert (tables.in_percent([0.123]), tables.in_percent([-1.0])) == ("12.3", "")
 
 
 @pytest.mark.slow

@@ -32,7 +32,10 @@ def holds(path: Path) -> bool:
 
 
 def find(path: Path) -> Path:
-    """The folder that `load` reads: that of one checkpoint, or of all checkpoints of a run; raises as `load` does."""
+    """The folder to read: that of one checkpoint, or that of all checkpoints of a run.
+
+    Raises NotFound, a FileNotFoundError, if there is nothing at `path`, and UserError if that is no checkpoint.
+    """
     if not path.exists():
         raise NotFound(f"{path}: no such checkpoint; give a run's folder or one of its checkpoints/<step>")
     if not holds(path):
@@ -42,7 +45,10 @@ def find(path: Path) -> Path:
 
 
 def identity(path: Path) -> str:
-    """A hash, 64 hexadecimal digits, of the files of the checkpoint that `load` reads; raises as it does."""
+    """A hash, 64 hexadecimal digits, of the files of a checkpoint, or of the newest of a run, be it intact or damaged.
+
+    Raises as `find` does.
+    """
     folder = find(paths.absolute(path))
     checkpoint = folder if is_finished(folder) else folder / str(steps(folder)[-1])
     return hashlib.sha256(json.dumps(seals.checksums(checkpoint)).encode()).hexdigest()

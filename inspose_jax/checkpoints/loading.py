@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from inspose_jax import config_json, paths, provenance
-from inspose_jax.checkpoints import reading
+from inspose_jax.checkpoints import restoring
 from inspose_jax.checkpoints.folder import find, is_finished
 from inspose_jax.config import Config
 from inspose_jax.errors import UserError
@@ -40,7 +40,7 @@ def load(path: Path | str, recipe: Recipe | None = None, raw: bool = False) -> L
     """
     path = paths.absolute(path)
     folder = find(path)
-    about, state = reading.read(folder) if is_finished(folder) else reading.newest(folder)
+    about, state = restoring.read(folder) if is_finished(folder) else restoring.newest(folder)
     check_recipe(path, about.get("recipe"), recipe)
     try:
         config = config_json.from_dict(about["config"], type(recipe.config.model) if recipe else None)

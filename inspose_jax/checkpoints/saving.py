@@ -68,8 +68,9 @@ class Checkpoints:
             **more,
         }
         # A process that is alone copies every array from one of its devices.  Orbax would divide each over all devices
-        # that hold it, which takes longer; between processes it shares out the writing so.
-        arrays = on_host(as_dict(state)) if jax.process_count() == 1 else as_dict(state)
+        # that hold it, which takes longer; with several processes this divides the writing among them.
+        named = dict(state._asdict())  # so that a checkpoint can be read without our types
+        arrays = on_host(named) if jax.process_count() == 1 else named
         items = ocp.args.Composite(
             state=ocp.args.PyTreeSave(arrays, ocdbt_target_data_file_size=FILE_SIZE), about=ocp.args.JsonSave(about)
         )
@@ -124,15 +125,14 @@ class Checkpoints:
             ) from error
 
 
-def as_dict(state: Any) -> dict[str, Any]:
-    """A named tuple as a dict, so that a checkpoint can be read without our types."""
-    return dict(state._asdict())
-
-
 def on_host(state: Any) -> Any:
-    """The arrays of a state as numpy's; those of jax are copied, since a CPU's would share the device's memory."""
-    fetched = jax.device_get(state)
-    return jax.tree.map(lambda x, host: (np.array if isinstance(x, jax.Array) else np.asarray)(host), state, fetched)
+    """The arrays of a state as numpy's; those of a CPU are copied, since numpy's would share the device's memory."""
+
+    def own(array: Any, fetched: Any) -> np.ndarray:
+        is_shared = isinstance(array, jax.Array) and all(device.platform == "cpu" for device in array.devices())
+        return np.array(fetched) if is_shared else np.asarray(fetched)
+
+    return jax.tree.map(own, state, jax.device_get(state))
 
 
 def state_handler() -> ocp.PyTreeCheckpointHandler:

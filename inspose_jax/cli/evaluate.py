@@ -31,8 +31,8 @@ class Evaluate:
     recipe: arguments.Place = None
     """The run's recipe, if it defines a method of its own."""
     distributed: bool = False
-    """One of several processes that share the images; a cluster tells each of the others, or
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do."""
+    """One of several processes that share the images, as told by the cluster or by JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID."""
 
 
 def run(argv: list[str]) -> None:

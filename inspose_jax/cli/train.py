@@ -110,13 +110,13 @@ def run(argv: list[str]) -> None:
     num_steps = num_steps or loop.run_length(config, source)
     evaluate, try_out = (None, None) if validation is None else make_evaluation(config, method, validation)
     extras = loop.Extras(
-        evaluate,
-        options.eval_every or -(-num_steps // 10),
-        launch.on_nan,
-        profile,
-        evaluator.fingerprint(config, validation) if validation is not None else "",
-        try_out,
-        options.given(),
+        evaluate=evaluate,
+        eval_every=options.eval_every or -(-num_steps // 10),
+        on_nan=launch.on_nan,
+        profile=profile,
+        validation=evaluator.fingerprint(config, validation) if validation is not None else "",
+        try_out=try_out,
+        options=options.given(),
     )
     if launch.resume and is_first and not has_checkpoint(workdir):
         print(f"inspose: {workdir}: no checkpoint to resume from; the run starts at its first step")
@@ -186,7 +186,8 @@ def make_evaluation(config: Config, method: Any, validation: Any) -> tuple[Any, 
     def evaluate(variables: Any) -> loop.Evaluation:
         predictor.set_variables(variables)  # released at the end, since training needs the memory
         statistics, _ = evaluator.evaluate(predictor, validation)
-        shown = [predictor(validation[i].image).plot() for i in range(min(NUM_SHOWN, len(validation)))]
+        images = [validation[i].image for i in range(min(NUM_SHOWN, len(validation)))]
+        shown = [people.plot() for people in predictor(images)]  # together, for which the program is compiled already
         predictor.set_variables({})
         return loop.Evaluation(statistics, draw.contact_sheet(shown, columns=4))
 

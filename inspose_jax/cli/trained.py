@@ -15,7 +15,7 @@ def load(checkpoint: Path, recipe: Path | None, overrides: list[str]) -> Predict
     """A predictor on all devices of this process, with `--config.FIELD VALUE` arguments applied to its config.
 
     `recipe` is needed only if the model was trained with that recipe's own method.  Raises the errors of
-    `reading.load`, and UserError for a wrong argument or one that changes the network.
+    `torch_bridge.reading.load`, and UserError for a wrong argument or one that changes the network.
     """
     given = recipes.read(recipe) if recipe is not None else None
     loaded = reading.load(checkpoint, given)

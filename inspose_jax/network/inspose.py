@@ -57,7 +57,7 @@ class InsPose(nn.Module):
         """`image` is padded RGB; `size` is the (height, width) of the real part of each image, in pixels."""
         parts = self.config
         train_norm = train and parts.batch_norm == "trained"
-        pyramid_levels = tuple(range(min(parts.map_level, *parts.levels), max(parts.levels) + 1))
+        pyramid_levels = tuple(range(parts.map_level, max(parts.levels) + 1))
 
         pixels = normalise(jnp.asarray(image), jnp.asarray(size))
         if parts.compute_dtype == "bfloat16":  # every layer computes in the type of its input

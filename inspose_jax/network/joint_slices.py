@@ -15,7 +15,7 @@ def outputs(*layer: str, of: Sequence[Meaning]) -> dict[tuple[str, ...], JointSl
 
 
 def per_joint(names: Sequence[str], number: int) -> list[Meaning]:
-    """What output channels mean that are `number` for every joint, joint by joint."""
+    """The meanings of `number` output channels for each joint, joint by joint."""
     return [(name, channel) for name in names for channel in range(number)]
 
 
@@ -41,5 +41,5 @@ def theta(kp_net_config: config.KPNet, names: Sequence[str]) -> list[Meaning]:
 
 
 def of_all_joints(names: Sequence[str], number: int) -> list[Meaning]:
-    """What `number` channels mean of which only is known that all joints together, in this order, need them."""
+    """The meanings of `number` channels that are valid only for exactly these joints in this order."""
     return per_joint([" ".join(names)], number)

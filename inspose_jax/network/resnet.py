@@ -62,6 +62,8 @@ class Block(nn.Module):
         if x.shape != y.shape:
             shortcut = self.product(channels, stride=self.stride, name="shortcut_conv")(x)
             x = self.norm(name="shortcut_norm")(shortcut, real)
+        # Without the barrier XLA's CPU compiler computes a stage's chain of residual sums anew in each of its blocks: a
+        # training step of the ResNet-50 on one core takes 13.5 s instead of 12.0.
         return jax.lax.optimization_barrier(nn.relu(x + y))
 
 
@@ -121,10 +123,10 @@ class ResNet(nn.Module):
 
     Frozen stages (`frozen_stages` counts the stem and the first stage as 1) keep their batch statistics even if
     `train_norm` makes the others use the statistics of the batch, which is divided over the mesh axis `data_axis`.
-    Their weights would still get a gradient; the optimiser drops it.  `unbiased` is as in `BatchNorm`.
+    Their weights would still get a gradient; the optimizer drops it.  `unbiased` is as in `BatchNorm`.
     """
 
-    name_of: str
+    variant: str  # a key of BLOCKS
     widths: tuple[int, ...]
     train_norm: bool
     frozen_stages: int
@@ -137,12 +139,12 @@ class ResNet(nn.Module):
         real = real_images(size, self.data_axis)
         outputs = {}
         x = Stem(self.widths[0], conv, frozen if self.frozen_stages >= 1 else trained, name="stem")(x, real)
-        for i, num_blocks in enumerate(BLOCKS[self.name_of]):
+        for i, num_blocks in enumerate(BLOCKS[self.variant]):
             x = Stage(
                 self.widths[i],
                 num_blocks,
                 stride=1 if i == 0 else 2,
-                bottleneck=BOTTLENECK[self.name_of],
+                bottleneck=BOTTLENECK[self.variant],
                 conv=conv,
                 product=product,
                 norm=frozen if self.frozen_stages > i else trained,

@@ -8,6 +8,7 @@ Without it, the distances are in pixels, and such a batch divides the term by it
 Axes: B images, L locations, M slots, N people, K keypoints, P parameters, h w map cells.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int32, Shaped
 
 from inspose_jax import geometry
-from inspose_jax.losses import at_slot_locations, over_count, varifocal
+from inspose_jax.losses import over_count, varifocal
 from inspose_jax.network.instance_heads import theta_at
 from inspose_jax.network.per_person import (
     KeypointMap,
@@ -27,6 +28,7 @@ from inspose_jax.network.per_person import (
 )
 from inspose_jax.released.network import Outputs
 from inspose_jax.released.targets import Targets
+from inspose_jax.targets import at_slot_locations
 
 UNSEEN = 0.1  # class target of a person without a labelled joint
 EPSILON = 2.0**-23  # float32's, added to the divisor of the class term
@@ -159,7 +161,8 @@ def classification_loss(
     logits = at_least_float32(logits)
     is_seen = at_slots(targets.is_labelled, targets).any(-1)
     value = jnp.where(is_seen, oks.astype(logits.dtype), UNSEEN)
-    true = at_slot_locations(value, targets.slot_location, targets.is_slot, logits.shape[1])
+    at_locations = jax.vmap(partial(at_slot_locations, num_locations=logits.shape[1]))
+    true = at_locations(value, targets.slot_location, targets.is_slot)
     loss = jnp.where(targets.is_ignored, 0, varifocal(logits, true, true > 0))
     return loss.sum() / ((counts.positives + counts.images).astype(loss.dtype) + EPSILON)
 

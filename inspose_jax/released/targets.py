@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int32
 from inspose_jax import geometry
 from inspose_jax.released import config
 from inspose_jax.structures import Batch
-from inspose_jax.targets import fill_slots, gaussian_radius
+from inspose_jax.targets import at_slot_locations, fill_slots, gaussian_radius
 
 LEVEL_LIMITS = (-1.0, 64.0, 128.0, 256.0, 512.0, 1e8)  # pixels, closed on both sides
 
@@ -82,8 +82,7 @@ def image_targets(
     slot_location, slot_person, is_slot, slots_dropped = fill_slots(
         owner, boxes, grid, assignment.centre_radius, assignment.num_slots
     )
-    chosen = jnp.where(is_slot, slot_location, len(grid.points))  # beyond the end, so that it is dropped
-    is_positive = jnp.zeros(len(grid.points), bool).at[chosen].set(True, mode="drop")
+    is_positive = at_slot_locations(is_slot, slot_location, is_slot, len(grid.points))
 
     stride, (height, width) = grid.map_stride, grid.map_size
     column, row = jnp.moveaxis(jnp.floor(points / stride).astype(jnp.int32), -1, 0)

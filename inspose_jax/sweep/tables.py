@@ -106,7 +106,9 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
     for line in table:
         paper = [of_paper(line.row, name) for name in in_paper]
         hours = "shared" if line.shares else "" if line.hours is None else f"{line.hours:.1f}"
-        cells.append([line.row.label, *paper, *(mean(line, name) for name in shown), made(sweep, line), hours])
+        cells.append(
+            [line.row.label, *paper, *(mean_and_deviation(line, name) for name in shown), made(sweep, line), hours]
+        )
     text = markdown_table(header, cells)
     if in_paper:
         text += f"\n\n{OF_PAPER[sweep.measured_on]}"
@@ -136,7 +138,7 @@ def as_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> str:
         link = f"[{sweep.question.partition(':')[0]}]({os.path.relpath(folder / README, path.parent)})"
         for line in table:
             if "AP" in line.row.paper:
-                paper, here = of_paper(line.row, "AP"), mean(line, "AP")
+                paper, here = of_paper(line.row, "AP"), mean_and_deviation(line, "AP")
                 command = f"`{line.command}`{line.shares and f', on the run of {line.shares}'}"
                 cells.append([link, line.row.label, paper, sweep.measured_on, here, made(sweep, line), command])
     header = ["", "row", "paper's AP", "on COCO's", "AP here", "runs here", "at full size"]
@@ -155,9 +157,9 @@ def of_paper(row: Row, name: str) -> str:
     return f"{row.paper[name]:.{2 if name == SECONDS else 1}f}" if name in row.paper else ""
 
 
-def mean(line: Line, name: str) -> str:
-    """A statistic of a row's runs: mean and spread."""
-    return spread([run.statistics.get(name, -1.0) for run in line.runs])
+def mean_and_deviation(line: Line, name: str) -> str:
+    """A statistic of a row's runs, as `in_percent` writes it."""
+    return in_percent([run.statistics.get(name, -1.0) for run in line.runs])
 
 
 def made(sweep: Sweep, line: Line) -> str:
@@ -165,7 +167,7 @@ def made(sweep: Sweep, line: Line) -> str:
     return f"{len(line.runs)} of {len(sweep.seeds)}"
 
 
-def spread(values: list[float]) -> str:
+def in_percent(values: list[float]) -> str:
     """Mean and standard deviation of fractions, in percent; empty if none of them was measured."""
     measured = [100 * value for value in values if value >= 0]
     if not measured:

@@ -133,7 +133,6 @@ class Log:
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
         self.board.add_image("eval/predictions", sheet, step, dataformats="HWC")
-        self.begin = time.perf_counter()  # an evaluation does not count as training time
 
 
 def first_non_finite(measurements: dict[str, np.ndarray]) -> str:

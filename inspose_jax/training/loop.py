@@ -177,6 +177,7 @@ def evaluate(run: Run, records: Records, step: int, state: State, best_value: fl
     found: Evaluation = run.extras.evaluate(evaluated_variables(run, state))
     if not is_logged:
         records.log.evaluation(step, *found, run.extras.validation)
+    records.log.begin = time.perf_counter()  # an evaluation does not count as training time
     value = next(iter(found.statistics.values()))
     if not value > best_value:
         return best_value

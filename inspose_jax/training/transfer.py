@@ -30,8 +30,9 @@ class Share(NamedTuple):
 
 
 def transfer(path: Path, found: Loaded, here: Config, method: Method, variables: Any) -> tuple[Any, dict[str, str]]:
-    """New `variables` of the run `here` with all that `found`, which was read from `path`, has for them.
+    """The `variables` of the new run `here`, overwritten by every parameter of `found` that has the same meaning.
 
+    `path`, from which `found` was read, begins messages.
     The second value says in words what is `kept` and what starts `afresh`; that is empty if nothing does.  Raises
     UserError, which lists everything that differs but has to be equal.
     """

@@ -97,7 +97,7 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path, content):
 
 
 def mmcv_checkpoint(meta):
-    """What mmcv's runner saves, with a momentum of its optimiser."""
+    """What mmcv's runner saves, with a momentum of its optimizer."""
     momentum = {"momentum_buffer": Tensor(np.full(2, 9, np.float32))}
     optimizer = {"state": {0: momentum}, "param_groups": [{"lr": 0.01, "nesterov": False, "params": [0]}]}
     weights = OrderedDict({"backbone.conv1.weight": Tensor(np.ones(2, np.float32))})

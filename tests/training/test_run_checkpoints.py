@@ -15,7 +15,7 @@ from small_run import CONFIG, SOURCE, lines
 
 import inspose_jax
 from inspose_jax import checkpoints, provenance
-from inspose_jax.checkpoints import reading, seals
+from inspose_jax.checkpoints import restoring, seals
 from inspose_jax.data import pipeline
 from inspose_jax.errors import UserError
 from inspose_jax.training import loop
@@ -99,7 +99,7 @@ def failing_reads(monkeypatch, fails):
         return real(self, directory, *arguments, **named)
 
     monkeypatch.setattr(ocp.Checkpointer, "restore", restore)
-    monkeypatch.setattr(reading, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(restoring, "AGAIN_AFTER", 0.0)
 
 
 def test_a_temporary_read_error_loses_nothing(workdir, tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_errors_other_than_damage_are_not_reported_as_damage_and_change_nothing(
 
 def test_a_file_that_is_temporarily_unreadable_is_not_reported_as_damaged(workdir, tmp_path, monkeypatch):
     """Also while the seal is checked."""
-    monkeypatch.setattr(reading, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(restoring, "AGAIN_AFTER", 0.0)
 
     def refused(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
@@ -176,7 +176,7 @@ def test_a_best_checkpoint_that_cannot_be_read_is_never_lost(tmp_path, monkeypat
         return real(folder)
 
     monkeypatch.setattr(seals, "changed_files", hiccup)
-    monkeypatch.setattr(reading, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(restoring, "AGAIN_AFTER", 0.0)
     expected = contextlib.nullcontext()
     if fails == "always":
         expected = pytest.warns(

@@ -16,7 +16,6 @@ import orbax.checkpoint as ocp
 from inspose_jax import devices, paths
 from inspose_jax.checkpoints import seals
 from inspose_jax.checkpoints.folder import set_aside, steps
-from inspose_jax.checkpoints.saving import as_dict
 from inspose_jax.checkpoints.system_errors import reason, system_code
 from inspose_jax.errors import UserError
 
@@ -52,7 +51,7 @@ def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, An
 
 
 def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The contents of one checkpoint: `about` (config, skeleton, step, ..) and the state, as a dict.
+    """The contents of one checkpoint: `about` (config, step, ..) and the state, as a dict.
 
     The state is restored with the shardings of `like`, a state of shapes, or without one onto a single device.  A
     failed read is tried a second time, since a network disk may fail once; after that it raises `Damaged` or
@@ -78,8 +77,8 @@ def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     about = read_intact_about(folder)
     with as_unreadable(folder), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         stored = stored_shapes(reader, folder)
-        differing = [] if like is None else differences(as_dict(like), stored)
-        wanted = stored if like is None else as_dict(like)
+        differing = [] if like is None else differences(like._asdict(), stored)
+        wanted = stored if like is None else dict(like._asdict())
         state = None if differing else reader.restore(folder / "state", args=ocp.args.StandardRestore(wanted))
     if not about.keys() >= {"config", "step"}:
         raise Damaged(f"{folder}: damaged or not written by inspose")
@@ -122,7 +121,7 @@ def is_not_from_orbax(record: logging.LogRecord) -> bool:
 
 
 def read_intact_about(folder: Path) -> dict[str, Any]:
-    """The config, skeleton, step and all else saved beside the state; raises `Damaged` if the seal does not match."""
+    """The config, the step and all else that is saved beside the state; raises `Damaged` if the seal does not match."""
     with as_unreadable(folder):
         if lost := seals.changed_files(folder):
             others = f" and {len(lost) - 1} other files are" if len(lost) > 1 else " is"

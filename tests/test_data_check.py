@@ -174,8 +174,10 @@ def test_images_of_another_split_are_errors_and_are_dropped(drawn, tmp_path, cap
     assert f"{tmp_path}/clean.json: 3 of 4 images" in out[-1]
 
 
-def test_other_splits_are_those_of_the_data_other_data_or_folders(tmp_path, place, capsys):
+def test_other_splits_are_those_of_the_data_other_data_or_folders(tmp_path, place, capsys, monkeypatch):
     (tmp_path / "annotations").mkdir()
+    (tmp_path / "elsewhere/val").mkdir(parents=True)  # a folder of something else, which happens to be called val
+    monkeypatch.chdir(tmp_path / "elsewhere")
     for split in ("train", "val"):
         shutil.copytree(place / "drawn/images", tmp_path / f"{split}2017")
         shutil.copy(place / "drawn/annotations.json", tmp_path / f"annotations/person_keypoints_{split}2017.json")

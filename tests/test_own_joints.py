@@ -65,6 +65,66 @@ def test_a_folder_with_joints_of_its_own_trains_and_is_evaluated(horses, capsys)
     assert 'no category is named "dog"' in capsys.readouterr().err
 
 
+def as_yolo(folder, content):
+    """YOLO-pose, with the images of `folder` for training and for validation."""
+    settings = {"train": "images", "val": "images", "names": ["horse"], "kpt_shape": [5, 3]}
+    names = json.dumps({**settings, "flip_idx": [0, 2, 1, 3, 4], "kpt_names": {0: NAMES}})  # JSON is YAML too
+    (folder / "data.yaml").write_text(names)
+    (folder / "images").mkdir()
+    for image, person in zip(content["images"], content["annotations"], strict=True):
+        joints = np.array(person["keypoints"]).reshape(5, 3) / (64, 64, 1)
+        (folder / image["file_name"]).rename(folder / "images" / image["file_name"])
+        row = " ".join(map(str, [0, 0.4, 0.4, 0.6, 0.6, *joints.ravel().tolist()]))
+        (folder / "images" / image["file_name"]).with_suffix(".txt").write_text(row)
+
+
+def as_roboflow(folder, content):
+    """Roboflow's export, with a folder for each part."""
+    for part in ("train", "valid"):
+        (folder / part).mkdir()
+        (folder / part / "_annotations.coco.json").write_text(json.dumps(content))
+        for image in content["images"]:
+            (folder / part / image["file_name"]).write_bytes((folder / image["file_name"]).read_bytes())
+
+
+def as_cvat(folder, content):
+    """CVAT's export of one part."""
+    for person in content["annotations"]:
+        person |= {"attributes": {"occluded": False}, "bbox": [10, 8, 30, 32], "area": 960}
+    (folder / "annotations").mkdir()
+    (folder / "annotations/person_keypoints_default.json").write_text(json.dumps(content))
+    (folder / "images/default").mkdir(parents=True)
+    for image in content["images"]:
+        (folder / image["file_name"]).rename(folder / "images/default" / image["file_name"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (as_yolo, "horses/data.yaml: YOLO-pose, images in {here}/horses/images"),
+        (as_roboflow, "horses/train/_annotations.coco.json: COCO keypoints of Roboflow, images in horses/train"),
+        (
+            as_cvat,
+            "horses/annotations/person_keypoints_default.json: COCO keypoints of CVAT, images in horses/images/default",
+        ),
+    ],
+)
+def test_what_tools_export_trains_and_is_evaluated(horses, capsys, write, said):
+    content = json.loads((horses / "horses/labels.json").read_text())
+    (horses / "horses/labels.json").unlink()
+    write(horses / "horses", content)
+    size = ["--config.schedule.batch-size", "8"]
+    run("train", "small.py", "--data", "horses", "--val-data", "horses", "--workdir", "run", "--steps", "1", *size)
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"inspose: {said.format(here=horses)}: 8 images, 8 people with 5 joints (horse)"
+    )
+    assert inspose_jax.load("run").skeleton.flip_pairs == ((1, 2),)
+    run("eval", "--checkpoint", "run", "--data", "horses")
+    assert "over 8 images" in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("always::UserWarning")
 @pytest.mark.parametrize("recipe", ["r50_coco_36e", "released_r50_coco_3x"])
 def test_a_recipe_that_names_cocos_joints_refuses_others(horses, capsys, recipe):

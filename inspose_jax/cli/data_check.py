@@ -135,7 +135,7 @@ def files_of(other: Path, given: arguments.Given, checked: Any) -> Any:
     from inspose_jax.data.sources import KINDS
 
     split = splits.named(str(other))
-    if given.data and split and not other.exists():
+    if given.data and split and (split in sources.splits(given.data) or not other.exists()):
         named = replace(given, split=split)
     elif given.images and other.is_file():  # labels of other images in the same folder
         named = replace(given, annotations=other)

@@ -23,6 +23,7 @@ from inspose_jax.data.values import (
 from inspose_jax.errors import Note, NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 
+LABEL_STUDIO = "Label Studio's own JSON; make it a COCO file with inspose data import"
 EXPORT = "export it as COCO keypoints from the tool that wrote it"  # the remedy for labels of another kind
 Rule = tuple[Callable[[Any], bool], str]
 IMAGE: dict[str, Rule] = {
@@ -173,18 +174,36 @@ def parsed(annotations: Path, lists: tuple[str, ...] = ("images", "annotations")
             raise UserError(f"{annotations}: not JSON ({error}); is it damaged or cut off?") from None
     for name in lists:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            if tool := tool_of(content):
-                raise UserError(f"{annotations}: looks like {tool}'s JSON; {EXPORT}")
+            if words := looks_like(content):
+                raise UserError(f"{annotations}: looks like {words}")
             raise UserError(f"{annotations}: no list `{name}`; is it a COCO annotation file with labels?")
+    for image in content["images"]:
+        if isinstance(image, dict) and isinstance(name := image.get("file_name"), str) and "\\" in name:
+            image["file_name"] = name.replace("\\", "/")  # written on Windows
     return content
 
 
-def tool_of(content: Any) -> str:
-    """The tool that writes JSON of another kind like this: LabelMe, a file an image, or VIA; empty if it is neither."""
+def looks_like(content: Any) -> str:
+    """What JSON of another kind looks like, and what to do; empty if that is unknown."""
+    first = content[0] if isinstance(content, list) and content else None
+    if isinstance(first, dict):
+        results = "results, people that were found in images; give the labels of the images"
+        return results if "image_id" in first else LABEL_STUDIO
     if not isinstance(content, dict):
         return ""
+    images = content.get("images")
+    if isinstance(images, list) and images and isinstance(images[0], dict) and "annotations" in images[0]:
+        return "OCHuman's own JSON; give one of its files in COCO's format, ochuman_coco_format_.."
+    tool = tool_of(content)
+    return f"{tool}'s JSON; {EXPORT}" if tool else ""
+
+
+def tool_of(content: dict[str, Any]) -> str:
+    """The tool that writes JSON of another kind like this: LabelMe, Datumaro, or VIA; empty if it is none of them."""
     if {"shapes", "imagePath"} <= content.keys():
         return "LabelMe"
+    if {"categories", "items"} <= content.keys():
+        return "Datumaro"
     images = content.get("_via_img_metadata", content)  # a project, or its exported annotations alone
     first = next(iter(images.values()), None) if isinstance(images, dict) else None
     is_image = isinstance(first, dict) and {"filename", "regions"} <= first.keys()

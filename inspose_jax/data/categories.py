@@ -10,6 +10,7 @@ from inspose_jax.errors import UserError, did_you_mean
 from inspose_jax.skeletons import COCO, PRESETS, Skeleton, is_named_as, simplified
 
 PERSON_ID = 1  # COCO's own
+SAID_WITHOUT_NAMES = {"flip_pairs", "sigmas", "skeleton"}  # what a category may say of joints that it does not name
 
 
 class Person(NamedTuple):
@@ -106,6 +107,10 @@ def the_one_with_joints(
 def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skeleton: Skeleton | None) -> Person:
     """The skeleton, order and remarks for a category; raises UserError if its joints are not those of `skeleton`."""
     remarks: list[str] = []
+    if not found.get("keypoints") and skeleton is None and not SAID_WITHOUT_NAMES.isdisjoint(found):
+        names = assumed_skeleton(content, found["id"]).keypoint_names
+        remarks.append(f"`categories` names no joints; they are called {names[0]} to {names[-1]}")
+        found = {**found, "keypoints": list(names)}
     if not found.get("keypoints"):
         skeleton = skeleton or assumed_skeleton(content, found["id"])
         order = tuple(range(skeleton.num_keypoints))
@@ -115,8 +120,7 @@ def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skelet
         remarks.append(f"`categories` names no joints; they are {whose}")
     else:
         category_skeleton.check_flip_pairs(found, f"{path}: category {title(found)}")
-        if skeleton is None:
-            skeleton = category_skeleton.preset_of(found)
+        skeleton = skeleton or category_skeleton.preset_of(found)
         if skeleton is None:
             skeleton, about = category_skeleton.skeleton_of(found, f"{path}: category {title(found)}")
             order = tuple(range(skeleton.num_keypoints))
@@ -125,6 +129,7 @@ def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skelet
             )
         else:
             order = joint_order(found, path, skeleton)
+            remarks += category_skeleton.not_used(found, skeleton)
     if order != tuple(range(skeleton.num_keypoints)):
         remarks.append(
             f"its joints are in another order than {skeleton.name}'s; they are sorted by name, and results are in "

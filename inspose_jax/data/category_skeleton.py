@@ -45,11 +45,28 @@ def preset_of(category: dict[str, Any]) -> Skeleton | None:
     """The preset with a category's joints, in any order; None too if it contradicts the category's `flip_pairs`."""
     names = category["keypoints"]
     preset = preset_with(names)
-    if preset is None or "flip_pairs" not in category:
-        return preset
-    ours = {frozenset(simplified(preset.keypoint_names[joint]) for joint in pair) for pair in preset.flip_pairs}
-    given = {frozenset(simplified(names[joint]) for joint in pair) for pair in category["flip_pairs"]}
-    return preset if given == ours else None
+    return None if preset is None or contradicts_pairs(category, preset) else preset
+
+
+def contradicts_pairs(category: dict[str, Any], skeleton: Skeleton) -> bool:
+    """Whether a category with the joints of `skeleton` states `flip_pairs`, and others than the skeleton's."""
+    if "flip_pairs" not in category:
+        return False
+    names = category["keypoints"]
+    ours = {frozenset(simplified(skeleton.keypoint_names[joint]) for joint in pair) for pair in skeleton.flip_pairs}
+    return ours != {frozenset(simplified(names[joint]) for joint in pair) for pair in category["flip_pairs"]}
+
+
+def not_used(category: dict[str, Any], skeleton: Skeleton) -> list[str]:
+    """What a category with the joints of `skeleton` says otherwise of them, although the skeleton counts."""
+    remarks = []
+    if contradicts_pairs(category, skeleton):
+        remarks.append(f"its `flip_pairs` are not those of {skeleton.name}, which are used")
+    sigmas = dict(zip(map(simplified, category["keypoints"]), sigmas_of(category), strict=False))
+    ours = dict(zip(map(simplified, skeleton.keypoint_names), skeleton.oks_sigmas, strict=True))
+    if any(abs(sigma - ours[name]) > 1e-4 for name, sigma in sigmas.items()):
+        remarks.append(f"its `sigmas` are not those of {skeleton.name}, which are used")
+    return remarks
 
 
 def skeleton_of(category: dict[str, Any], where: str) -> Found:

@@ -107,9 +107,8 @@ def rewrite_label_studio(content: dict[str, Any]) -> None:
     if there is no box; others stay, as annotations of another category.
     """
     for image in entries(content, "images"):
-        if isinstance(name := image.get("file_name"), str):
-            name = name.replace("\\", "/")  # written on Windows
-            image["file_name"] = f"images/{name.rsplit('/', 1)[-1]}" if name.startswith(("../", "/")) else name
+        if isinstance(name := image.get("file_name"), str) and name.startswith(("../", "/")):
+            image["file_name"] = f"images/{name.rsplit('/', 1)[-1]}"
     people: dict[str, Entries] = defaultdict(list)  # by image
     rectangles: dict[str, Entries] = defaultdict(list)
     for one in entries(content, "annotations"):

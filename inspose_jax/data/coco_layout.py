@@ -71,7 +71,7 @@ def image_folder(annotations: Path, content: dict[str, Any]) -> Path:
         return annotations.parent
     last = annotations.stem.rpartition("_")[2]  # train2017 of person_keypoints_train2017, default of CVAT's
     places = ["", "images", "data"]
-    if last != annotations.stem:
+    if last != annotations.stem or splits.named(last.rstrip("0123456789")):
         # The folder of the split comes first, since those of several splits may have files of the same names.
         places = [f"images/{last}", last, *places]
     likely = [base / place for base in (annotations.parent, annotations.parent.parent) for place in places]

@@ -83,8 +83,13 @@ def label_studio(path: Path) -> dict[str, Export]:
 
 def crowdpose(path: Path) -> dict[str, Export]:
     """`json/crowdpose_train.json`, or `annotations/mmpose_crowdpose_train.json` as MMPose distributes it."""
-    files = sorted(file for folder in ("json", "annotations", ".") for file in path.glob(f"{folder}/*crowdpose_*.json"))
-    return {file.stem.rsplit("_", 1)[1]: Export(file, path / "images") for file in files}
+    files = (
+        file for folder in ("json", "annotations", ".") for file in sorted(path.glob(f"{folder}/*crowdpose_*.json"))
+    )
+    found: dict[str, Export] = {}
+    for file in files:  # where there are both, CrowdPose's own come first
+        found.setdefault(file.stem.rsplit("_", 1)[1], Export(file, path / "images"))
+    return found
 
 
 def cvat(path: Path) -> dict[str, Export]:

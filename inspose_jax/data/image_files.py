@@ -73,6 +73,14 @@ def decode_annotated(file: bytes, name: str, size: tuple[int, int]) -> UInt8[np.
     return image
 
 
+def displayed_size(path: Path) -> tuple[int, int] | None:
+    """`orientation.displayed_size` of an image file of any format; raises as `read_image`."""
+    header = orientation.read_header(path)
+    if not all(header.size):  # a bitmap has no header that is known there
+        header = header._replace(size=read_image(path, follow_exif=False).shape[:2])
+    return orientation.displayed_size(header)
+
+
 def refuse_other_size(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int], name: str) -> None:
     """Raise UserError if an annotated image has another (height, width) than its annotation says."""
     if image.shape[:2] != size:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from inspose_jax import skeletons
-from inspose_jax.data import orientation
+from inspose_jax.data import image_files, orientation
 from inspose_jax.data.image_files import SUFFIXES
 from inspose_jax.data.values import is_number
 from inspose_jax.errors import NotFound, UserError
@@ -57,11 +57,12 @@ class Imported(NamedTuple):
 
 
 def is_kind(path: Path) -> bool:
-    """Whether a JSON file holds a list, as Label Studio's does, and not an object, as COCO's."""
+    """Whether a JSON file holds a list, as Label Studio's does, and not an object as COCO's, or a list of results."""
     if not path.is_file() or path.suffix.lower() != ".json":
         return False
     with path.open("rb") as file:
-        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+        begin = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return begin.startswith(b"[") and not begin[1:].lstrip().startswith(b"]") and b'"image_id"' not in begin
 
 
 def read(path: Path, images: Path | None, skeleton: Skeleton | None = None) -> Imported:
@@ -83,10 +84,10 @@ def read(path: Path, images: Path | None, skeleton: Skeleton | None = None) -> I
         name = file_name(entry, images, where)
         header = orientation.read_header(images / name) if images else orientation.Header((0, 0), 1)
         displayed = orientation.displayed_size(header)
-        size = size_of(results, where) or displayed
         if images and displayed is None:
             turned.append(images / name)
             continue
+        size = size_of(results, where) or (image_files.displayed_size(images / name) if images else None)
         if not size or not all(size):
             unsized += 1
             continue
@@ -211,8 +212,8 @@ def file_name(task: dict[str, Any], images: Path | None, where: str) -> str:
     if len(places) != 1:
         raise UserError(f"{where}: its `data` names {len(places)} images; it must be one")
     (place,) = places
-    if images is None:
-        return place.name
+    if images is None:  # /data/upload/.. is a place on the server, a/1.png one in the folder that it was told of
+        return place.name if place.is_absolute() else str(place)
     ends = ["/".join(place.parts[first:]) for first in range(len(place.parts))]
     for name in [end for end in ends if not end.startswith("/")] + [UPLOADED.sub("", place.name, count=1)]:
         if ".." not in PurePosixPath(name).parts and (images / name).is_file():

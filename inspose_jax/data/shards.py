@@ -138,7 +138,11 @@ class BuiltSet:
 
     def dataset(self) -> Dataset:
         """The labels as `inspose data check` takes them; image files lie in a folder that is named like the split."""
-        return Dataset(self.ground_truth(), self.folder / self.split, self.skeleton)
+        (category,) = self.truth["categories"]
+        category = category | {
+            "flip_pairs": [list(pair) for pair in self.skeleton.flip_pairs]
+        }  # the set states its pairs
+        return Dataset(self.truth | {"categories": [category]}, self.folder / self.split, self.skeleton)
 
     def __getitem__(self, index: int) -> Sample:
         record = self.record(index)

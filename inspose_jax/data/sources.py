@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from inspose_jax import paths
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import coco_layout, export_folders, image_files, label_studio, yolo_pose
-from inspose_jax.data.annotations import EXPORT, Dataset
+from inspose_jax.data.annotations import EXPORT, LABEL_STUDIO, Dataset
 from inspose_jax.data.splits import WORDS, Split
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
@@ -96,7 +96,7 @@ def kind_of(path: Path) -> Kind:
     if (path / "checkpoints").is_dir():  # before its JSON files are taken for labels
         raise UserError(f"{path}: looks like the folder of a training run, not like data; give {READABLE}")
     if label_studio.is_kind(path):
-        raise UserError(f"{path}: looks like Label Studio's own JSON; make it a COCO file with inspose data import")
+        raise UserError(f"{path}: looks like {LABEL_STUDIO}")
     for kind in KINDS:
         if kind.is_kind(path) and not has_file_per_image(path):
             return kind

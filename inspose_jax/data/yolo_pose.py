@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from inspose_jax import skeletons
-from inspose_jax.data import categories, category_skeleton, orientation, splits
-from inspose_jax.data.image_files import SUFFIXES, read_image
+from inspose_jax.data import categories, category_skeleton, image_files, orientation, splits
+from inspose_jax.data.image_files import SUFFIXES
 from inspose_jax.data.splits import Split
 from inspose_jax.data.values import NOT_READ, READ_FROM
 from inspose_jax.errors import NotFound, UserError
@@ -101,6 +101,8 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]
     """
     dataset = read_yaml(file_of(path, split))
     chosen = choose_class(dataset, category)
+    joints = joint_names(dataset.path, dataset.settings, len(dataset.joints), dataset.pairs, chosen)
+    dataset = dataset._replace(joints=joints)
     listed = list_images(dataset, split)
     there = [image.path for image in listed if not image.fault]
     if not any(label_file(image).is_file() for image in there):  # a few may lack theirs, having no people
@@ -182,11 +184,17 @@ def flip_pairs(file: Path, settings: dict[str, Any], number: int) -> Pairs | Non
     return tuple((joint, other) for joint, other in enumerate(order) if joint < other)
 
 
-def joint_names(file: Path, settings: dict[str, Any], number: int, pairs: Pairs | None) -> tuple[str, ...]:
-    """The joints' names: `kpt_names`, else COCO's if number and pairs are COCO's, else numbers."""
+def joint_names(
+    file: Path, settings: dict[str, Any], number: int, pairs: Pairs | None, chosen: int | None = None
+) -> tuple[str, ...]:
+    """The joints' names: `kpt_names`, else COCO's if number and pairs are COCO's, else numbers.
+
+    Where `kpt_names` has a list for each class, it is that of the class `chosen`, by default the first one.
+    """
     given = settings.get("kpt_names")
-    if isinstance(given, dict):  # a list for each class; all have the same joints
-        given = next(iter(given.values()), None) if all(isinstance(one, list) for one in given.values()) else given
+    if isinstance(given, dict):
+        first = next(iter(given.values()), None)
+        given = given.get(chosen, first) if all(isinstance(one, list) for one in given.values()) else given
         given = list(named(given).values()) if isinstance(given, dict) else given
     if given is not None:
         names = tuple(map(str, given)) if isinstance(given, list) else ()
@@ -284,21 +292,13 @@ def image_entry(image: Listed, images: Path, number: int) -> tuple[dict[str, Any
         return missing | {READ_FROM: image.read_from, NOT_READ: image.fault}, None
     entry: dict[str, Any] = {"id": number, "file_name": image.path.relative_to(images).as_posix()}
     try:
-        size = displayed_size(image.path)
+        size = image_files.displayed_size(image.path)
     except (OSError, UserError) as error:
         fault = str(error).removeprefix(f"{image.path}: ")
         return entry | {READ_FROM: str(image.path), NOT_READ: fault}, None
     if size:
         entry["height"], entry["width"] = size
     return entry, size
-
-
-def displayed_size(image: Path) -> tuple[int, int] | None:
-    """`orientation.displayed_size` of a file of any format; labels are of the image as YOLO's own reader shows it."""
-    header = orientation.read_header(image)
-    if not all(header.size):  # a bitmap has no header that is known there
-        header = header._replace(size=read_image(image, follow_exif=False).shape[:2])
-    return orientation.displayed_size(header)
 
 
 def label_file(image: Path) -> Path:

@@ -114,7 +114,11 @@ def test_every_fault_of_a_yolo_folder_is_named_once_with_its_line_and_repaired(t
 @pytest.mark.filterwarnings("ignore:.*(no area|joints of its own)")
 def test_joints_without_sides_are_a_warning_unless_the_data_states_it(tmp_path, place, capsys):
     folder = written(tmp_path, flip_idx=[0, 1, 2, 3, 4], kpt_names={0: ["poll", "withers", "tail", "near", "off"]})
-    assert found(capsys, "--data", folder) == (0, [("remark", "flip", ""), ("remark", "without-people", "")])
+    expected = (0, [("remark", "flip", ""), ("remark", "without-people", "")])
+    assert found(capsys, "--data", folder) == expected
+    cli.main(["data", "build", "--data", str(folder), "--out", str(tmp_path / "built"), "--splits", "train"])
+    capsys.readouterr()
+    assert found(capsys, "--data", tmp_path / "built") == expected
     shutil.copytree(place / "drawn", tmp_path / "drawn")
     labels = tmp_path / "drawn/annotations.json"
     content = json.loads(labels.read_text())

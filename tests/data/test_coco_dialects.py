@@ -114,7 +114,7 @@ def label_studio(rectangles=(1, 1, 0, 0)):
     for kind, image_id in (("annotations", "image_id"), ("images", "id")):
         content[kind] = [one for one in content[kind] if one[image_id] != 3]
     for image in content["images"]:
-        image["file_name"] = "images\\" + image["file_name"].replace("/", "\\")
+        image["file_name"] = f"images/{image['file_name']}"
     for image_id, count in enumerate(rectangles, start=1):
         for _ in range(count):
             box = list(horses.IMAGES["1.png"][1][0].box)
@@ -268,6 +268,13 @@ LAYOUTS = {  # kind: folder that file names start from, file of labels, its cont
         "default",
     ),
     "CrowdPose": ("images", "json/crowdpose_test.json", crowdpose, "test", "test"),
+    "OCHuman": (
+        "images",
+        "ochuman_coco_format_val_range_0.00_1.00.json",
+        lambda: horses.coco(CATEGORY),
+        "val",
+        "",  # no export, but a COCO file
+    ),
 }
 
 
@@ -277,9 +284,7 @@ def test_exports_are_found_and_their_labels_lie_on_their_pixels(tmp_path, kind):
     images, file, content, split, name = LAYOUTS[kind]
     write(tmp_path, images, file, content())
     (tmp_path / "images/more").mkdir(parents=True)  # of something else
-    assert export_folders.is_kind(tmp_path)
-    assert list(export_folders.find(tmp_path)) == [name]
-    assert export_folders.file_of(tmp_path, split) == tmp_path / file
+    assert list(export_folders.find(tmp_path)) == [name] * bool(name)
     found = sources.read(tmp_path, split)
     assert (found.name, found.kind) == (tmp_path / file, f"COCO keypoints of {kind.split(' with')[0]}")
     assert found.dataset.images == tmp_path / images
@@ -300,6 +305,12 @@ def test_ochumans_files_are_told_by_their_names():
     content = horses.coco(CATEGORY)
     assert coco_dialects.rewritten(content, "x/ochuman_coco_format_val_range_0.00_1.00.json") == "OCHuman"
     assert coco_dialects.rewritten(content, "ochuman/labels.json") == ""
+
+
+def test_crowdposes_own_files_come_before_those_of_mmpose(tmp_path):
+    write(tmp_path, "images", "json/crowdpose_val.json", crowdpose())
+    write(tmp_path, "images", "annotations/mmpose_crowdpose_val.json", crowdpose())
+    assert export_folders.file_of(tmp_path, "val") == tmp_path / "json/crowdpose_val.json"
 
 
 def test_a_folder_that_is_named_as_the_split_comes_before_others_with_its_word(tmp_path):

@@ -318,12 +318,35 @@ def test_other_files_are_refused_in_one_line(tmp_path):
     with pytest.raises(NotFound, match=r"none.json: no such file; give Label Studio's export, JSON"):
         label_studio.read(tmp_path / "none.json", None)
     assert not label_studio.is_kind(tmp_path)
+    for other in ("[]", '[{"image_id": 1, "category_id": 1, "score": 0.5}]'):  # nothing, and results
+        path.write_text(other)
+        assert not label_studio.is_kind(path)
 
 
 def test_given_as_data_it_is_recognised(tmp_path):
     path = written(tmp_path, export())
-    with pytest.raises(UserError, match=r"export.json: looks like Label Studio's own JSON; .* inspose data import"):
-        sources.read(path, "train")
+    for data in (path, tmp_path):  # also as the only JSON of a folder
+        with pytest.raises(UserError, match=r"export.json: looks like Label Studio's own JSON; .* inspose data import"):
+            sources.read(data, "train")
+
+
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own)")
+def test_a_bitmap_without_people_has_a_size(tmp_path):
+    tasks = export()
+    tasks[3]["data"] = {"image": "/data/upload/1/4.bmp"}
+    images = with_images(tmp_path)
+    Image.new("RGB", (20, 30)).save(images / "4.bmp")
+    content, remarks = label_studio.read(written(tmp_path, tasks), images)
+    assert (content["images"][3]["height"], content["images"][3]["width"]) == (30, 20)
+    assert not [remark for remark in remarks if "left out" in remark]
+
+
+def test_without_a_folder_of_images_names_keep_their_folders(tmp_path):
+    tasks = export()
+    for task, place in zip(tasks, ("a/1.png", "b/1.png", "/data/upload/7/3.png", "4.png"), strict=True):
+        task["data"] = {"image": f"/data/local-files/?d={place}"}
+    content, _ = label_studio.read(written(tmp_path, tasks), None)
+    assert [image["file_name"] for image in content["images"]][:3] == ["a/1.png", "b/1.png", "3.png"]
 
 
 def test_cancelled_annotations_and_tasks_without_any_are_left_out(tmp_path):

@@ -147,7 +147,10 @@ def test_the_random_changes_of_an_image_follow_from_seed_epoch_and_index_alone()
         assert (first(**fields) != first()).any()
 
 
-@pytest.mark.parametrize("field", ["rotation", "scale", "translation", "large_scale_jitter", "brightness", "hue"])
+@pytest.mark.parametrize(
+    "field",
+    ["rotation", "scale", "translation", "large_scale_jitter", "brightness", "contrast", "saturation", "hue"],
+)
 def test_each_change_alone_reaches_the_batch_and_differs_between_images(field):
     image = SOURCE[0].image
     source = pipeline.Images([image] * 8, COCO)

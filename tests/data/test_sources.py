@@ -8,7 +8,7 @@ import pytest
 import test_yolo_pose
 from PIL import Image
 
-from inspose_jax.data import check, image_facts, repair, sources
+from inspose_jax.data import categories, check, image_facts, repair, sources
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.errors import NotFound, UserError
 from inspose_jax.evaluation import coco_ap
@@ -240,6 +240,34 @@ def test_joints_without_names_are_numbered(tmp_path):
     check_dots(source)
 
 
+def test_joints_without_names_keep_what_the_category_says_of_them(tmp_path):
+    def unnamed(content):
+        content["categories"][0] |= {"flip_pairs": [[1, 2]], "sigmas": [0.1, 0.2, 0.2, 0.1, 0.1]}
+        del content["categories"][0]["keypoints"]
+
+    dots(tmp_path, change=unnamed)
+    with (
+        pytest.warns(UserWarning, match="names no joints; they are called joint_0 to joint_4"),
+        pytest.warns(UserWarning, match="5 joints of its own: in a mirrored image joint_1 and joint_2 change places"),
+    ):
+        skeleton = opened(tmp_path).skeleton
+    assert (skeleton.flip_pairs, skeleton.oks_sigmas) == (((1, 2),), (0.1, 0.2, 0.2, 0.1, 0.1))
+    assert skeleton.limbs == ((0, 1), (0, 2))
+
+
+def test_what_a_file_says_otherwise_of_known_joints_is_told(tmp_path):
+    pairs = [list(pair) for pair in COCO.flip_pairs]
+    for fields, said in (
+        ({"sigmas": [0.2] * 17}, ["its `sigmas` are not those of coco, which are used"]),
+        ({"sigmas": list(COCO.oks_sigmas), "flip_pairs": pairs}, []),
+        ({"flip_pairs": []}, ["its `flip_pairs` are not those of coco, which are used"]),
+    ):
+        category = {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names), **fields}
+        people = [{"category_id": 1, "keypoints": [1, 1, 2] * 17}]
+        found = categories.find_person({"categories": [category], "annotations": people}, tmp_path, COCO)
+        assert list(found.remarks) == said
+
+
 def test_ids_as_text_and_floats_are_read(tmp_path):
     def as_text(content):
         content["categories"][0]["id"] = "8"
@@ -300,6 +328,23 @@ def test_a_folder_that_is_called_like_the_file_but_for_no_split_may_hold_other_i
     dots(tmp_path)
     shutil.copytree(tmp_path / "images", tmp_path / "labels")  # masks, say, beside labels.json
     assert opened(tmp_path).images == tmp_path / "images"
+
+
+@pytest.mark.filterwarnings("ignore:.*joints of its own")
+def test_a_file_that_is_called_like_a_split_has_its_images_in_a_folder_of_that_name(tmp_path):
+    for split in ("train", "val"):
+        dots(tmp_path, f"images/{split}", f"annotations/{split}.json")
+        assert opened(tmp_path, split).images == tmp_path / "images" / split
+
+
+@pytest.mark.filterwarnings("ignore:.*joints of its own")
+def test_names_that_were_written_on_windows_are_found(tmp_path):
+    def backslashes(content):
+        for image in content["images"]:
+            image["file_name"] = f"horses\\{image['file_name']}"
+
+    dots(tmp_path, "images/horses", change=backslashes)
+    check_dots(opened(tmp_path))
 
 
 @pytest.mark.filterwarnings("ignore:.*joints of its own")

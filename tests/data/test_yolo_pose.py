@@ -148,6 +148,14 @@ def test_one_of_several_classes_is_chosen(tmp_path):
         yolo_pose.read(tmp_path, "train", "horses")
 
 
+def test_each_class_may_have_its_own_names_of_joints(tmp_path):
+    of_cows = ["l_horn", "r_horn", "tail", "l_hoof", "r_hoof"]
+    folder = written(tmp_path, names=["cow", "horse"], kpt_names={0: of_cows, 1: list(horses.NAMES)})
+    for category, names in (("horse", list(horses.NAMES)), ("cow", of_cows)):
+        content, _ = yolo_pose.read(folder, "train", category)
+        assert content["categories"][0]["keypoints"] == names
+
+
 def test_seventeen_joints_with_cocos_pairs_are_cocos(tmp_path):
     settings = {"names": ["person"], "kpt_shape": [17, 3], "flip_idx": list(skeletons.COCO.flip_order), "train": "."}
     (tmp_path / "data.yaml").write_text(json.dumps(settings))  # JSON is YAML

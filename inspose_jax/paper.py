@@ -65,6 +65,7 @@ def method(model: config.Model, per_person: PerPerson | None = None) -> Method:
         grid = grid_of(image_size)
         found = decode.keypoint_maps(outputs.controller, outputs.features, size, grid, location, per_person)
 
+        # Without offsets, the features alone tell `vmap` how many images there are.
         def joints_of(offsets: jax.Array | None, features: jax.Array) -> jax.Array:
             return decode.joints_of_cells(offsets, grid.map_size, len(names), grid.map_stride)
 

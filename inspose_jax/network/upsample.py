@@ -25,7 +25,7 @@ def at_ratio(x: Float[Array, "B h w C"], ratio: float) -> Float[Array, "B h2 w2 
         return x
     sizes = [math.ceil(length * ratio) for length in x.shape[1:3]]
     if ratio > 1:
-        return jax.image.resize(x, (x.shape[0], *sizes, x.shape[3]), "bilinear")
+        return jax.image.resize(x, (x.shape[0], *sizes, x.shape[3]), "bilinear")  # for any ratio, unlike `bilinear_x2`
     side = round(1 / ratio)
     missing = [(0, size * side - length) for size, length in zip(sizes, x.shape[1:3], strict=True)]
     window = (side, side)

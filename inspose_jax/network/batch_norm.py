@@ -86,5 +86,5 @@ def statistics(
         sums = jax.lax.psum(sums, axis)  # both at once: the latency of a round costs more than its bytes
     mean, mean_of_squares = sums / jnp.maximum(real.number, 1).astype(x.dtype)
     # Cheaper than squares of differences from the mean, for which all devices would have to exchange the mean first.  It
-    # loses digits only where a channel's mean is large beside its deviation, which convolutions without bias rarely make.
+    # loses digits only where the mean is large beside the deviation, which convolutions without bias rarely make.
     return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0)  # rounding can push it below 0

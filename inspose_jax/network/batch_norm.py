@@ -85,6 +85,6 @@ def statistics(
     if axis is not None:
         sums = jax.lax.psum(sums, axis)  # both at once: the latency of a round costs more than its bytes
     mean, mean_of_squares = sums / jnp.maximum(real.number, 1).astype(x.dtype)
-    # Cheaper than squares of differences from the mean, for which all devices would have to exchange the mean first.  It
+    # Cheaper than squares of differences from the mean, for which all devices would have to exchange it first.  It
     # loses digits only where the mean is large beside the deviation, which convolutions without bias rarely make.
     return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0)  # rounding can push it below 0

@@ -37,8 +37,8 @@ def find_twice(
         outputs, poses = forward(image, size)
         return outputs if is_averaged else None, poses
 
-    # One after the other in a loop, so that the network is compiled once and needs no more memory than for one pass.  On
-    # a CPU, where a training step must not stand in a loop, two passes take 1.9 times as long as one.
+    # One after the other in a loop, so that the network is compiled once and needs no more memory than for one pass.
+    # Unlike a training step, a forward pass may stand in a loop on a CPU: two take 1.9 times as long as one.
     outputs, poses = jax.lax.map(find, jnp.stack([image, mirrored(image, size)]))
     first, second = (jax.tree.map(lambda x, i=i: x[i], poses) for i in (0, 1))
     found = joined([first, mirrored_back(second, size, skeleton)], axis=1)

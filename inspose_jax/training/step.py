@@ -78,7 +78,7 @@ def make_gradient(method: Method, num_parts: int, mesh: Mesh) -> Callable[..., t
             gradient, batch_stats, terms = part(so_far[1], *rows)
             return (jax.tree.map(jnp.add, so_far[0], gradient), batch_stats), terms
 
-        # No loop on a CPU, not even with a single iteration: a training step is fifteen times slower inside a loop there.
+        # No loop on a CPU, not even with a single iteration: a training step is fifteen times slower inside one.
         is_cpu = mesh.devices.flat[0].platform == "cpu"
         if num_parts == 1:
             gradient, batch_stats, terms = part(batch_stats, batch, targets)

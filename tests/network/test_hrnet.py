@@ -106,8 +106,9 @@ def test_a_blank_image_moves_no_statistics_and_frozen_stages_keep_theirs(narrow)
         images, sizes = jnp.concatenate([image, second]), jnp.array([[32, 32], [side, side]], jnp.int32)
         return network.apply(variables, images, sizes, mutable=["batch_stats"])[1]
 
+    # A counted blank would halve the means.  Deep in the network float32 differs by 2e-5, on some processors.
     blank, twice = statistics(0 * image, 0), statistics(image, 32)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), blank, twice)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), blank, twice)
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), blank["batch_stats"], variables["batch_stats"])
     assert {stage: all(jax.tree.leaves(moved[stage])) for stage in STAGES} == dict.fromkeys(STAGES[2:], True) | {
         "stem": False,

@@ -1,13 +1,13 @@
 """Batches of a few fixed shapes, into which images and people are padded, since each new shape compiles anew.
 
-Axes: B images, N people, G ignore regions.  Sizes are (height, width) in pixels.
+Axes: B images, N people, G ignore regions of an image; P people of all images.  Sizes are (height, width) in pixels.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, UInt8
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from inspose_jax.errors import UserError
 from inspose_jax.structures import Batch, Sample, is_target
@@ -36,54 +36,86 @@ def own_shapes(sizes: Int32[np.ndarray, "n 2"]) -> list[tuple[int, int]]:
     return sorted({(height, width) for height, width in (-(-sizes // 32) * 32).tolist()})
 
 
-def put_labels(
-    batch: Batch, b: int, sample: Sample, original_size: tuple[int, int], model: Any, zoom: float = 1.0
-) -> None:
-    """Write the labels of a sample, whose image is row `b` of the batch, into that row.
+class Placed(NamedTuple):
+    """A sample whose image is a row of a batch."""
 
-    `original_size` is its (height, width) in pixels of the original image, of which a crop shows 1 / `zoom`.
+    row: int
+    sample: Sample
+    original_size: tuple[int, int]  # height, width in pixels of the original image
+    zoom: float = 1.0  # a crop shows 1 / zoom of it
 
-    Labelled people become targets, at most N of them.  If there are more, those with the smallest pseudo boxes become
-    ignore regions instead.  With `ignore_unlabelled`, crowds and people without a labelled joint are ignore regions
-    too.  Only the G largest regions are kept.
+
+def put_labels(batch: Batch, placed: Sequence[Placed], model: Any) -> None:
+    """Write the labels of samples, in the order of their rows, into those rows of the batch.
+
+    Labelled people become targets, at most N of an image.  If there are more, those with the smallest pseudo boxes
+    become ignore regions instead.  With `ignore_unlabelled`, crowds and people without a labelled joint are ignore
+    regions too.  Only the G largest regions of an image are kept.
 
     `model` is the config of any method; only its skeleton, `num_people` and `ignore_unlabelled` are read, and
     `keep_unlabelled` if it has that: then people without a labelled joint are targets too, and those without any extent
     are not.
+
+    All images at once: numpy's calls for one after the other would cost several times as much.
     """
-    height, width = sample.image.shape[:2]
-    batch.size[b] = height, width
-    batch.scale[b] = zoom * width / original_size[1], zoom * height / original_size[0]
-    batch.is_real[b] = True
+    if not placed:
+        return
+    rows, samples = [one.row for one in placed], [one.sample for one in placed]
+    sizes = np.array([sample.image.shape[:2] for sample in samples], np.int32)
+    batch.size[rows] = sizes
+    zooms, original_sizes = np.array([[one.zoom] for one in placed]), np.array([one.original_size for one in placed])
+    batch.scale[rows] = (zooms * sizes / original_sizes)[:, ::-1]
+    batch.is_real[rows] = True
 
-    boxes = person_boxes(sample)
+    # The P people of all images, in the order of the images; `row` is the image of each.
+    row = np.repeat(rows, [len(sample.area) for sample in samples])
+    keypoints = np.concatenate([sample.keypoints for sample in samples])
+    annotated = np.concatenate([sample.boxes_xyxy for sample in samples])
+    area = np.concatenate([sample.area for sample in samples])
+    is_crowd = np.concatenate([sample.is_crowd for sample in samples])
+    boxes = person_boxes(keypoints, annotated)
     if getattr(model, "keep_unlabelled", False):
-        is_wanted = has_extent(sample, boxes, batch.scale[b])
+        is_wanted = ~is_crowd & (area > 0) & has_extent(boxes, batch.scale[row])
     else:
-        is_wanted = is_target(sample.keypoints, sample.is_crowd)
-    is_kept = largest(is_wanted, boxes, model.num_people)
-    number = np.count_nonzero(is_kept)
-    batch.keypoints[b, :number] = sample.keypoints[is_kept]
-    batch.boxes[b, :number] = boxes[is_kept]
-    batch.annotated_boxes[b, :number] = sample.boxes_xyxy[is_kept]
-    batch.area[b, :number] = sample.area[is_kept]
-    batch.is_person[b, :number] = True
-    batch.people_dropped[b] = np.count_nonzero(is_wanted) - number
-    regions = sample.boxes_xyxy[~is_kept if model.ignore_unlabelled else is_wanted & ~is_kept]
-    if len(regions):
-        regions = regions[np.argsort(-box_areas(regions), kind="stable")][: batch.ignore_boxes.shape[1]]
-        batch.ignore_boxes[b, : len(regions)] = regions
+        is_wanted = is_target(keypoints, is_crowd)
+    is_kept = largest(is_wanted, row, boxes, model.num_people)
+    of_kept = row[is_kept], place_in_row(row[is_kept])
+    batch.keypoints[of_kept] = keypoints[is_kept]
+    batch.boxes[of_kept] = boxes[is_kept]
+    batch.annotated_boxes[of_kept] = annotated[is_kept]
+    batch.area[of_kept] = area[is_kept]
+    batch.is_person[of_kept] = True
+    is_dropped = is_wanted & ~is_kept
+    batch.people_dropped[:] = np.bincount(row[is_dropped], minlength=len(batch.people_dropped))
+
+    region = np.flatnonzero(~is_kept if model.ignore_unlabelled else is_dropped)
+    region = region[by_size(row[region], annotated[region])]
+    place = place_in_row(row[region])
+    region, place = (one[place < batch.ignore_boxes.shape[1]] for one in (region, place))
+    batch.ignore_boxes[row[region], place] = annotated[region]
 
 
-def largest(is_wanted: Bool[np.ndarray, " N"], boxes: Float32[np.ndarray, "N 4"], most: int) -> Bool[np.ndarray, " N"]:
-    """Which `most` of the wanted people have the largest boxes; of equal ones, those that the file lists first."""
+def largest(
+    is_wanted: Bool[np.ndarray, " P"], row: Int64[np.ndarray, " P"], boxes: Float32[np.ndarray, "P 4"], most: int
+) -> Bool[np.ndarray, " P"]:
+    """Which `most` of the wanted people of each row have the largest boxes; of equal ones, those that come first."""
     wanted = np.flatnonzero(is_wanted)
-    if len(wanted) <= most:
+    if np.bincount(row[wanted], minlength=1).max() <= most:
         return is_wanted
-    by_size = wanted[np.argsort(-box_areas(boxes[wanted]), kind="stable")]
+    wanted = wanted[by_size(row[wanted], boxes[wanted])]
     is_kept = np.zeros(len(is_wanted), bool)
-    is_kept[by_size[:most]] = True
+    is_kept[wanted[place_in_row(row[wanted]) < most]] = True
     return is_kept
+
+
+def by_size(row: Int64[np.ndarray, " P"], boxes: Float32[np.ndarray, "P 4"]) -> Int64[np.ndarray, " P"]:
+    """The order in which boxes of the same row follow each other, the largest first; equal ones stay as they are."""
+    return np.lexsort((-(boxes[:, 2:] - boxes[:, :2]).prod(-1), row))
+
+
+def place_in_row(row: Int64[np.ndarray, " P"]) -> Int64[np.ndarray, " P"]:
+    """How many entries of the same row come before each; `row` ascends."""
+    return np.arange(len(row)) - np.searchsorted(row, row)
 
 
 def blank_batch(image: UInt8[np.ndarray, "B H W 3"], model: Any, num_ignore: int) -> Batch:
@@ -104,24 +136,17 @@ def blank_batch(image: UInt8[np.ndarray, "B H W 3"], model: Any, num_ignore: int
     )
 
 
-def person_boxes(sample: Sample) -> Float32[np.ndarray, "N 4"]:
+def person_boxes(
+    keypoints: Float32[np.ndarray, "P K 3"], annotated: Float32[np.ndarray, "P 4"]
+) -> Float32[np.ndarray, "P 4"]:
     """The smallest box around each person's labelled joints; the annotated box where none is labelled."""
-    is_labelled = sample.keypoints[..., 2:] > 0
-    low = np.where(is_labelled, sample.keypoints[..., :2], np.inf).min(1, initial=np.inf)
-    high = np.where(is_labelled, sample.keypoints[..., :2], -np.inf).max(1, initial=-np.inf)
-    boxes = np.where(is_labelled.any(1), np.concatenate([low, high], -1), sample.boxes_xyxy)
+    is_labelled = keypoints[..., 2:] > 0
+    low = np.where(is_labelled, keypoints[..., :2], np.inf).min(1, initial=np.inf)
+    high = np.where(is_labelled, keypoints[..., :2], -np.inf).max(1, initial=-np.inf)
+    boxes = np.where(is_labelled.any(1), np.concatenate([low, high], -1), annotated)
     return boxes.astype(np.float32)
 
 
-def has_extent(sample: Sample, boxes: Float32[np.ndarray, "N 4"], scale: np.ndarray) -> Bool[np.ndarray, " N"]:
-    """Which people are no crowds, have a mask, and a box of at least one pixel of the original image each way.
-
-    `scale` is the ratio resized / original in x and y.
-    """
-    sides = (boxes[:, 2:] - boxes[:, :2]) / scale
-    return ~sample.is_crowd & (sample.area > 0) & (sides >= 1).all(-1)
-
-
-def box_areas(boxes: Float32[np.ndarray, "N 4"]) -> Float32[np.ndarray, " N"]:
-    """Area in square pixels."""
-    return (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+def has_extent(boxes: Float32[np.ndarray, "P 4"], scale: Float32[np.ndarray, "P 2"]) -> Bool[np.ndarray, " P"]:
+    """Which boxes have at least one pixel of the original image each way; `scale` is the ratio resized / original."""
+    return ((boxes[:, 2:] - boxes[:, :2]) / scale).min(-1, initial=np.inf) >= 1

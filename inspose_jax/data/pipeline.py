@@ -211,6 +211,7 @@ def load_batch(
     shape = (len(index), *step.shape, 3)
     images = np.empty(shape, np.uint8) if memory is None else memory.array(shape)
     batch = buckets.blank_batch(images, model, config.data.num_ignore)
+    placed = []
     treatment = zip(index, step.resized[rows].tolist(), step.zoom[rows].tolist(), step.flip[rows], strict=True)
     for b, (i, (height, width), zoom, mirrored) in enumerate(treatment):
         sample = source[i] if i >= 0 else None
@@ -222,7 +223,9 @@ def load_batch(
         sample = transforms.flip(sample, model.skeleton) if mirrored else sample
         sample = framed(sample, frame, zoom, augmentation, rng)
         images[b, height:] = images[b, :height, width:] = 0
-        buckets.put_labels(batch, b, sample, original_size, model, zoom)
+        sample = sample._replace(masks=None)  # which are no longer needed, and large
+        placed.append(buckets.Placed(b, sample, original_size, zoom))
+    buckets.put_labels(batch, placed, model)
     return batch
 
 

@@ -20,9 +20,8 @@ def pad(one: Sample | None, model=tiny.MODEL):
     batch = buckets.blank_batch(np.zeros((1, 64, 64, 3), np.uint8), model, 2)
     if one is not None:
         height, width = one.image.shape[:2]
-        buckets.put_labels(
-            batch, 0, transforms.resize(one, (height, width), batch.image[0, :height, :width]), (20, 100), model
-        )
+        resized = transforms.resize(one, (height, width), batch.image[0, :height, :width])
+        buckets.put_labels(batch, [buckets.Placed(0, resized, (20, 100))], model)
     return batch
 
 
@@ -89,3 +88,25 @@ def test_if_there_are_too_many_ignore_regions_the_largest_are_kept():
     crowds = sample([np.zeros((17, 3), np.float32)] * 3, [True] * 3)
     crowds = crowds._replace(boxes_xyxy=np.array([[0, 0, 2, 2], [0, 0, 9, 9], [0, 0, 5, 5]], np.float32))
     assert pad(crowds).ignore_boxes[0].tolist() == [[0, 0, 9, 9], [0, 0, 5, 5]]
+
+
+@pytest.mark.parametrize("fields", [{}, {"ignore_unlabelled": False}, {"num_people": 2}])
+def test_images_do_not_mix_in_a_batch(fields):
+    rng, model = np.random.default_rng(0), tiny.model(**fields)
+    placed = []
+    for row in (0, 1, 3, 4, 6):  # rows 2 and 5 stay blank
+        number = int(rng.integers(0, 9))
+        keypoints = rng.integers(0, 40, (number, 17, 3)).astype(np.float32)
+        keypoints[..., 2] = rng.random((number, 1)) < 0.8
+        boxes = np.sort(rng.integers(0, 40, (number, 2, 2)), axis=1).reshape(-1, 4).astype(np.float32)
+        area, is_crowd = rng.random(number).astype(np.float32), rng.random(number) < 0.2
+        one = Sample(np.zeros((40 + row, 50, 3), np.uint8), keypoints, boxes, area, is_crowd, row)
+        placed.append(buckets.Placed(row, one, (20, 100), 1.5))
+    together = buckets.blank_batch(np.zeros((7, 64, 64, 3), np.uint8), model, 2)
+    buckets.put_labels(together, placed, model)
+    assert together.is_real.tolist() == [True, True, False, True, True, False, True]
+    for row in range(7):
+        alone = buckets.blank_batch(np.zeros((1, 64, 64, 3), np.uint8), model, 2)
+        buckets.put_labels(alone, [one._replace(row=0) for one in placed if one.row == row], model)
+        for found, expected in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(found[row], expected[0])

@@ -107,9 +107,9 @@ def random_batch(config: Config) -> Batch:
     image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     area, is_crowd = np.full(PEOPLE, 9e4, np.float32), np.zeros(PEOPLE, bool)
     batch = buckets.blank_batch(np.stack([image] * number), config.model, config.data.num_ignore)
-    for i in range(number):
-        sample = Sample(image, keypoints[i], boxes[i], area, is_crowd, image_id=i)
-        buckets.put_labels(batch, i, sample, (HEIGHT, WIDTH), config.model)
+    samples = [Sample(image, keypoints[i], boxes[i], area, is_crowd, image_id=i) for i in range(number)]
+    placed = [buckets.Placed(i, sample, (HEIGHT, WIDTH)) for i, sample in enumerate(samples)]
+    buckets.put_labels(batch, placed, config.model)
     return batch
 
 

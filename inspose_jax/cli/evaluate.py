@@ -62,7 +62,7 @@ def run(argv: list[str]) -> None:
             print(f"over {len(source)} images, computed by {coco_ap.library()[0]}")
             if by_tool := crowd_ap.crowd_ap(source.ground_truth(), results, predictor.skeleton, crowd_ap.TOOL):
                 print(
-                    "easy, medium and hard: crowd index below 0.1, below 0.8, the rest; crowdposetools has 0.2 for 0.1:"
+                    "easy, medium and hard: crowd index below 0.1, below 0.8, the rest; as crowdposetools, 0.2 for 0.1:"
                 )
                 print(coco_ap.table(by_tool))
         if out is not None:

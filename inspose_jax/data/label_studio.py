@@ -82,12 +82,15 @@ def read(path: Path, images: Path | None, skeleton: Skeleton | None = None) -> I
             continue
         results = regions(annotation, where)
         name = file_name(entry, images, where)
-        header = orientation.read_header(images / name) if images else orientation.Header((0, 0), 1)
-        displayed = orientation.displayed_size(header)
-        if images and displayed is None:
-            turned.append(images / name)
-            continue
-        size = size_of(results, where) or (image_files.displayed_size(images / name) if images else None)
+        size = size_of(results, where)
+        if images:
+            # Only where no region tells the size, a bitmap is decoded for it.
+            header = orientation.read_header(images / name)
+            displayed = orientation.displayed_size(header) if size else image_files.displayed_size(images / name)
+            if displayed is None:
+                turned.append(images / name)
+                continue
+            size = size or displayed
         if not size or not all(size):
             unsized += 1
             continue

@@ -70,12 +70,13 @@ def as_yolo(folder, content):
     settings = {"train": "images", "val": "images", "names": ["horse"], "kpt_shape": [5, 3]}
     names = json.dumps({**settings, "flip_idx": [0, 2, 1, 3, 4], "kpt_names": {0: NAMES}})  # JSON is YAML too
     (folder / "data.yaml").write_text(names)
-    (folder / "images").mkdir()
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
     for image, person in zip(content["images"], content["annotations"], strict=True):
         joints = np.array(person["keypoints"]).reshape(5, 3) / (64, 64, 1)
         (folder / image["file_name"]).rename(folder / "images" / image["file_name"])
         row = " ".join(map(str, [0, 0.4, 0.4, 0.6, 0.6, *joints.ravel().tolist()]))
-        (folder / "images" / image["file_name"]).with_suffix(".txt").write_text(row)
+        (folder / "labels" / image["file_name"]).with_suffix(".txt").write_text(row)
 
 
 def as_roboflow(folder, content):

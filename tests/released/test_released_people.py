@@ -116,7 +116,11 @@ def test_of_equal_candidates_the_first_in_line_wins(most):
 
 
 def test_a_batch_finds_in_each_image_what_is_found_in_it_alone(small, sides, images):
-    """Padded to the same size, since GroupNorm sees the padding."""
+    """Padded to the same size, since GroupNorm sees the padding.
+
+    The last level has one cell here: its groups divide by the spread of few values, which raises the rounding of a sum
+    whose order depends on the processor to a few 1e-5.
+    """
     given, side = small_config(small[0], sides), sides[1]
     predictor = Predictor(
         replace(given, data=replace(given.data, test_padding="shapes", shapes=((side, side),))), small[1]
@@ -135,7 +139,7 @@ def test_a_batch_finds_in_each_image_what_is_found_in_it_alone(small, sides, ima
             jax.tree.leaves(outputs._replace(controller=outputs.controller.features)),
             strict=True,
         ):
-            np.testing.assert_allclose(mine[0], theirs[i], rtol=0, atol=1e-5 * float(np.abs(theirs[i]).max()))
+            np.testing.assert_allclose(mine[0], theirs[i], rtol=0, atol=1e-4 * float(np.abs(theirs[i]).max()))
         (found,) = to_original_pixels(jax.device_get(poses), one)
         np.testing.assert_array_equal(found.location, together[i].location)
         np.testing.assert_allclose(found.scores, together[i].scores, rtol=0, atol=1e-5)

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Skeleton:
         """K, the number of joints."""
         return len(self.keypoint_names)
 
-    @property
+    @cached_property
     def flip_order(self) -> tuple[int, ...]:
         """For each joint, the index of the joint that takes its place in a mirrored image."""
         order = list(range(self.num_keypoints))

@@ -152,8 +152,10 @@ class BuiltSet:
     def moved(self, keypoints: Float32[np.ndarray, "N K 3"]) -> Float32[np.ndarray, "N K 3"]:
         """The stored joints with this source's `joint_pixel_offset` instead of the one that they were stored with."""
         by = np.float32(self.joint_pixel_offset - self.index.joint_pixel_offset)
+        if not by:
+            return keypoints
         moved = np.where(keypoints[..., 2:] > 0, keypoints[..., :2] + by, 0)
-        return np.concatenate([moved, keypoints[..., 2:]], -1) if by else keypoints
+        return np.concatenate([moved, keypoints[..., 2:]], -1)
 
     def labels_hash(self) -> str:
         """A hash of everybody's joints, boxes, areas and crowd flags: that of the `CocoFolder` it was built from."""

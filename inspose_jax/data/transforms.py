@@ -56,14 +56,12 @@ def resize(sample: Sample, size: tuple[int, int], into: Frame = None) -> Sample:
         return cv2.resize(image, (width, height), into, interpolation=cv2.INTER_LINEAR)
 
     # As `move_labels` moves them, but without what a matrix costs, since most images of a run are only resized.
-    ratios = np.array([width / old_width, height / old_height], np.float32)
-    keypoints = np.where(sample.keypoints[..., 2:] > 0, sample.keypoints, 0)
-    keypoints[..., :2] *= ratios
+    x_ratio, y_ratio = width / old_width, height / old_height
     return sample._replace(
         image=resized(sample.image, into),
-        keypoints=keypoints,
-        boxes_xyxy=sample.boxes_xyxy * np.concatenate([ratios, ratios]),
-        area=sample.area * ratios.prod(),
+        keypoints=sample.keypoints * np.array([x_ratio, y_ratio, 1], np.float32),
+        boxes_xyxy=sample.boxes_xyxy * np.array([x_ratio, y_ratio, x_ratio, y_ratio], np.float32),
+        area=sample.area * np.float32(x_ratio * y_ratio),
         masks=each_mask(sample.masks, resized, size),
     )
 
@@ -111,13 +109,13 @@ def flip(sample: Sample, skeleton: Skeleton) -> Sample:
     """Mirror the sample horizontally: x' = width - x, and left and right joints swap."""
     width = sample.image.shape[1]
     keypoints = sample.keypoints[:, list(skeleton.flip_order)]
-    is_labelled = keypoints[..., 2] > 0
-    keypoints[..., 0] = np.where(is_labelled, width - keypoints[..., 0], 0)
-    x0, y0, x1, y1 = sample.boxes_xyxy.T
+    keypoints[..., 0] = np.where(keypoints[..., 2] > 0, width - keypoints[..., 0], 0)
+    boxes = sample.boxes_xyxy[:, [2, 1, 0, 3]]
+    boxes[:, ::2] = width - boxes[:, ::2]
     return sample._replace(
         image=cv2.flip(sample.image, 1),
         keypoints=keypoints,
-        boxes_xyxy=np.stack([width - x1, y0, width - x0, y1], -1),
+        boxes_xyxy=boxes,
         masks=None if sample.masks is None else sample.masks[:, :, ::-1],
     )
 

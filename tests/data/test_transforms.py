@@ -33,7 +33,7 @@ def lit_spot(x: float, y: float) -> Sample:
     keypoints = np.zeros((1, 17, 3), np.float32)
     keypoints[0, 0] = x, y, 2
     box = np.array([[x - 3, y - 3, x + 3, y + 3]], np.float32)
-    area, mask = np.array([36], np.float32), light[None] > 0.3
+    area, mask = np.array([36], np.float32), light[None] > 0.03
     return Sample(image.round().astype(np.uint8), keypoints, box, area, np.zeros(1, bool), 7, mask)
 
 

@@ -15,6 +15,7 @@ import multiprocessing
 import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
@@ -56,15 +57,20 @@ def main(data: str) -> None:
     recipe, source, plan = opened(data)
     steps = [plan[i] for i in range(NUM_STEPS)]
 
-    def bare(step: PlannedStep) -> None:
-        for i, (height, width) in zip(step.index.tolist(), step.resized.tolist(), strict=True):
+    def bare(step: PlannedStep, into: np.ndarray | None = None) -> None:
+        for b, (i, (height, width)) in enumerate(zip(step.index.tolist(), step.resized.tolist(), strict=True)):
             if i >= 0:
                 image = cv2.imdecode(
                     np.frombuffer(file_of(source, i), np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
                 )
-                cv2.resize(image, (width, height))
+                cv2.resize(image, (width, height), None if into is None else into[b, :height, :width])
 
-    memory = Memory()
+    memory, waiting = Memory(), deque(maxlen=4)
+
+    def bare_into_batches(step: PlannedStep) -> None:
+        """Where each image has a place of its own in memory, as it must, and four batches wait to be used."""
+        waiting.append(memory.array((len(step.index), *step.shape, 3)))
+        bare(step, waiting[-1])
 
     def load(step: PlannedStep) -> object:
         return pipeline.load_batch(source, step, recipe, memory=memory)
@@ -74,6 +80,7 @@ def main(data: str) -> None:
 
     works = {
         "decode and resize alone": bare,
+        "decode and resize into batches": bare_into_batches,
         "load_batch": load,
         "load_batch, each batch in new memory": load_into_new_memory,
     }
@@ -87,6 +94,7 @@ def main(data: str) -> None:
     in_turns(
         {
             "two processes, decode and resize alone": lambda: two_processes(bare, plan),
+            "two processes, into batches": lambda: two_processes(bare_into_batches, plan),
             "grain with two threads": lambda: rate_of_grain(source, plan, recipe, 2),
             "grain with two worker processes": lambda: rate_of_workers(data, 2),
         }

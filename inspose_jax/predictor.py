@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -287,10 +287,13 @@ class Predictor:
         planned = [[plan[step], *at_other_scales(plan[step], source.sizes, data)] for step in steps]
         every_pass = [one for of_step in planned for one in of_step]
         batches = pipeline.batches(source, every_pass, self.config, 0, len(every_pass))
+        computing = ((batch, self.poses(self.variables, batch.image, batch.size)) for batch in batches)
+        # In pairs, so that the devices already have the next batch while the host waits for one and works on it.
+        ahead = pairwise(chain(computing, [None]))
         for of_step in planned:
             found: dict[int, list[Poses]] = defaultdict(list)
-            for one, batch in zip(of_step, batches, strict=False):
-                poses = jax.device_get(self.poses(self.variables, batch.image, batch.size))
+            for one, ((batch, computed), _) in zip(of_step, ahead, strict=False):
+                poses = jax.device_get(computed)
                 for b, i in enumerate(one.index[one.index >= 0].tolist()):
                     found[i].append(at_original_size(poses, batch, b))
             for i, of_image in found.items():

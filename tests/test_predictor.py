@@ -11,8 +11,9 @@ import tiny
 from PIL import Image
 
 import inspose_jax
+from inspose_jax.data.pipeline import Images
 from inspose_jax.errors import UserError
-from inspose_jax.predictor import People, Predictor
+from inspose_jax.predictor import BATCH, People, Predictor
 from inspose_jax.skeletons import COCO
 from inspose_jax.structures import Poses
 
@@ -37,6 +38,15 @@ def test_one_image_gives_people_and_a_list_gives_a_list(predictor):
     assert len(several) == 3
     np.testing.assert_allclose(several[0].keypoints, one.keypoints, atol=1e-3)
     assert predictor([]) == []
+
+
+def test_the_next_batch_is_computed_while_the_host_works_on_one(predictor, monkeypatch):
+    given = []
+    compute = predictor.poses
+    monkeypatch.setattr(predictor, "poses", lambda *batch: given.append(batch) or compute(*batch))
+    images = Images([noise(seed=i) for i in range(3 * BATCH)], COCO)
+    found = [len(given) for _ in predictor.find(images)]
+    assert found == [2] * BATCH + [3] * (2 * BATCH)
 
 
 def test_a_model_can_be_pickled(predictor):

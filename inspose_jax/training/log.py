@@ -92,8 +92,7 @@ class Log:
                 if self.on_nan == "stop":
                     raise NotFinite(
                         f"{where}; nothing from this step on was saved. Continue from the last checkpoint with "
-                        f"--resume "
-                        f"and --on-nan skip, or start again with a lower --config.schedule.learning-rate"
+                        f"--resume and --on-nan skip, or start again with a lower --config.schedule.learning-rate"
                     )
                 tqdm.write(f"inspose: warning: {where}; the step is skipped and the state unchanged", file=sys.stderr)
             self.line(step, {name: value.item() for name, value in measurements.items()}, speed)

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, islice, pairwise
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -34,6 +34,7 @@ from inspose_jax.torch_bridge import reading
 
 BATCH = 8  # images of a list that go through the network at once
 ROWS = "rows"  # the mesh axis that a batch is divided over
+Item = TypeVar("Item")
 DRAWN = 0.05  # joints with a lower score are not drawn; their coordinates stay
 
 
@@ -288,11 +289,11 @@ class Predictor:
         every_pass = [one for of_step in planned for one in of_step]
         batches = pipeline.batches(source, every_pass, self.config, 0, len(every_pass))
         computing = ((batch, self.poses(self.variables, batch.image, batch.size)) for batch in batches)
-        # In pairs, so that the devices already have the next batch while the host waits for one and works on it.
-        ahead = pairwise(chain(computing, [None]))
+        # The devices already have the next batch while the host waits for one and works on it.
+        ahead = one_ahead(computing)
         for of_step in planned:
             found: dict[int, list[Poses]] = defaultdict(list)
-            for one, ((batch, computed), _) in zip(of_step, ahead, strict=False):
+            for one, (batch, computed) in zip(of_step, ahead, strict=False):
                 poses = jax.device_get(computed)
                 for b, i in enumerate(one.index[one.index >= 0].tolist()):
                     found[i].append(at_original_size(poses, batch, b))
@@ -302,6 +303,15 @@ class Predictor:
     def merge_scales(self, found: list[Poses]) -> Poses:
         """The people of one image, found at several scales, as one list; all in pixels of the original image."""
         return jax.device_get(self.merged(passes.joined(found, axis=0), found[0].scores.shape[0]))
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items in order, each of them given out once the next one is at hand."""
+    waiting: list[Item] = []
+    for item in items:
+        yield from waiting
+        waiting = [item]
+    yield from waiting
 
 
 def once(config: Config) -> Config:

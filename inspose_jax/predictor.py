@@ -34,8 +34,8 @@ from inspose_jax.torch_bridge import reading
 
 BATCH = 8  # images of a list that go through the network at once
 ROWS = "rows"  # the mesh axis that a batch is divided over
-Item = TypeVar("Item")
 DRAWN = 0.05  # joints with a lower score are not drawn; their coordinates stay
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -288,9 +288,8 @@ class Predictor:
         planned = [[plan[step], *at_other_scales(plan[step], source.sizes, data)] for step in steps]
         every_pass = [one for of_step in planned for one in of_step]
         batches = pipeline.batches(source, every_pass, self.config, 0, len(every_pass))
-        computing = ((batch, self.poses(self.variables, batch.image, batch.size)) for batch in batches)
         # The devices already have the next batch while the host waits for one and works on it.
-        ahead = one_ahead(computing)
+        ahead = one_ahead((batch, self.poses(self.variables, batch.image, batch.size)) for batch in batches)
         for of_step in planned:
             found: dict[int, list[Poses]] = defaultdict(list)
             for one, (batch, computed) in zip(of_step, ahead, strict=False):

@@ -56,6 +56,7 @@ def resize(sample: Sample, size: tuple[int, int], into: Frame = None) -> Sample:
         return cv2.resize(image, (width, height), into, interpolation=cv2.INTER_LINEAR)
 
     # As `move_labels` moves them, but without what a matrix costs, since most images of a run are only resized.
+    # Unlabelled joints lie at (0, 0) and stay there.
     x_ratio, y_ratio = width / old_width, height / old_height
     return sample._replace(
         image=resized(sample.image, into),

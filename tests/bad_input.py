@@ -73,6 +73,7 @@ ROBOFLOW = [f"boxes/{part}/_annotations.coco.json" for part in ("train", "valid"
 CVAT = [f"cvat/annotations/person_keypoints_{part}.json" for part in ("train", "val")]
 CROWDPOSE = [f"crowd/json/crowdpose_{part}.json" for part in ("train", "val")]
 OCHUMAN = [f"occluded/ochuman_coco_format_{part}_range_0.00_1.00.json" for part in ("val", "test")]
+NOTES = '{"categories": [{"id": 0, "name": "person"}], "info": {}}'  # of Label Studio, beside YOLO labels
 LISTS = "`inspose data check` lists all faults"
 BUILD, EVAL_BUILT = "data build --data drawn --out b", f"{EVAL} --data built"
 BUILT, SHARD_NAME = "built/keypoints/all/1.0.0", "keypoints-train.array_record-00001-of-00002"
@@ -591,6 +592,29 @@ CASES: dict[str, list[Case]] = {
              "yolo: looks like YOLO labels without data.yaml; give the folder that has it, or write one with "
              "kpt_shape, flip_idx, names and train",
              both(yolo(""), lambda here: (here / "yolo/data.yaml").unlink(), file("yolo/labels/0.txt"))),
+        Case("YOLO without its YAML file, as Label Studio exports it", f"{CHECK} --data yolo",
+             "yolo: looks like YOLO labels without data.yaml; give the folder that has it, or write one with "
+             "kpt_shape, flip_idx, names and train",
+             both(yolo(""), lambda here: (here / "yolo/data.yaml").unlink(), file("yolo/classes.txt", "person"),
+                  file("yolo/notes.json", NOTES))),
+        Case("YOLO without joints, as Label Studio exports it", f"{CHECK} --data boxes",
+             "boxes: looks like YOLO labels without joints; export it as COCO keypoints from the tool that wrote it",
+             both(file("boxes/labels/1.txt", "0 .5 .5 .2 .2"), file("boxes/classes.txt", "person"),
+                  file("boxes/notes.json", NOTES))),
+        Case("Supervisely", f"{CHECK} --data sly",
+             "sly: looks like a project of Supervisely; export it as COCO keypoints from the tool that wrote it",
+             both(file("sly/meta.json", '{"classes": [], "tags": []}'), file("sly/ds0/ann/1.jpg.json", "{}"))),
+        Case("AnimalPose's own JSON", f"{CHECK} --data animals",
+             "animals/keypoints.json: looks like AnimalPose's own JSON; give one of MMPose's files of it in COCO's "
+             "format, animalpose_train.json",
+             file("animals/keypoints.json", '{"images": {"1": "1.jpg"}, "annotations": [], "categories": []}')),
+        Case("a folder above that of the dataset", f"{CHECK} --data mine",
+             "mine: no kind of dataset is recognised in it, but in its folder drawn; give --data mine/drawn",
+             both(folder("mine"), renamed("drawn", "mine/drawn"))),
+        Case("a folder above those of several datasets", f"{CHECK} --data mine",
+             "mine: no kind of dataset is recognised in it, but in its folders train, val; give one of them, as --data "
+             "mine/train",
+             both(*(file(f"mine/{part}/labels.json", '{"images": []}') for part in ("train", "val")))),
         Case("YOLO's labels of an image", f"{CHECK} --data yolo/labels/1.txt",
              "yolo/labels/1.txt: looks like the labels of one image of a YOLO dataset; give the data.yaml", yolo("")),
         Case("another text file", f"{CHECK} --data names.txt",
@@ -774,7 +798,8 @@ CASES: dict[str, list[Case]] = {
         Case("YOLO: a part that is not there", f"{CHECK} --data yolo --split val",
              "yolo/data.yaml: no images are named by `val`; it has train", yolo("")),
         Case("YOLO: no images", f"{CHECK} --data yolo",
-             "yolo/data.yaml: gone is not there; tried yolo/gone", yolo("train: gone")),
+             "yolo/data.yaml: gone is not there; tried yolo/gone; correct the path, or put the images there",
+             yolo("train: gone")),
         Case("YOLO: another number of joints", "data show --data yolo",
              "yolo/labels/1.txt, line 1: 5 numbers, not 11: class, x, y, width, height, and 2 joints of 3 (kpt_shape); "
              f"{LISTS}", yolo("", "0 .5 .5 .2 .2")),

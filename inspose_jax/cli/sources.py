@@ -14,7 +14,7 @@ from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.data.drawn.people import DrawnPeople
 from inspose_jax.data.image_facts import Files
-from inspose_jax.data.pipeline import Source
+from inspose_jax.data.pipeline import LabelledSource
 from inspose_jax.data.shards import BuiltSet
 from inspose_jax.data.splits import WORDS, Split
 from inspose_jax.data.transforms import needs_masks
@@ -136,7 +136,7 @@ def measurable(given: Given, recipe: str, fields: list[str]) -> Measurable:
     return Measurable(source, chosen, config_flags.override(config, fields))
 
 
-def training_source(config: Config, given: Given) -> pipeline.LabelledSource:
+def training_source(config: Config, given: Given) -> LabelledSource:
     """The data that a recipe trains on; raises UserError if it lacks a folder, or is given one but draws its own."""
     named = given.data or given.images or given.annotations
     if config.data.source == "drawn":
@@ -148,9 +148,14 @@ def training_source(config: Config, given: Given) -> pipeline.LabelledSource:
     return annotated(given, config.model.skeleton, config.data.joint_pixel_offset, needs_masks(config.data))
 
 
-def warn_if_same(training: Source, validation: Source | None) -> None:
-    """Warn if what is to be validated on is what is trained on, as in a folder without a part for validation."""
+def warn_if_same(training: LabelledSource, validation: LabelledSource | None) -> None:
+    """Warn if what is to be validated on is what is trained on, as in a folder without a part for validation.
+
+    Images and labels are compared: tools number the images of each part from 1, and make all of one size.
+    """
     if validation is None or pipeline.fingerprint(training) != pipeline.fingerprint(validation):
+        return
+    if training.labels_hash() != validation.labels_hash():
         return
     if processes.is_first():
         warnings.warn(
@@ -159,7 +164,7 @@ def warn_if_same(training: Source, validation: Source | None) -> None:
         )
 
 
-def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
+def drawn(config: Config, split: Split, count: int) -> LabelledSource:
     """The first `count` drawn images of a split, as the config says; kept in memory if `KEPT_BYTES` is enough."""
     skeleton = COCO if config.model.skeleton == FROM_DATA else config.model.skeleton
     data, seed = config.data, config.schedule.seed
@@ -170,7 +175,7 @@ def drawn(config: Config, split: Split, count: int) -> pipeline.LabelledSource:
     return pipeline.InMemory(source) if is_small else source
 
 
-def validation_source(config: Config, given: Given | None, eval_every: int | None) -> pipeline.LabelledSource | None:
+def validation_source(config: Config, given: Given | None, eval_every: int | None) -> LabelledSource | None:
     """The data on which training is evaluated: what is given, held-out drawn people, or None.
 
     Raises UserError if only one of --val-images and --val-annotations is given, or if --eval-every has nothing to

@@ -194,6 +194,8 @@ def looks_like(content: Any) -> str:
     images = content.get("images")
     if isinstance(images, list) and images and isinstance(images[0], dict) and "annotations" in images[0]:
         return "OCHuman's own JSON; give one of its files in COCO's format, ochuman_coco_format_.."
+    if isinstance(images, dict) and isinstance(content.get("annotations"), list):
+        return "AnimalPose's own JSON; give one of MMPose's files of it in COCO's format, animalpose_train.json"
     tool = tool_of(content)
     return f"{tool}'s JSON; {EXPORT}" if tool else ""
 

@@ -51,9 +51,14 @@ def find_person(content: dict[str, Any], path: Path, skeleton: Skeleton | None, 
 
 
 def named_category(listed: list[dict[str, Any]], name: str, path: Path) -> dict[str, Any]:
-    """The category of exactly this name, or of one with the same letters; UserError if there is none, or several."""
+    """The category of exactly this name, or of one with the same letters; of several, the one that lists joints.
+
+    Raises UserError if there is none, or if it is not clear which.
+    """
     found = [category for category in listed if str(category.get("name")) == name]
     found = found or [one for one in listed if simplified(str(one.get("name"))) == simplified(name)]
+    if len(found) > 1:  # Roboflow lists the project too, without joints, and it may be named like the class
+        found = [category for category in found if category.get("keypoints")] or found
     if len(found) != 1:
         known = [str(category.get("name")) for category in listed]
         fault = (
@@ -116,10 +121,13 @@ def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skelet
         order = tuple(range(skeleton.num_keypoints))
         whose = f"assumed to be in {skeleton.name}'s order"
         if skeleton == category_skeleton.numbered(skeleton.num_keypoints):
-            whose = "numbered, and none change places in a mirrored image: name them, or set data.flip to 0"
+            whose = (
+                "numbered, and none change places in a mirrored image: name them, or train with --config.data.flip 0"
+            )
         remarks.append(f"`categories` names no joints; they are {whose}")
     else:
         category_skeleton.check_flip_pairs(found, f"{path}: category {title(found)}")
+        category_skeleton.check_sigmas(found, f"{path}: category {title(found)}")
         skeleton = skeleton or category_skeleton.preset_of(found)
         if skeleton is None:
             skeleton, about = category_skeleton.skeleton_of(found, f"{path}: category {title(found)}")

@@ -16,7 +16,10 @@ from inspose_jax.skeletons import COCO, Skeleton, preset_with, simplified
 # The mean of COCO's sigmas: OKS then is as strict, on average, as on COCO's joints, and no joint counts more than
 # another.  Sigmas that are measured are the standard deviations of several people's labels of the same images.
 SIGMA = round(sum(COCO.oks_sigmas) / COCO.num_keypoints, 3)
-OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
+# `lf` and `rf` are a left and a right front leg, `lh` hind, `lb` back; also with the side last.
+LEFT_RIGHT = [("left", "right"), ("l", "r")]
+LEFT_RIGHT += [pair for end in "fhb" for pair in ((f"l{end}", f"r{end}"), (f"{end}l", f"{end}r"))]
+OTHER_SIDE = {side: other for pair in LEFT_RIGHT for side, other in (pair, pair[::-1])}
 
 
 class Found(NamedTuple):
@@ -38,6 +41,16 @@ def check_flip_pairs(category: dict[str, Any], where: str) -> None:
         raise UserError(
             f"{where}: flip_pairs must be pairs of joints, counted from 0 to {number - 1}, such as [[1, 2]], and no "
             f"joint twice; correct them, or leave them out"
+        )
+
+
+def check_sigmas(category: dict[str, Any], where: str) -> None:
+    """Raise UserError if a category has `sigmas`, but not a positive number for each joint."""
+    sigmas, number = category.get("sigmas"), len(category["keypoints"])
+    are_numbers = isinstance(sigmas, list) and all(is_number(sigma) and sigma > 0 for sigma in sigmas)
+    if sigmas not in (None, []) and not (are_numbers and len(sigmas) == number):
+        raise UserError(
+            f"{where}: sigmas must be {number} positive numbers, one a joint; correct them, or leave them out"
         )
 
 
@@ -83,7 +96,9 @@ def skeleton_of(category: dict[str, Any], where: str) -> Found:
     limbs, remarks = limbs_of(category.get("skeleton"), len(names))
     if pairs:
         joined = ", ".join(f"{names[a]} and {names[b]}" for a, b in pairs[:3])
-        remarks.append(f"in a mirrored image {joined}{', ..' * (len(pairs) > 3)} change places")
+        alone = [name for joint, name in enumerate(names) if joint not in {joint for pair in pairs for joint in pair}]
+        others = f", but not {', '.join(alone[:3])}{', ..' * (len(alone) > 3)}" if alone else ""
+        remarks.append(f"in a mirrored image {joined}{', ..' * (len(pairs) > 3)} change places{others}")
     elif given is None:
         remarks.append("no joint has a name with left or right, so that none change places in a mirrored image")
     else:
@@ -96,11 +111,8 @@ def skeleton_of(category: dict[str, Any], where: str) -> Found:
 
 
 def sigmas_of(category: dict[str, Any]) -> tuple[float, ...]:
-    """A category's own `sigmas`; empty unless they are a positive number for each joint."""
-    sigmas = category.get("sigmas")
-    if not isinstance(sigmas, list) or len(sigmas) != len(category["keypoints"]):
-        return ()
-    return tuple(map(float, sigmas)) if all(is_number(sigma) and sigma > 0 for sigma in sigmas) else ()
+    """A category's own `sigmas`, which `check_sigmas` has passed; empty without any."""
+    return tuple(map(float, category.get("sigmas") or ()))
 
 
 def numbered(num_keypoints: int) -> Skeleton:

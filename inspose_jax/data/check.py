@@ -13,13 +13,17 @@ from inspose_jax.data import coordinates, copies, image_facts, orientation
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, words_of
 from inspose_jax.data.image_facts import ImageFacts
-from inspose_jax.data.values import NOT_READ, READ_FROM, is_inside
+from inspose_jax.data.orientation import UNTOLD
+from inspose_jax.data.values import LEFT_OUT, NOT_READ, READ_FROM, is_inside
 from inspose_jax.errors import NotFound
 from inspose_jax.skeletons import Skeleton
 
 SEVERITIES = ("error", "warning", "remark")
 FEWEST_PEOPLE = 20  # with labelled joints, before a joint that none of them has is worth a warning
-OUTSIDE, NO_BOX, OTHER_LABELS = "joint-outside", "no-box", "copy-with-other-labels"  # kinds of faults
+NO_FLIP = "--config.data.flip 0"
+UPRIGHT = ("CVAT", "Label Studio")  # tools in which people are labelled in the image as displayed
+NOT_UPRIGHT = f"left out, since by its EXIF orientation it is {UNTOLD}; save it upright to use it"
+OUTSIDE, NO_BOX, OTHER_LABELS, TWICE = "joint-outside", "no-box", "copy-with-other-labels", "person-twice"  # kinds
 
 Facts = Mapping[Path, ImageFacts]
 
@@ -77,7 +81,7 @@ def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[
     `facts` are those of its image files (`files_of`, read by `image_facts`), and `others` the images of other splits,
     which this one must not contain.
     """
-    content, images, skeleton, _ = dataset
+    content, images, skeleton, tool = dataset
     entries = well_formed(content, skeleton)
     known = {index: facts[images / entry["file_name"]] for index, entry in entries.images.items()}
     labels = labels_of_people(entries, skeleton)
@@ -86,7 +90,10 @@ def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[
     explained |= {NO_BOX} if about_all else set()
     found = entries.faults
     for index, entry in entries.images.items():
-        found += [about("image", index, entry, entry, *what) for what in file_faults(entry, known[index])]
+        wrong = file_faults(entry, known[index], is_shown_upright=tool in UPRIGHT)
+        found += [about("image", index, entry, entry, *what) for what in wrong]
+    for path in content.get(LEFT_OUT, ()):
+        found.append(Fault("warning", "exif-orientation", "image", None, None, path, NOT_UPRIGHT, path))
     found += copy_faults(content, entries, known)
     found += leaks(entries, known, others or {})
     for index, entry in entries.annotations.items():
@@ -98,6 +105,7 @@ def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[
     found += never_labelled(labels, skeleton, any(one.severity == "error" for one in found))
     if not about_all and (remark := coordinates.remark(labels, skeleton)):
         found.append(about_dataset("warning", "posture", remark))
+    found += twice_in_an_image(entries)
     headers = [(known[i].header, size_of(entry)) for i, entry in entries.images.items() if not known[i].fault]
     if remark := orientation.remark(headers, len(headers)):
         found.append(about_dataset("remark", "exif-orientation", remark))
@@ -174,12 +182,18 @@ def labels_of_people(entries: Entries, skeleton: Skeleton) -> coordinates.Labels
     return coordinates.stack(people, skeleton.num_keypoints)
 
 
-def file_faults(entry: dict[str, Any], facts: ImageFacts) -> Iterable[tuple[str, str, str]]:
-    """Severity, kind and message of the faults of a well-formed image entry's file."""
+def file_faults(entry: dict[str, Any], facts: ImageFacts, is_shown_upright: bool) -> Iterable[tuple[str, str, str]]:
+    """Severity, kind and message of the faults of a well-formed image entry's file.
+
+    `is_shown_upright` tells whether people were labelled in the image as it is displayed.
+    """
     if facts.fault:
         yield "error", "file", facts.fault
     elif size_of(entry) not in facts.sizes():
         yield "error", "size", f"the file has {facts.size}, but the JSON says {size_of(entry)} (height, width)"
+    elif is_shown_upright and orientation.displayed_size(facts.header) is None:
+        message = f"was labelled as displayed, but is read as stored, since by its EXIF orientation it is {UNTOLD}"
+        yield "error", "exif-orientation", f"{message}; save it upright"
 
 
 def copy_faults(content: dict[str, Any], entries: Entries, known: dict[int, ImageFacts]) -> Iterable[Fault]:
@@ -259,10 +273,26 @@ def has_area(box: Sequence[int | float], size: tuple[int, int]) -> bool:
     return min(x + width, size[1]) > max(x, 0) and min(y + height, size[0]) > max(y, 0)
 
 
+def twice_in_an_image(entries: Entries) -> Iterable[Fault]:
+    """The people with labelled joints who are annotated twice in the same image."""
+    first: dict[tuple[Any, ...], Any] = {}
+    for index, person in entries.annotations.items():
+        if not any(joints := tuple(person.get("keypoints") or ())):
+            continue
+        before = first.setdefault((person["image_id"], joints), person)
+        if before is not person:
+            message = (
+                f"the same joints as {name_of('annotation', before['id'], '', read_from(before))}; who counts twice"
+            )
+            image = entries.by_id.get(person["image_id"])
+            yield about("annotation", index, person, image, "warning", TWICE, message)
+
+
 def flip_faults(skeleton: Skeleton, are_stated: bool) -> Iterable[Fault]:
     """What the names of the joints say about the flip pairs: in a mirrored image a left joint becomes a right one.
 
-    That there are no pairs is suspicious unless the data states it.
+    That there are no pairs is suspicious unless the data states it and names its joints: with joints that are only
+    numbered, Roboflow states it whether or not they have sides.
     """
     names, order = skeleton.keypoint_names, skeleton.flip_order
     pairs = flip_pairs(names)
@@ -271,7 +301,7 @@ def flip_faults(skeleton: Skeleton, are_stated: bool) -> Iterable[Fault]:
         if order[joint] != other:
             now = "none" if order[joint] == joint else names[order[joint]]
             message = f"the flip partner of {names[joint]} is {now}, not {names[other]}"
-            yield about_dataset("error", "flip", f"{message}; correct the flip pairs, or set data.flip to 0")
+            yield about_dataset("error", "flip", f"{message}; correct the flip pairs, or train with {NO_FLIP}")
     for joint in set(range(len(names))) - {joint for pair in pairs for joint in pair}:
         if order[joint] == joint and OTHER_SIDE.keys() & words_of(names[joint]):
             message = f"joint {names[joint]} has no partner on the other side; flips would mix up the sides"
@@ -279,8 +309,12 @@ def flip_faults(skeleton: Skeleton, are_stated: bool) -> Iterable[Fault]:
             sides_are_named = True
     if len(names) > 1 and not (skeleton.flip_pairs or pairs or sides_are_named):
         message = "no two joints change places in a mirrored image; if some are left and right of the same, flips would"
-        remedy = "mix up the sides: name them so, give flip_pairs (COCO) or flip_idx (YOLO), or set data.flip to 0"
-        yield about_dataset("remark" if are_stated else "warning", "flip", f"{message} {remedy}")
+        remedy = (
+            "mix up the sides: name them so, write their pairs to flip_pairs (COCO) or flip_idx (YOLO), or train with"
+        )
+        are_named = len({tuple(word for word in words_of(name) if not word.isdigit()) for name in names}) > 1
+        severity = "remark" if are_stated and are_named else "warning"
+        yield about_dataset(severity, "flip", f"{message} {remedy} {NO_FLIP}")
 
 
 def never_labelled(labels: coordinates.Labels, skeleton: Skeleton, has_errors: bool) -> Iterable[Fault]:

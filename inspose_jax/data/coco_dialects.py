@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from inspose_jax.data.label_studio import local_path
 from inspose_jax.data.values import NOT_READ, is_id, is_number
 from inspose_jax.skeletons import CROWDPOSE, PRESETS
 
@@ -107,7 +108,11 @@ def rewrite_label_studio(content: dict[str, Any]) -> None:
     if there is no box; others stay, as annotations of another category.
     """
     for image in entries(content, "images"):
-        if isinstance(name := image.get("file_name"), str) and name.startswith(("../", "/")):
+        if not isinstance(name := image.get("file_name"), str):
+            continue
+        if "://" in name:  # the address of an image that it could not download
+            image["file_name"] = f"images/{local_path(name).name}"
+        elif name.startswith(("../", "/")):
             image["file_name"] = f"images/{name.rsplit('/', 1)[-1]}"
     people: dict[str, Entries] = defaultdict(list)  # by image
     rectangles: dict[str, Entries] = defaultdict(list)

@@ -4,7 +4,11 @@ FOLDER/labels.json                                  images beside it, in images/
 FOLDER/annotations/person_keypoints_train2017.json  images in FOLDER/train2017/ or FOLDER/images/train2017/
 """
 
+import contextlib
+import mmap
 import os
+import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ from inspose_jax.data.values import is_inside
 from inspose_jax.errors import NotFound, UserError
 
 LOOKED_FOR = 100  # images, spread over a file, that tell which folder is theirs
+LOOKED_INTO = 100  # JSON files of a folder, that tell whether one of them lists images
+LIST_OF_IMAGES = re.compile(rb'"images"\s*:\s*\[')
 IMAGE_FOLDER = "image_folder"  # a field of `info` in files that this package writes
 
 
@@ -36,14 +42,30 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]
 def json_files(path: Path) -> list[Path]:
     """The JSON files that may hold annotations; COCO's image_info files of a folder only list images."""
     if path.is_file():
-        return [path] if is_json(path) else []
+        return [path] if path.suffix.lower() == ".json" else []  # a hidden one too, since it was given
     found = [file for folder in (path, path / "annotations") for file in sorted(filter(is_json, folder.glob("*")))]
     return [file for file in found if not file.name.startswith("image_info_")]
 
 
 def is_json(path: Path) -> bool:
-    """Whether the name is that of a JSON file."""
-    return path.suffix.lower() == ".json"
+    """Whether the name is that of a JSON file; hidden files, such as macOS's ._train.json, are none."""
+    return path.suffix.lower() == ".json" and not path.name.startswith(".")
+
+
+def lists_images(path: Path) -> bool:
+    """Whether one of the JSON files has a list `images`, as all COCO files have and few others."""
+    return any(map(has_list_of_images, islice(json_files(path), LOOKED_INTO)))
+
+
+def has_list_of_images(file: Path) -> bool:
+    """Whether a JSON file has a list `images`, as its text tells: parsing a large one would take seconds."""
+    with (
+        contextlib.suppress(OSError, ValueError),  # it cannot be read, which the parser reports, or is empty
+        file.open("rb") as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text,
+    ):
+        return LIST_OF_IMAGES.search(text) is not None
+    return False
 
 
 def file_of(path: Path, split: Split) -> Path:

@@ -87,7 +87,7 @@ def crowdpose(path: Path) -> dict[str, Export]:
         file for folder in ("json", "annotations", ".") for file in sorted(path.glob(f"{folder}/*crowdpose_*.json"))
     )
     found: dict[str, Export] = {}
-    for file in files:  # where there are both, CrowdPose's own come first
+    for file in filter(coco_layout.is_json, files):  # where there are both, CrowdPose's own come first
         found.setdefault(file.stem.rsplit("_", 1)[1], Export(file, path / "images"))
     return found
 

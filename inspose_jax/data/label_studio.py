@@ -3,13 +3,14 @@
 Positions are in percent of the image as a browser shows it, and continuous: the middle of a pixel is half a pixel from
 its edge.  COCO's joints are indices of pixels, half a pixel less.  The points of a person have a common rectangle: as
 parent (the panel of regions writes `parentID`), or by a relation.  In an image with one rectangle or none, all points
-are one person.  Everything else is refused, since it would be a guess.
+are one person.  Anything else that is drawn is refused, since it would be a guess.  Of the classifications of a
+single region only that a point is hidden is read; a remark counts the others.  Those of the whole image are left out.
 """
 
 import json
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,22 +23,18 @@ from inspose_jax.errors import NotFound, UserError
 from inspose_jax.skeletons import Skeleton
 
 POINT, RECTANGLES, RELATION = "keypointlabels", ("rectanglelabels", "rectangle"), "relation"
-NO_REGIONS = (
-    "choices",
-    "textarea",
-    "rating",
-    "number",
-    "taxonomy",
-    "datetime",
-    "pairwise",
-)  # they say nothing on joints
-UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of an uploaded file
+DRAWN = (POINT, *RECTANGLES)
+CHOICES = "choices"
+# Of the whole image, or of a single region, whose id they have then.
+CLASSIFICATIONS = (CHOICES, "textarea", "rating", "number", "taxonomy", "datetime", "pairwise")
+HIDDEN = ("occluded", "hidden", "notvisible", "invisible")  # choices, simplified, that give a joint visibility 1
+UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # the name of an uploaded file, after what Label Studio puts before it
 
 
 class Person(NamedTuple):
     """A person of a task."""
 
-    joints: dict[str, tuple[float, float]]  # the label of each point; x, y in continuous pixels
+    joints: dict[str, tuple[float, float, int]]  # by label; x, y in continuous pixels, visibility (1 hidden, 2 seen)
     rectangle: dict[str, Any] | None  # its result
 
 
@@ -74,6 +71,8 @@ def read(path: Path, images: Path | None, skeleton: Skeleton | None = None) -> I
     entries = parsed(path)
     tasks, left_out, unsized = [], 0, 0
     turned: list[Path] = []
+    unused: Counter[str] = Counter()
+    uploads = files_by_upload(images) if images else {}
     for number, entry in enumerate(entries, start=1):
         where = f"{path}: task {entry.get('id', number)}"
         annotation = chosen_annotation(entry, where)
@@ -81,7 +80,7 @@ def read(path: Path, images: Path | None, skeleton: Skeleton | None = None) -> I
             left_out += 1
             continue
         results = regions(annotation, where)
-        name = file_name(entry, images, where)
+        name = file_name(entry, images, uploads, where)
         size = size_of(results, where)
         if images:
             # Only where no region tells the size, a bitmap is decoded for it.
@@ -94,7 +93,9 @@ def read(path: Path, images: Path | None, skeleton: Skeleton | None = None) -> I
         if not size or not all(size):
             unsized += 1
             continue
-        tasks.append(Task(name, size, people_of(results, size, where)))
+        hidden, others = classified(results)
+        unused.update(others)
+        tasks.append(Task(name, size, people_of(results, hidden, size, where)))
     if again := [name for name, times in Counter(task.file_name for task in tasks).items() if times > 1]:
         raise UserError(f"{path}: {again[0]} is the image of several tasks; keep one of them")
     remarks = [f"left out, since they have no annotation: {left_out} of {len(entries)} tasks"] if left_out else []
@@ -102,6 +103,9 @@ def read(path: Path, images: Path | None, skeleton: Skeleton | None = None) -> I
         remarks.append(f"left out, since nothing tells their size without --images: {unsized} without people")
     if turned:
         remarks.append(orientation.left_out(turned))
+    if unused:
+        what = "left out, since of the classifications of single regions only hidden points are read"
+        remarks.append(f"{what}: {counted(unused)}")
     content = coco_content(tasks, path, remarks, skeleton)
     return Imported(content, tuple(remarks))
 
@@ -135,22 +139,22 @@ def chosen_annotation(task: dict[str, Any], where: str) -> dict[str, Any] | None
 
 
 def regions(annotation: dict[str, Any], where: str) -> list[dict[str, Any]]:
-    """The points, rectangles and relations of an annotation; raises UserError if there is anything else."""
-    kept, listed = [], annotation.get("result") or []
+    """The points, rectangles, relations and classifications of an annotation; raises UserError at anything else."""
+    listed = annotation.get("result") or []
     if not isinstance(listed, list):
         raise UserError(f"{where}: its result is not a list; is the file an export of Label Studio?")
     for result in listed:
         kind = result.get("type") if isinstance(result, dict) else None
-        if kind in NO_REGIONS:
-            continue
-        if kind not in (POINT, *RECTANGLES, RELATION):
+        if kind not in (*DRAWN, RELATION, *CLASSIFICATIONS):
             raise UserError(
                 f"{where}: has a region of type {kind}; only points (keypointlabels) and rectangles are read"
             )
-        if kind != RELATION:
+        for field in ("id", "parentID", "from_id", "to_id"):
+            if not isinstance(result.get(field), str | int | None):
+                raise UserError(f"{where}: {kind}: its {field} is {result[field]}, not a text; is the file damaged?")
+        if kind in DRAWN:
             check_region(result, f"{where}: {kind} {result.get('id')}")
-        kept.append(result)
-    return kept
+    return listed
 
 
 def check_region(result: dict[str, Any], where: str) -> None:
@@ -168,14 +172,37 @@ def check_region(result: dict[str, Any], where: str) -> None:
     labels = value.get(POINT)
     if result["type"] == POINT and not (isinstance(labels, list) and len(labels) == 1 and isinstance(labels[0], str)):
         raise UserError(f"{where}: has the labels {labels}; a point must have one, the name of its joint")
+    titles = value.get("rectanglelabels") or []
+    if not isinstance(titles, list) or not all(isinstance(one, str) for one in titles):
+        raise UserError(f"{where}: has the labels {titles}; those of a rectangle must be texts")
 
 
-def people_of(results: list[dict[str, Any]], size: tuple[int, int], where: str) -> list[Person]:
-    """The people of an image; raises UserError where it is not clear whose a point is."""
+def classified(results: list[dict[str, Any]]) -> tuple[set[str | int], list[str]]:
+    """The ids of the points that are hidden, and the other classifications of single points and rectangles.
+
+    Those are the words of choices, and the kinds of anything else.
+    """
+    drawn = {one["id"]: one["type"] for one in results if one["type"] in DRAWN and one.get("id") is not None}
+    hidden, others = set(), []
+    for one in results:
+        if one["type"] not in CLASSIFICATIONS or one.get("id") not in drawn:
+            continue
+        value = one.get("value")
+        listed = value.get(CHOICES) if one["type"] == CHOICES and isinstance(value, dict) else None
+        for word in listed if isinstance(listed, list) else [one["type"]]:
+            if drawn[one["id"]] == POINT and skeletons.simplified(str(word)) in HIDDEN:
+                hidden.add(one["id"])
+            else:
+                others.append(str(word))
+    return hidden, others
+
+
+def people_of(results: list[dict[str, Any]], hidden: set[str | int], size: tuple[int, int], where: str) -> list[Person]:
+    """The people of an image, `hidden` has the ids of points; raises UserError where it is not clear whose one is."""
     points = [result for result in results if result["type"] == POINT]
     rectangles = {result.get("id"): result for result in results if result["type"] in RECTANGLES}
     related = [(one.get("from_id"), one.get("to_id")) for one in results if one["type"] == RELATION]
-    groups: dict[Any, dict[str, tuple[float, float]]] = {name: {} for name in rectangles}
+    groups: dict[Any, dict[str, tuple[float, float, int]]] = {name: {} for name in rectangles}
     lonely = next(iter(rectangles)) if len(rectangles) == 1 else None  # whose a point without rectangle is
     for point in points:
         (joint,) = point["value"][POINT]
@@ -191,23 +218,25 @@ def people_of(results: list[dict[str, Any]], size: tuple[int, int], where: str) 
         if joint in joints:
             remedy = "give it the label that it should have" if rectangles else "draw a rectangle for each person"
             raise UserError(f"{where}: a person has two points {joint}; {remedy}")
-        joints[joint] = tuple(point["value"][axis] / 100 * side for axis, side in zip("xy", size[::-1], strict=True))
+        x, y = (point["value"][axis] / 100 * side for axis, side in zip("xy", size[::-1], strict=True))
+        joints[joint] = (x, y, 1 if point.get("id") in hidden else 2)
     return [Person(joints, rectangles.get(name)) for name, joints in groups.items()]
 
 
 def size_of(results: list[dict[str, Any]], where: str) -> tuple[int, int] | None:
     """Height and width of a task's image, which its regions know; None without a region."""
-    sizes = {(int(one["original_height"]), int(one["original_width"])) for one in results if one["type"] != RELATION}
+    sizes = {(int(one["original_height"]), int(one["original_width"])) for one in results if one["type"] in DRAWN}
     if len(sizes) > 1:
         raise UserError(f"{where}: its regions are of images of several sizes; a task must have one image")
     return sizes.pop() if sizes else None
 
 
-def file_name(task: dict[str, Any], images: Path | None, where: str) -> str:
+def file_name(task: dict[str, Any], images: Path | None, uploads: dict[str, list[str]], where: str) -> str:
     """The name of a task's image, relative to `images` if given, where it must exist.
 
-    Label Studio knows an image by a path or an address of its own, such as /data/upload/1/0123abcd-horse.jpg; the file
-    is looked for by ever shorter ends of that path, and without the eight digits that an upload gets.
+    Label Studio knows an image by a path or an address of its own, such as /data/upload/1/0123abcd-my_horse.jpg; the
+    file is looked for by ever shorter ends of that path, and then as what an upload may have been called before, which
+    `uploads` tells (`files_by_upload`).
     """
     data = task.get("data")
     texts = [text for text in data.values() if isinstance(text, str)] if isinstance(data, dict) else []
@@ -218,17 +247,47 @@ def file_name(task: dict[str, Any], images: Path | None, where: str) -> str:
     if images is None:  # /data/upload/.. is a place on the server, a/1.png one in the folder that it was told of
         return place.name if place.is_absolute() else str(place)
     ends = ["/".join(place.parts[first:]) for first in range(len(place.parts))]
-    for name in [end for end in ends if not end.startswith("/")] + [UPLOADED.sub("", place.name, count=1)]:
+    for name in [end for end in ends if not end.startswith("/")]:
         if ".." not in PurePosixPath(name).parts and (images / name).is_file():
             return name
-    raise NotFound(f"{where}: its image {place.name} is not in {images}; give the folder where the images lie")
+    uploaded = UPLOADED.fullmatch(place.name)
+    found = uploads.get(name_of_upload(uploaded[1]), []) if uploaded else []
+    if len(found) > 1:
+        raise UserError(
+            f"{where}: its image {place.name} may be {' or '.join(sorted(found))} of {images}; rename the right one to "
+            f"{place.name}"
+        )
+    if not found:
+        raise NotFound(f"{where}: its image {place.name} is not in {images}; give the folder where the images lie")
+    return found[0]
+
+
+def files_by_upload(images: Path) -> dict[str, list[str]]:
+    """The names of the files of a folder, by what an upload of them is called."""
+    names = defaultdict(list)
+    for path in images.glob("*"):
+        if path.is_file():
+            names[name_of_upload(path.name)].append(path.name)
+    return dict(names)
+
+
+def name_of_upload(name: str) -> str:
+    """The name that Django (get_valid_name) gives an uploaded file, without the eight digits of Label Studio.
+
+    Django also strips spaces, but not here: at the beginning they are behind the digits.
+    """
+    return re.sub(r"[^-\w.]", "", name.replace(" ", "_"))
 
 
 def local_path(text: str) -> PurePosixPath:
     """The path in an address: of /data/local-files/?d=a/b.jpg it is a/b.jpg."""
-    parts = urlsplit(text.replace("\\", "/"))
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # no address, though it begins like one: http://[
+        return PurePosixPath(text)
     queried = parse_qs(parts.query).get("d", [])
-    return PurePosixPath(queried[0] if queried else unquote(parts.path))
+    path = queried[0] if queried else unquote(parts.path)
+    return PurePosixPath(path.replace("\\", "/"))  # only now: addresses made on Windows have %5C
 
 
 def coco_content(tasks: list[Task], path: Path, remarks: list[str], skeleton: Skeleton | None) -> dict[str, Any]:
@@ -254,7 +313,7 @@ def coco_content(tasks: list[Task], path: Path, remarks: list[str], skeleton: Sk
     labels = [called.get(skeletons.simplified(joint), "") for joint in names]
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    others = Counter()
+    others: Counter[str] = Counter()
     for number, task in enumerate(tasks, start=1):
         height, width = task.size
         images.append({"id": number, "file_name": task.file_name, "height": height, "width": width})
@@ -268,7 +327,7 @@ def coco_content(tasks: list[Task], path: Path, remarks: list[str], skeleton: Sk
             one["keypoints"] = [coordinate for label in labels for coordinate in coco_joint(person.joints.get(label))]
             annotations.append(one | {"num_keypoints": len(person.joints)})
     if others:
-        remarks.append(f"rectangles without points are left out: {', '.join(f'{n} {t}' for t, n in others.items())}")
+        remarks.append(f"rectangles without points are left out: {counted(others)}")
     limbs = [[a + 1, b + 1] for a, b in known.limbs] if known else []
     category: dict[str, Any] = {"id": 1, "name": name, "keypoints": names, "skeleton": limbs}
     category |= {"flip_pairs": [list(pair) for pair in skeleton.flip_pairs]} if skeleton else {}
@@ -292,9 +351,14 @@ def title(rectangle: dict[str, Any] | None) -> str:
     return str(labels[0])
 
 
-def coco_joint(place: tuple[float, float] | None) -> tuple[float, float, int]:
+def counted(names: Counter[str]) -> str:
+    """Each name after the number of times that it occurs, separated by commas."""
+    return ", ".join(f"{number} {name}" for name, number in names.items())
+
+
+def coco_joint(joint: tuple[float, float, int] | None) -> tuple[float, float, int]:
     """A joint as COCO writes it: the index of the pixel, with fractions, and its visibility."""
-    return (round(place[0] - 0.5, 3), round(place[1] - 0.5, 3), 2) if place else (0.0, 0.0, 0)
+    return (round(joint[0] - 0.5, 3), round(joint[1] - 0.5, 3), joint[2]) if joint else (0.0, 0.0, 0)
 
 
 def box_of(rectangle: dict[str, Any], size: tuple[int, int]) -> list[float]:

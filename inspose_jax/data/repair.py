@@ -9,7 +9,7 @@ from inspose_jax.data import check, copies, person_repair
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.category_skeleton import SIGMA
 from inspose_jax.data.check import Facts, Fault, field_of, size_of
-from inspose_jax.data.values import NOT_READ, READ_FROM
+from inspose_jax.data.values import LEFT_OUT, NOT_READ, READ_FROM
 from inspose_jax.skeletons import PRESETS, Skeleton
 
 
@@ -61,7 +61,8 @@ def repaired(
     if skeleton not in PRESETS.values() and set(skeleton.oks_sigmas) != {SIGMA}:  # not what a reader assumes
         category["sigmas"] = list(skeleton.oks_sigmas)
     lists = {"images": list(kept.values()), "annotations": people, "categories": [category]}
-    clean = Dataset({**content, **lists}, images, skeleton)
+    changes += [Change("dropped", "image", None, path, check.NOT_UPRIGHT, path) for path in content.get(LEFT_OUT, ())]
+    clean = Dataset({name: value for name, value in content.items() if name != LEFT_OUT} | lists, images, skeleton)
     left = [one for one in check.faults(clean, facts, others) if one.severity == "error"]
     return clean, changes + of_people, left
 
@@ -113,6 +114,7 @@ def repaired_people(
     Nothing is said about those of the images that are `gone`.
     """
     faulty = {one.index for one in found if one.entry == "annotation"}
+    twice = {one.index: one.message for one in found if one.kind == check.TWICE}
     category_id = content["categories"][0]["id"]
     ids = [entry.get("id") for entry in content["annotations"] if isinstance(entry, dict)]
     last = max((identity for identity in ids if type(identity) is int), default=0)
@@ -124,7 +126,7 @@ def repaired_people(
             continue
         person, done = entry, []
         if index in faulty:
-            reason = reason_to_drop(entry, kept, category_id)
+            reason = twice.get(index) or reason_to_drop(entry, kept, category_id)
             if identity in before and before[identity] == entry:
                 reason = "listed twice"
             if reason:

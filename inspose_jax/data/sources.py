@@ -9,6 +9,7 @@ for all kinds: `annotations.prepared`.
 
 import contextlib
 from collections.abc import Callable
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,9 @@ def by_file(file_of: Callable[[Path, Split], Path]) -> Callable[[Path], tuple[Sp
     return splits
 
 
+COCO_FILE = Kind(
+    "COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read, by_file(coco_layout.file_of)
+)
 KINDS = (
     Kind("YOLO-pose", yolo_pose.is_kind, yolo_pose.file_of, yolo_pose.read, yolo_pose.splits_of),
     Kind(
@@ -53,9 +57,10 @@ KINDS = (
         export_folders.read,
         by_file(export_folders.file_of),
     ),
-    Kind("COCO keypoints", coco_layout.is_kind, coco_layout.file_of, coco_layout.read, by_file(coco_layout.file_of)),
+    COCO_FILE,
 )
 CVAT_XML, CVAT_REMEDY = "annotations.xml", "export it as COCO Keypoints 1.0"
+LOOKED_INTO = 100  # folders below one that is no dataset, that tell whether there is one
 READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
 
 
@@ -97,10 +102,20 @@ def kind_of(path: Path) -> Kind:
         raise UserError(f"{path}: looks like the folder of a training run, not like data; give {READABLE}")
     if label_studio.is_kind(path):
         raise UserError(f"{path}: looks like {LABEL_STUDIO}")
-    for kind in KINDS:
-        if kind.is_kind(path) and not has_file_per_image(path):
-            return kind
-    raise UserError(f"{path}: {looks_like(path)}")
+    kind = kind_by_names(path)
+    if kind is None or (path.is_dir() and has_other_json(path, kind) and labels_of(path)):
+        raise UserError(f"{path}: {looks_like(path)}")
+    return kind
+
+
+def kind_by_names(path: Path) -> Kind | None:
+    """The first kind that the names in a path tell; None if there is none."""
+    return next((kind for kind in KINDS if kind.is_kind(path)), None)
+
+
+def has_other_json(path: Path, kind: Kind) -> bool:
+    """Whether a path is of a kind only by the names of JSON files that are not COCO's, such as notes or settings."""
+    return kind is COCO_FILE and not coco_layout.lists_images(path)
 
 
 def has_file_per_image(path: Path) -> bool:
@@ -126,7 +141,19 @@ def looks_like(path: Path) -> str:
             if path.suffix.lower() in suffixes:
                 return f"looks like {words}"
         return f"is a {path.suffix or 'nameless kind of'} file, which is not read as a dataset; {remedy}"
-    suffixes = {file.suffix.lower() for file in path.iterdir()}
+    if words := labels_of(path):
+        return words
+    if any(file.suffix.lower() in image_files.SUFFIXES for file in path.iterdir()):
+        return f"is a folder of images without labels; {remedy}, or find people in them with inspose predict"
+    return f"no kind of dataset is recognised in it; {remedy}"
+
+
+def labels_of(path: Path) -> str:
+    """What labels are in a folder that cannot be read, and what to do; empty if none are recognised."""
+    if found := datasets_below(path):
+        names = ", ".join(str(one.relative_to(path)) for one in found[:5]) + ", .." * (len(found) > 5)
+        whose, give = ("folders", "give one of them, as") if len(found) > 1 else ("folder", "give")
+        return f"no kind of dataset is recognised in it, but in its {whose} {names}; {give} --data {found[0]}"
     if has_file_per_image(path):
         return f"looks like a folder of LabelMe, with a JSON for each image; {EXPORT}"
     if (path / CVAT_XML).is_file():
@@ -140,9 +167,20 @@ def looks_like(path: Path) -> str:
             "looks like YOLO labels without data.yaml; give the folder that has it, or write one with kpt_shape, "
             "flip_idx, names and train"
         )
-    if suffixes & set(image_files.SUFFIXES):
-        return f"is a folder of images without labels; {remedy}, or find people in them with inspose predict"
-    return f"no kind of dataset is recognised in it; {remedy}"
+    if (path / "labels").is_dir() and (path / "classes.txt").is_file():  # which Label Studio writes for boxes, too
+        return f"looks like YOLO labels without joints; {EXPORT}"
+    if any(chain(path.glob("ann/*.*.json"), path.glob("*/ann/*.*.json"))):
+        return f"looks like a project of Supervisely; {EXPORT}"
+    return ""
+
+
+def datasets_below(path: Path) -> list[Path]:
+    """The datasets in the folders of a folder, and in the folders of these, but for those inside another dataset."""
+    folders = islice(chain(path.glob("*/"), path.glob("*/*/")), LOOKED_INTO)
+    visible = (one for one in folders if not any(part.startswith(".") for part in one.relative_to(path).parts))
+    kinds = {folder: kind_by_names(folder) for folder in visible}
+    found = {folder for folder, kind in kinds.items() if kind and not has_other_json(folder, kind)}
+    return sorted(folder for folder in found if folder.parent not in found)
 
 
 FILES: dict[tuple[str, ...], str] = {

@@ -9,7 +9,7 @@ import contextlib
 import os
 import warnings
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
@@ -18,12 +18,13 @@ from inspose_jax import skeletons
 from inspose_jax.data import categories, category_skeleton, image_files, orientation, splits
 from inspose_jax.data.image_files import SUFFIXES
 from inspose_jax.data.splits import Split
-from inspose_jax.data.values import NOT_READ, READ_FROM
+from inspose_jax.data.values import LEFT_OUT, NOT_READ, READ_FROM, whole
 from inspose_jax.errors import NotFound, UserError
 
 Pairs = tuple[tuple[int, int], ...]
 
-ROUNDING = 1e-6  # how far above 1 a fraction may lie
+ROUNDING = 1e-6  # how far above 1 a fraction of a box may lie
+BESIDE = 1.0  # how far outside the image, in its widths or heights, a joint may lie; farther, it is no fraction
 LOOKED_AT = 100  # text files, of which some may be empty, that tell whether they are labels
 BOX = 5  # numbers of a row before its joints: class, x, y, width, height
 
@@ -129,7 +130,8 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]
         warnings.warn(f"{dataset.path}: {orientation.left_out(turned)}", stacklevel=2)
     listing: dict[str, Any] = {"id": 1, "name": dataset.classes[chosen], "keypoints": list(dataset.joints)}
     listing |= {"flip_pairs": dataset.pairs} if dataset.pairs is not None else {}
-    return {"images": entries, "annotations": people, "categories": [listing]}, images
+    content = {"images": entries, "annotations": people, "categories": [listing]}
+    return content | {LEFT_OUT: list(map(str, turned))}, images
 
 
 def read_yaml(file: Path) -> YoloDataset:
@@ -163,7 +165,7 @@ def is_whole_list(value: Any) -> bool:
 def named(value: Any) -> dict[int, str]:
     """Names by number, from a list or a mapping; empty if the value is neither."""
     pairs = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
-    listed = list(pairs)
+    listed = [(whole(number), name) for number, name in pairs]
     return {number: str(name) for number, name in listed} if all(type(number) is int for number, _ in listed) else {}
 
 
@@ -227,7 +229,7 @@ def list_images(dataset: YoloDataset, split: Split) -> list[Listed]:
     for place in named:
         where = located(dataset, place)
         if where is None:
-            raise NotFound(f"{dataset.path}: {not_there(dataset, place)}")
+            raise NotFound(f"{dataset.path}: {not_there(dataset, place)}; correct the path, or put the images there")
         if where.is_dir():
             found += [Listed(one) for one in sorted(where.rglob("*")) if is_image(one)]
             continue
@@ -235,7 +237,7 @@ def list_images(dataset: YoloDataset, split: Split) -> list[Listed]:
             lines = where.read_text("utf-8-sig").splitlines()
         except UnicodeDecodeError:
             raise UserError(f"{where}: not a list of images in UTF-8, one a line; save it as UTF-8") from None
-        for number, line in enumerate(map(str.strip, lines), start=1):
+        for number, line in enumerate((line.strip().replace("\\", "/") for line in lines), start=1):
             if line:
                 image = where.parent / line  # an absolute path stays as it is
                 if known := image if image.is_file() else located(dataset, line):
@@ -253,7 +255,7 @@ def list_images(dataset: YoloDataset, split: Split) -> list[Listed]:
 def named_places(dataset: YoloDataset, split: Split) -> list[str]:
     """The folders and list files of a split; none if the YAML file does not name it."""
     value = next((dataset.settings[word] for word in splits.WORDS[split] if dataset.settings.get(word)), [])
-    return [str(place) for place in (value if isinstance(value, list) else [value])]
+    return [str(place).replace("\\", "/") for place in (value if isinstance(value, list) else [value])]
 
 
 def is_image(path: Path) -> bool:
@@ -264,11 +266,14 @@ def is_image(path: Path) -> bool:
 def places(dataset: YoloDataset, place: str) -> list[Path]:
     """Where the file or folder `place` may lie: below the dataset's `path`, or below the folder of the YAML file.
 
-    A dataset that was moved is found, and Roboflow's `../train/images`, which means a folder beside the YAML file.
+    A dataset that was moved is found, also by an absolute path of before, whose ends are looked for; and Roboflow's
+    `../train/images`, which means a folder beside the YAML file.
     """
     home = dataset.path.parent
     roots = [home / str(dataset.settings.get("path") or ""), home]
-    return [root / one for root in roots for one in (place, place.removeprefix("../"))]
+    parts = PurePosixPath(place).parts
+    ends = ["/".join(parts[first:]) for first in range(1, len(parts))] if parts[:1] == ("/",) else []
+    return [root / one for root in roots for one in (place, place.removeprefix("../"))] + [home / one for one in ends]
 
 
 def located(dataset: YoloDataset, place: str) -> Path | None:
@@ -278,8 +283,8 @@ def located(dataset: YoloDataset, place: str) -> Path | None:
 
 def not_there(dataset: YoloDataset, place: str) -> str:
     """The message for a `place` that is not there."""
-    tries = places(dataset, place)
-    return f"{place} is not there; tried {' and '.join(dict.fromkeys(map(str, (tries[0], tries[-1]))))}"
+    tries = dict.fromkeys(map(str, (places(dataset, place)[0], dataset.path.parent / place)))
+    return f"{place} is not there; tried {' and '.join(tries)}"
 
 
 def image_entry(image: Listed, images: Path, number: int) -> tuple[dict[str, Any], tuple[int, int] | None]:
@@ -368,14 +373,17 @@ def box_fault(row: list[float], dataset: YoloDataset) -> str:
 
 
 def joint_faults(row: list[float], dataset: YoloDataset) -> list[str]:
-    """What is wrong with the joints of a row of the right length: a text of each kind, naming the first such joint."""
+    """What is wrong with the joints of a row of the right length: a text of each kind, naming the first such joint.
+
+    A joint just outside the image is none of it: its row can be read, and `inspose data check` judges it as any other.
+    """
     each = dataset.per_joint
     of_visibility, of_place = [], []
     for joint in range(len(dataset.joints)):
         x, y, *visibility = row[BOX + each * joint : BOX + each * (joint + 1)]
         if visibility and visibility[0] not in (0, 1, 2):
             of_visibility.append(f"joint {joint} has visibility {visibility[0]:g}, not 0, 1 or 2")
-        elif is_labelled(x, y, visibility) and not (is_fraction(x) and is_fraction(y)):
+        elif is_labelled(x, y, visibility) and not (is_fraction(x, BESIDE) and is_fraction(y, BESIDE)):
             of_place.append(
                 f"joint {joint} at {x:g}, {y:g} is not from 0 to 1; joints are fractions of the image's size"
             )
@@ -388,9 +396,9 @@ def first_of(faults: list[str]) -> str:
     return faults[0] + (f" (and {more} more joint{'s' * (more > 1)})" if more else "")
 
 
-def is_fraction(number: float) -> bool:
-    """Whether a number is from 0 to 1; not if it is NaN."""
-    return 0 <= number <= 1 + ROUNDING
+def is_fraction(number: float, beside: float = 0.0) -> bool:
+    """Whether a number is from 0 to 1, or `beside` these at most; not if it is NaN."""
+    return -beside <= number <= 1 + beside + ROUNDING
 
 
 def is_labelled(x: float, y: float, visibility: list[float]) -> bool:

@@ -23,6 +23,7 @@ from inspose_jax.skeletons import COCO
         (("leftear", "rightear"), ((0, 1),)),
         (("front_left_paw", "back_left_paw", "front_right_paw", "back_right_paw"), ((0, 2), (1, 3))),
         (("left_hand_1", "left_hand_2", "right_hand_1", "right_hand_2"), ((0, 2), (1, 3))),
+        (("lf_hoof", "rf_hoof", "lh_hoof", "rh_hoof", "paw_fl", "paw_fr"), ((0, 1), (2, 3), (4, 5))),
         (("left_ear", "right_eye", "tail", "bright"), ()),
         (("left_ear", "Left ear", "right_ear"), ()),  # which of the two it is cannot be told
         (("head", "tail", "linear", "rear"), ()),
@@ -52,15 +53,19 @@ def test_a_skeleton_is_valid_and_says_what_it_assumes():
     assert made.oks_sigmas == (0.067,) * 3
     assert np.mean(COCO.oks_sigmas) == pytest.approx(0.067, abs=5e-4)
     assert remarks == (
-        "in a mirrored image left_ear and right_ear change places",
+        "in a mirrored image left_ear and right_ear change places, but not nose",
         "OKS takes 0.067, the mean of COCO's sigmas, for every joint",
     )
     _, (first, _) = category_skeleton.skeleton_of({"keypoints": ["a", "b"]}, "a.json")
     assert first == "no joint has a name with left or right, so that none change places in a mirrored image"
     own, (*_, last) = category_skeleton.skeleton_of({**category, "sigmas": [0.02, 0.1, 1]}, "a.json")
     assert (own.oks_sigmas, last) == ((0.02, 0.1, 1.0), "OKS takes the file's own sigmas")
-    for wrong in ([0.1, 0.1], [0.1, 0.1, 0], [0.1, 0.1, -1], [0.1, 0.1, True], [0.1, 0.1, "1"], 0.1, None):
-        assert category_skeleton.skeleton_of({**category, "sigmas": wrong}, "a.json")[0] == made
+    for without in (None, []):
+        category_skeleton.check_sigmas({**category, "sigmas": without}, "a.json")
+        assert category_skeleton.skeleton_of({**category, "sigmas": without}, "a.json")[0] == made
+    for wrong in ([0.1, 0.1], [0.1, 0.1, 0], [0.1, 0.1, -1], [0.1, 0.1, True], [0.1, 0.1, "1"], 0.1, "0.1"):
+        with pytest.raises(UserError, match=r"a\.json: horse: sigmas must be 3 positive numbers, one a joint"):
+            category_skeleton.check_sigmas({**category, "sigmas": wrong}, "a.json: horse")
     with pytest.raises(UserError, match=r'a\.json: horse names the joint "nose" twice'):
         category_skeleton.skeleton_of({"keypoints": ["nose", "nose"]}, "a.json: horse")
     assert skeletons.fault(category_skeleton.numbered(5)) == ""

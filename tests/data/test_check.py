@@ -141,6 +141,19 @@ def test_the_size_may_be_that_of_the_stored_or_the_rotated_image(tmp_path, valid
     assert faults(tmp_path, valid) == [f"error: image 2 (a.png): {message}"]
 
 
+@pytest.mark.parametrize(("orientation", "is_fault"), [(1, False), (3, True), (6, False)])
+def test_an_image_whose_size_does_not_tell_how_a_tool_showed_it_is_an_error(tmp_path, valid, orientation, is_fault):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png", exif=exif)
+    if orientation == 6:
+        valid["images"][0].update(height=8, width=6)
+    assert faults(tmp_path, valid) == []  # nobody knows who labelled it
+    valid["annotations"][0]["attributes"] = {"occluded": False}  # as CVAT writes
+    line = "error: image 2 (a.png): was labelled as displayed, but is read as stored, since by its EXIF orientation"
+    assert [one.startswith(line) for one in faults(tmp_path, valid)] == [True] * is_fault
+
+
 def test_copies_are_found_by_their_bytes_and_by_their_pixels(tmp_path, valid):
     noise = Image.effect_noise((8, 6), 50).convert("RGB")
     for name in ("a.png", "b.png"):
@@ -202,10 +215,11 @@ def test_the_share_of_images_without_people_is_a_remark(tmp_path, valid):
 
 
 def test_a_joint_that_many_people_lack_is_a_warning(tmp_path, valid):
-    joints = [3, 3, 2] * 16 + [0] * 3
-    person = {**valid["annotations"][0], "keypoints": joints}
+    def person(i):
+        return {**valid["annotations"][0], "id": i, "keypoints": [3, 3 + i / 100, 2] * 16 + [0] * 3}
+
     for number, lines in ((19, []), (20, ["warning: joint right_ankle is never labelled; the model cannot learn it"])):
-        valid["annotations"] = [{**person, "id": i} for i in range(number)]
+        valid["annotations"] = [person(i) for i in range(number)]
         assert faults(tmp_path, valid) == lines
 
 
@@ -247,6 +261,9 @@ def test_flips_that_do_not_pair_the_sides_are_named(skeleton, lines):
 def test_joints_without_pairs_are_only_remarked_on_if_the_data_states_it():
     (one,) = check.flip_faults(named("poll", "tail"), are_stated=True)
     assert one.line().startswith("remark: no two joints change places")
+    for numbered in (category_skeleton.numbered(3), named("0", "1"), named("point-1", "point-2")):
+        (one,) = check.flip_faults(numbered, are_stated=True)  # as Roboflow does for joints that have sides too
+        assert one.line().startswith("warning: no two joints change places")
 
 
 def test_a_preset_with_one_pair_left_out_is_named():

@@ -10,7 +10,7 @@ from test_yolo_pose import GOOD, written
 
 from inspose_jax import cli
 from inspose_jax.data import sources
-from inspose_jax.data.values import NOT_READ, READ_FROM
+from inspose_jax.data.values import LEFT_OUT, NOT_READ, READ_FROM
 
 
 def found(capsys, *arguments):
@@ -57,6 +57,11 @@ def test_what_was_left_out_in_reading_is_in_the_notes_of_the_json(tmp_path, caps
     notes = json.loads(capsys.readouterr().out)["notes"]
     (left_out,) = [note for note in notes if "left out for their EXIF orientation" in note]
     assert left_out.endswith("1.png; save them upright to use them")
+    horses.turn(folder / "images/train/2.png", 3)
+    code, faults = found(capsys, "--data", folder, "--fix", tmp_path / "clean.json")
+    left_out = [str(folder / f"images/train/{name}.png") for name in (1, 2)]
+    assert (code, faults[:2]) == (0, [("warning", "exif-orientation", name) for name in left_out])  # each by its name
+    assert LEFT_OUT not in json.loads((tmp_path / "clean.json").read_text())
 
 
 @pytest.mark.filterwarnings("ignore:.*(no area|joints of its own|as the person category)")
@@ -64,7 +69,8 @@ def test_every_fault_of_a_yolo_folder_is_named_once_with_its_line_and_repaired(t
     folder = written(tmp_path / "yolo", train="train.txt", names=["horse", "cow"], kpt_names=None)
     (folder / "train.txt").write_text("".join(f"images/train/{name}.png\n" for name in ("1", "2", "9", "4", "sub/3")))
     labels = folder / "labels/train"
-    rows = [GOOD, GOOD.replace(".3 .3 1", ".3 .3 3"), "0 .5", "x", "1" + GOOD[1:].replace(".1 .1", "7 7"), GOOD]
+    other = GOOD.replace(".3 .3 1", ".3 .31 1")
+    rows = [GOOD, GOOD.replace(".3 .3 1", ".3 .3 3"), "0 .5", "x", "1" + GOOD[1:].replace(".1 .1", "7 7"), other]
     (labels / "1.txt").write_text("\n".join(rows))
     (labels / "2.txt").write_text("0 .5 .5 0 .5" + GOOD[len("0 .5 .5 .5 .5") :])
     (folder / "images/train/4.png").write_text("no image")
@@ -116,6 +122,8 @@ def test_joints_without_sides_are_a_warning_unless_the_data_states_it(tmp_path, 
     folder = written(tmp_path, flip_idx=[0, 1, 2, 3, 4], kpt_names={0: ["poll", "withers", "tail", "near", "off"]})
     expected = (0, [("remark", "flip", ""), ("remark", "without-people", "")])
     assert found(capsys, "--data", folder) == expected
+    numbered = written(tmp_path / "numbered", flip_idx=[0, 1, 2, 3, 4], kpt_names=None)  # as Roboflow always states it
+    assert found(capsys, "--data", numbered)[1][0] == ("warning", "flip", "")
     cli.main(["data", "build", "--data", str(folder), "--out", str(tmp_path / "built"), "--splits", "train"])
     capsys.readouterr()
     assert found(capsys, "--data", tmp_path / "built") == expected
@@ -123,7 +131,7 @@ def test_joints_without_sides_are_a_warning_unless_the_data_states_it(tmp_path, 
     labels = tmp_path / "drawn/annotations.json"
     content = json.loads(labels.read_text())
     (category,) = content["categories"]
-    category |= {"name": "worm", "keypoints": [f"ring{i}" for i in range(17)]}
+    category |= {"name": "worm", "keypoints": [f"ring{i}" for i in "abcdefghijklmnopq"]}
     for severity in ("warning", "remark"):
         labels.write_text(json.dumps(content))
         faults = found(capsys, "--data", tmp_path / "drawn")[1]

@@ -188,10 +188,20 @@ def test_without_points_in_a_rectangle_only_those_called_person_are_people():
     assert rewritten(content)[0]["annotations"] == content["annotations"]
 
 
-def test_files_that_label_studio_did_not_copy_are_looked_for_by_name():
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("../../media/upload/1/a%20b.png", "a%20b.png"),
+        ("http://localhost:8080/data/upload/1/1.png", "1.png"),
+        ("https://host/photos/a%20b.png?token=1/2", "a b.png"),
+        ("http://localhost:8080/data/local-files/?d=a%5C1.png", "1.png"),
+        ("s3://bucket/1.png", "1.png"),
+    ],
+)
+def test_files_that_label_studio_did_not_copy_are_looked_for_by_name(name, read):
     content = label_studio()
-    content["images"][0]["file_name"] = "../../media/upload/1/1.png"
-    assert rewritten(content)[0]["images"][0]["file_name"] == "images/1.png"
+    content["images"][0]["file_name"] = name
+    assert rewritten(content)[0]["images"][0]["file_name"] == f"images/{read}"
 
 
 # CVAT ---------------------------------------------------------------------------------------------------------------

@@ -185,6 +185,11 @@ def test_joints_of_a_preset_are_in_its_order(tmp_path):
     assert content["annotations"][0]["keypoints"][:2] == [sorted(COCO.keypoint_names).index("nose")] * 2
 
 
+def found(text, images):
+    """The name of the file that Label Studio calls `text`."""
+    return label_studio.file_name({"data": {"image": text}}, images, label_studio.files_by_upload(images), "task 1")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -193,18 +198,86 @@ def test_joints_of_a_preset_are_in_its_order(tmp_path):
         "s3://bucket/of/1.png",
         "https://host/a%20b/1.png?x=1",
         "C:\\photos\\1.png",
+        "/data/local-files/?d=horses%5C1.png",
         "1.png",
     ],
 )
 def test_images_are_found_by_what_label_studio_calls_them(tmp_path, text):
     images = with_images(tmp_path)
-    assert label_studio.file_name({"data": {"image": text}}, images, "task 1") == "1.png"
+    assert found(text, images) == "1.png"
 
 
 def test_the_longest_path_that_exists_is_taken(tmp_path):
     images = with_images(tmp_path)
     (images / "sub/1.png").write_bytes(b"")
-    assert label_studio.file_name({"data": {"image": "s3://bucket/sub/1.png"}}, images, "task 1") == "sub/1.png"
+    assert found("s3://bucket/sub/1.png", images) == "sub/1.png"
+
+
+def test_an_upload_is_found_by_the_name_that_it_had_before(tmp_path):
+    images = with_images(tmp_path)
+    (images / "1.png").rename(images / " Zoë's best (1).png")
+    assert found("/data/upload/1/0123abcd-_Zoës_best_1.png", images) == " Zoë's best (1).png"
+    with pytest.raises(NotFound, match=r"its image _Zoës_best_1.png is not in"):
+        found("s3://bucket/_Zoës_best_1.png", images)  # which no upload changed
+    (images / "_Zoës_best_1.png").mkdir()
+    assert found("/data/upload/1/0123abcd-_Zoës_best_1.png", images) == " Zoë's best (1).png"
+
+
+def test_an_upload_that_may_be_several_files_is_refused_until_one_has_its_name(tmp_path):
+    images = with_images(tmp_path)
+    for before, after in (("1.png", "a b.png"), ("2.png", "a_b.png")):
+        (images / before).rename(images / after)
+    with pytest.raises(UserError, match=r"^task 1: its image 0123abcd-a_b.png may be a b.png or a_b.png of .*; rename"):
+        found("/data/upload/1/0123abcd-a_b.png", images)
+    (images / "a b.png").rename(images / "0123abcd-a_b.png")
+    assert found("/data/upload/1/0123abcd-a_b.png", images) == "0123abcd-a_b.png"
+
+
+def test_a_text_beside_the_image_that_is_no_address_is_no_image(tmp_path):
+    task = {"data": {"note": "http://[", "image": "1.png"}}
+    assert label_studio.file_name(task, None, {}, "task 1") == "1.png"
+
+
+def classification(kind, name, **value):
+    return {"id": name, "type": kind, "value": value}
+
+
+@pytest.mark.parametrize("word", ["occluded", "Hidden", "not visible", "Not_Visible", "INVISIBLE"])
+def test_a_point_that_is_said_to_be_hidden_has_visibility_1(tmp_path, word):
+    tasks = export()
+    results(tasks).append(classification("choices", "p00", choices=[word]))
+    content, remarks = label_studio.read(written(tmp_path, tasks), None)
+    before, _ = label_studio.read(written(tmp_path, export()), None)
+    of_image = [np.reshape(one["annotations"][0]["keypoints"], (-1, 3)) for one in (content, before)]
+    joint = content["categories"][0]["keypoints"].index("l_ear")
+    np.testing.assert_array_equal(of_image[0][:, :2], of_image[1][:, :2])
+    np.testing.assert_array_equal(np.flatnonzero(of_image[0][:, 2] != of_image[1][:, 2]), [joint])
+    assert of_image[0][joint, 2] == 1
+    assert content["annotations"][1:] == before["annotations"][1:], "ids are those of one image"
+    assert not [remark for remark in remarks if "classifications" in remark]
+
+
+def test_other_classifications_of_regions_are_counted_once(tmp_path):
+    tasks = export()
+    for task in (0, 1):
+        results(tasks, task).append(classification("choices", "p00", choices=["not occluded", "blurred"]))
+    results(tasks).extend(
+        [
+            classification("choices", "r0", choices=["hidden"]),  # of a rectangle
+            classification("choices", "p01"),
+            classification("textarea", "p01", text=["a tail"]),
+            classification("textarea", "c", text=["an image"]),
+            {"type": "rating"},
+        ]
+    )
+    results(tasks)[3].pop("id")  # as the rating has none
+    content, remarks = label_studio.read(written(tmp_path, tasks), None)
+    assert {visibility for one in content["annotations"] for visibility in one["keypoints"][2::3]} == {0, 2}
+    (remark,) = [remark for remark in remarks if "classifications" in remark]
+    assert remark == (
+        "left out, since of the classifications of single regions only hidden points are read: 2 not occluded, "
+        "2 blurred, 1 hidden, 1 choices, 1 textarea"
+    )
 
 
 def changed(change):
@@ -241,6 +314,30 @@ FAULTS = {
     "a point without position": (
         lambda tasks: results(tasks)[1]["value"].pop("x"),
         "task 1: keypointlabels p00: its value has no numbers x, y; is the file damaged?",
+    ),
+    "a list as parent": (
+        lambda tasks: results(tasks)[1].update(parentID=["r0"]),
+        "task 1: keypointlabels: its parentID is ['r0'], not a text; is the file damaged?",
+    ),
+    "a list as id": (
+        lambda tasks: results(tasks)[0].update(id=["r0"]),
+        "task 1: rectanglelabels: its id is ['r0'], not a text; is the file damaged?",
+    ),
+    "a list as id of a classification": (
+        lambda tasks: results(tasks)[-1].update(id=["c"]),
+        "task 1: choices: its id is ['c'], not a text; is the file damaged?",
+    ),
+    "a list as end of a relation": (
+        lambda tasks: results(tasks).append({"type": "relation", "from_id": "p00", "to_id": ["r0"]}),
+        "task 1: relation: its to_id is ['r0'], not a text; is the file damaged?",
+    ),
+    "a number as label of a rectangle": (
+        lambda tasks: results(tasks)[0]["value"].update(rectanglelabels=[7]),
+        "task 1: rectanglelabels r0: has the labels [7]; those of a rectangle must be texts",
+    ),
+    "a number as labels of a rectangle": (
+        lambda tasks: results(tasks)[0]["value"].update(rectanglelabels=7),
+        "task 1: rectanglelabels r0: has the labels 7; those of a rectangle must be texts",
     ),
     "a rotation that is no number": (
         lambda tasks: results(tasks)[0]["value"].update(rotation="90"),

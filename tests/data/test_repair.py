@@ -61,7 +61,7 @@ def copied_pixels(content, i, folder):
     """Image i is another file of the next one's pixels, without people; that of i is now elsewhere."""
     content["images"][i]["file_name"] = f"{i}.bmp"
     Image.open(path(content, i + 1, folder)).save(path(content, i, folder))
-    content["annotations"][i]["image_id"] = content["images"][i + 1]["id"]
+    content["annotations"][i] |= {"image_id": content["images"][i + 1]["id"], "keypoints": joints(5)}
 
 
 def other_labels(content, i, folder):
@@ -152,7 +152,17 @@ KINDS = {
     "crowd": Kind(person(iscrowd="no"), "error", "entry", "annotation", "iscrowd is", [PERSON + "iscrowd is now 1"]),
     "same person": Kind(again("annotations"), "error", "entry", "annotation", "the same id", [PERSON + "listed twice"]),
     "same id": Kind(
-        again("annotations", area=50), "error", "entry", "annotation", "the same id", [PERSON + "its id is now "]
+        again("annotations", keypoints=joints(5)),
+        "error",
+        "entry",
+        "annotation",
+        "the same id",
+        [PERSON + "its id is now "],
+    ),
+    "twice": Kind(
+        again("annotations", id=2000, area=50),
+        *("warning", "person-twice", "annotation", "the same joints as annotation {person}"),
+        ["annotation 2000 the same joints as annotation {person}"],
     ),
     "no joints, no box": Kind(
         person(bbox=[40, 5, 3, 9], keypoints=[0] * 51, num_keypoints=0),
@@ -218,8 +228,9 @@ def is_of(fault, name):
     # Of two copies the later one is named.
     own = i + 1 if name in ("copy", "copy without people", "other labels") else i
     place = own if fault.index is not None and fault.index < 3 * len(KINDS) else fault.index
-    identity = (100 if kind.entry == "image" else 1000) + own
-    return fault[:5] == (kind.severity, kind.kind, kind.entry, place, identity) and kind.text in fault.message
+    identity = 2000 if name == "twice" else (100 if kind.entry == "image" else 1000) + own
+    text = kind.text.format(**ids(name))
+    return fault[:5] == (kind.severity, kind.kind, kind.entry, place, identity) and text in fault.message
 
 
 LAST = "warning: joint right_ankle is never labelled; the model cannot learn it"

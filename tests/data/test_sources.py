@@ -8,6 +8,7 @@ import pytest
 import test_yolo_pose
 from PIL import Image
 
+from inspose_jax.cli import sources as command_line
 from inspose_jax.data import categories, check, image_facts, repair, sources
 from inspose_jax.data.coco import CocoFolder
 from inspose_jax.errors import NotFound, UserError
@@ -97,6 +98,18 @@ def test_file_names_with_folders_start_from_the_folder_of_images(tmp_path):
         check_dots(opened(tmp_path))
 
 
+@pytest.mark.filterwarnings("ignore:.*joints of its own")
+def test_only_the_same_images_with_the_same_labels_are_those_of_training(tmp_path, recwarn):
+    def moved(content):
+        content["annotations"][1]["keypoints"][0] += 1
+
+    training = opened(dots(tmp_path / "a"))
+    command_line.warn_if_same(training, opened(dots(tmp_path / "b", change=moved)))  # tools count each part from 1
+    assert not [one for one in recwarn if "same images" in str(one.message)]
+    with pytest.warns(UserWarning, match="validation takes the same images as training"):
+        command_line.warn_if_same(training, opened(dots(tmp_path / "c")))
+
+
 def test_of_several_files_the_one_of_the_split_is_read(tmp_path):
     for split, other in (("train2017", "captions_train2017.json"), ("val2017", "instances_val2017.json")):
         dots(tmp_path, split, f"annotations/person_keypoints_{split}.json")
@@ -114,7 +127,7 @@ def test_the_skeleton_is_that_of_the_category(tmp_path):
     (line,) = [str(one.message) for one in warned]
     assert line == (
         f'{tmp_path}/labels.json: category "horse" (id 8) has 5 joints of its own: in a mirrored image left_ear and '
-        "right_ear change places; OKS takes 0.067, the mean of COCO's sigmas, for every joint"
+        "right_ear change places, but not nose, tail, back; OKS takes 0.067, the mean of COCO's sigmas, for every joint"
     )
     skeleton = source.skeleton
     assert (skeleton.name, skeleton.keypoint_names) == ("horse", tuple(JOINTS))
@@ -220,6 +233,17 @@ def test_a_category_is_chosen_by_name_or_by_its_joints(tmp_path):
         check_dots(opened(dots(tmp_path, change=unused)))  # only horses have labels
 
 
+def test_of_categories_with_the_chosen_name_the_one_with_joints_is_taken(tmp_path):
+    def with_project(content, **fields):
+        content["categories"].insert(0, {"id": 0, "name": "horse", "supercategory": "none", **fields})
+
+    with pytest.warns(UserWarning, match="of its own"):
+        check_dots(opened(dots(tmp_path, change=with_project), category="horse"))
+    dots(tmp_path, change=lambda content: with_project(content, keypoints=["hoof"]))
+    with pytest.raises(UserError, match="2 categories are named horse; give them different names"):
+        opened(tmp_path, category="horse")
+
+
 @pytest.mark.parametrize("fields", [{}, {"keypoints": []}, {"keypoints": ["axle", "wheel"]}])
 def test_a_chosen_category_without_joints_is_refused(tmp_path, fields):
     def with_cart(content):
@@ -233,7 +257,7 @@ def test_a_chosen_category_without_joints_is_refused(tmp_path, fields):
 
 
 def test_joints_without_names_are_numbered(tmp_path):
-    line = "names no joints; they are numbered, and none change places in a mirrored image: name them, or set data.flip"
+    line = "names no joints; they are numbered, and none change places in a mirrored image: name them, or train"
     with pytest.warns(UserWarning, match=line):
         source = opened(dots(tmp_path, category={"id": 8, "name": "horse"}))
     assert source.skeleton.keypoint_names == tuple(f"joint_{number}" for number in range(5))
@@ -367,6 +391,78 @@ def test_an_image_that_is_missing_is_named(tmp_path):
         NotFound, match=r"labels.json: its images, such as 1\.png, are neither beside it nor in a folder images, data;"
     ):
         opened(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*joints of its own")
+@pytest.mark.parametrize(
+    "labels", ["labels.json", "annotations/train.json", "json/crowdpose_train.json", "_annotations.coco.json"]
+)
+def test_hidden_files_are_passed_over_unless_they_are_given(tmp_path, labels):
+    dots(tmp_path, "." if labels.startswith("_") else "images", labels)
+    hidden = (tmp_path / labels).with_name(f"._{(tmp_path / labels).name}")
+    for file in (hidden, tmp_path / "._data.yaml"):
+        file.write_bytes(b"\0\5\x16\7")  # as macOS writes them
+    assert sources.splits(tmp_path) == ("train",)
+    check_dots(opened(tmp_path))
+    with pytest.raises(UserError, match=r"not JSON"):
+        opened(hidden)
+
+
+@pytest.mark.filterwarnings("ignore:.*joints of its own")
+@pytest.mark.parametrize(
+    ("images", "labels", "named"),
+    [
+        ("train/images", "train/annotations.json", "train"),
+        ("images/train", "labels/train.json", "labels"),
+        (".", "labels/train.json", "labels"),  # not a folder of images without labels
+        ("horses/train", "horses/annotations/train.json", "horses"),
+        ("data/horses/images", "data/horses/labels.json", "data/horses"),
+        ("horses/train", "horses/train/_annotations.coco.json", "horses"),
+    ],
+)
+def test_a_dataset_in_a_folder_of_the_given_one_is_named(tmp_path, images, labels, named):
+    dots(tmp_path, images, labels)
+    (tmp_path / "settings.json").write_text('{"images": "here"}')
+    with pytest.raises(UserError, match=rf"but in its folder {named}; give --data {tmp_path / named}$"):
+        opened(tmp_path)
+    check_dots(opened(tmp_path / named))
+
+
+def test_a_yolo_dataset_in_a_folder_of_the_given_one_is_named(tmp_path):
+    folder = test_yolo_pose.written(tmp_path / "a/b")
+    with pytest.raises(UserError, match=f"but in its folder a/b; give --data {folder}$"):
+        sources.kind_of(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["a/b/c/labels.json", ".cache/labels.json", "a/.b/labels.json", "a/._labels.json"])
+def test_files_that_are_hidden_or_too_deep_are_not_named(tmp_path, file):
+    (tmp_path / file).parent.mkdir(parents=True)
+    for name, text in ((file, '{"images": []}'), ("a/settings.json", '{"images": "here"}'), ("a/empty.json", "")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match="no kind of dataset is recognised in it; give a COCO"):
+        sources.kind_of(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*joints of its own")
+def test_other_json_does_not_hide_a_dataset(tmp_path):
+    yolo = test_yolo_pose.written(tmp_path / "yolo")
+    boxes = dots(tmp_path / "boxes", "train", "train/_annotations.coco.json")
+    for folder in (yolo, boxes):
+        (folder / "notes.json").write_text('{"categories": [], "info": {}}')
+    assert sources.kind_of(yolo).name == "YOLO-pose"
+    check_dots(opened(boxes))
+
+
+@pytest.mark.filterwarnings("ignore:.*joints of its own")
+@pytest.mark.parametrize("between", ["", " ", "\n  "])
+def test_yolo_labels_beside_a_coco_file_do_not_hide_it(tmp_path, between):
+    dots(tmp_path)
+    text = (tmp_path / "labels.json").read_text().replace('"images": [', f'"images"{between}:{between}[')
+    (tmp_path / "labels.json").write_text(text)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/1.txt").write_text("0 .5 .5 .2 .2 .1 .1 2")
+    check_dots(opened(tmp_path))
 
 
 @pytest.mark.parametrize(

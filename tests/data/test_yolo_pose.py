@@ -179,9 +179,10 @@ def test_pairs_and_sigmas_are_said_as_for_any_data(tmp_path):
             sources.read(folder, "train", **options)
         return "; ".join(str(one.message) for one in caught)
 
-    folder = written(tmp_path, names=["cow", "horse"], kpt_names=None, flip_idx=[0, 1, 2, 4, 3])
+    folder = written(tmp_path, names={"0": "cow", "1": "horse"}, kpt_names=None, flip_idx=[0, 1, 2, 4, 3])
     assert (
-        '"horse" (id 1) has 5 joints of its own: in a mirrored image joint_3 and joint_4 change places; OKS takes 0.067'
+        '"horse" (id 1) has 5 joints of its own: in a mirrored image joint_3 and joint_4 change places, '
+        "but not joint_0, joint_1, joint_2; OKS takes 0.067"
     ) in said(folder, category="horse")
     assert "none of them change places in a mirrored image" in said(written(tmp_path, flip_idx=[0, 1, 2, 3, 4]))
 
@@ -295,7 +296,10 @@ GOOD = "0 .5 .5 .5 .5 .1 .1 2 .2 .2 2 .3 .3 1 .4 .4 0 .5 .5 2"
         ("0.5" + GOOD[1:], "class 0.5 is not among the names 0 to 0"),
         (GOOD.replace("0 .5 .5", "0 32 .5", 1), "32 in the box is not from 0 to 1; boxes are fractions of the image's"),
         (GOOD.replace("0 .5 .5", "0 nan .5", 1), "nan in the box is not from 0 to 1"),
-        (GOOD.replace(".2 .2", ".2 -.2"), "joint 1 at 0.2, -0.2 is not from 0 to 1; joints are fractions of the image"),
+        (
+            GOOD.replace(".2 .2", ".2 -1.1"),
+            "joint 1 at 0.2, -1.1 is not from 0 to 1; joints are fractions of the image",
+        ),
         (GOOD.replace(".3 .3 1", "12 30 1"), "joint 2 at 12, 30 is not from 0 to 1"),
         (GOOD.replace(".3 .3 1", ".3 .3 3"), "joint 2 has visibility 3, not 0, 1 or 2"),
         (
@@ -322,6 +326,17 @@ def test_where_an_unlabelled_joint_lies_does_not_matter(tmp_path):
     assert yolo_pose.read(tmp_path, "train", "")[0]["annotations"][0]["keypoints"][9:12] == [0, 0, 0]
 
 
+def test_a_joint_just_outside_the_image_is_that_joint_s_fault_alone(tmp_path):
+    written(tmp_path)
+    place = tmp_path / "labels/train/1.txt"
+    place.write_text(GOOD.replace(".2 .2 2", "-.001 .2 2"))
+    dataset, _ = yolo_pose.read(tmp_path, "train", "")
+    (person,) = [one for one in dataset["annotations"] if one["image_id"] == 1]
+    height, width = (dataset["images"][0][side] for side in ("height", "width"))
+    np.testing.assert_allclose(person["keypoints"][3:6], [-0.001 * width, 0.2 * height, 2])
+    assert person["num_keypoints"] == 4
+
+
 def test_a_list_that_names_a_missing_image_gives_its_line(tmp_path):
     written(tmp_path, train="train.txt")
     (tmp_path / "train.txt").write_text("images/train/1.png\nimages/train/9.png\n")
@@ -332,6 +347,16 @@ def test_a_list_that_names_a_missing_image_gives_its_line(tmp_path):
     (tmp_path / "train.txt").write_text("images/train/8.png\nimages/train/9.png\n")
     with pytest.raises(NotFound, match=r"train.txt, line 1: images/train/8.png is not there"):
         yolo_pose.read(tmp_path, "train", "")
+
+
+def test_paths_of_another_machine_are_found_by_their_ends(tmp_path):
+    written(tmp_path, train="/content/horses/images/train")
+    there = {image["file_name"] for image in yolo_pose.read(tmp_path, "train", "")[0]["images"]}
+    written(tmp_path, train=r"images\train")
+    assert {image["file_name"] for image in yolo_pose.read(tmp_path, "train", "")[0]["images"]} == there != set()
+    written(tmp_path, train="train.txt")
+    (tmp_path / "train.txt").write_text("images\\train\\1.png\n/content/horses/images/train/2.png\n")
+    assert [image["file_name"] for image in yolo_pose.read(tmp_path, "train", "")[0]["images"]] == ["1.png", "2.png"]
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path):

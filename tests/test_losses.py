@@ -1,5 +1,7 @@
 """Every term of Eq. 5 against values computed by hand; padding adds nothing, and empty images stay finite."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,6 +115,41 @@ def test_the_keypoint_loss_reads_the_theta_of_its_own_location(variables):
     theta = jax.random.normal(jax.random.key(0), (*outputs.logits.shape, KP_NET.num_parameters))
     touched = np.abs(jax.grad(loss)(theta)).max(-1) > 0
     np.testing.assert_array_equal(touched, found.is_positive)
+
+
+def test_relative_coordinates_are_divided_by_the_scale_of_the_config(variables):
+    batch = tiny.batch([[tiny.person(6, 6, 18, 18)]])
+    outputs, targets = outputs_of(variables, batch), targets_of(batch)
+    parameters = config.KPNet(relative_scale=32.0)
+    method = methods.for_model(tiny.model(kp_net=parameters))
+    found = jax.jit(method.losses)(outputs, targets, losses.count(targets), batch)["keypoint"]
+    grid = geometry.make_grid((64, 64), (3, 4), 3, relative_scale=32.0)
+    at_32 = jax.jit(lambda *given: losses.losses(*given, grid, KP_NET)["keypoint"])
+    expected = at_32(outputs, targets, losses.count(targets), batch)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert abs(float(found - terms_of(outputs, targets, batch)["keypoint"])) > 1e-3  # at a scale of 64
+
+
+@pytest.mark.parametrize(("branch", "term"), [("heatmap", "heatmap"), ("disk_offset", "offset")])
+def test_a_branch_that_is_switched_off_has_no_parameters_and_no_term(branch, term, variables):
+    model = tiny.model(**{branch: False})
+    method = methods.for_model(model)
+    without = {name: value for name, value in variables["params"].items() if name != branch}
+    assert jax.tree.map(jnp.shape, jax.eval_shape(method.init, jax.random.key(0))["params"]) == jax.tree.map(
+        jnp.shape, without
+    )
+    batch = tiny.batch([[tiny.person(6, 6, 18, 18)]])
+
+    def terms_of_method(method, params, batch):
+        outputs, _ = method.apply({**variables, "params": params}, batch.image, batch.size, train=True)
+        targets = method.targets(batch)
+        return method.losses(outputs, targets, method.count(targets), batch)
+
+    terms = jax.jit(partial(terms_of_method, method))(without, batch)
+    usual = jax.jit(partial(terms_of_method, tiny.METHOD))(variables["params"], batch)
+    assert terms.keys() == usual.keys() - {term}
+    for name, value in terms.items():
+        np.testing.assert_allclose(value, usual[name], rtol=1e-5)
 
 
 def test_the_keypoint_loss_needs_memory_for_the_maps_of_one_image_only():

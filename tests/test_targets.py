@@ -26,6 +26,13 @@ def test_the_centre_region_is_a_square_of_one_and_a_half_strides():
     assert int(found.is_slot.sum()) == int(found.is_positive.sum()) == 6
 
 
+def test_the_centre_region_has_the_radius_of_the_config():
+    for radius, columns, rows in ((1.0, (20,), (28, 36)), (2.0, (12, 20, 28), (20, 28, 36, 44))):
+        found = targets_for([tiny.person(10, 14, 30, 50)], tiny.model(centre_radius=radius))
+        # |x - 20| < 8 and |y - 32| < 8, then 16
+        assert positive_points(found) == {(x, y) for x in columns for y in rows}
+
+
 def test_annotated_boxes_assign_locations_where_the_config_says_so():
     person, annotated = tiny.person(10, 14, 30, 50), np.zeros((1, 4, 4), np.float32)
     annotated[0, 0] = 30, 14, 50, 50  # to the right of the joints, centre (40, 32)
@@ -114,6 +121,14 @@ def test_disks_point_from_the_cell_to_the_nearest_joint():
     np.testing.assert_allclose(offsets[1, :, 0], [0, 1.6, 0.6, -0.4, 0.5, -0.5], atol=1e-6)  # joint - column
     np.testing.assert_allclose(offsets[1, 2, 1], 0.5)  # joint - row
     np.testing.assert_allclose(offsets[0, 2], [0.6, 1.5], atol=1e-6)
+
+
+@pytest.mark.parametrize(("radius", "number"), [(1.0, 5), (1.5, 9), (2.0, 13)])
+def test_disks_have_the_radius_of_the_config(radius, number):
+    one = np.zeros((17, 3), np.float32)
+    one[3] = 28, 36, 2  # in the middle of a cell
+    in_disk = np.asarray(targets_for([one], tiny.model(disk_radius=radius)).in_disk)
+    assert (in_disk[..., 3].sum(), in_disk.sum()) == (number, number)
 
 
 def test_gaussians_have_their_peak_in_the_cell_and_the_window_and_sigma_of_the_radius():

@@ -5,6 +5,8 @@
 Smaller than the paper's and laid out for small images: maps at stride 4 (what counts is a person's size in map
 cells), offsets up to 8 pixels from a joint, two levels, one trunk for all dense branches, poses ranked by class score
 times mean softmax peak.
+
+0.77 M parameters; 0.2 G multiply-adds for an image of 128 x 128, and 0.3 M for each person.
 """
 
 from inspose_jax.config import Assignment, Config, Data, Decoding, Machine, Model, Network, Schedule

@@ -3,6 +3,8 @@
     inspose train drawn_people_p3 --workdir runs/p3
 
 The small recipe of the experiments: whatever the paper's tables vary exists in this model too.
+
+0.83 M parameters; 0.3 G multiply-adds for an image of 192 x 192, and 0.2 M for each person.
 """
 
 from inspose_jax import recipes

@@ -58,7 +58,7 @@ def counted(model, size):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_states_its_size_and_work(name):
     stated = STATED.search(recipes.find(name).read_text())
-    assert stated or ("_coco_" not in name and name != "modern")
+    assert stated or name == "keypoints"  # whose size depends on the joints of the data
     if stated:
         parameters, multiply_adds, *size = map(float, stated.groups())
         with jax.numpy_dtype_promotion("standard"):  # as users have it; bfloat16 needs it

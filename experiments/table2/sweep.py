@@ -12,5 +12,8 @@ PAPER = {
 
 def sweep() -> Sweep:
     """Depths 1 to 4; 3 is the paper's choice."""
-    rows = tuple(Row(f"{depth}", f"--config.model.kp-net.depth {depth}", paper=paper) for depth, paper in PAPER.items())
+    rows = tuple(
+        Row(f"{depth} layer{'s' * (depth > 1)}", f"--config.model.kp-net.depth {depth}", paper=paper)
+        for depth, paper in PAPER.items()
+    )
     return Sweep(question="Table 2: how deep must a KP-Net be?", rows=rows, steps=1200, results="../results")

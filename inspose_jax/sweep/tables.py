@@ -114,9 +114,10 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
         text += f"\n\n{OF_PAPER[sweep.measured_on]}"
     minutes = [run.minutes for line in table for run in line.runs]
     if minutes:
+        shown_as = "Mean ± standard deviation of the seeds" if len(sweep.seeds) > 1 else "One seed"
         text += (
-            f"\n\nHere: {sweep.steps} steps of `{sweep.recipe}`, evaluated on {sweep.num_images} held-out images. Mean "
-            "± standard deviation of the seeds, in percent. "
+            f"\n\nHere: `inspose sweep` of this folder, {sweep.steps} steps of `{sweep.recipe}`, evaluated on "
+            f"{sweep.num_images} held-out images. {shown_as}, in percent. "
             f"Training took {np.median(minutes):.0f} minutes a run in the median.\n\n![AP of every row]({PLOT})"
         )
     commands = "\n".join(

@@ -8,6 +8,7 @@ for people in model.video("dance.mp4"): ...
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -242,7 +243,9 @@ class Predictor:
         )
 
     def video(self, path: str | Path, threshold: float = 0.3) -> Iterator[People]:
-        """`People` of every frame of a video file, in order, while it is read: memory holds only a batch of frames.
+        """`People` of every frame of a video file, in order, while it is read: memory holds two batches of frames.
+
+        A thread finds the people of one batch while the caller reads the next one and works on the one before.
 
         Raises NotFound, a FileNotFoundError, for a missing file and UserError if it is no video; warns at the end if
         the video stops too early.
@@ -251,9 +254,15 @@ class Predictor:
 
         def found() -> Iterator[People]:
             frames = video_files.read_frames(place)
-            while batch := list(islice(frames, BATCH)):
-                for frame, people in zip(batch, self([frame.image for frame in batch], threshold), strict=True):
-                    yield replace(people, path=path_of(path), seconds=frame.seconds)
+            batches = iter(lambda: list(islice(frames, BATCH)), [])
+            thread = ThreadPoolExecutor(1)
+            submitted = ((batch, thread.submit(self, [one.image for one in batch], threshold)) for batch in batches)
+            try:
+                for batch, finding in one_ahead(submitted):
+                    for frame, people in zip(batch, finding.result(), strict=True):
+                        yield replace(people, path=path_of(path), seconds=frame.seconds)
+            finally:  # also of a caller who wants no more frames
+                thread.shutdown(cancel_futures=True)
 
         return found()
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import tracemalloc
 from dataclasses import replace
 
@@ -105,6 +106,29 @@ def test_a_command_that_fails_in_the_middle_leaves_nothing(place, video, tmp_pat
     refusal = f"{tmp_path / 'out/people.mp4'}: cannot be written (OpenCV refuses avc1 video of 64 x 64 pixels)"
     assert line.startswith(f"inspose: error: {'a fault in the middle' if codec == 'mp4v' else refusal}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_people_are_found_in_a_thread_while_the_next_frames_are_read(video, model, monkeypatch):
+    read, threads = [], []
+
+    def frames(path):
+        for frame in read_frames(path):
+            read.append(threading.get_ident())
+            yield frame
+
+    def find(self, images, threshold):
+        threads.append(threading.get_ident())
+        return found(self, images, threshold)
+
+    read_frames, found = video_files.read_frames, predictor.Predictor.__call__
+    monkeypatch.setattr(video_files, "read_frames", frames)
+    monkeypatch.setattr(predictor.Predictor, "__call__", find)
+    people = model.video(video)
+    next(people)
+    assert len(read) == 2 * BATCH
+    people.close()
+    assert set(read) == {threading.get_ident()} != set(threads)
+    assert len(threads) <= 2  # of the frames that nobody wants, none is begun
 
 
 def test_more_frames_need_no_more_memory(model, tmp_path):

@@ -281,9 +281,8 @@ def twice_in_an_image(entries: Entries) -> Iterable[Fault]:
             continue
         before = first.setdefault((person["image_id"], joints), person)
         if before is not person:
-            message = (
-                f"the same joints as {name_of('annotation', before['id'], '', read_from(before))}; the person counts twice"
-            )
+            name = name_of("annotation", before["id"], "", read_from(before))
+            message = f"the same joints as {name}; the person counts twice"
             image = entries.by_id.get(person["image_id"])
             yield about("annotation", index, person, image, "warning", TWICE, message)
 

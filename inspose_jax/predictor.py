@@ -243,7 +243,7 @@ class Predictor:
         )
 
     def video(self, path: str | Path, threshold: float = 0.3) -> Iterator[People]:
-        """`People` of every frame of a video file, in order, while it is read: memory holds two batches of frames.
+        """`People` of every frame of a video file, in order, while it is read: memory holds three batches of frames.
 
         A thread finds the people of one batch while the caller reads the next one and works on the one before.
 
@@ -255,14 +255,11 @@ class Predictor:
         def found() -> Iterator[People]:
             frames = video_files.read_frames(place)
             batches = iter(lambda: list(islice(frames, BATCH)), [])
-            thread = ThreadPoolExecutor(1)
-            submitted = ((batch, thread.submit(self, [one.image for one in batch], threshold)) for batch in batches)
-            try:
-                for batch, finding in one_ahead(submitted):
+            with ThreadPoolExecutor(1) as thread:
+                begun = ((batch, thread.submit(self, [one.image for one in batch], threshold)) for batch in batches)
+                for batch, finding in one_ahead(begun):
                     for frame, people in zip(batch, finding.result(), strict=True):
                         yield replace(people, path=path_of(path), seconds=frame.seconds)
-            finally:  # also of a caller who wants no more frames
-                thread.shutdown(cancel_futures=True)
 
         return found()
 

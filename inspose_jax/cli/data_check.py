@@ -132,7 +132,7 @@ def files_of(other: Path, given: arguments.Given, checked: Any) -> Any:
     """The image files of another split; raises UserError if it is the one that is checked, or is nothing known."""
     from inspose_jax.cli import sources
     from inspose_jax.data import copies, image_facts, shards, splits
-    from inspose_jax.data.sources import KINDS
+    from inspose_jax.data.sources import has_other_json, kind_by_names
 
     split = splits.named(str(other))
     if given.data and split and (split in sources.splits(given.data) or not other.exists()):
@@ -141,7 +141,7 @@ def files_of(other: Path, given: arguments.Given, checked: Any) -> Any:
         named = replace(given, annotations=other)
     elif shards.is_built(other):
         named = arguments.Given(other)
-    elif other.is_dir() and not any(kind.is_kind(other) for kind in KINDS):
+    elif other.is_dir() and ((kind := kind_by_names(other)) is None or has_other_json(other, kind)):
         return image_facts.on_disk(copies.images_below(other, checked.dataset.images))
     else:
         named = arguments.Given(other, category=given.category)

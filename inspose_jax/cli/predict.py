@@ -148,7 +148,7 @@ def predict_images(
 
 
 def predict_video(model: Any, path: Path, threshold: float, drawn: Path | None, lines: TextIO | None) -> None:
-    """Predict, draw and write frame by frame, then print a line; only two batches of frames are in memory at a time."""
+    """Predict, draw and write frame by frame, then print a line; at most three batches of frames are in memory."""
     from tqdm import tqdm
 
     from inspose_jax.data import video_files

@@ -16,10 +16,8 @@ from inspose_jax.skeletons import COCO, Skeleton, preset_with, simplified
 # The mean of COCO's sigmas: OKS then is as strict, on average, as on COCO's joints, and no joint counts more than
 # another.  Sigmas that are measured are the standard deviations of several people's labels of the same images.
 SIGMA = round(sum(COCO.oks_sigmas) / COCO.num_keypoints, 3)
-# `lf` and `rf` are a left and a right front leg, `lh` hind, `lb` back; also with the side last.
-LEFT_RIGHT = [("left", "right"), ("l", "r")]
-LEFT_RIGHT += [pair for end in "fhb" for pair in ((f"l{end}", f"r{end}"), (f"{end}l", f"{end}r"))]
-OTHER_SIDE = {side: other for pair in LEFT_RIGHT for side, other in (pair, pair[::-1])}
+OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
+SWAPPED = str.maketrans("lr", "rl")
 
 
 class Found(NamedTuple):
@@ -130,10 +128,16 @@ def flip_pairs(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     count = Counter(words)
     found = []
     for i, own in enumerate(words):
-        other = tuple(OTHER_SIDE.get(word, word) for word in own)
+        other = tuple(map(other_side, own))
         if other != own and count[own] == count[other] == 1 and i < (j := words.index(other)):
             found.append((i, j))
     return tuple(found)
+
+
+def other_side(word: str) -> str:
+    """The word for the other side: also `rf` for `lf` (left front), `tr` for `tl` (top left); other words stay."""
+    has_side = len(word) == 2 and sum(letter in "lr" for letter in word) == 1
+    return word.translate(SWAPPED) if has_side else OTHER_SIDE.get(word, word)
 
 
 def words_of(name: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from inspose_jax.data import coordinates, copies, image_facts, orientation
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, words_of
 from inspose_jax.data.image_facts import ImageFacts
-from inspose_jax.data.orientation import UNTOLD
+from inspose_jax.data.orientation import UNCLEAR
 from inspose_jax.data.values import LEFT_OUT, NOT_READ, READ_FROM, is_inside
 from inspose_jax.errors import NotFound
 from inspose_jax.skeletons import Skeleton
@@ -21,8 +21,8 @@ from inspose_jax.skeletons import Skeleton
 SEVERITIES = ("error", "warning", "remark")
 FEWEST_PEOPLE = 20  # with labelled joints, before a joint that none of them has is worth a warning
 NO_FLIP = "--config.data.flip 0"
-UPRIGHT = ("CVAT", "Label Studio")  # tools in which people are labelled in the image as displayed
-NOT_UPRIGHT = f"left out, since by its EXIF orientation it is {UNTOLD}; save it upright to use it"
+LABEL_AS_DISPLAYED = ("CVAT", "Label Studio")  # tools in which people are labelled in the image as displayed
+LEFT_OUT_MESSAGE = f"left out, since by its EXIF orientation it is {UNCLEAR}; save it upright to use it"
 OUTSIDE, NO_BOX, OTHER_LABELS, TWICE = "joint-outside", "no-box", "copy-with-other-labels", "person-twice"  # kinds
 
 Facts = Mapping[Path, ImageFacts]
@@ -90,10 +90,10 @@ def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[
     explained |= {NO_BOX} if about_all else set()
     found = entries.faults
     for index, entry in entries.images.items():
-        wrong = file_faults(entry, known[index], is_shown_upright=tool in UPRIGHT)
+        wrong = file_faults(entry, known[index], is_as_displayed=tool in LABEL_AS_DISPLAYED)
         found += [about("image", index, entry, entry, *what) for what in wrong]
     for path in content.get(LEFT_OUT, ()):
-        found.append(Fault("warning", "exif-orientation", "image", None, None, path, NOT_UPRIGHT, path))
+        found.append(Fault("warning", "exif-orientation", "image", None, None, path, LEFT_OUT_MESSAGE, path))
     found += copy_faults(content, entries, known)
     found += leaks(entries, known, others or {})
     for index, entry in entries.annotations.items():
@@ -106,7 +106,8 @@ def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[
     if not about_all and (remark := coordinates.remark(labels, skeleton)):
         found.append(about_dataset("warning", "posture", remark))
     found += twice_in_an_image(entries)
-    headers = [(known[i].header, size_of(entry)) for i, entry in entries.images.items() if not known[i].fault]
+    faulty = {one.index for one in found if one.entry == "image" and one.kind in ("file", "exif-orientation")}
+    headers = [(known[i].header, size_of(entry)) for i, entry in entries.images.items() if i not in faulty]
     if remark := orientation.remark(headers, len(headers)):
         found.append(about_dataset("remark", "exif-orientation", remark))
     found += without_people(content, entries)
@@ -182,17 +183,17 @@ def labels_of_people(entries: Entries, skeleton: Skeleton) -> coordinates.Labels
     return coordinates.stack(people, skeleton.num_keypoints)
 
 
-def file_faults(entry: dict[str, Any], facts: ImageFacts, is_shown_upright: bool) -> Iterable[tuple[str, str, str]]:
+def file_faults(entry: dict[str, Any], facts: ImageFacts, is_as_displayed: bool) -> Iterable[tuple[str, str, str]]:
     """Severity, kind and message of the faults of a well-formed image entry's file.
 
-    `is_shown_upright` tells whether people were labelled in the image as it is displayed.
+    `is_as_displayed` tells whether people were labelled in the image as it is displayed.
     """
     if facts.fault:
         yield "error", "file", facts.fault
     elif size_of(entry) not in facts.sizes():
         yield "error", "size", f"the file has {facts.size}, but the JSON says {size_of(entry)} (height, width)"
-    elif is_shown_upright and orientation.displayed_size(facts.header) is None:
-        message = f"was labelled as displayed, but is read as stored, since by its EXIF orientation it is {UNTOLD}"
+    elif is_as_displayed and orientation.displayed_size(facts.header) is None:
+        message = f"was labelled as displayed, but is read as stored, since by its EXIF orientation it is {UNCLEAR}"
         yield "error", "exif-orientation", f"{message}; save it upright"
 
 
@@ -277,7 +278,9 @@ def twice_in_an_image(entries: Entries) -> Iterable[Fault]:
     """The people with labelled joints who are annotated twice in the same image."""
     first: dict[tuple[Any, ...], Any] = {}
     for index, person in entries.annotations.items():
-        if not any(joints := tuple(person.get("keypoints") or ())):
+        numbers = person.get("keypoints") or []
+        joints = tuple((k, *numbers[k : k + 3]) for k in range(0, len(numbers), 3) if numbers[k + 2] > 0)
+        if not joints:
             continue
         before = first.setdefault((person["image_id"], joints), person)
         if before is not person:

@@ -151,7 +151,9 @@ def regions(annotation: dict[str, Any], where: str) -> list[dict[str, Any]]:
             )
         for field in ("id", "parentID", "from_id", "to_id"):
             if not isinstance(result.get(field), str | int | None):
-                raise UserError(f"{where}: {kind}: its {field} is {result[field]}, not a text; is the file damaged?")
+                raise UserError(
+                    f"{where}: {kind}: its {field} is {result[field]}, not text or a whole number; is the file damaged?"
+                )
         if kind in DRAWN:
             check_region(result, f"{where}: {kind} {result.get('id')}")
     return listed
@@ -198,7 +200,10 @@ def classified(results: list[dict[str, Any]]) -> tuple[set[str | int], list[str]
 
 
 def people_of(results: list[dict[str, Any]], hidden: set[str | int], size: tuple[int, int], where: str) -> list[Person]:
-    """The people of an image, `hidden` has the ids of points; raises UserError where it is not clear whose one is."""
+    """The people of an image, where `hidden` are the ids of hidden points.
+
+    Raises UserError where it is not clear whose a point is.
+    """
     points = [result for result in results if result["type"] == POINT]
     rectangles = {result.get("id"): result for result in results if result["type"] in RECTANGLES}
     related = [(one.get("from_id"), one.get("to_id")) for one in results if one["type"] == RELATION]

@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 FORMATS = (JpegImageFile, PngImageFile, WebPImageFile, TiffImageFile, AvifImageFile)
-UNTOLD = "mirrored, turned by 180 degrees, or square and turned"  # the orientations without `displayed_size`
+UNCLEAR = "mirrored, turned by 180 degrees, or square and turned"  # the orientations without `displayed_size`
 INVERSE = {6: 8, 8: 6}  # every other orientation is its own inverse
 
 
@@ -71,8 +71,8 @@ def displayed_size(header: Header) -> tuple[int, int] | None:
 def left_out(images: list[Path]) -> str:
     """A remark about images without `displayed_size`."""
     return (
-        f"left out for their EXIF orientation ({UNTOLD}): {len(images)}, such as {images[0]}; save them upright to use "
-        f"them"
+        f"left out for their EXIF orientation ({UNCLEAR}): {len(images)}, such as {images[0]}; save them upright to "
+        f"use them"
     )
 
 

@@ -61,7 +61,9 @@ def repaired(
     if skeleton not in PRESETS.values() and set(skeleton.oks_sigmas) != {SIGMA}:  # not what a reader assumes
         category["sigmas"] = list(skeleton.oks_sigmas)
     lists = {"images": list(kept.values()), "annotations": people, "categories": [category]}
-    changes += [Change("dropped", "image", None, path, check.NOT_UPRIGHT, path) for path in content.get(LEFT_OUT, ())]
+    changes += [
+        Change("dropped", "image", None, path, check.LEFT_OUT_MESSAGE, path) for path in content.get(LEFT_OUT, ())
+    ]
     clean = Dataset({name: value for name, value in content.items() if name != LEFT_OUT} | lists, images, skeleton)
     left = [one for one in check.faults(clean, facts, others) if one.severity == "error"]
     return clean, changes + of_people, left

@@ -8,6 +8,7 @@ for all kinds: `annotations.prepared`.
 """
 
 import contextlib
+import shlex
 from collections.abc import Callable
 from itertools import chain, islice
 from pathlib import Path
@@ -60,7 +61,7 @@ KINDS = (
     COCO_FILE,
 )
 CVAT_XML, CVAT_REMEDY = "annotations.xml", "export it as COCO Keypoints 1.0"
-LOOKED_INTO = 100  # folders below one that is no dataset, that tell whether there is one
+FOLDERS_LOOKED_INTO = 100  # folders below one that is no dataset, that tell whether there is one
 READABLE = "a COCO keypoint JSON, a YOLO-pose data.yaml, or a folder with one and its images"
 
 
@@ -113,6 +114,13 @@ def kind_by_names(path: Path) -> Kind | None:
     return next((kind for kind in KINDS if kind.is_kind(path)), None)
 
 
+def kind_below(path: Path) -> Kind | None:
+    """`kind_by_names` of a folder that nobody asked for: None too if something in it cannot be read."""
+    with contextlib.suppress(OSError):
+        return kind_by_names(path)
+    return None
+
+
 def has_other_json(path: Path, kind: Kind) -> bool:
     """Whether a path is of a kind only by the names of JSON files that are not COCO's, such as notes or settings."""
     return kind is COCO_FILE and not coco_layout.lists_images(path)
@@ -152,8 +160,9 @@ def labels_of(path: Path) -> str:
     """What labels are in a folder that cannot be read, and what to do; empty if none are recognised."""
     if found := datasets_below(path):
         names = ", ".join(str(one.relative_to(path)) for one in found[:5]) + ", .." * (len(found) > 5)
-        whose, give = ("folders", "give one of them, as") if len(found) > 1 else ("folder", "give")
-        return f"no kind of dataset is recognised in it, but in its {whose} {names}; {give} --data {found[0]}"
+        folders, give = ("folders", "give one of them, as") if len(found) > 1 else ("folder", "give")
+        give += f" --data {shlex.quote(str(found[0]))}"
+        return f"no kind of dataset is recognised in it, but in its {folders} {names}; {give}"
     if has_file_per_image(path):
         return f"looks like a folder of LabelMe, with a JSON for each image; {EXPORT}"
     if (path / CVAT_XML).is_file():
@@ -176,9 +185,9 @@ def labels_of(path: Path) -> str:
 
 def datasets_below(path: Path) -> list[Path]:
     """The datasets in the folders of a folder, and in the folders of these, but for those inside another dataset."""
-    folders = islice(chain(path.glob("*/"), path.glob("*/*/")), LOOKED_INTO)
+    folders = islice(chain(path.glob("*/"), path.glob("*/*/")), FOLDERS_LOOKED_INTO)
     visible = (one for one in folders if not any(part.startswith(".") for part in one.relative_to(path).parts))
-    kinds = {folder: kind_by_names(folder) for folder in visible}
+    kinds = {folder: kind_below(folder) for folder in visible}
     found = {folder for folder, kind in kinds.items() if kind and not has_other_json(folder, kind)}
     return sorted(folder for folder in found if folder.parent not in found)
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import warnings
 from itertools import chain, islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 import yaml
@@ -24,7 +24,7 @@ from inspose_jax.errors import NotFound, UserError
 Pairs = tuple[tuple[int, int], ...]
 
 ROUNDING = 1e-6  # how far above 1 a fraction of a box may lie
-BESIDE = 1.0  # how far outside the image, in its widths or heights, a joint may lie; farther, it is no fraction
+OUTSIDE_BY = 0.1  # how far outside the image, in its widths or heights, a joint may lie; farther, it is no fraction
 LOOKED_AT = 100  # text files, of which some may be empty, that tell whether they are labels
 BOX = 5  # numbers of a row before its joints: class, x, y, width, height
 
@@ -126,6 +126,8 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]
                 one = {"id": len(people) + 1, "image_id": entry["id"], "category_id": 1}
                 one[READ_FROM] = f"{labels}, line {row.line}"
                 people.append(one | person(row, dataset, size if is_chosen else None))
+    if turned and not entries:
+        raise UserError(f"{dataset.path}: {orientation.left_out(turned)}; there is no other image")
     if turned:
         warnings.warn(f"{dataset.path}: {orientation.left_out(turned)}", stacklevel=2)
     listing: dict[str, Any] = {"id": 1, "name": dataset.classes[chosen], "keypoints": list(dataset.joints)}
@@ -196,6 +198,7 @@ def joint_names(
     given = settings.get("kpt_names")
     if isinstance(given, dict):
         first = next(iter(given.values()), None)
+        given = {whole(number): names for number, names in given.items()}  # some write "0"
         given = given.get(chosen, first) if all(isinstance(one, list) for one in given.values()) else given
         given = list(named(given).values()) if isinstance(given, dict) else given
     if given is not None:
@@ -271,8 +274,9 @@ def places(dataset: YoloDataset, place: str) -> list[Path]:
     """
     home = dataset.path.parent
     roots = [home / str(dataset.settings.get("path") or ""), home]
-    parts = PurePosixPath(place).parts
-    ends = ["/".join(parts[first:]) for first in range(1, len(parts))] if parts[:1] == ("/",) else []
+    named = PureWindowsPath(place)  # which takes both kinds of slashes
+    # Not the last word alone: it is often `images`, of any split.
+    ends = ["/".join(named.parts[first:]) for first in range(1, len(named.parts) - 1)] if named.root else []
     return [root / one for root in roots for one in (place, place.removeprefix("../"))] + [home / one for one in ends]
 
 
@@ -383,7 +387,7 @@ def joint_faults(row: list[float], dataset: YoloDataset) -> list[str]:
         x, y, *visibility = row[BOX + each * joint : BOX + each * (joint + 1)]
         if visibility and visibility[0] not in (0, 1, 2):
             of_visibility.append(f"joint {joint} has visibility {visibility[0]:g}, not 0, 1 or 2")
-        elif is_labelled(x, y, visibility) and not (is_fraction(x, BESIDE) and is_fraction(y, BESIDE)):
+        elif is_labelled(x, y, visibility) and not (is_fraction(x, OUTSIDE_BY) and is_fraction(y, OUTSIDE_BY)):
             of_place.append(
                 f"joint {joint} at {x:g}, {y:g} is not from 0 to 1; joints are fractions of the image's size"
             )

@@ -24,6 +24,8 @@ from inspose_jax.skeletons import COCO
         (("front_left_paw", "back_left_paw", "front_right_paw", "back_right_paw"), ((0, 2), (1, 3))),
         (("left_hand_1", "left_hand_2", "right_hand_1", "right_hand_2"), ((0, 2), (1, 3))),
         (("lf_hoof", "rf_hoof", "lh_hoof", "rh_hoof", "paw_fl", "paw_fr"), ((0, 1), (2, 3), (4, 5))),
+        (("TL", "TR", "BR", "BL"), ((0, 1), (2, 3))),
+        (("lr", "rr", "ll"), ()),  # left rear, or a side that is written twice
         (("left_ear", "right_eye", "tail", "bright"), ()),
         (("left_ear", "Left ear", "right_ear"), ()),  # which of the two it is cannot be told
         (("head", "tail", "linear", "rear"), ()),

@@ -214,6 +214,14 @@ def test_the_share_of_images_without_people_is_a_remark(tmp_path, valid):
     assert remark.message.startswith("2 of 3 images (67%) have no people;")
 
 
+def test_people_without_labelled_joints_are_not_the_same_person(tmp_path, valid):
+    for number, keypoints in ((2, [-1, -1, 0] * 17), (3, [-1, -1, 0] * 17), (4, [3, 5, 2, *[7, 7, 0] * 16])):
+        person = {**valid["annotations"][0], "id": number, "bbox": [1, 2, 3, 1], "keypoints": keypoints}
+        valid["annotations"].append(person)
+    message = "the same joints as annotation 1; the person counts twice"  # wherever the unlabelled ones lie
+    assert faults(tmp_path, valid) == [f"warning: annotation 4 (a.png): {message}"]
+
+
 def test_a_joint_that_many_people_lack_is_a_warning(tmp_path, valid):
     def person(i):
         return {**valid["annotations"][0], "id": i, "keypoints": [3, 3 + i / 100, 2] * 16 + [0] * 3}

@@ -317,19 +317,19 @@ FAULTS = {
     ),
     "a list as parent": (
         lambda tasks: results(tasks)[1].update(parentID=["r0"]),
-        "task 1: keypointlabels: its parentID is ['r0'], not a text; is the file damaged?",
+        "task 1: keypointlabels: its parentID is ['r0'], not text or a whole number; is the file damaged?",
     ),
     "a list as id": (
         lambda tasks: results(tasks)[0].update(id=["r0"]),
-        "task 1: rectanglelabels: its id is ['r0'], not a text; is the file damaged?",
+        "task 1: rectanglelabels: its id is ['r0'], not text or a whole number; is the file damaged?",
     ),
     "a list as id of a classification": (
         lambda tasks: results(tasks)[-1].update(id=["c"]),
-        "task 1: choices: its id is ['c'], not a text; is the file damaged?",
+        "task 1: choices: its id is ['c'], not text or a whole number; is the file damaged?",
     ),
     "a list as end of a relation": (
         lambda tasks: results(tasks).append({"type": "relation", "from_id": "p00", "to_id": ["r0"]}),
-        "task 1: relation: its to_id is ['r0'], not a text; is the file damaged?",
+        "task 1: relation: its to_id is ['r0'], not text or a whole number; is the file damaged?",
     ),
     "a number as label of a rectangle": (
         lambda tasks: results(tasks)[0]["value"].update(rectanglelabels=[7]),

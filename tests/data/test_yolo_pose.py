@@ -1,6 +1,7 @@
 """YOLO-pose folders: labels on the right pixels, every way to name images, every fault with its file and line."""
 
 import json
+import shutil
 import warnings
 
 import horses
@@ -297,8 +298,8 @@ GOOD = "0 .5 .5 .5 .5 .1 .1 2 .2 .2 2 .3 .3 1 .4 .4 0 .5 .5 2"
         (GOOD.replace("0 .5 .5", "0 32 .5", 1), "32 in the box is not from 0 to 1; boxes are fractions of the image's"),
         (GOOD.replace("0 .5 .5", "0 nan .5", 1), "nan in the box is not from 0 to 1"),
         (
-            GOOD.replace(".2 .2", ".2 -1.1"),
-            "joint 1 at 0.2, -1.1 is not from 0 to 1; joints are fractions of the image",
+            GOOD.replace(".2 .2", ".2 -.2"),
+            "joint 1 at 0.2, -0.2 is not from 0 to 1; joints are fractions of the image",
         ),
         (GOOD.replace(".3 .3 1", "12 30 1"), "joint 2 at 12, 30 is not from 0 to 1"),
         (GOOD.replace(".3 .3 1", ".3 .3 3"), "joint 2 has visibility 3, not 0, 1 or 2"),
@@ -352,6 +353,12 @@ def test_a_list_that_names_a_missing_image_gives_its_line(tmp_path):
 def test_paths_of_another_machine_are_found_by_their_ends(tmp_path):
     written(tmp_path, train="/content/horses/images/train")
     there = {image["file_name"] for image in yolo_pose.read(tmp_path, "train", "")[0]["images"]}
+    written(tmp_path, train=r"C:\horses\images\train")
+    assert {image["file_name"] for image in yolo_pose.read(tmp_path, "train", "")[0]["images"]} == there
+    shutil.copytree(tmp_path / "images", tmp_path / "other/images")
+    written(tmp_path / "other", train="/content/horses/train/images")
+    with pytest.raises(NotFound, match="/content/horses/train/images is not there"):  # its folder images has all parts
+        yolo_pose.read(tmp_path / "other", "train", "")
     written(tmp_path, train=r"images\train")
     assert {image["file_name"] for image in yolo_pose.read(tmp_path, "train", "")[0]["images"]} == there != set()
     written(tmp_path, train="train.txt")

@@ -1,5 +1,9 @@
 """By which score poses are ranked: the paper does not say."""
 
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
 from inspose_jax.sweep.rows import Row, Sweep
 
 ROWS = {  # of tables 1 to 4, each run once
@@ -21,11 +25,15 @@ SCORES = {"class": "class", "class x peak": "class_times_peak"}
 def sweep() -> Sweep:
     """The class score is the choice at full size, its product with the mean softmax peak of the joints on drawn people.
 
-    The runs are those of the tables; only their evaluation differs.
+    The runs are those of the tables, of Table 5 those at one scale; only their evaluation differs.
     """
+    table5 = runpy.run_path(str(Path(__file__).parents[2] / "table5/sweep.py"))
+    backbones = [Row(name, "", narrow, table5["RECIPES"][name]) for name, narrow in table5["NARROW"].items()]
     rows = tuple(
-        Row(f"{row}, by {score}", f"{changes} --config.model.pose-score {value}".strip())
-        for row, changes in ROWS.items()
+        replace(
+            row, label=f"{row.label}, by {score}", changes=f"{row.changes} --config.model.pose-score {value}".strip()
+        )
+        for row in [*(Row(label, changes) for label, changes in ROWS.items()), *backbones]
         for score, value in SCORES.items()
     )
-    return Sweep("Pose score: by what are poses ranked?", rows, steps=1200, results="../../results")
+    return Sweep("Pose score: by what are poses ranked?", rows, steps=1200, seeds=(0, 1), results="../../results")

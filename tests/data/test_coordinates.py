@@ -124,7 +124,7 @@ def test_joints_outside_are_named_beside_a_finding_that_does_not_explain_them(tm
     Image.new("RGB", (640, 480)).save(tmp_path / "a.png")
     people = []
     for i in range(12):
-        joints = standing(400, 500 if i == 3 else 470) + [i, 0]
+        joints = standing(400 + i, 500 if i == 3 else 470)
         keypoints = np.concatenate([joints, np.full((17, 1), 2)], 1).ravel().tolist()
         box = [*joints.min(0).tolist(), *joints.max(0).tolist()]
         people.append({"id": i, "image_id": 1, "category_id": 1, "bbox": box, "area": 99, "keypoints": keypoints})

@@ -149,9 +149,10 @@ def test_an_image_whose_size_does_not_tell_how_a_tool_showed_it_is_an_error(tmp_
     if orientation == 6:
         valid["images"][0].update(height=8, width=6)
     assert faults(tmp_path, valid) == []  # nobody knows who labelled it
-    valid["annotations"][0]["attributes"] = {"occluded": False}  # as CVAT writes
     line = "error: image 2 (a.png): was labelled as displayed, but is read as stored, since by its EXIF orientation"
-    assert [one.startswith(line) for one in faults(tmp_path, valid)] == [True] * is_fault
+    person = {**valid["annotations"][0], "attributes": {"occluded": False}}
+    for written_by in ({"annotations": [person]}, {"info": {"contributor": "Label Studio"}}):  # the first is CVAT's
+        assert [one.startswith(line) for one in faults(tmp_path, valid | written_by)] == [True] * is_fault
 
 
 def test_copies_are_found_by_their_bytes_and_by_their_pixels(tmp_path, valid):

@@ -255,11 +255,14 @@ class Predictor:
         def found() -> Iterator[People]:
             frames = video_files.read_frames(place)
             batches = iter(lambda: list(islice(frames, BATCH)), [])
-            with ThreadPoolExecutor(1) as thread:
-                begun = ((batch, thread.submit(self, [one.image for one in batch], threshold)) for batch in batches)
+            thread = ThreadPoolExecutor(1)
+            begun = ((batch, thread.submit(self, [one.image for one in batch], threshold)) for batch in batches)
+            try:
                 for batch, finding in one_ahead(begun):
                     for frame, people in zip(batch, finding.result(), strict=True):
                         yield replace(people, path=path_of(path), seconds=frame.seconds)
+            finally:  # perhaps by the garbage collector, in that very thread, which then cannot wait for itself
+                thread.shutdown(wait=False, cancel_futures=True)
 
         return found()
 

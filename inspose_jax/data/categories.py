@@ -121,9 +121,8 @@ def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skelet
         order = tuple(range(skeleton.num_keypoints))
         whose = f"assumed to be in {skeleton.name}'s order"
         if skeleton == category_skeleton.numbered(skeleton.num_keypoints):
-            whose = (
-                "numbered, and none change places in a mirrored image: name them, or train with --config.data.flip 0"
-            )
+            remedy = f"name them, or train with {category_skeleton.NO_FLIP}"
+            whose = f"numbered, and none change places in a mirrored image: {remedy}"
         remarks.append(f"`categories` names no joints; they are {whose}")
     else:
         category_skeleton.check_flip_pairs(found, f"{path}: category {title(found)}")

@@ -18,6 +18,7 @@ from inspose_jax.skeletons import COCO, Skeleton, preset_with, simplified
 SIGMA = round(sum(COCO.oks_sigmas) / COCO.num_keypoints, 3)
 OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
 SWAPPED = str.maketrans("lr", "rl")
+NO_FLIP = "--config.data.flip 0"  # the remedy where joints have no pairs
 
 
 class Found(NamedTuple):
@@ -94,7 +95,8 @@ def skeleton_of(category: dict[str, Any], where: str) -> Found:
     limbs, remarks = limbs_of(category.get("skeleton"), len(names))
     if pairs:
         joined = ", ".join(f"{names[a]} and {names[b]}" for a, b in pairs[:3])
-        alone = [name for joint, name in enumerate(names) if joint not in {joint for pair in pairs for joint in pair}]
+        paired = {joint for pair in pairs for joint in pair}
+        alone = [name for joint, name in enumerate(names) if joint not in paired]
         others = f", but not {', '.join(alone[:3])}{', ..' * (len(alone) > 3)}" if alone else ""
         remarks.append(f"in a mirrored image {joined}{', ..' * (len(pairs) > 3)} change places{others}")
     elif given is None:

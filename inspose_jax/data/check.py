@@ -11,7 +11,7 @@ import numpy as np
 from inspose_jax.data import annotations as annotation_file
 from inspose_jax.data import coordinates, copies, image_facts, orientation
 from inspose_jax.data.annotations import Dataset
-from inspose_jax.data.category_skeleton import OTHER_SIDE, flip_pairs, words_of
+from inspose_jax.data.category_skeleton import NO_FLIP, OTHER_SIDE, flip_pairs, words_of
 from inspose_jax.data.image_facts import ImageFacts
 from inspose_jax.data.orientation import UNCLEAR
 from inspose_jax.data.values import LEFT_OUT, NOT_READ, READ_FROM, is_inside
@@ -20,8 +20,7 @@ from inspose_jax.skeletons import Skeleton
 
 SEVERITIES = ("error", "warning", "remark")
 FEWEST_PEOPLE = 20  # with labelled joints, before a joint that none of them has is worth a warning
-NO_FLIP = "--config.data.flip 0"
-LABEL_AS_DISPLAYED = ("CVAT", "Label Studio")  # tools in which people are labelled in the image as displayed
+LABELLED_AS_DISPLAYED = ("CVAT", "Label Studio")  # tools in which people are labelled in the image as displayed
 LEFT_OUT_MESSAGE = f"left out, since by its EXIF orientation it is {UNCLEAR}; save it upright to use it"
 OUTSIDE, NO_BOX, OTHER_LABELS, TWICE = "joint-outside", "no-box", "copy-with-other-labels", "person-twice"  # kinds
 
@@ -90,7 +89,7 @@ def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[
     explained |= {NO_BOX} if about_all else set()
     found = entries.faults
     for index, entry in entries.images.items():
-        wrong = file_faults(entry, known[index], is_as_displayed=tool in LABEL_AS_DISPLAYED)
+        wrong = file_faults(entry, known[index], is_as_displayed=tool in LABELLED_AS_DISPLAYED)
         found += [about("image", index, entry, entry, *what) for what in wrong]
     for path in content.get(LEFT_OUT, ()):
         found.append(Fault("warning", "exif-orientation", "image", None, None, path, LEFT_OUT_MESSAGE, path))

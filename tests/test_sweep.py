@@ -69,12 +69,13 @@ def made(monkeypatch):
     """(depth, seed) of every run that is made instead of trained, with AP .1 x depth + .01 x seed."""
     made = []
 
-    def make(planned, group, *_):
-        depth, seed = group[0].config.model.kp_net.depth, group[0].config.schedule.seed
+    def make(group, *_):
+        planned, _, run = group[0]
+        depth, seed = run.config.model.kp_net.depth, run.config.schedule.seed
         made.append((depth, seed))
         statistics = {**STATISTICS, "AP": 0.1 * depth + 0.01 * seed, "APL": -1.0}
-        evaluated = [results.evaluation(run.config, planned.sweep.num_images, statistics) for run in group]
-        results.write(planned.results, group[0], {"seed": seed, "minutes": 7.0}, evaluated)
+        evaluated = [results.evaluation(one.run.config, planned.sweep.num_images, statistics) for one in group]
+        results.write(planned.results, run, {"seed": seed, "minutes": 7.0}, evaluated)
 
     monkeypatch.setattr(runs, "make", make)
     return made
@@ -226,11 +227,11 @@ def test_a_run_that_fails_does_not_stop_the_others(folder, made, monkeypatch, ca
 
     tried = []
 
-    def make(planned, group, *more):
-        if group[0].config.model.kp_net.depth == 1:
-            tried.append(group[0].config.schedule.seed)
+    def make(group, *more):
+        if group[0].run.config.model.kp_net.depth == 1:
+            tried.append(group[0].run.config.schedule.seed)
             raise NotFinite("loss is NaN at step 1")
-        others(planned, group, *more)
+        others(group, *more)
 
     monkeypatch.setattr(runs, "make", make)
     with pytest.raises(SystemExit):
@@ -308,23 +309,38 @@ def test_all_seeds_are_evaluated_on_the_same_images(folder, untrained):
     def drawn(config, split, count):
         asked.append((split, config.schedule.seed, count))
 
-    for run in (run for label, run in planned.runs() if label == "three layers"):
-        runs.make(planned, [run], folder / "run", drawn, "")
+    for label, run in planned.runs():
+        if label == "three layers":
+            runs.make([runs.Wanted(planned, label, run)], folder / "run", drawn, "")
     assert asked == [("train", 0, 4), ("test", 0, 3), ("train", 1, 4), ("test", 0, 3)]
+
+
+def test_a_run_that_is_made_again_keeps_the_rows_of_every_sweep_that_is_named(folder, untrained, monkeypatch):
+    """A later sweep has a row more of a run of the first; the run is trained again, as its folder is gone."""
+    (folder.parent / "more").mkdir()
+    more = SWEEP.replace("0.3", "0.4").replace("seeds=(0, 1)", 'seeds=(0,), results="../table/results"')
+    (folder.parent / "more/sweep.py").write_text(more)
+    cli.main(["sweep", "table"])
+    monkeypatch.setattr(runs.checkpoints, "identity", lambda _: "b" * 64)
+    cli.main(["sweep", "table", "more"])
+    assert "| one layer, strict NMS |  | 30.0 ± 0.0 |" in (folder / "README.md").read_text()
+    assert "| one layer, strict NMS |  | 40.0 |" in (folder.parent / "more/README.md").read_text()
 
 
 @pytest.mark.parametrize("is_made_again", [False, True])
 def test_evaluations_of_an_earlier_training_are_dropped(folder, untrained, monkeypatch, is_made_again):
     """One of two evaluations is stored; the run's checkpoint is the one that it was of, or another."""
     planned = planned_in(folder)
-    group = [run for label, run in planned.runs() if label.startswith("one layer") and run.config.schedule.seed == 0]
+    wanted = [runs.Wanted(planned, label, run) for label, run in planned.runs()]
+    group = [one for one in wanted if one.label.startswith("one layer") and one.run.config.schedule.seed == 0]
+    first = group[0].run
     (folder / "results").mkdir()
-    old = results.evaluation(group[0].config, 3, {**STATISTICS, "AP": 0.9})
-    results.write(planned.results, group[0], {"minutes": 1.0, results.CHECKPOINT: "a" * 12}, [old])
+    old = results.evaluation(first.config, 3, {**STATISTICS, "AP": 0.9})
+    results.write(planned.results, first, {"minutes": 1.0, results.CHECKPOINT: "a" * 12}, [old])
     if is_made_again:
         monkeypatch.setattr(runs.checkpoints, "identity", lambda _: "b" * 64)
-    runs.make(planned, group, folder / "run", lambda *_: None, "")
-    assert [planned.statistics(run)["AP"] for run in group] == [0.6 if is_made_again else 0.9, 0.3]
+    runs.make(group, folder / "run", lambda *_: None, "")
+    assert [planned.statistics(one.run)["AP"] for one in group] == [0.6 if is_made_again else 0.9, 0.3]
 
 
 def test_the_name_of_a_run_depends_on_what_it_trains_and_on_nothing_else():

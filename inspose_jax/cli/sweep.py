@@ -1,5 +1,6 @@
 """`inspose sweep`: train and evaluate every row of a table that has no result yet, and write the table."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -67,15 +68,16 @@ def run(argv: list[str]) -> None:
         codes = share(launch)
     else:
         start = os.environ.get(START) or secrets.token_hex(8)
-        for planned in sweeps:
-            with files.results_folder(planned.results), files.results_folder(launch.workdirs):
-                failed += runs.make_missing(
-                    planned,
-                    launch.workdirs,
-                    sources.drawn,
-                    lambda planned=planned: tables.write(planned.folder, planned.sweep, runs.table(planned)),
-                    start,
-                )
+        with contextlib.ExitStack() as folders:
+            for folder in (launch.workdirs, *(planned.results for planned in sweeps)):
+                folders.enter_context(files.results_folder(folder))
+            failed = runs.make_missing(
+                sweeps,
+                launch.workdirs,
+                sources.drawn,
+                lambda planned: tables.write(planned.folder, planned.sweep, runs.table(planned)),
+                start,
+            )
     lines = [runs.table(planned) for planned in sweeps]
     for planned, table in zip(sweeps, lines, strict=True):
         tables.write(planned.folder, planned.sweep, table)

@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -61,6 +61,14 @@ class Planned(NamedTuple):
         return results.statistics_of(results.read(self.results, run), run.config, self.sweep.num_images)
 
 
+class Wanted(NamedTuple):
+    """An evaluation of a run that a row of a sweep asks for."""
+
+    planned: Planned
+    label: str  # of the row
+    run: Run
+
+
 def plan(folder: Path, override: Override) -> Planned:
     """Read the sweep of a folder; raises as `rows.read`, and UserError for a row that does not fit its recipes."""
     sweep = rows.read(folder)
@@ -84,46 +92,55 @@ def own_config(name: str) -> Config:
     return recipe.config
 
 
-def make_missing(planned: Planned, workdirs: Path, drawn: Drawn, after: Callable[[], None], start: str) -> list[str]:
-    """Make the runs without a result that no other process is making, and call `after` after each of them.
+def make_missing(
+    sweeps: Sequence[Planned], workdirs: Path, drawn: Drawn, after: Callable[[Planned], None], start: str
+) -> list[str]:
+    """Make the runs without a result that no other process is making; `after` takes each sweep that such a run is of.
 
-    `workdirs` and the folder of results must exist.  A run whose loss is not finite is left out, also by others with
+    Rows of several sweeps may share a run.  If one of them lacks it, all have it made and evaluated together: a run
+    that is trained again loses its stored evaluations.
+
+    `workdirs` and the folders of results must exist.  A run whose loss is not finite is left out, also by others with
     the same `start`; returns the reasons of all such runs.  Raises KeyboardInterrupt if a run was stopped.
     """
-    groups: dict[str, list[tuple[str, Run]]] = {}
-    for label, run in planned.runs():
-        groups.setdefault(results.identity(run), []).append((label, run))
+    groups: dict[tuple[Path, str], list[Wanted]] = {}
+    for planned in sweeps:
+        for label, run in planned.runs():
+            groups.setdefault((planned.results, results.identity(run)), []).append(Wanted(planned, label, run))
     failed = []
-    for number, (name, group) in enumerate(groups.items(), start=1):
+    for number, ((_, name), group) in enumerate(groups.items(), start=1):
         failure = workdirs / f"{name}.failed"  # holds the start in which the run failed last
         with claimed(workdirs / f"{name}.lock") as is_mine:
             if not is_mine or (failure.exists() and failure.read_text() == start):
                 continue
-            if all(planned.statistics(run) is not None for _, run in group):
+            if all(wanted.planned.statistics(wanted.run) is not None for wanted in group):
                 continue
-            labels = f"{' / '.join(label for label, _ in group)}, seed {group[0][1].config.schedule.seed}"
+            labels = " / ".join(dict.fromkeys(wanted.label for wanted in group))
+            labels = f"{labels}, seed {group[0].run.config.schedule.seed}"
             print(f"run {number} of {len(groups)}: {labels}", flush=True)
             try:
-                make(planned, [run for _, run in group], workdirs / name, drawn, f"run {number}/{len(groups)}")
+                make(group, workdirs / name, drawn, f"run {number}/{len(groups)}")
             except NotFinite as error:
                 files.write(failure, start)
                 failed.append(f"{labels}: {error}")
                 continue
-            after()
+            for planned in {id(wanted.planned): wanted.planned for wanted in group}.values():
+                after(planned)
     return failed
 
 
-def make(planned: Planned, group: list[Run], workdir: Path, drawn: Drawn, note: str) -> None:
+def make(group: Sequence[Wanted], workdir: Path, drawn: Drawn, note: str) -> None:
     """Train the run that a group shares, or go on with it, and evaluate it as each of their configs says.
 
     Stored evaluations of an earlier training are dropped.  Raises KeyboardInterrupt if the run was stopped.
     """
-    first, steps = group[0].config, group[0].steps
-    done = loop.train(first, drawn(first, "train", first.data.num_drawn), workdir, steps, resume=True, note=note)
-    if done < steps:
-        print(f"stopped at step {done} of {steps}; the same command goes on from there")
+    folder, run = group[0].planned.results, group[0].run
+    first = run.config
+    done = loop.train(first, drawn(first, "train", first.data.num_drawn), workdir, run.steps, resume=True, note=note)
+    if done < run.steps:
+        print(f"stopped at step {done} of {run.steps}; the same command goes on from there")
         raise KeyboardInterrupt
-    loaded, number = checkpoints.load(workdir), planned.sweep.num_images
+    loaded = checkpoints.load(workdir)
     seconds = throughput(read_run(workdir).metrics, first.schedule.batch_size).get("training_seconds", 0.0)
     facts = {
         "seed": first.schedule.seed,
@@ -131,19 +148,22 @@ def make(planned: Planned, group: list[Run], workdir: Path, drawn: Drawn, note: 
         "made_by": provenance.about(),
         results.CHECKPOINT: checkpoints.identity(workdir)[:12],
     }
-    stored = results.read(planned.results, group[0])
+    stored = results.read(folder, run)
     is_same = stored.get(results.CHECKPOINT) == facts[results.CHECKPOINT]
     evaluations = stored["evaluations"] if is_same else []
-    held_out = drawn(replace(first, schedule=replace(first.schedule, seed=HELD_OUT_SEED)), "test", number)
-    for run in group:
-        if results.statistics_of({"evaluations": evaluations}, run.config, number) is None:
+    counts = {planned.sweep.num_images for planned, _, _ in group}
+    tested = replace(first, schedule=replace(first.schedule, seed=HELD_OUT_SEED))
+    held_out = {number: drawn(tested, "test", number) for number in counts}
+    for planned, _, wanted in group:
+        config, number = wanted.config, planned.sweep.num_images
+        if results.statistics_of({"evaluations": evaluations}, config, number) is None:
             # The trained config has the shapes and the skeleton that the planned one may leave open.
-            data = replace(run.config.data, shapes=loaded.config.data.shapes)
-            model = replace(run.config.model, skeleton=loaded.config.model.skeleton)
-            predictor = Predictor(replace(run.config, data=data, model=model), loaded.variables)
-            statistics, _ = evaluator.evaluate(predictor, held_out)
-            evaluations = [*evaluations, results.evaluation(run.config, number, statistics)]
-            results.write(planned.results, run, facts, evaluations)
+            data = replace(config.data, shapes=loaded.config.data.shapes)
+            model = replace(config.model, skeleton=loaded.config.model.skeleton)
+            predictor = Predictor(replace(config, data=data, model=model), loaded.variables)
+            statistics, _ = evaluator.evaluate(predictor, held_out[number])
+            evaluations = [*evaluations, results.evaluation(config, number, statistics)]
+            results.write(folder, run, facts, evaluations)
 
 
 def table(planned: Planned) -> list[Line]:

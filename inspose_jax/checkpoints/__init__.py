@@ -3,7 +3,7 @@
 Orbax writes one folder per step under `<workdir>/checkpoints`; a step that was not written completely does not appear
 there.  Its files are sealed with checksums (`seals`), so that damage is detected before anything is restored.
 
-`saving` writes them during training, `folder` knows which there are, `restoring` reads a whole state back, and
+`saving` writes them during training, `folder` knows which there are, `restoring` reads a state back, and
 `loading` takes from it what prediction needs.  `system_errors` words what the operating system says.
 """
 

@@ -53,8 +53,8 @@ def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, An
 def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """The contents of one checkpoint: `about` (config, step, ..) and the state, as a dict.
 
-    The state is restored with the shardings of `like`, a state of shapes, or without one onto a single device.  A
-    failed read is tried a second time, since a network disk may fail once; after that it raises `Damaged` or
+    The state is restored with the shardings of `like`, a state of shapes; without one, all but the optimizer's part
+    of it, which only training needs, onto a single device.  A failed read is tried a second time, since a network disk may fail once; after that it raises `Damaged` or
     `Unreadable`.  Raises UserError, listing every difference, for a checkpoint of another model; errors of jax's
     devices pass through unchanged.
     """
@@ -75,11 +75,14 @@ def retry_once(read: Callable[[], Found]) -> Found:
 def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """`read` without the second try."""
     about = read_intact_about(folder)
-    with as_unreadable(folder), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+    with as_unreadable(folder), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         stored = stored_shapes(reader, folder)
         differing = [] if like is None else differences(like._asdict(), stored)
-        wanted = stored if like is None else dict(like._asdict())
-        state = None if differing else reader.restore(folder / "state", args=ocp.args.StandardRestore(wanted))
+        needed = {name: part for name, part in stored.items() if name != "optimizer"}
+        wanted = needed if like is None else dict(like._asdict())
+        placed = ocp.checkpoint_utils.construct_restore_args(wanted)
+        only_these = ocp.args.PyTreeRestore(wanted, placed, partial_restore=True)
+        state = None if differing else reader.restore(folder / "state", args=only_these)
     if not about.keys() >= {"config", "step"}:
         raise Damaged(f"{folder}: damaged or not written by inspose")
     if state is None:

@@ -40,6 +40,12 @@ def test_a_checkpoint_is_complete(workdir):
     assert one.step == 10
 
 
+def test_the_optimizer_is_read_for_training_only(workdir):
+    """It is as large as the parameters, or twice as large, and prediction does not need it."""
+    _, state = checkpoints.read(workdir / "checkpoints" / "12")
+    assert set(state) == {"step", "params", "batch_stats", "average"}
+
+
 def test_a_stray_folder_is_not_a_checkpoint(workdir, tmp_path):
     (tmp_path / "checkpoints" / "99").mkdir(parents=True)
     assert checkpoints.steps(tmp_path / "checkpoints") == []

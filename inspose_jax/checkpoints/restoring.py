@@ -53,10 +53,10 @@ def newest(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, An
 def read(folder: Path, like: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """The contents of one checkpoint: `about` (config, step, ..) and the state, as a dict.
 
-    The state is restored with the shardings of `like`, a state of shapes; without one, all but the optimizer's part
-    of it, which only training needs, onto a single device.  A failed read is tried a second time, since a network disk may fail once; after that it raises `Damaged` or
-    `Unreadable`.  Raises UserError, listing every difference, for a checkpoint of another model; errors of jax's
-    devices pass through unchanged.
+    The state is restored with the shardings of `like`, a state of shapes; without one, all but the optimizer's part of
+    it, which only training needs, onto a single device.  A failed read is tried a second time, since a network disk may
+    fail once; after that it raises `Damaged` or `Unreadable`.  Raises UserError, listing every difference, for a
+    checkpoint of another model; errors of jax's devices pass through unchanged.
     """
     folder = paths.absolute(folder)  # orbax accepts only absolute paths
     devices.check()

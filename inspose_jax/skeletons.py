@@ -40,6 +40,10 @@ class Skeleton:
             order[left], order[right] = right, left
         return tuple(order)
 
+    def names_of(self, chosen: Iterable[Any]) -> str:
+        """The names of the joints that are true in `chosen`, one value a joint or none at all, as text."""
+        return ", ".join(name for name, is_chosen in zip(self.keypoint_names, chosen, strict=False) if is_chosen)
+
     def subset(self, *names: str) -> "Skeleton":
         """The skeleton of the named joints, in that order, with the limbs and pairs among them.
 

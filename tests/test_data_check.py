@@ -161,6 +161,8 @@ def test_fix_writes_nothing_if_an_error_remains(drawn, tmp_path, capsys):
     assert code == 2
     assert error.endswith("no person has a labelled joint; --fix does not repair this, so correct it first")
     assert list(tmp_path.iterdir()) == [drawn]
+    code, _, error = call(capsys, drawn)
+    assert (code, error) == (2, f"inspose: error: {drawn}/annotations.json: 4 errors; correct the file")
 
 
 def test_images_of_another_split_are_errors_and_are_dropped(drawn, tmp_path, capsys):

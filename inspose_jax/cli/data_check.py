@@ -76,12 +76,12 @@ def run(argv: list[str]) -> None:
     if not launch.json:
         for one in found:
             print(one.line())
-    clean, changes = dataset, []
-    left = []
-    if launch.fix:
-        clean, changes, left = repair.repaired(dataset, facts, others, found)
-        clean, changes = (dataset, []) if left else (clean, changes)
     number = Counter(one.severity for one in found)
+    clean, changes, left = dataset, [], []
+    if launch.fix or (number["error"] and not is_built):
+        clean, changes, left = repair.repaired(dataset, facts, others, found)
+    if left or not launch.fix:
+        clean, changes = dataset, []
     images, people = dataset.content["images"], dataset.content["annotations"]
     not_checked = other_parts(given, launch.against)
     if launch.json:
@@ -91,7 +91,7 @@ def run(argv: list[str]) -> None:
         about["notes"] = [*(str(note.message) for note in notes), *filter(None, [not_checked])]
         lists = {"faults": [one._asdict() for one in found], "changes": [one._asdict() for one in changes]}
         print(json.dumps(about | sizes | counts | lists, indent=1))
-    if left:
+    if left and launch.fix:
         raise UserError(f"{name}: {left[0].message}; --fix does not repair this, so correct it first")
     if launch.fix:
         files.write(launch.fix, json.dumps(coco_layout.with_image_folder(clean.content, clean.images, launch.fix)))
@@ -110,7 +110,7 @@ def run(argv: list[str]) -> None:
     if not_checked and not launch.json:
         print(not_checked)
     if number["error"] and not launch.fix:
-        remedy = "correct the file, or write a cleaned one with --fix JSON"
+        remedy = "correct the file" if left else "correct the file, or write a cleaned one with --fix JSON"
         remedy = "correct what it was built from, and build it again" if is_built else remedy
         raise UserError(f"{name}: {', '.join(counted)}; {remedy}")
 

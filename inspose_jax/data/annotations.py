@@ -83,7 +83,7 @@ def person_faults(entry: Any, skeleton: Skeleton) -> list[str]:
         elif len(joints) not in (0, needed):
             found.append(f"{len(joints)} numbers for keypoints; {skeleton.name} needs {needed} (x, y, visibility each)")
         elif not all(map(is_number, joints)):
-            found.append("keypoints are not all finite and below 1e9")
+            found.append("keypoints are not all finite numbers below 1e9")
         elif any(v > 0 for v in joints[2::3]) and entry.get("area") == 0:
             found.append("area is 0; OKS divides by it")
     return found

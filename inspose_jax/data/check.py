@@ -238,9 +238,10 @@ def label_faults(
     joints = np.array(person.get("keypoints") or [], float).reshape(-1, 3)
     if wrong := visibility_fault(joints, skeleton):
         yield "error", "visibility", wrong
-    if size is not None and (outside := np.flatnonzero(are_outside(joints, size)).tolist()):
-        names = ", ".join(skeleton.keypoint_names[joint] for joint in outside)
-        yield "error", OUTSIDE, f"a labelled joint lies outside the image: {names}"
+    if size is not None and (outside := skeleton.names_of(are_outside(joints, size))):
+        yield "error", OUTSIDE, f"a labelled joint lies outside the image: {outside}"
+    if missing := skeleton.names_of(are_at_origin(joints)):
+        yield "warning", "joint-at-origin", f"labelled at (0, 0), where tools put joints that are missing: {missing}"
     if size is not None and not has_area(person["bbox"], size):
         yield "warning", NO_BOX, f"its box {annotation_file.shortened(person['bbox'])} has no area inside the image"
     labelled = int((joints[:, 2] > 0).sum())
@@ -265,6 +266,11 @@ def are_outside(joints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """bool[K]: which of the joints f[K,3] are labelled, but outside an image of this (height, width)."""
     # Allow half a pixel: some files count from pixel centres, some from pixel corners.
     return (joints[:, 2] > 0) & ((joints[:, :2] < -0.5) | (joints[:, :2] > size[::-1])).any(1)
+
+
+def are_at_origin(joints: np.ndarray) -> np.ndarray:
+    """bool[K]: which of the joints f[K,3] are labelled at (0, 0) exactly, where hardly ever a joint is."""
+    return (joints[:, 2] > 0) & (joints[:, :2] == 0).all(1)
 
 
 def has_area(box: Sequence[int | float], size: tuple[int, int]) -> bool:

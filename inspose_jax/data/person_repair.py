@@ -26,10 +26,11 @@ def repaired(
     if joints is None:
         joints = np.zeros((skeleton.num_keypoints, 3))
         done.append("its keypoints cannot be used, so its joints are now unlabelled")
-    elif (wrong := check.are_outside(joints, size) | ~check.has_visibility(joints)).any():
-        joints[wrong] = 0
-        names = ", ".join(skeleton.keypoint_names[joint] for joint in np.flatnonzero(wrong))
-        done.append(f"now unlabelled: {names}")
+    else:
+        wrong = check.are_outside(joints, size) | check.are_at_origin(joints) | ~check.has_visibility(joints)
+        if names := skeleton.names_of(wrong):
+            joints[wrong] = 0
+            done.append(f"now unlabelled: {names}")
     if done:
         person["keypoints"] = [int(number) if number.is_integer() else number for number in joints.ravel().tolist()]
     labelled = joints[joints[:, 2] > 0, :2]

@@ -108,6 +108,11 @@ KINDS = {
         *("error", "joint-outside", "annotation", "outside the image: left_eye"),
         [PERSON + "now unlabelled: left_eye"],
     ),
+    "at (0, 0)": Kind(
+        person(keypoints=joints(5, 3, 2, 0, 0, 2), num_keypoints=16),
+        *("warning", "joint-at-origin", "annotation", "joints that are missing: left_eye"),
+        [PERSON + "now unlabelled: left_eye"],
+    ),
     "box": Kind(
         person(bbox=[5, 5, 0, 9]),
         "warning",

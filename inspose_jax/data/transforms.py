@@ -71,7 +71,7 @@ def warp(sample: Sample, matrix: Float32[np.ndarray, "2 3"], size: tuple[int, in
     """Show the sample, moved by `matrix`, in a frame of (height, width) pixels.
 
     A joint outside the frame becomes unlabelled.  A person of whom neither a labelled joint nor any part is left in it
-    disappears.  Boxes and areas are those of the part that is left: of the mask if it is known, else of the box.
+    disappears.  Boxes and areas are those of the part that is left: of the mask if a part of it is, else of the box.
     """
     height, width = size
     linear, offset = matrix[:, :2], matrix[:, 2]
@@ -91,8 +91,8 @@ def warp(sample: Sample, matrix: Float32[np.ndarray, "2 3"], size: tuple[int, in
     area, is_seen = moved.area * share, share > 0
     if sample.masks is not None and masks is not None:
         is_known, left = np.any(sample.masks, axis=(1, 2)), np.count_nonzero(masks, axis=(1, 2)).astype(np.float32)
-        boxes = np.where(is_known[:, None], boxes_of(masks), boxes)
-        area = np.where(is_known, left, area)
+        boxes = np.where((left > 0)[:, None], boxes_of(masks), boxes)
+        area = np.where(left > 0, left, area)
         is_seen = np.where(is_known, left > 0, is_seen)
     kept = is_inside.any(-1) | is_seen
     return Sample(

@@ -170,7 +170,8 @@ def test_a_known_mask_decides_what_is_left_of_a_person():
     assert unknown.area.tolist() == [16 * 40]
     # A joint may be labelled where the person is hidden.
     hidden = transforms.warp(person(10, 10, 30, 50, joint=(20, 20))._replace(masks=mask), shift(-14, 0), (61, 83))
-    assert (len(hidden.keypoints), hidden.area.tolist()) == (1, [0])
+    assert hidden.keypoints[0, 9].tolist() == [6, 20, 2]
+    assert (hidden.area.tolist(), hidden.boxes_xyxy.tolist()) == ([16 * 40], [[0, 10, 16, 50]]), "those of the box"
 
 
 def test_without_a_mask_the_area_is_the_share_of_the_turned_box_that_is_left():

@@ -54,7 +54,7 @@ class Plan:
                 "data.shapes is empty, which only a training run fills; `inspose data shapes` finds some for a dataset"
             )
         if train:  # fail now, not in the epoch that happens to draw the largest size
-            largest = resized_sizes(sizes[eligible], data.short_side[1], data.long_side)
+            largest = resized_sizes(sizes[eligible], short_sides(data)[-1], data.long_side)
             buckets.choose_shapes(shrunk_sizes(largest, data.augmentation.large_scale_jitter[1]), data.shapes)
         self.shapes = data.shapes
         # Threads ask concurrently; around the end of an epoch they alternate between two epochs.
@@ -85,8 +85,8 @@ def make_epoch(
 ) -> list[PlannedStep]:
     """All steps of an epoch: every eligible image once, with the last batch of each shape filled up with blank images.
 
-    Outside training, images that would fill at most half a batch form batches of one, so that they do not cost a whole
-    one; each shape then compiles at most two programs.
+    Outside training, images that would fill at most half a batch form batches of one, so that on one device they do not
+    cost a whole one; each shape then compiles at most two programs.
     """
     rng = np.random.default_rng((seed, epoch))
     index = np.flatnonzero(eligible).astype(np.int32)
@@ -94,10 +94,9 @@ def make_epoch(
     if train:
         index = rng.permutation(index)
         mirrored = rng.random(len(index)) < data.flip
-        smallest, largest = data.short_side
-        number = (largest - smallest) // data.short_side_step + 1
-        short_sides = smallest + data.short_side_step * rng.integers(0, number, len(index))
-        resized = resized_sizes(sizes[index], short_sides, data.long_side)
+        sides = short_sides(data)
+        drawn = np.array(sides)[rng.integers(0, len(sides), len(index))]
+        resized = resized_sizes(sizes[index], drawn, data.long_side)
         if data.augmentation.large_scale_jitter != (1.0, 1.0):
             factors = rng.uniform(*data.augmentation.large_scale_jitter, len(index))
             resized, zoom = shrunk_sizes(resized, factors), np.maximum(factors, 1).astype(np.float32)
@@ -116,6 +115,12 @@ def make_epoch(
     if train:
         steps = [steps[i] for i in rng.permutation(len(steps))]
     return steps
+
+
+def short_sides(data: config.Data) -> range:
+    """The shorter sides that are drawn in training, in pixels of the resized image."""
+    smallest, largest = data.short_side
+    return range(smallest, largest + 1, data.short_side_step)
 
 
 def test_size(height: int, width: int, data: config.Data) -> tuple[int, int]:

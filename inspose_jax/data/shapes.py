@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int32, Int64
 
 from inspose_jax import config
 from inspose_jax.data import buckets
-from inspose_jax.data.plan import at_test_scales
+from inspose_jax.data.plan import at_test_scales, short_sides
 from inspose_jax.data.transforms import resized_sizes, shrunk_sizes
 
 MOST = 5  # shapes that are found unless told otherwise
@@ -43,15 +43,15 @@ def trained(sizes: Int32[np.ndarray, "n 2"], data: config.Data) -> Sizes:
     The sizes at which they are tested, and the largest in training, are among them with weight 0.
     """
     sizes, counts = np.unique(sizes, axis=0, return_counts=True)
-    short_sides = range(data.short_side[0], data.short_side[1] + 1, data.short_side_step)
+    sides = short_sides(data)
     low, high = data.augmentation.large_scale_jitter
-    largest = shrunk_sizes(resized_sizes(sizes, short_sides[-1], data.long_side), high)
+    largest = shrunk_sizes(resized_sizes(sizes, sides[-1], data.long_side), high)
     factors = [high]
     if low < min(high, 1):  # it shrinks some images, to a different extent
         factors = [low + (high - low) * (i + 0.5) / JITTERS for i in range(JITTERS)]
-        every = -(-len(short_sides) // JITTERS)
-        short_sides = short_sides[every // 2 :: every]
-    drawn = [resized_sizes(sizes, short_side, data.long_side) for short_side in short_sides]
+        every = -(-len(sides) // JITTERS)
+        sides = sides[every // 2 :: every]
+    drawn = [resized_sizes(sizes, side, data.long_side) for side in sides]
     drawn = [shrunk_sizes(one, factor) for one in drawn for factor in factors]
     held = np.concatenate([largest, tested(sizes, data).sizes])
     weights = [*[counts.astype(float)] * len(drawn), np.zeros(len(held))]

@@ -112,6 +112,9 @@ def test_shorter_sides_are_drawn_at_the_given_distance():
     data = replace(DATA, short_side=(32, 48), short_side_step=8)
     steps = make_epoch(0, np.full((60, 2), 50, np.int32), np.ones(60, bool), data, 4, 0, True)
     assert set(np.concatenate([step.resized for step in steps]).ravel().tolist()) == {32, 40, 48}
+    uneven = replace(data, short_side_step=10, shapes=((44, 44),))  # 32 and 42: the largest that is drawn fits
+    plan = Plan(np.full((60, 2), 50, np.int32), np.ones(60, bool), uneven, 4, 0, True)
+    assert set(np.concatenate([step.resized for step in plan.steps_of(0)]).ravel().tolist()) == {32, 42}
 
 
 def test_a_large_scale_jitter_shrinks_the_frame_or_enlarges_the_image_within_it():

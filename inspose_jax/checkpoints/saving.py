@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 
 from inspose_jax import config_json, paths, provenance
 from inspose_jax.checkpoints import seals
-from inspose_jax.checkpoints.folder import UNFINISHED, remove_unfinished, tidy
+from inspose_jax.checkpoints.folder import UNFINISHED, remove_unfinished, steps, tidy
 from inspose_jax.checkpoints.system_errors import reason
 from inspose_jax.config import Config
 from inspose_jax.errors import NotWritten
@@ -51,6 +51,10 @@ class Checkpoints:
         else:
             return
         self.manager.close()
+
+    def holds(self, step: int) -> bool:
+        """Whether there is a finished checkpoint of a step."""
+        return step in steps(self.folder)
 
     def save(self, step: int, state: Any, config: Config, recipe: dict[str, str] | None = None, **more: Any) -> None:
         """Write `state`, a pytree of arrays, in the background.

@@ -172,15 +172,18 @@ def run_missed_evaluation(run: Run, records: Records, state: State) -> float:
 
 
 def evaluate(run: Run, records: Records, step: int, state: State, best_value: float, is_logged: bool = False) -> float:
-    """Evaluate, log it unless `is_logged`, save the state if it beats `best_value`; returns the new best value."""
+    """Evaluate, log it unless `is_logged`, save the state if it beats `best_value`; returns the new best value.
+
+    A run that was cut off may have saved the best checkpoint of this very step, which then stays.
+    """
     assert run.extras.evaluate is not None
     found: Evaluation = run.extras.evaluate(evaluated_variables(run, state))
     if not is_logged:
         records.log.evaluation(step, *found, run.extras.validation)
     records.log.begin = time.perf_counter()  # an evaluation does not count as training time
     value = next(iter(found.statistics.values()))
-    if not value > best_value:
-        return best_value
+    if not value > best_value or records.best.holds(step):
+        return max(value, best_value)
     more = {"statistics": found.statistics, "validation": run.extras.validation, **run.taken_over}
     records.best.save(step, state, run.config, run.method.recipe, **more)
     return value

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from inspose_jax import files
+from inspose_jax.errors import UserError
 from inspose_jax.report.curves import COLOURS
 from inspose_jax.report.figure import FAINT, INK, STYLE
 from inspose_jax.sweep.hours import ASSUMED
@@ -61,7 +62,7 @@ def write(folder: Path, sweep: Sweep, table: Table) -> None:
     files.write(folder / CSV, as_csv(table))
     readme = folder / README
     text = readme.read_text(encoding="utf-8") if readme.exists() else f"# {sweep.question}\n\n{BEGIN}\n{END}\n"
-    files.write(readme, with_table(text, as_markdown(sweep, table)))
+    files.write(readme, with_table(text, as_markdown(sweep, table), readme))
     if any(line.runs for line in table):
         with files.atomic(folder / PLOT) as partial:
             plot(table, partial)
@@ -90,10 +91,15 @@ def as_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def with_table(readme: str, table: str) -> str:
-    """A README with the table between the two marks, in place of an earlier one; at its end if it has no marks."""
+def with_table(readme: str, table: str, path: Path) -> str:
+    """The text of the README at `path` with the table between the two marks, or at its end if it has no marks.
+
+    Raises UserError if only the first mark is there, since then it is unknown what belongs to an earlier table.
+    """
     before, mark, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    _, is_ended, after = rest.partition(END)
+    if mark and not is_ended:
+        raise UserError(f"{path}: has the line `{BEGIN}`, but no line `{END}` after it; add it after the table")
     return f"{before if mark else readme.rstrip() + chr(10) * 2}{BEGIN}\n\n{table}\n{END}{after if mark else chr(10)}"
 
 
@@ -129,7 +135,7 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
 def write_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> None:
     """Renew, in a Markdown file, the table of the rows of some sweeps, each with its folder."""
     summary = as_summary(path, sweeps)
-    files.write(path, with_table(path.read_text(encoding="utf-8"), summary))
+    files.write(path, with_table(path.read_text(encoding="utf-8"), summary, path))
 
 
 def as_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> str:

@@ -56,7 +56,7 @@ def decode(
         keypoints = geometry.read_joints(peaks.cell, offsets, grid.map_size[1], grid.map_stride)
         boxes = None
         if sides is not None:
-            boxes = geometry.boxes_around(jnp.asarray(grid.points)[location], sides[location])
+            boxes = geometry.boxes_of_sides(jnp.asarray(grid.points)[location], sides[location])
         scores = jnp.exp(peaks.logit - peaks.log_sum_exp)
         return best_poses(keypoints, scores, boxes, class_scores, location, decoding, sigmas)
 

@@ -1,4 +1,4 @@
-"""The positions of cells, locations and boxes; the only module that deals with half-pixels and half-strides.
+"""The positions of cells, locations and boxes, which other modules take from here.
 
 Axes: L locations of all levels, N people, K keypoints, h w map cells.  Points are (x, y) in pixels of the padded
 image, boxes x0 y0 x1 y1, sizes (height, width).  Pixels are continuous: pixel i spans [i, i + 1).
@@ -96,7 +96,7 @@ def pseudo_boxes(points: Float[Array, "N K 2"], counts: Bool[Array, "N K"]) -> F
     return jnp.where(counts.any(1)[:, None], jnp.concatenate([low, high], -1), 0)
 
 
-def boxes_around(points: Float[Array, "*shape 2"], sides: Float[Array, "*shape 4"]) -> Float[Array, "*shape 4"]:
+def boxes_of_sides(points: Float[Array, "*shape 2"], sides: Float[Array, "*shape 4"]) -> Float[Array, "*shape 4"]:
     """Points and their distances to the left, top, right and bottom side of a box -> the boxes x0 y0 x1 y1."""
     return jnp.concatenate([points - sides[..., :2], points + sides[..., 2:]], -1)
 

@@ -173,7 +173,7 @@ def box_loss(
 ) -> Float[Array, ""]:
     """1 - GIoU of predicted and annotated box, mean over positive locations (Table 4)."""
     points = jnp.asarray(grid.points)[targets.slot_location]
-    predicted = geometry.boxes_around(points, jnp.take_along_axis(sides, targets.slot_location[..., None], axis=1))
+    predicted = geometry.boxes_of_sides(points, jnp.take_along_axis(sides, targets.slot_location[..., None], axis=1))
     true = jnp.take_along_axis(targets.boxes, targets.slot_person[..., None], axis=1)
     return over_count(jnp.where(targets.is_slot, 1 - geometry.generalised_iou(predicted, true), 0), num_positives)
 

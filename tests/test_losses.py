@@ -87,7 +87,8 @@ def test_box_loss_by_hand():
     assert float(losses.box_loss(sides, targets, number, grid)) == pytest.approx(0, abs=1e-6)
     wrong = sides.at[0, targets.slot_location[0, 0]].set(jnp.array([-100.0, 0, 110, 10]))  # a square of 10 to the right
     missed = geometry.generalised_iou(
-        geometry.boxes_around(points[targets.slot_location[0, 0]], jnp.array([-100.0, 0, 110, 10])), targets.boxes[0, 0]
+        geometry.boxes_of_sides(points[targets.slot_location[0, 0]], jnp.array([-100.0, 0, 110, 10])),
+        targets.boxes[0, 0],
     )
     assert missed < 0
     assert float(losses.box_loss(wrong, targets, number, grid)) == pytest.approx(

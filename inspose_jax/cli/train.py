@@ -187,7 +187,7 @@ def make_evaluation(config: Config, method: Any, validation: Any) -> tuple[Any, 
         predictor.set_variables(variables)  # released at the end, since training needs the memory
         statistics, _ = evaluator.evaluate(predictor, validation)
         images = [validation[i].image for i in range(min(NUM_SHOWN, len(validation)))]
-        shown = [people.plot() for people in predictor(images)]  # together, for which the program is compiled already
+        shown = [people.plot() for people in predictor(images)]  # together, for which the programs are mostly compiled
         predictor.set_variables({})
         return loop.Evaluation(statistics, draw.contact_sheet(shown, columns=4))
 

@@ -1,7 +1,7 @@
 """What a run records: one line per step in `metrics.jsonl`, and curves and images for TensorBoard.
 
-Measurements stay on the device and are fetched together every ten steps, so that no step waits until the previous
-step's measurements are read.
+Measurements stay on the device and are fetched together every ten steps, while the device works on the step after
+them, so that no step waits until measurements are read and written.
 """
 
 import math
@@ -71,13 +71,18 @@ class Log:
         last: Any = self.pending[-1][1]["loss/total"] if self.pending else None
         return last is None or last.is_ready()
 
-    def write(self, unreadable: int) -> str:
+    def write(self, unreadable: int, keeps_last: bool = False) -> str:
         """Fetch everything at once and write one line per step; returns a summary for the progress bar.
 
-        `unreadable` is the number of images left blank so far.  Raises NotFinite at the first step that is not finite
-        or, if such steps are skipped, after `MOST_SKIPPED` of them in a row.
+        `keeps_last` leaves the last step, on which the device may still work, for the next time; if no other is left,
+        nothing is written and the summary is empty.  `unreadable` is the number of images left blank so far.  Raises
+        NotFinite at the first step that is not finite or, if such steps are skipped, after `MOST_SKIPPED` of them in a
+        row.
         """
-        fetched = jax.device_get(self.pending)
+        later = self.pending[-1:] if keeps_last else []
+        fetched = jax.device_get(self.pending[: len(self.pending) - len(later)])
+        if not fetched:
+            return ""
         seconds = time.perf_counter() - self.begin
         speed = {
             "images_per_s": round(len(fetched) * self.batch_size / seconds, 2),
@@ -102,7 +107,7 @@ class Log:
                     f"last one, {broken} is {measurements[broken]}); what was saved is intact. Look at their images, "
                     f"or start again with a lower --config.schedule.learning-rate"
                 )
-        self.pending, self.begin, self.waited = [], time.perf_counter(), 0.0
+        self.pending, self.begin, self.waited = later, time.perf_counter(), 0.0
         loss = fetched[-1][1]["loss/total"]
         return f"loss {loss:.3f}, {speed['images_per_s']:.1f} images/s"
 

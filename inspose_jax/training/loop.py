@@ -86,7 +86,7 @@ def train(
             stops = should_stop(interruption, due.fetches(step))
             saves, evaluates = due.saves(step) or stops, due.evaluates(step)
             if due.fetches(step) or saves or evaluates:
-                write_measurements(run, records)
+                write_measurements(run, records, keeps_last=not (saves or evaluates))
             records.bar.update()
             if saves:  # before anything else that can fail
                 records.latest.save(step, state, config, run.method.recipe, **run.taken_over)
@@ -150,11 +150,12 @@ def should_stop(interruption: Interruption, is_meeting: bool) -> bool:
     return is_meeting and processes.total(interruption.received) > 0
 
 
-def write_measurements(run: Run, records: Records) -> None:
-    """Write new measurements; raises as `Log.write`, and UserError if too many images are unreadable."""
+def write_measurements(run: Run, records: Records, keeps_last: bool) -> None:
+    """Write new measurements, as `Log.write` does; raises as it, and UserError if too many images are unreadable."""
     unreadable = processes.union_size(run.images.unreadable, len(run.images))
     run.images.check(unreadable)
-    records.bar.set_postfix_str(records.log.write(unreadable))
+    if summary := records.log.write(unreadable, keeps_last):
+        records.bar.set_postfix_str(summary)
 
 
 def run_missed_evaluation(run: Run, records: Records, state: State) -> float:

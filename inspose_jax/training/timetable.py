@@ -29,8 +29,8 @@ class Timetable(NamedTuple):
         return range(self.start + 1, self.stop + 1)
 
     def fetches(self, step: int) -> bool:
-        """Whether measurements are fetched from the device."""
-        return step % FETCH_EVERY == 0 or step == self.stop
+        """Whether measurements are fetched: of the steps before, while the device works on this one; at the end all."""
+        return (step % FETCH_EVERY == 1 and step > self.start + 1) or step == self.stop
 
     def saves(self, step: int) -> bool:
         """Whether a checkpoint is written."""

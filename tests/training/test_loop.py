@@ -152,6 +152,19 @@ def test_a_finite_step_resets_the_count_of_skipped_steps(tmp_path):
         assert log.num_skipped == 19  # steps 81 to 99: one more in a row would have ended the run
 
 
+def test_measurements_are_written_while_the_device_works_on_the_next_step(tmp_path):
+    """The last step's are left, since to fetch them is to wait for it."""
+    with Log(tmp_path, 0, 1, lambda step: [], "stop", writes=True) as log:
+        for step in (9, 10, 11):
+            log.add(step, {"loss/total": jnp.array(0.5)})
+        assert log.write(0, keeps_last=True).startswith("loss 0.500, ")
+        assert [step for step, _ in log.pending] == [11]
+        assert log.write(0, keeps_last=True) == "", "there is nothing new"
+        assert [(row["step"], "images_per_s" in row) for row in lines(tmp_path)] == [(9, False), (10, True)]
+        log.write(0)
+        assert [row["step"] for row in lines(tmp_path)] == [9, 10, 11]
+
+
 class Broken:
     """A source of many images, of which some cannot be read."""
 

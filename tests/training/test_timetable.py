@@ -25,7 +25,8 @@ def test_a_run_saves_at_intervals_early_and_at_its_end():
     assert list(DUE.steps) == list(range(1, 121))
     assert steps_at(DUE.saves, DUE.steps) == [40, 50, 80, 120]
     assert steps_at(DUE._replace(stop=97).saves, range(1, 98)) == [40, 50, 80, 97]
-    assert steps_at(DUE._replace(stop=97).fetches, range(1, 98)) == [*range(10, 91, 10), 97]
+    assert steps_at(DUE._replace(start=10, stop=30).fetches, range(11, 31)) == [21, 30]
+    assert steps_at(DUE._replace(stop=97).fetches, range(1, 98)) == [*range(11, 92, 10), 97]
 
 
 def test_a_run_evaluates_at_intervals_and_at_its_end_but_not_where_it_is_stopped():

@@ -3,15 +3,19 @@
     def recipe() -> Config: ..
     def method(model) -> Method: ..      # from `Config.model`, whose class the recipe may define itself
 
+A recipe may import modules that lie beside its file.
+
 A checkpoint of a recipe's own method records the file's name and text but never executes them: to load the
 checkpoint, give the file again.
 """
 
 import hashlib
-import runpy
+import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from inspose_jax import config_check, paths
@@ -57,8 +61,8 @@ def read(name: str | Path) -> Recipe:
     """Execute a recipe file, located with `find`; UserError if it fails or has no function `recipe`."""
     path = find(name)
     try:
-        found = runpy.run_path(str(path))
-        made = found["recipe"]() if callable(found.get("recipe")) else None
+        module = executed(path)
+        made = module.recipe() if callable(getattr(module, "recipe", None)) else None
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         raise failed(path, error) from error
     if not isinstance(made, Config):
@@ -67,12 +71,31 @@ def read(name: str | Path) -> Recipe:
         config_check.check(made)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    make_method = found.get("method")
+    make_method = getattr(module, "method", None)
     if make_method is not None and not callable(make_method):
         raise UserError(f"{path}: `method` is not a function of `Config.model` that returns a Method")
     return Recipe(path, path.read_text(), made, make_method)
 
 
+def executed(path: Path) -> ModuleType:
+    """The module that a recipe file defines; it is executed anew with every call.
+
+    Like any module it is known to Python, which looks there for what is said about its classes, and its folder is where
+    it may import other modules from, after those that are installed.
+    """
+    whole = path.absolute()
+    if str(whole.parent) not in sys.path:
+        sys.path.append(str(whole.parent))
+    module = ModuleType(str(whole))
+    module.__file__ = str(whole)
+    sys.modules[module.__name__] = module
+    exec(compile(whole.read_bytes(), whole, "exec"), module.__dict__)
+    return module
+
+
 def failed(path: Path, error: BaseException) -> UserError:
-    """The error for a recipe file that raises an exception."""
-    return UserError(f"{path}: the recipe fails with {type(error).__name__}: {error}; correct it")
+    """The error for a recipe file that raises an exception, with the line of the file at which it did."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
+    at = f", line {lines[-1]}" if lines else ""
+    return UserError(f"{path}{at}: the recipe fails with {type(error).__name__}: {error}; correct it")

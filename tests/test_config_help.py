@@ -55,6 +55,13 @@ def test_a_field_of_a_flat_part_is_typed_as_a_field_of_the_model(given):
     assert config_flags.override(config.Config(), given).model.network.backbone == "resnet18"
 
 
+def test_a_field_may_be_typed_as_it_is_written_in_python():
+    typed = ["--config.model.compute_dtype", "bfloat16", "--config.schedule.batch_size=3", "--config.model.no_heatmap"]
+    changed = config_flags.override(config.Config(), typed)
+    assert changed.model.network.compute_dtype == "bfloat16"
+    assert (changed.schedule.batch_size, changed.model.network.heatmap) == (3, False)
+
+
 def test_config_help_does_not_import_jax_and_shows_overrides():
     code = (
         "import sys; from inspose_jax import cli\n"

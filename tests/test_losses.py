@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 from inspose_jax import config, geometry, losses, methods
+from inspose_jax.errors import UserError
 from inspose_jax.network import kp_net
 from inspose_jax.targets import make_targets
 from inspose_jax.training import step
@@ -224,3 +225,5 @@ def test_weights_multiply_their_own_term():
     ).weights
     assert float(step.total(terms, weights)) == 5432
     assert float(step.total({"cls": terms["cls"]}, weights)) == 2
+    with pytest.raises(UserError, match=r"Method.losses returns keypoint, which Method.weights lacks; it has cls"):
+        step.total(terms, {name: weight for name, weight in weights.items() if name != "keypoint"})

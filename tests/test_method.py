@@ -5,6 +5,7 @@ one's own for every person needs a function.
 import json
 import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ from torch_files import Tensor, write_zip
 
 import inspose_jax
 from inspose_jax import checkpoints, cli, methods, recipes
+from inspose_jax.cli import config_flags
 from inspose_jax.errors import UserError
 
 TOY = Path(__file__).parent / "toy_recipe.py"
@@ -141,7 +143,10 @@ def test_loading_without_the_recipe_or_with_another_gives_one_line(toy_run, tmp_
     [
         ("method = 3", r"`method` is not a function of `Config.model` that returns a Method"),
         ("def method(model): return 3", r"`method` returns int; it must return a Method"),
-        ("def method(model): return 1 / 0", r"the recipe fails with ZeroDivisionError: division by zero; correct it"),
+        (
+            "def method(model): return 1 / 0",
+            r"own.py, line \d+: the recipe fails with ZeroDivisionError: division by zero; correct it",
+        ),
         ("", r"Config.model is a Toy, which has no method in this package; its recipe must define the method"),
     ],
 )
@@ -155,6 +160,35 @@ def test_a_recipe_whose_method_is_invalid_is_refused(tmp_path, text, line):
 
     with pytest.raises(UserError, match=line):
         made()
+
+
+def test_a_recipe_may_have_parts_of_its_own_and_modules_beside_it(tmp_path, monkeypatch, capsys):
+    """A part that is a class of the recipe, a class of this package with one more field, and a module to import."""
+    own = """
+from dataclasses import dataclass, field
+from inspose_jax import config
+import beside
+
+@dataclass(frozen=True)
+class Part:
+    width: int = config.setting(beside.WIDTH, config.ABOVE_0, "Channels of the layer.")
+
+@dataclass(frozen=True)
+class Mine(config.Model):
+    part: Part = field(default_factory=Part)
+
+def recipe():
+    return config.Config(Mine())
+"""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/own.py").write_text(own)
+    (tmp_path / "recipes/beside.py").write_text("WIDTH = 7\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    recipe = recipes.read(tmp_path / "recipes/own.py")
+    assert config_flags.override(recipe.config, []).model.part.width == 7
+    assert config_flags.override(recipe.config, ["--config.model.part.width", "8"]).model.part.width == 8
+    run("train", tmp_path / "recipes/own.py", "--config-help")
+    assert "--config.model.part.width" in capsys.readouterr().out
 
 
 def test_weights_for_a_method_without_a_backbone_are_refused(tmp_path, capsys):

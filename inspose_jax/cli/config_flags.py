@@ -69,6 +69,7 @@ def full_flag(argument: str, full_flags: dict[str, str]) -> str:
     if not argument.startswith("--config."):
         return argument
     flag, equals, value = argument.replace("--config.", "--", 1).partition("=")
+    flag = flag.replace("_", "-")  # as the fields are written in Python, and in messages about their values
     owner, _, name = flag.rpartition(".")
     negated = name.startswith("no-") and f"{owner}.{name.removeprefix('no-')}" in full_flags
     found = full_flags.get(f"{owner}.{name.removeprefix('no-')}" if negated else flag, flag)

@@ -49,6 +49,8 @@ def split_theta(theta: Num[Array | np.ndarray, " P"], sizes: list[tuple[int, int
         start += inputs * outputs
         layers.append((weight, theta[start : start + outputs]))
         start += outputs
+    if start != len(theta):
+        raise ValueError(f"theta has {len(theta)} numbers, but layers of (inputs, outputs) {sizes} take {start}")
     return layers
 
 

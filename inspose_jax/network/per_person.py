@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Int32
 
 from inspose_jax import geometry
+from inspose_jax.errors import UserError
 
 # With more at a time, more empty slots are computed and held in memory.  With fewer, a GPU, which waits for the CPU at
 # every iteration of the loop, has too little to do in each (experiments/benchmarks/train_step).
@@ -50,7 +51,8 @@ class PerPerson(NamedTuple):
 def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
     """The queries, answered by computing the maps of `keypoint_map`, a function of one person.
 
-    `keypoint_map(theta f[P], features f[F,h,w], relative f[2,h,w]) -> logits f[K,h,w]`; all are at least float32.
+    `keypoint_map(theta f[P], features f[F,h,w], relative f[2,h,w]) -> logits f[K,h,w]`; all are at least float32.  The
+    queries raise UserError if it returns another shape.
     `relative` holds the coordinates (x, y) of every cell relative to a person: (the cell's centre - the person's
     generating location) / (relative_scale * 2^(l - 3)), all in pixels, for a location on level l.  The two kinds of
     input are separate, so that vmap over people need not copy F_kp.
@@ -80,8 +82,11 @@ def lift(keypoint_map: KeypointMap, num_parameters: int) -> PerPerson:
         is_cell = geometry.real_cells((features.shape[0], features.shape[1]), stride, size)
 
         def in_slot(theta: Array, centre: Array, scale: Array, cells: Array) -> Any:
+            logits = person_map(theta, centre, scale)
+            if len(logits) != len(cells):
+                raise UserError(f"keypoint_map returns {len(logits)} maps, but there are {len(cells)} joints")
             # Flatten first, then mask: the other way round, the compiler holds the maps in both shapes.
-            logits = masked(person_map(theta, centre, scale).reshape(len(cells), -1), is_cell.reshape(-1))
+            logits = masked(logits.reshape(len(cells), -1), is_cell.reshape(-1))
             return read(logits, cells, features.shape[1])
 
         return apply_to_filled(in_slot, num_filled, (at_least_float32(theta), centres, scales, cells))
@@ -145,7 +150,14 @@ def make_person_map(
         relative = (places - centre.astype(places.dtype)[:, None, None]) / scale.astype(places.dtype)
         # Transposed here and as one matrix, not earlier with three axes: the product then reads it as it lies.
         shared = features.reshape(-1, features.shape[2]).T.reshape(-1, *map_size)
-        return keypoint_map(theta, shared, relative)
+        logits = keypoint_map(theta, shared, relative)
+        if logits.ndim != 3 or logits.shape[1:] != map_size:
+            height, width = map_size
+            raise UserError(
+                f"keypoint_map returns an array of shape {logits.shape}; it must be (joints, {height}, {width}), a map "
+                f"of {height} x {width} cells for each joint"
+            )
+        return logits
 
     return person_map
 

@@ -9,6 +9,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from inspose_jax import config
+from inspose_jax.errors import UserError
 from inspose_jax.method import Method
 from inspose_jax.structures import Batch
 from inspose_jax.training import optimizer
@@ -53,7 +54,10 @@ def piece_loss(
 
 
 def total(terms: dict[str, jax.Array], weights: dict[str, float]) -> jax.Array:
-    """The weighted sum of the terms: Eq. 5, where the paper's weights are all 1."""
+    """The weighted sum of the terms: Eq. 5, where the paper's weights are all 1; UserError if a term has no weight."""
+    if missing := terms.keys() - weights.keys():
+        names = ", ".join(sorted(missing))
+        raise UserError(f"Method.losses returns {names}, which Method.weights lacks; it has {', '.join(weights)}")
     return jnp.sum(jnp.stack([weights[name] * term for name, term in terms.items()]))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from inspose_jax.errors import UserError
 from inspose_jax.network import kp_net, per_person
 
 NUM_SLOTS, HEIGHT, WIDTH, STRIDE = 10, 6, 7, 8
@@ -95,6 +96,21 @@ def test_the_gradient_reaches_centres_and_scales_and_what_a_network_closes_over(
     for one, other in zip(answer(ours), answer(all_log_likelihoods), strict=True):
         assert np.abs(other).max() > 0.1
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda maps: maps.transpose(1, 2, 0), r"shape \(\d+, \d+, 17\); it must be \(joints, \d+, \d+\), a map of"),
+        (lambda maps: maps.reshape(17, -1), r"shape \(17, \d+\); it must be"),
+        (lambda maps: maps[:5], "keypoint_map returns 5 maps, but there are 17 joints"),
+    ],
+)
+def test_maps_of_another_shape_are_refused(change, line):
+    """Otherwise a network with joints as its last axis would train, on maps that are mixed up."""
+    net = per_person.lift(lambda *given: change(kp_net.keypoint_map(*given, SIZES)), KP_NET.num_parameters)
+    with pytest.raises(UserError, match=line):
+        net.log_likelihoods(jnp.int32(7), *image(), STRIDE)
 
 
 def test_slots_beyond_the_filled_ones_are_not_computed():

@@ -769,7 +769,7 @@ CASES: dict[str, list[Case]] = {
              f"{JSON}: no person has a labelled joint; --fix does not repair this, so correct it first",
              labels(lambda content: [image.update(width=99) for image in content["images"]])),
         Case("another split that holds this one", f"{CHECK} {IMAGES} {LABELS} --against drawn",
-             "drawn: is the split that is checked; give another one"),
+             "drawn: has exactly the images that are checked; give other data, or leave out --against"),
         Case("another split without images", f"{CHECK} {IMAGES} {LABELS} --against empty",
              "empty: no images in this folder; give the folder or the labels of another split", folder("empty")),
         Case("an image of another split", f"{CHECK} {IMAGES} {LABELS} --against val",

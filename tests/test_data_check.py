@@ -191,7 +191,10 @@ def test_other_splits_are_those_of_the_data_other_data_or_folders(tmp_path, plac
     for other in ("train", tmp_path / "annotations/person_keypoints_train2017.json"):
         with pytest.raises(SystemExit, match="2"):
             cli.main(["data", "check", "--data", str(tmp_path), "--against", str(other)])
-        assert f"{other}: is the split that is checked; give another one" in capsys.readouterr().err
+        assert (
+            f"{other}: has exactly the images that are checked; give other data, or leave out --against"
+            in capsys.readouterr().err
+        )
 
 
 def test_the_parts_that_were_not_checked_are_named(tmp_path, place, capsys):

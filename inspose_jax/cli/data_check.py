@@ -147,7 +147,7 @@ def files_of(other: Path, given: arguments.Given, checked: Any) -> Any:
         named = arguments.Given(other, category=given.category)
     found = sources.checkable(named).files
     if found.keys() == checked.files.keys():
-        raise UserError(f"{other}: is the split that is checked; give another one")
+        raise UserError(f"{other}: has exactly the images that are checked; give other data, or leave out --against")
     return found
 
 

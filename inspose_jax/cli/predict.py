@@ -43,7 +43,8 @@ class Predict:
     recipe: arguments.Place = None
     """The run's recipe, if it defines a method of its own."""
     threshold: Annotated[float, tyro.conf.arg(metavar="T")] = 0.3
-    """Leave out people with a lower score."""
+    """Leave out people with a lower score.  Those whose class score is not above --config.model.score-threshold, which
+    often is .1, are left out before."""
 
 
 def run(argv: list[str]) -> None:

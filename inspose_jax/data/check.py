@@ -14,7 +14,7 @@ from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.category_skeleton import NO_FLIP, OTHER_SIDE, flip_pairs, words_of
 from inspose_jax.data.image_facts import ImageFacts
 from inspose_jax.data.orientation import UNCLEAR
-from inspose_jax.data.values import LEFT_OUT, NOT_READ, READ_FROM, is_inside
+from inspose_jax.data.values import LEFT_OUT, NO_IMAGE, NOT_READ, READ_FROM, is_inside
 from inspose_jax.errors import NotFound
 from inspose_jax.skeletons import Skeleton
 
@@ -93,6 +93,9 @@ def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[
         found += [about("image", index, entry, entry, *what) for what in wrong]
     for path in content.get(LEFT_OUT, ()):
         found.append(Fault("warning", "exif-orientation", "image", None, None, path, LEFT_OUT_MESSAGE, path))
+    for path in content.get(NO_IMAGE, ()):
+        message = "its image is not there, or is of a kind that is not read; its people are lost"
+        found.append(Fault("warning", "label-without-image", "image", None, None, path, message, path))
     found += copy_faults(content, entries, known)
     found += leaks(entries, known, others or {})
     for index, entry in entries.annotations.items():

@@ -9,7 +9,7 @@ from inspose_jax.data import check, copies, person_repair
 from inspose_jax.data.annotations import Dataset
 from inspose_jax.data.category_skeleton import SIGMA
 from inspose_jax.data.check import Facts, Fault, field_of, size_of
-from inspose_jax.data.values import LEFT_OUT, NOT_READ, READ_FROM
+from inspose_jax.data.values import LEFT_OUT, NO_IMAGE, NOT_READ, READ_FROM
 from inspose_jax.skeletons import PRESETS, Skeleton
 
 
@@ -64,7 +64,9 @@ def repaired(
     changes += [
         Change("dropped", "image", None, path, check.LEFT_OUT_MESSAGE, path) for path in content.get(LEFT_OUT, ())
     ]
-    clean = Dataset({name: value for name, value in content.items() if name != LEFT_OUT} | lists, images, skeleton)
+    clean = Dataset(
+        {name: value for name, value in content.items() if name not in (LEFT_OUT, NO_IMAGE)} | lists, images, skeleton
+    )
     left = [one for one in check.faults(clean, facts, others) if one.severity == "error"]
     return clean, changes + of_people, left
 

@@ -6,6 +6,7 @@ from typing import Any, TypeGuard
 LARGEST = 1e9  # no image is this large, and its square is an area that still fits an f32
 
 # What a reader may add to the COCO content that it makes of other files; no file has fields so called.
+NO_IMAGE = "inspose: no image"  # the paths of files of labels whose image is not there
 LEFT_OUT = "inspose: left out"  # the paths of images that are not in it for their EXIF orientation
 READ_FROM = "inspose: read from"  # of an entry: the file, and the line, that the entry stands for
 NOT_READ = "inspose: not read"  # of an entry: why it could not be read; then its other fields are those that are known

@@ -18,7 +18,7 @@ from inspose_jax import skeletons
 from inspose_jax.data import categories, category_skeleton, image_files, orientation, splits
 from inspose_jax.data.image_files import SUFFIXES
 from inspose_jax.data.splits import Split
-from inspose_jax.data.values import LEFT_OUT, NOT_READ, READ_FROM, whole
+from inspose_jax.data.values import LEFT_OUT, NO_IMAGE, NOT_READ, READ_FROM, whole
 from inspose_jax.errors import NotFound, UserError
 
 Pairs = tuple[tuple[int, int], ...]
@@ -130,10 +130,14 @@ def read(path: Path, split: Split, category: str) -> tuple[dict[str, Any], Path]
         raise UserError(f"{dataset.path}: {orientation.left_out(turned)}; there is no other image")
     if turned:
         warnings.warn(f"{dataset.path}: {orientation.left_out(turned)}", stacklevel=2)
+    alone = [str(path) for path in without_image(dataset, split, there)]
+    if alone:
+        files = f"{len(alone)} text file{'s' * (len(alone) > 1)} of labels"
+        warnings.warn(f"{dataset.path}: no image belongs to {files}, such as {alone[0]}", stacklevel=2)
     listing: dict[str, Any] = {"id": 1, "name": dataset.classes[chosen], "keypoints": list(dataset.joints)}
     listing |= {"flip_pairs": dataset.pairs} if dataset.pairs is not None else {}
     content = {"images": entries, "annotations": people, "categories": [listing]}
-    return content | {LEFT_OUT: list(map(str, turned))}, images
+    return content | {LEFT_OUT: list(map(str, turned)), NO_IMAGE: alone}, images
 
 
 def read_yaml(file: Path) -> YoloDataset:
@@ -320,6 +324,15 @@ def label_file(image: Path) -> Path:
     return Path(*parts)
 
 
+def without_image(dataset: YoloDataset, split: Split, images: list[Path]) -> list[Path]:
+    """The text files that belong to none of a split's `images`, though they lie where those of its folders do."""
+    known = set(map(label_file, images))
+    named = [located(dataset, place) for place in named_places(dataset, split)]
+    folders = {label_file(Path(os.path.abspath(where)) / "any").parent for where in named if where and where.is_dir()}
+    found = {path for folder in folders for path in folder.rglob("*.txt")} - known
+    return sorted(filter(is_label_file, found))
+
+
 def has_label_files(path: Path) -> bool:
     """Whether a folder has text files of labels, in itself, one folder below, or in `labels` as YOLO's folders do."""
     found = chain.from_iterable(map(path.glob, ("*.txt", "*/*.txt", "labels/**/*.txt", "*/labels/*.txt")))
@@ -353,8 +366,13 @@ def read_rows(path: Path, dataset: YoloDataset) -> list[Row]:
 
 def row_faults(row: list[float], dataset: YoloDataset) -> list[str]:
     """What is wrong with a row: a text for its box and each kind of fault of its joints, if all are there."""
+    if len(row) != length(dataset):
+        return [
+            f"{len(row)} numbers, not {length(dataset)}: class, x, y, width, height, and {len(dataset.joints)} joints "
+            f"of {dataset.per_joint} (kpt_shape)"
+        ]
     before_joints = [fault] if (fault := box_fault(row, dataset)) else []
-    return before_joints + (joint_faults(row, dataset) if len(row) == length(dataset) else [])
+    return before_joints + joint_faults(row, dataset)
 
 
 def length(dataset: YoloDataset) -> int:
@@ -363,12 +381,7 @@ def length(dataset: YoloDataset) -> int:
 
 
 def box_fault(row: list[float], dataset: YoloDataset) -> str:
-    """What is wrong with a row but for its joints, as text; empty if nothing is."""
-    if len(row) != length(dataset):
-        return (
-            f"{len(row)} numbers, not {length(dataset)}: class, x, y, width, height, and {len(dataset.joints)} joints "
-            f"of {dataset.per_joint} (kpt_shape)"
-        )
+    """What is wrong with the class and the box of a row, as text; empty if nothing is."""
     if row[0] not in dataset.classes:
         return f"class {row[0]:g} is not among the names 0 to {max(dataset.classes)}"
     if outside := [number for number in row[1:BOX] if not is_fraction(number)]:
@@ -410,6 +423,11 @@ def is_labelled(x: float, y: float, visibility: list[float]) -> bool:
     return visibility[0] > 0 if visibility else bool(x or y)
 
 
+def has_box(row: Row, dataset: YoloDataset) -> bool:
+    """Whether a row has a box that can be used: with all its joints, or none at all, as in a dataset for detection."""
+    return not row.fault or (len(row.numbers) in (BOX, length(dataset)) and not box_fault(row.numbers, dataset))
+
+
 def person(row: Row, dataset: YoloDataset, size: tuple[int, int] | None) -> dict[str, Any]:
     """The fields that the COCO annotation of a row takes from it, in pixels of an image of `size` (height, width).
 
@@ -418,7 +436,7 @@ def person(row: Row, dataset: YoloDataset, size: tuple[int, int] | None) -> dict
     """
     height, width = size or (0, 0)
     box = {}
-    if size and not (row.fault and box_fault(row.numbers, dataset)):
+    if size and has_box(row, dataset):
         x, y, w, h = (n * side for n, side in zip(row.numbers[1:BOX], (width, height, width, height), strict=True))
         box = {"bbox": [x - w / 2, y - h / 2, w, h]}
     if row.fault:

@@ -47,7 +47,10 @@ def is_in_use(workdir: Path, resume: bool) -> bool:
     if not workdir.exists() or not any(workdir.iterdir()):
         return False
     if not resume:
-        raise UserError(f"{workdir}: already holds a run; use another folder, or continue it with --resume")
+        remedy = "use another folder, or continue it with --resume"
+        if (workdir / run_folder.CONFIG).exists() and not checkpoints.steps(workdir / run_folder.CHECKPOINTS):
+            remedy = "use another folder, or delete this one if its run has ended: nothing is saved there"
+        raise UserError(f"{workdir}: already holds a run; {remedy}")
     return True
 
 

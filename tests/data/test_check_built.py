@@ -86,7 +86,10 @@ def test_leaks_are_found_between_its_splits_and_to_the_original(built, varied, f
         assert [kind for _, kind, *_ in faults].count("leak") == 4
     with pytest.raises(SystemExit):
         cli.main(["data", "check", "--data", str(built), "--split", "val", "--against", "val"])
-    assert "val: is the split that is checked; give another one" in capsys.readouterr().err
+    assert (
+        "val: has exactly the images that are checked; give other data, or leave out --against"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_set_without_fault_says_so(built, capsys):

@@ -50,6 +50,33 @@ def test_flips_that_contradict_the_names_are_an_error(tmp_path, capsys):
     assert [kind for _, kind, _ in faults] == ["flip", "flip", "without-people"]
 
 
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own|as the person category)")
+def test_labels_whose_image_is_missing_are_named(tmp_path, capsys):
+    """An image that was renamed, or is of a kind that is not read; a file that holds no labels is not meant."""
+    folder = written(tmp_path)
+    (folder / "images/train/2.png").rename(folder / "images/train/2.heic")
+    (folder / "labels/train/classes.txt").write_text("horse\n")
+    alone = str(folder / "labels/train/2.txt")
+    code, faults = found(capsys, "--data", folder)
+    assert (code, faults[0]) == (0, ("warning", "label-without-image", alone))
+    with pytest.warns(UserWarning, match=f"no image belongs to 1 text file of labels, such as {alone}"):
+        sources.read(folder, "train")
+
+
+@pytest.mark.filterwarnings("ignore:.*(no area|joints of its own|as the person category)")
+def test_a_row_that_ends_after_its_box_becomes_a_person_without_joints(tmp_path, capsys):
+    """Whoever is dropped would be learnt as background.  A longer row may be an outline, whose box is unknown."""
+    folder = written(tmp_path)
+    (folder / "labels/train/1.txt").write_text(f"{GOOD}\n0 .5 .5 .2 .4\n0 .5 .5 .2 .4 .1 .1 .2 .2\n")
+    _, faults = found(capsys, "--data", folder, "--fix", tmp_path / "clean.json")
+    assert [kind for _, kind, _ in faults[:2]] == ["entry", "entry"]
+    content = json.loads((tmp_path / "clean.json").read_text())
+    size = content["images"][0]["width"], content["images"][0]["height"]
+    people = [person for person in content["annotations"] if person["image_id"] == content["images"][0]["id"]]
+    assert [sum(person["keypoints"][2::3]) > 0 for person in people] == [True, False]
+    assert people[1]["bbox"] == pytest.approx([0.4 * size[0], 0.3 * size[1], 0.2 * size[0], 0.4 * size[1]])
+
+
 def test_what_was_left_out_in_reading_is_in_the_notes_of_the_json(tmp_path, capsys):
     folder = written(tmp_path)
     horses.turn(folder / "images/train/1.png", 3)

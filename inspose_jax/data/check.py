@@ -107,6 +107,8 @@ def faults(dataset: Dataset, facts: Facts, others: Facts | None = None) -> list[
     found += never_labelled(labels, skeleton, any(one.severity == "error" for one in found))
     if not about_all and (remark := coordinates.remark(labels, skeleton)):
         found.append(about_dataset("warning", "posture", remark))
+    if not about_all and (remark := coordinates.beside_boxes(labels)):
+        found.append(about_dataset("warning", "joints-beside-boxes", remark))
     found += twice_in_an_image(entries)
     faulty = {one.index for one in found if one.entry == "image" and one.kind in ("file", "exif-orientation")}
     headers = [(known[i].header, size_of(entry)) for i, entry in entries.images.items() if i not in faulty]

@@ -81,6 +81,24 @@ def remark(labels: Labels, skeleton: Skeleton) -> str:
     )
 
 
+def beside_boxes(labels: Labels) -> str:
+    """A remark if at least half of the people have over a third of their joints outside their own box, else empty.
+
+    Boxes of corners that are taken for centres look like this, and axes that were exchanged before fractions became
+    pixels.  It is not a fault by itself: some datasets may have boxes of something else.
+    """
+    is_labelled, xy, (low, high) = labels.keypoints[..., 2] > 0, labels.keypoints[..., :2], roomy(labels.boxes)
+    counted = is_labelled.any(1) & (labels.boxes[:, 2:] > 0).all(1)
+    number_outside = (((xy < low) | (xy > high)).any(-1) & is_labelled).sum(1)
+    beside = int((counted & (3 * number_outside > is_labelled.sum(1))).sum())
+    if beside < max(FEWEST, 0.5 * counted.sum()):
+        return ""
+    return (
+        f"{beside} of {counted.sum()} people have over a third of their joints outside their own box; are the boxes' "
+        f"corners and centres, or x and y, exchanged? Look at some with `inspose data show`"
+    )
+
+
 def mean(points: Float[np.ndarray, "N K 2"], which: Bool[np.ndarray, "N K"]) -> Float[np.ndarray, "N 2"]:
     """The mean of the selected joints of each person, or (0, 0) if there are none."""
     return (points * which[..., None]).sum(1) / np.maximum(which.sum(1), 1)[:, None]
@@ -99,9 +117,14 @@ def are_outside_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "
 
 def are_beyond_boxes_unless_exchanged(labels: Labels, is_labelled: Bool[np.ndarray, "N K"]) -> bool:
     """Whether joints lie clearly outside their person's box when read as x, y, but not when read as y, x."""
-    low, high = labels.boxes[:, None, :2], labels.boxes[:, None, :2] + labels.boxes[:, None, 2:]
+    return are_inside_only_exchanged(labels.keypoints[..., :2], *roomy(labels.boxes), is_labelled)
+
+
+def roomy(boxes: Float[np.ndarray, "N 4"]) -> tuple[Float[np.ndarray, "N 1 2"], Float[np.ndarray, "N 1 2"]]:
+    """The low and the high ends (x, y) beyond which a joint lies clearly outside its person's box."""
+    low, high = boxes[:, None, :2], boxes[:, None, :2] + boxes[:, None, 2:]
     room = 2 + 0.1 * (high - low)
-    return are_inside_only_exchanged(labels.keypoints[..., :2], low - room, high + room, is_labelled)
+    return low - room, high + room
 
 
 def are_inside_only_exchanged(

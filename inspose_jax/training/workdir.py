@@ -113,7 +113,8 @@ def changes(workdir: Path, about: dict[str, Any], config: Config, method: Method
             refused.append(line)
     if refused:
         is_data = {IMAGES, LABELS} & set(differing)
-        remedy = "start a new run with these: another --workdir, and the same --init" if is_data else "another folder"
+        again = "another --workdir, and the same --init" if WEIGHTS in before else "another --workdir"
+        remedy = f"start a new run with these: {again}" if is_data else "another folder"
         raise UserError(f"{workdir}: was started with other values: {'; '.join(refused)}. Use those, or {remedy}")
     if before.get("format", 1) != config_json.FORMAT:
         allowed.append(f"format {before.get('format', 1)} -> {config_json.FORMAT}")

@@ -153,11 +153,14 @@ def test_a_run_does_not_resume_with_other_labels_of_the_same_images(tmp_path):
     begun, other = (run_workdir.description(CONFIG, tiny.METHOD, 12, source, None) for source in (SOURCE, Corrected()))
     run_workdir.open_workdir(tmp_path, begun, [], 0, "")
     assert run_workdir.changes(tmp_path, begun, CONFIG, tiny.METHOD, has_saved=True) == []
-    message = r"other values: labels \w+ -> corrected. Use those, or start a new run .*another --workdir, .*same --init"
+    message = r"other values: labels \w+ -> corrected. Use those, or start a new run with these: another --workdir$"
     with pytest.raises(ValueError, match=message):
         run_workdir.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True)
-    # An early version did not store them: its runs can be resumed.
     stored = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(stored | {run_workdir.WEIGHTS: "abc"}))
+    with pytest.raises(ValueError, match="another --workdir, and the same --init"):
+        run_workdir.changes(tmp_path, other | {run_workdir.WEIGHTS: "abc"}, CONFIG, tiny.METHOD, has_saved=True)
+    # An early version did not store them: its runs can be resumed.
     del stored["labels"]
     (tmp_path / "config.json").write_text(json.dumps(stored))
     assert run_workdir.changes(tmp_path, other, CONFIG, tiny.METHOD, has_saved=True) == []

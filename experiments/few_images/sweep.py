@@ -21,6 +21,6 @@ def sweep() -> Sweep:
         "Distortions of images: what do they gain when few images are seen many times?",
         tuple(rows),
         steps=1200,
-        seeds=(0,),
+        seeds=(0, 1),
         results="../results",
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspose_jax.data import category_skeleton
-from inspose_jax.data.values import is_id
+from inspose_jax.data.values import NOT_READ, is_id
 from inspose_jax.errors import UserError, did_you_mean
 from inspose_jax.skeletons import COCO, PRESETS, Skeleton, is_named_as, simplified
 
@@ -19,12 +19,15 @@ class Person(NamedTuple):
     category_id: int
     skeleton: Skeleton
     order: tuple[int, ...]  # for each joint of the skeleton, its index in the file
+    num_in_file: int  # joints, of which the skeleton may leave out some
     remarks: tuple[str, ...]  # what the user should know, one line each
     states_pairs: bool  # whether it says itself which joints change places in a mirrored image
 
 
 def find_person(content: dict[str, Any], path: Path, skeleton: Skeleton | None, name: str = "") -> Person:
     """Find the category of `name`, or else the one category that has the joints of `skeleton`, in any order.
+
+    It may have more joints, which are left out.
 
     Without a `skeleton`, it is the only one with joints, whose skeleton is a preset's if the names are, else its own.
     If no category names its joints, they are assumed to be in the order of the skeleton, and the category is the one
@@ -137,14 +140,21 @@ def person_in(found: dict[str, Any], content: dict[str, Any], path: Path, skelet
         else:
             order = joint_order(found, path, skeleton)
             remarks += category_skeleton.not_used(found, skeleton)
-    if order != tuple(range(skeleton.num_keypoints)):
+    num_in_file = len(found.get("keypoints") or order)
+    if len(order) < num_in_file:
+        others = [name for k, name in enumerate(found["keypoints"]) if k not in order]
+        shown = ", ".join(others[:3]) + ", .." * (len(others) > 3)
+        remarks.append(
+            f"{len(others)} of its {num_in_file} joints are not those of {skeleton.name}: left out are {shown}"
+        )
+    if order != tuple(sorted(order)):
         remarks.append(
             f"its joints are in another order than {skeleton.name}'s; they are sorted by name, and results are in "
             f"{skeleton.name}'s order"
         )
     if skeleton in PRESETS.values() and simplified(str(found.get("name"))) != "person":
         remarks.append(f"category {title(found)} is used as the person category")
-    return Person(found["id"], skeleton, order, tuple(remarks), "flip_pairs" in found)
+    return Person(found["id"], skeleton, order, num_in_file, tuple(remarks), "flip_pairs" in found)
 
 
 def assumed_skeleton(content: dict[str, Any], category_id: int) -> Skeleton:
@@ -184,18 +194,18 @@ def listed_categories(content: dict[str, Any], path: Path) -> list[dict[str, Any
 
 
 def joint_order(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tuple[int, ...]:
-    """The index in the category of each joint of the skeleton; raises UserError naming the first that differs."""
+    """The index in the category of each joint of the skeleton; raises UserError if it lacks one, or has one twice."""
     if tuple(category["keypoints"]) == skeleton.keypoint_names:
         return tuple(range(skeleton.num_keypoints))
     names = [simplified(name) for name in category["keypoints"]]
     ours = [simplified(name) for name in skeleton.keypoint_names]
-    foreign = [i for i, name in enumerate(names) if name not in ours or name in names[:i]]
+    again = [i for i, name in enumerate(names) if name in names[:i]]
     missing = [name for name, wanted in zip(skeleton.keypoint_names, ours, strict=True) if wanted not in names]
-    if foreign or missing:
+    if again or missing:
         what = []
-        if foreign:
+        if foreign := again or [i for i, name in enumerate(names) if name not in ours]:
             first = category["keypoints"][foreign[0]]
-            what.append(f'joint {foreign[0] + 1} is "{first}"' + " again" * (names[foreign[0]] in ours))
+            what.append(f'joint {foreign[0] + 1} is "{first}"' + " again" * bool(again))
         if missing:
             what.append(f'"{missing[0]}" is missing')
         raise UserError(
@@ -206,18 +216,24 @@ def joint_order(category: dict[str, Any], path: Path, skeleton: Skeleton) -> tup
 
 
 def keep_people(content: dict[str, Any], person: Person, is_chosen: bool) -> tuple[str, ...]:
-    """Reorder everybody's joints and drop annotations of other listed categories, in place.
+    """Reorder everybody's joints, without those that are not the skeleton's, and drop other categories, in place.
 
     Returns one line that counts the dropped annotations, or nothing.  An annotation of another category that has
     non-zero joints is kept, so that `check_entries` reports it as a fault, unless its category lists joints of its own
     or the user has chosen the person's (`is_chosen`).  Malformed entries are kept for the same reason.
     """
-    num_keypoints = person.skeleton.num_keypoints
-    if person.order != tuple(range(num_keypoints)):
+    if person.order != tuple(range(person.num_in_file)):
         for entry in content["annotations"]:
             joints = entry.get("keypoints") if isinstance(entry, dict) else None
-            if isinstance(joints, list) and len(joints) == 3 * num_keypoints:
+            if not isinstance(joints, list) or not joints:
+                continue
+            if len(joints) == 3 * person.num_in_file:
                 entry["keypoints"] = [number for k in person.order for number in joints[3 * k : 3 * k + 3]]
+                if len(person.order) < person.num_in_file:
+                    entry.pop("num_keypoints", None)  # of all joints
+            else:
+                needed = f"the {person.num_in_file} joints of the file are {3 * person.num_in_file}"
+                entry[NOT_READ] = f"{len(joints)} numbers for keypoints; {needed} (x, y, visibility each)"
     listed = {category["id"]: category for category in content.get("categories") or []}
     others = listed.keys() - {person.category_id}
     left_out = Counter()

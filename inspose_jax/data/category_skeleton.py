@@ -61,12 +61,13 @@ def preset_of(category: dict[str, Any]) -> Skeleton | None:
 
 
 def contradicts_pairs(category: dict[str, Any], skeleton: Skeleton) -> bool:
-    """Whether a category with the joints of `skeleton` states `flip_pairs`, and others than the skeleton's."""
+    """Whether a category states `flip_pairs`, and others than `skeleton` among the joints that both have."""
     if "flip_pairs" not in category:
         return False
-    names = category["keypoints"]
+    names, known = category["keypoints"], set(map(simplified, skeleton.keypoint_names))
     ours = {frozenset(simplified(skeleton.keypoint_names[joint]) for joint in pair) for pair in skeleton.flip_pairs}
-    return ours != {frozenset(simplified(names[joint]) for joint in pair) for pair in category["flip_pairs"]}
+    theirs = {frozenset(simplified(names[joint]) for joint in pair) for pair in category["flip_pairs"]}
+    return ours != {pair for pair in theirs if pair <= known}
 
 
 def not_used(category: dict[str, Any], skeleton: Skeleton) -> list[str]:
@@ -76,7 +77,7 @@ def not_used(category: dict[str, Any], skeleton: Skeleton) -> list[str]:
         remarks.append(f"its `flip_pairs` are not those of {skeleton.name}, which are used")
     sigmas = dict(zip(map(simplified, category["keypoints"]), sigmas_of(category), strict=False))
     ours = dict(zip(map(simplified, skeleton.keypoint_names), skeleton.oks_sigmas, strict=True))
-    if any(abs(sigma - ours[name]) > 1e-4 for name, sigma in sigmas.items()):
+    if any(abs(sigma - ours[name]) > 1e-4 for name, sigma in sigmas.items() if name in ours):
         remarks.append(f"its `sigmas` are not those of {skeleton.name}, which are used")
     return remarks
 

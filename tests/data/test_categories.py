@@ -58,13 +58,30 @@ def test_joints_in_another_order_are_sorted_by_their_names(folder, changed, spel
     assert coco_ap.keypoint_ap(source.ground_truth(), results, COCO)["AP"] == pytest.approx(1)
 
 
+@pytest.mark.filterwarnings("ignore:.*(another order|15 of its 17 joints)")
+def test_a_skeleton_may_leave_out_joints_of_the_file(folder, changed):
+    """In its own order; who has none of its joints is there without joints, and a row of another length is named."""
+    few, original = COCO.subset("right_wrist", "nose"), read(folder, folder / "annotations.json")
+    with pytest.warns(
+        Note, match=r"15 of its 17 joints are not those of coco_2: left out are left_eye, right_eye, left_"
+    ):
+        source = coco.CocoFolder(folder / "images", folder / "annotations.json", few, 0.5)
+    for ours, other in zip(source, original, strict=True):
+        np.testing.assert_array_equal(ours.keypoints, other.keypoints[:, [10, 0]])
+    for ours, other in zip(source.ground_truth()["annotations"], original.ground_truth()["annotations"], strict=True):
+        assert ours["num_keypoints"] == sum(v > 0 for v in (other["keypoints"][32], other["keypoints"][2]))
+    short = changed(lambda truth: truth["annotations"][0].update(keypoints=[1, 2, 2] * 2))
+    (fault,) = [one for one in checked.faults(folder / "images", short, few) if "error" in str(one)]
+    assert "6 numbers for keypoints; the 17 joints of the file are 51" in str(fault)
+
+
 @pytest.mark.parametrize(
     ("names", "line"),
     [
         (POSETRACK, 'joint 2 is "head_bottom", "left_eye" is missing; give a file with coco\'s 17 joints'),
         (["nose", *COCO.keypoint_names[:16]], 'joint 2 is "nose" again, "right_ankle" is missing'),
         (list(COCO.keypoint_names[1:]), '"nose" is missing'),
-        ([*COCO.keypoint_names, "neck"], 'joint 18 is "neck"; give'),
+        ([*COCO.keypoint_names[:16], "neck"], 'joint 17 is "neck", "right_ankle" is missing; give'),
     ],
 )
 def test_other_joints_are_refused_with_the_first_that_differs(folder, changed, names, line):

@@ -204,7 +204,7 @@ def load_batch(
     """Load the given rows of a planned step as a padded batch on the host, whose images lie in `memory` if it is given.
 
     Every image is resized or warped straight into its row of the batch: one more copy of it would cost as much as
-    resizing, and the memory for it more.  It is mirrored before, while it is small and in the processor's caches.
+    resizing, and the memory for it more.
     """
     index, model, augmentation = step.index[rows].tolist(), config.model, config.data.augmentation
     is_random = transforms.draws(augmentation)
@@ -220,8 +220,7 @@ def load_batch(
             continue
         original_size, frame = sample.image.shape[:2], images[b, :height, :width]
         rng = np.random.default_rng((*step.seed, i)) if step.seed and is_random else None
-        sample = transforms.flip(sample, model.skeleton) if mirrored else sample
-        sample = framed(sample, frame, zoom, augmentation, rng)
+        sample = framed(sample, frame, zoom, model.skeleton if mirrored else None, augmentation, rng)
         images[b, height:] = images[b, :height, width:] = 0
         sample = sample._replace(masks=None)  # which are no longer needed, and large
         placed.append(buckets.Placed(b, sample, original_size, zoom))
@@ -233,16 +232,23 @@ def framed(
     sample: Sample,
     frame: UInt8[np.ndarray, "h w 3"],
     zoom: float,
+    mirrored: Skeleton | None,
     augmentation: config.Augmentation,
     rng: np.random.Generator | None,
 ) -> Sample:
-    """The sample with its image in `frame`, and with everything that `rng`, if there is one, draws for it."""
+    """The sample with its image in `frame`, and with everything that `rng`, if there is one, draws for it.
+
+    `mirrored` is the skeleton by which joints change places if the image is to be mirrored; None if not.
+    """
     size = frame.shape[:2]
     if rng is not None and (zoom > 1 or transforms.moves(augmentation)):
+        sample = transforms.flip(sample, mirrored) if mirrored else sample
         matrix = transforms.random_matrix(sample.image.shape[:2], size, zoom, augmentation, rng)
         sample = transforms.warp(sample, matrix, size, frame)
     else:
         sample = transforms.resize(sample, size, frame)
+        # In the frame, since a photograph is often much larger.
+        sample = transforms.flip(sample, mirrored, frame) if mirrored else sample
     if rng is not None and transforms.recolours(augmentation):
         sample = transforms.recolour(sample, transforms.random_colours(augmentation, rng), frame)
     return sample

@@ -106,15 +106,18 @@ def warp(sample: Sample, matrix: Float32[np.ndarray, "2 3"], size: tuple[int, in
     )
 
 
-def flip(sample: Sample, skeleton: Skeleton) -> Sample:
-    """Mirror the sample horizontally: x' = width - x, and left and right joints swap."""
+def flip(sample: Sample, skeleton: Skeleton, into: Frame = None) -> Sample:
+    """Mirror the sample horizontally: x' = width - x, and left and right joints swap.
+
+    `into` may be the sample's own image.
+    """
     width = sample.image.shape[1]
     keypoints = sample.keypoints[:, list(skeleton.flip_order)]
     keypoints[..., 0] = np.where(keypoints[..., 2] > 0, width - keypoints[..., 0], 0)
     boxes = sample.boxes_xyxy[:, [2, 1, 0, 3]]
     boxes[:, ::2] = width - boxes[:, ::2]
     return sample._replace(
-        image=cv2.flip(sample.image, 1),
+        image=cv2.flip(sample.image, 1, into),
         keypoints=keypoints,
         boxes_xyxy=boxes,
         masks=None if sample.masks is None else sample.masks[:, :, ::-1],

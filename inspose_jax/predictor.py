@@ -154,6 +154,11 @@ class Predictor:
         """
         return type(self), (self.config, jax.device_get(self.variables), (), self.given_method)
 
+    @property
+    def num_devices(self) -> int:
+        """How many devices share a batch."""
+        return self.mesh.size if self.mesh else 1
+
     def set_variables(self, variables: Any) -> None:
         """Use these variables from now on: put them on every device and release the previous ones."""
         self.variables = jax.device_put(variables, self.place)
@@ -172,7 +177,7 @@ class Predictor:
         """The poses of `forward`, also of the mirrored images if the config says so, computed on all devices.
 
         Each device processes its own rows of the batch.  If the batch size is not a multiple of the number of devices,
-        as with a single image, every device processes the whole batch.
+        every device processes the whole batch.
         """
 
         def rows_of(variables: Any, image: jax.Array, size: jax.Array) -> Poses:
@@ -287,14 +292,14 @@ class Predictor:
 
     def plan(self, source: pipeline.Source) -> Plan:
         """The batches of a source, at the largest test scale; their size is a multiple of the number of devices."""
-        number = self.mesh.size if self.mesh else 1
+        number = self.num_devices
         config = replace(self.config, data=at_test_scales(self.config.data)[0])
-        return pipeline.make_plan(source, config, train=False, batch_size=-(-BATCH // number) * number)
+        return pipeline.make_plan(source, config, train=False, batch_size=-(-BATCH // number) * number, fewest=number)
 
     def find_in(self, source: pipeline.Source, plan: Plan, steps: range) -> Iterator[tuple[int, Poses]]:
         """`find`, restricted to some steps of the plan, whose images are looked at at all test scales."""
         data = replace(self.config.data, shapes=plan.shapes)  # found by the plan if the config leaves them open
-        planned = [[plan[step], *at_other_scales(plan[step], source.sizes, data)] for step in steps]
+        planned = [[plan[step], *at_other_scales(plan[step], source.sizes, data, self.num_devices)] for step in steps]
         every_pass = [one for of_step in planned for one in of_step]
         batches = pipeline.batches(source, every_pass, self.config, 0, len(every_pass))
         # The devices already have the next batch while the host waits for one and works on it.

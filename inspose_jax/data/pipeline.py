@@ -167,16 +167,20 @@ def for_data(config: config.Config, source: LabelledSource) -> config.Config:
     return config
 
 
-def make_plan(source: Source | Tolerant, config: config.Config, train: bool, batch_size: int | None = None) -> Plan:
+def make_plan(
+    source: Source | Tolerant, config: config.Config, train: bool, batch_size: int | None = None, fewest: int = 1
+) -> Plan:
     """The plan of a run over `source`; training takes the images that the config says.
 
-    Outside training an empty `data.shapes` stands for the best ones for these images at the test size.
+    Outside training an empty `data.shapes` stands for the best ones for these images at the test size, and a few images
+    form batches of `fewest`.
     """
     eligible = trained_on(source, config.data) if train else np.ones(len(source), bool)
     data = config.data
     if not train and not data.shapes and data.test_padding == "shapes" and eligible.any():
         data = replace(data, shapes=shapes.find(shapes.tested(source.sizes, data)))
-    return Plan(source.sizes, eligible, data, batch_size or config.schedule.batch_size, config.schedule.seed, train)
+    batch_size = batch_size or config.schedule.batch_size
+    return Plan(source.sizes, eligible, data, batch_size, config.schedule.seed, train, fewest)
 
 
 def trained_on(source: Source | Tolerant, data: config.Data) -> Bool[np.ndarray, " n"]:

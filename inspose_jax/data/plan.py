@@ -36,6 +36,7 @@ class Plan:
 
     `sizes` are the (height, width) of the source's images, and `eligible` marks those that take part.  In training
     every epoch is shuffled, scaled and mirrored anew; otherwise every epoch is the same: in order, at the test size.
+    `fewest` is as in `make_epoch`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Plan:
         batch_size: int,
         seed: int,
         train: bool,
+        fewest: int = 1,
     ):
         if not eligible.any():
             raise UserError("no image to use: the dataset is empty, or no image has a labelled person")
@@ -60,7 +62,7 @@ class Plan:
         # Threads ask concurrently; around the end of an epoch they alternate between two epochs.
         self.lock = threading.Lock()
         self.steps_of = lru_cache(maxsize=2)(
-            lambda epoch: make_epoch(epoch, sizes, eligible, data, batch_size, seed, train)
+            lambda epoch: make_epoch(epoch, sizes, eligible, data, batch_size, seed, train, fewest)
         )
         self.starts = [0]  # global step at which each epoch known so far begins
         self.steps_per_epoch = len(self.steps_of(0))
@@ -82,11 +84,12 @@ def make_epoch(
     batch_size: int,
     seed: int,
     train: bool,
+    fewest: int = 1,
 ) -> list[PlannedStep]:
     """All steps of an epoch: every eligible image once, with the last batch of each shape filled up with blank images.
 
-    Outside training, images that would fill at most half a batch form batches of one, so that on one device they do not
-    cost a whole one; each shape then compiles at most two programs.
+    Outside training, images that would fill at most half a batch form batches of `fewest`, so that they do not cost a
+    whole one; each shape then compiles at most two programs.
     """
     rng = np.random.default_rng((seed, epoch))
     index = np.flatnonzero(eligible).astype(np.int32)
@@ -108,7 +111,7 @@ def make_epoch(
     steps = []
     for shape_index, shape in enumerate(shapes):
         (rows,) = np.nonzero(which == shape_index)
-        number = batch_size if train or 2 * len(rows) > batch_size else 1
+        number = batch_size if train or 2 * len(rows) > batch_size else fewest
         for first in range(0, len(rows), number):
             treated = [field[rows[first : first + number]] for field in treatment]
             steps.append(planned_step(treated, shape, number, (seed, epoch) if train else None))
@@ -148,18 +151,21 @@ def at_test_scales(data: config.Data) -> list[config.Data]:
     ]
 
 
-def at_other_scales(step: PlannedStep, sizes: Int32[np.ndarray, "n 2"], data: config.Data) -> list[PlannedStep]:
+def at_other_scales(
+    step: PlannedStep, sizes: Int32[np.ndarray, "n 2"], data: config.Data, fewest: int = 1
+) -> list[PlannedStep]:
     """The images of a step, which is planned at the largest test scale, at all others too: one or more steps each.
 
-    `sizes` are the (height, width) of all the source's images.
+    `sizes` are the (height, width) of all the source's images; `fewest` is as in `make_epoch`.
     """
     eligible = np.zeros(len(sizes), bool)
     eligible[step.index[step.index >= 0]] = True
     batch_size = len(step.index)
-    others = at_test_scales(data)[1:]
-    return [
-        planned for other in others for planned in make_epoch(0, sizes, eligible, other, batch_size, 0, train=False)
-    ]
+    at_scale = (
+        make_epoch(0, sizes, eligible, other, batch_size, 0, train=False, fewest=fewest)
+        for other in at_test_scales(data)[1:]
+    )
+    return [planned for steps in at_scale for planned in steps]
 
 
 def number_of_shapes(sizes: Sequence[tuple[int, int]], data: config.Data) -> int:

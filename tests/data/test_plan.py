@@ -66,6 +66,8 @@ def test_few_images_of_a_shape_do_not_cost_a_whole_batch():
     for number, expected in ((2, [[0], [1]]), (3, [[0, 1, 2, -1]])):
         steps = make_epoch(0, np.full((number, 2), 50, np.int32), np.ones(number, bool), DATA, 4, 0, False)
         assert [step.index.tolist() for step in steps] == expected
+    steps = make_epoch(0, np.full((3, 2), 50, np.int32), np.ones(3, bool), DATA, 8, 0, False, fewest=2)
+    assert [step.index.tolist() for step in steps] == [[0, 1], [2, -1]], "two devices have an image each"
 
 
 def test_shapes_are_counted_as_they_are_padded():

@@ -23,6 +23,7 @@ from inspose_jax.config import Config
 from inspose_jax.errors import UserError, did_you_mean
 
 PACKAGE = Path(__file__).parent
+FOLDERS: set[str] = set()  # those of executed recipes that are in Python's search path only for them
 CARRIED = [PACKAGE / "configs", PACKAGE.parent / "configs"]  # in a wheel; in a checkout
 
 
@@ -80,11 +81,17 @@ def read(name: str | Path) -> Recipe:
 def executed(path: Path) -> ModuleType:
     """The module that a recipe file defines; it is executed anew with every call.
 
-    Like any module it is known to Python, which looks there for what is said about its classes, and its folder is where
-    it may import other modules from, after those that are installed.
+    Like any module it is known to Python, which looks there for what is said about its classes.  It finds other modules
+    in its folder, after those that are installed; they are executed anew too.
     """
     whole = path.absolute()
+    sys.path[:] = [place for place in sys.path if place not in FOLDERS]
+    for beside in whole.parent.glob("*.py"):
+        known = getattr(sys.modules.get(beside.stem), "__file__", None)
+        if known and str(Path(known).parent) in FOLDERS:
+            del sys.modules[beside.stem]
     if str(whole.parent) not in sys.path:
+        FOLDERS.add(str(whole.parent))
         sys.path.append(str(whole.parent))
     module = ModuleType(str(whole))
     module.__file__ = str(whole)
@@ -94,8 +101,8 @@ def executed(path: Path) -> ModuleType:
 
 
 def failed(path: Path, error: BaseException) -> UserError:
-    """The error for a recipe file that raises an exception, with the line of the file at which it did."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
-    at = f", line {lines[-1]}" if lines else ""
-    return UserError(f"{path}{at}: the recipe fails with {type(error).__name__}: {error}; correct it")
+    """The error for a recipe that raises an exception, with its last line in the file or in one beside it."""
+    folder = path.absolute().parent
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == folder]
+    at = f"{path.with_name(Path(frames[-1].filename).name)}, line {frames[-1].lineno}" if frames else str(path)
+    return UserError(f"{at}: the recipe fails with {type(error).__name__}: {error}; correct it")

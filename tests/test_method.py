@@ -184,11 +184,19 @@ def recipe():
     (tmp_path / "recipes/own.py").write_text(own)
     (tmp_path / "recipes/beside.py").write_text("WIDTH = 7\n")
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(recipes, "FOLDERS", set())
     recipe = recipes.read(tmp_path / "recipes/own.py")
     assert config_flags.override(recipe.config, []).model.part.width == 7
     assert config_flags.override(recipe.config, ["--config.model.part.width", "8"]).model.part.width == 8
     run("train", tmp_path / "recipes/own.py", "--config-help")
     assert "--config.model.part.width" in capsys.readouterr().out
+    shutil.copytree(tmp_path / "recipes", tmp_path / "others")
+    (tmp_path / "others/beside.py").write_text("WIDTH = 5\n")
+    for folder, width in (("others", 5), ("recipes", 7)):
+        assert recipes.read(tmp_path / folder / "own.py").config.model.part.width == width, "each has its own module"
+    (tmp_path / "others/beside.py").write_text("\nWIDTH = 1 / 0\n")
+    with pytest.raises(UserError, match=r"others/beside.py, line 2: the recipe fails with ZeroDivisionError"):
+        recipes.read(tmp_path / "others/own.py")
 
 
 def test_weights_for_a_method_without_a_backbone_are_refused(tmp_path, capsys):

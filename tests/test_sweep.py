@@ -136,7 +136,8 @@ def test_a_table_without_its_end_is_refused(folder, made, capsys):
     text = f"# Mine\n\n{tables.BEGIN}\n| former |\n\n## My notes\n"
     (folder / "README.md").write_text(text)
     with pytest.raises(SystemExit):
-        cli.main(["sweep", "table", "--list"])
+        cli.main(["sweep", "table"])
+    assert made == [], "before any training"
     assert f"table/README.md: has the line `{tables.BEGIN}`, but no line `{tables.END}`" in capsys.readouterr().err
     assert (folder / "README.md").read_text() == text
 
@@ -583,11 +584,11 @@ def test_the_committed_tables_are_those_of_the_committed_results(sweeps, monkeyp
         folder, readme = planned.folder, compared((planned.folder / tables.README).read_text())
         with jax.numpy_dtype_promotion("standard"):  # `modern` computes in bfloat16, which is not strict
             table = runs.table(planned)
-        assert tables.with_table(readme, tables.as_markdown(planned.sweep, table), folder) == readme
+        assert tables.with_table(readme, tables.as_markdown(planned.sweep, table)) == readme
         assert tables.as_csv(table) == (folder / tables.CSV).read_text(), folder
         if folder.name.startswith("table"):
             of_the_paper.append((folder, planned.sweep, table))
     summary = EXPERIMENTS.parent / "README.md"
     text = summary.read_text()
-    assert tables.with_table(text, tables.as_summary(summary, of_the_paper), summary) == text
+    assert tables.with_table(text, tables.as_summary(summary, of_the_paper)) == text
     assert text.count("](experiments/table") == 19, "the rows of the paper's Tables 1 to 5"

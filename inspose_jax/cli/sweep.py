@@ -57,6 +57,8 @@ def run(argv: list[str]) -> None:
 
     # All of them before any training, so that a wrong row is named at once.
     sweeps = [runs.plan(folder, config_flags.override) for folder in launch.folders]
+    for written in (*(folder / tables.README for folder in launch.folders), *filter(None, [launch.summary])):
+        tables.check_marks(written)
     failed: list[str] = []
     codes: list[int] = []
     if launch.list:

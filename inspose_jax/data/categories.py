@@ -27,7 +27,7 @@ class Person(NamedTuple):
 def find_person(content: dict[str, Any], path: Path, skeleton: Skeleton | None, name: str = "") -> Person:
     """Find the category of `name`, or else the one category that has the joints of `skeleton`, in any order.
 
-    It may have more joints, which are left out.
+    It may have more joints, which are left out; one that has no others comes first.
 
     Without a `skeleton`, it is the only one with joints, whose skeleton is a preset's if the names are, else its own.
     If no category names its joints, they are assumed to be in the order of the skeleton, and the category is the one
@@ -104,6 +104,9 @@ def the_one_with_joints(
             )
         return ours[0]
     ours = [category for category in with_joints if is_named_as(category["keypoints"], skeleton)]
+    if not ours:  # with more joints
+        wanted = set(map(simplified, skeleton.keypoint_names))
+        ours = [category for category in with_joints if wanted <= set(map(simplified, category["keypoints"]))]
     if len(ours) > 1:
         raise UserError(
             f"{path}: {len(ours)} categories have {skeleton.name}'s keypoints: {', '.join(map(title, ours))}; "

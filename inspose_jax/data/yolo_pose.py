@@ -330,7 +330,7 @@ def without_image(dataset: YoloDataset, split: Split, images: list[Path]) -> lis
     named = [located(dataset, place) for place in named_places(dataset, split)]
     folders = {label_file(Path(os.path.abspath(where)) / "any").parent for where in named if where and where.is_dir()}
     found = {path for folder in folders for path in folder.rglob("*.txt")} - known
-    return sorted(filter(is_label_file, found))
+    return sorted(path for path in found if is_label_file(path, fewest=BOX))
 
 
 def has_label_files(path: Path) -> bool:
@@ -339,12 +339,16 @@ def has_label_files(path: Path) -> bool:
     return any(map(is_label_file, islice(found, LOOKED_AT)))
 
 
-def is_label_file(path: Path) -> bool:
-    """Whether a file is a text file whose first line may be a row: only numbers, and more than those of a box."""
+def is_label_file(path: Path, fewest: int = BOX + 1) -> bool:
+    """Whether a file is a text file whose first line may be a row: only numbers, at least `fewest` of them.
+
+    By default they must be more than those of a box.
+    """
     if path.suffix.lower() != ".txt" or not path.is_file():
         return False
-    with contextlib.suppress(ValueError), path.open(encoding="utf-8-sig") as file:  # so is what is no UTF-8
-        return len([float(word) for word in file.readline().split()]) > BOX
+    with contextlib.suppress(ValueError, OSError), path.open(encoding="utf-8-sig") as file:  # so is what is no UTF-8
+        first = next((words for line in file if (words := line.split())), [])
+        return len([float(word) for word in first]) >= fewest
     return False
 
 

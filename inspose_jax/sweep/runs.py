@@ -7,7 +7,6 @@ What reads the command line and what chooses data belongs to `cli`, which hands 
 import contextlib
 import errno
 import fcntl
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -46,7 +45,7 @@ class Planned(NamedTuple):
     @property
     def results(self) -> Path:
         """The folder of the result files."""
-        return Path(os.path.normpath(self.folder / self.sweep.results))
+        return (self.folder / self.sweep.results).resolve()
 
     def runs(self) -> list[tuple[str, Run]]:
         """(row's label, run), all rows of the first seed first, so that a table fills up."""

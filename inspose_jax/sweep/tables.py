@@ -58,11 +58,15 @@ Table = list[Line]
 
 
 def write(folder: Path, sweep: Sweep, table: Table) -> None:
-    """Write all three files into the sweep's folder, each completely or not at all; no plot before there is a run."""
+    """Write all three files into the sweep's folder, each completely or not at all; no plot before there is a run.
+
+    Raises as `check_marks`.
+    """
+    check_marks(folder / README)
     files.write(folder / CSV, as_csv(table))
     readme = folder / README
     text = readme.read_text(encoding="utf-8") if readme.exists() else f"# {sweep.question}\n\n{BEGIN}\n{END}\n"
-    files.write(readme, with_table(text, as_markdown(sweep, table), readme))
+    files.write(readme, with_table(text, as_markdown(sweep, table)))
     if any(line.runs for line in table):
         with files.atomic(folder / PLOT) as partial:
             plot(table, partial)
@@ -91,15 +95,20 @@ def as_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def with_table(readme: str, table: str, path: Path) -> str:
-    """The text of the README at `path` with the table between the two marks, or at its end if it has no marks.
+def check_marks(path: Path) -> None:
+    """Raise UserError if a file, which need not be there, has the mark before a table but none after it.
 
-    Raises UserError if only the first mark is there, since then it is unknown what belongs to an earlier table.
+    Then it is unknown which text belongs to an earlier table.
     """
-    before, mark, rest = readme.partition(BEGIN)
-    _, is_ended, after = rest.partition(END)
-    if mark and not is_ended:
+    _, mark, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(BEGIN)
+    if mark and END not in rest:
         raise UserError(f"{path}: has the line `{BEGIN}`, but no line `{END}` after it; add it after the table")
+
+
+def with_table(readme: str, table: str) -> str:
+    """A README with the table between the two marks, in place of an earlier one; at its end if it has no marks."""
+    before, mark, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
     return f"{before if mark else readme.rstrip() + chr(10) * 2}{BEGIN}\n\n{table}\n{END}{after if mark else chr(10)}"
 
 
@@ -133,9 +142,13 @@ def as_markdown(sweep: Sweep, table: Table) -> str:
 
 
 def write_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> None:
-    """Renew, in a Markdown file, the table of the rows of some sweeps, each with its folder."""
+    """Renew, in a Markdown file, the table of the rows of some sweeps, each with its folder.
+
+    Raises as `check_marks`.
+    """
+    check_marks(path)
     summary = as_summary(path, sweeps)
-    files.write(path, with_table(path.read_text(encoding="utf-8"), summary, path))
+    files.write(path, with_table(path.read_text(encoding="utf-8"), summary))
 
 
 def as_summary(path: Path, sweeps: list[tuple[Path, Sweep, Table]]) -> str:

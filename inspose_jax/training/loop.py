@@ -183,8 +183,10 @@ def evaluate(run: Run, records: Records, step: int, state: State, best_value: fl
         records.log.evaluation(step, *found, run.extras.validation)
     records.log.begin = time.perf_counter()  # an evaluation does not count as training time
     value = next(iter(found.statistics.values()))
-    if not value > best_value or records.best.holds(step):
-        return max(value, best_value)
+    if not value > best_value:
+        return best_value
+    if processes.from_first(float(records.best.holds(step))):
+        return value
     more = {"statistics": found.statistics, "validation": run.extras.validation, **run.taken_over}
     records.best.save(step, state, run.config, run.method.recipe, **more)
     return value

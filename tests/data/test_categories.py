@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inspose_jax.data import annotations, check, coco, image_facts
+from inspose_jax.data import annotations, categories, check, coco, image_facts
 from inspose_jax.errors import Note
 from inspose_jax.evaluation import coco_ap
 from inspose_jax.skeletons import COCO
@@ -73,6 +73,37 @@ def test_a_skeleton_may_leave_out_joints_of_the_file(folder, changed):
     short = changed(lambda truth: truth["annotations"][0].update(keypoints=[1, 2, 2] * 2))
     (fault,) = [one for one in checked.faults(folder / "images", short, few) if "error" in str(one)]
     assert "6 numbers for keypoints; the 17 joints of the file are 51" in str(fault)
+
+
+FEW = COCO.subset("nose", "left_shoulder", "right_shoulder")
+PEOPLE, TOES = list(COCO.keypoint_names), [*COCO.keypoint_names, "toe"]
+DOG, HAND = ["nose", "left_shoulder", "right_shoulder", "tail"], ["thumb"]
+
+
+@pytest.mark.parametrize(
+    ("others", "skeleton", "expected"),
+    [
+        ([DOG], FEW, "2 categories have coco_3's keypoints"),
+        ([HAND], FEW, ""),
+        ([HAND], COCO, ""),
+        ([DOG[:3]], FEW, "other"),  # which has no others
+        ([TOES], COCO, ""),  # people of the file have no others
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*(joints are not those|other categories|another order|as the person category)")
+def test_of_several_categories_one_has_the_joints_of_a_smaller_skeleton(folder, others, skeleton, expected):
+    """Whatever their order."""
+    for flip in (1, -1):
+        truth = json.loads((folder / "annotations.json").read_text())
+        listed = [{"id": 1, "name": "person", "keypoints": PEOPLE}]
+        listed += [{"id": 2 + i, "name": "other", "keypoints": names} for i, names in enumerate(others)]
+        truth["categories"] = listed[::flip]
+        if expected.startswith("2"):
+            with pytest.raises(ValueError, match=expected):
+                categories.find_person(truth, folder, skeleton)
+        else:
+            found = categories.find_person(truth, folder, skeleton)
+            assert found.category_id == (2 if expected else 1)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from inspose_jax.data import masks
-from inspose_jax.data.values import is_box, is_id, is_number, is_side
+from inspose_jax.data.values import NOT_READ, is_box, is_id, is_number, is_side
 
 AREA_OF_BOX = 0.53  # how much of their box people cover; CrowdPose's evaluation takes it too
 Person = dict[str, Any]
@@ -19,9 +19,10 @@ Size = tuple[int, int] | None  # height and width of a person's image, if they a
 def fill_in(content: dict[str, Any]) -> tuple[str, ...]:
     """Fill in missing `bbox` and `area` in place; returns a line for each that says how many and from what.
 
-    What nothing can be taken from stays missing, which the rules for the entries report.
+    What nothing can be taken from stays missing, which the rules for the entries report.  So does what is missing in
+    entries that could not be read.
     """
-    people = [entry for entry in content["annotations"] if isinstance(entry, dict)]
+    people = [entry for entry in content["annotations"] if isinstance(entry, dict) and NOT_READ not in entry]
     lacking = {field: [person for person in people if field not in person] for field in ("bbox", "area")}
     if not any(lacking.values()):
         return ()

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from inspose_jax import config
+from inspose_jax.errors import UserError
 from inspose_jax.network import per_person
 
 
@@ -50,7 +51,7 @@ def split_theta(theta: Num[Array | np.ndarray, " P"], sizes: list[tuple[int, int
         layers.append((weight, theta[start : start + outputs]))
         start += outputs
     if start != len(theta):
-        raise ValueError(f"theta has {len(theta)} numbers, but layers of (inputs, outputs) {sizes} take {start}")
+        raise UserError(f"theta has {len(theta)} numbers, but layers of (inputs, outputs) {sizes} take {start}")
     return layers
 
 

@@ -124,7 +124,8 @@ def test_every_fault_of_a_yolo_folder_is_named_once_with_its_line_and_repaired(t
     assert [line.split(": ", 2)[:2] for line in out if line.startswith(("dropped", "changed"))] == [
         ["dropped", "train.txt, line 3"],
         ["dropped", "images/train/4.png"],
-        ["changed", "labels/train/1.txt, line 2"],
+        ["changed", "labels/train/1.txt, line 2"],  # its joints
+        ["changed", "labels/train/1.txt, line 2"],  # and its area
         ["dropped", "labels/train/1.txt, line 3"],
         ["dropped", "labels/train/1.txt, line 4"],
         ["dropped", "labels/train/1.txt, line 5"],

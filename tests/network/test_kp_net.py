@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from inspose_jax import config
+from inspose_jax.errors import UserError
 from inspose_jax.network import kp_net
 
 PAPER = config.KPNet()
@@ -28,6 +29,8 @@ def test_theta_is_split_layer_by_layer_weight_before_bias():
     (w1, b1), (w2, b2), (w3, b3) = kp_net.split_theta(theta, kp_net.layer_sizes(PAPER, 17))
     assert [w1[0, 0], w1[0, 9], w1[1, 0], b1[0]] == [0, 9, 10, 80]  # [out, in], row-major
     assert [w2[0, 0], b2[0], w3[0, 0], b3[0], b3[16]] == [88, 152, 160, 296, 312]
+    with pytest.raises(UserError, match=r"theta has 320 numbers, but layers of .* take 313"):
+        kp_net.split_theta(jnp.arange(320.0), kp_net.layer_sizes(PAPER, 17))
 
 
 def by_loops(theta, features, centre, scale, stride):

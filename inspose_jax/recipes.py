@@ -23,7 +23,7 @@ from inspose_jax.config import Config
 from inspose_jax.errors import UserError, did_you_mean
 
 PACKAGE = Path(__file__).parent
-FOLDERS: set[str] = set()  # those of executed recipes that are in Python's search path only for them
+FOLDERS: set[str] = set()  # of executed recipes, where they were added to Python's search path
 CARRIED = [PACKAGE / "configs", PACKAGE.parent / "configs"]  # in a wheel; in a checkout
 
 
@@ -85,6 +85,7 @@ def executed(path: Path) -> ModuleType:
     in its folder, after those that are installed; they are executed anew too.
     """
     whole = path.absolute()
+    # Another recipe may have modules of the same names beside it, and those of this one may have changed.
     sys.path[:] = [place for place in sys.path if place not in FOLDERS]
     for beside in whole.parent.glob("*.py"):
         known = getattr(sys.modules.get(beside.stem), "__file__", None)

@@ -78,11 +78,12 @@ def read_once(folder: Path, like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     with as_unreadable(folder), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         stored = stored_shapes(reader, folder)
         differing = [] if like is None else differences(like._asdict(), stored)
-        needed = {name: part for name, part in stored.items() if name != "optimizer"}
-        wanted = needed if like is None else dict(like._asdict())
-        placed = ocp.checkpoint_utils.construct_restore_args(wanted)
-        only_these = ocp.args.PyTreeRestore(wanted, placed, partial_restore=True)
-        state = None if differing else reader.restore(folder / "state", args=only_these)
+        wanted = stored if like is None else dict(like._asdict())
+        if like is None:
+            wanted.pop("optimizer", None)
+        shardings = ocp.checkpoint_utils.construct_restore_args(wanted)
+        only_wanted = ocp.args.PyTreeRestore(wanted, shardings, partial_restore=True)
+        state = None if differing else reader.restore(folder / "state", args=only_wanted)
     if not about.keys() >= {"config", "step"}:
         raise Damaged(f"{folder}: damaged or not written by inspose")
     if state is None:

@@ -42,7 +42,7 @@ def split_theta(theta: Num[Array | np.ndarray, " P"], sizes: list[tuple[int, int
     """Weight f[out,in] and bias f[out] of each layer, sliced from theta in that order.
 
     Checkpoints depend on this order, which is the released model's: layer by layer, weight (row-major) then bias.  The
-    inputs of the first layer are F_kp, relative x, relative y.
+    inputs of the first layer are F_kp, relative x, relative y.  Raises UserError if numbers are left over.
     """
     layers, start = [], 0
     for inputs, outputs in sizes:

@@ -228,6 +228,7 @@ def figure_of(table: Table) -> Any:
     axes[0].set_ylim(len(table) - 0.5, -0.5)
     for axis in axes:
         axis.margins(x=0.1)
+        axis.locator_params(axis="x", nbins=5)  # so that numbers such as 58.75 do not touch
         axis.tick_params(axis="y", length=0)
         axis.xaxis.label.set_color(FAINT)
     return figure
